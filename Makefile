@@ -1,0 +1,32 @@
+# Every target makes .venv itself; the only things needed are Python >= 3.11 and make.
+PYTHON ?= python3
+PROFILE ?= quick
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: help reproduce test lint clean
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "sk-eqsae needs Python >= 3.11; name one: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,lint]'
+	@touch $@
+
+reproduce: $(INSTALLED)  ## run the main job; PROFILE=smoke|quick|full, report in reports/PROFILE
+	$(BIN)/python -m benchmarks.paper --profile $(PROFILE)
+
+test: $(INSTALLED)  ## run the tests and the doctests
+	SCIPY_ARRAY_API=1 $(BIN)/python -m pytest
+
+lint: $(INSTALLED)  ## style, docstrings, spelling, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/mypy
+	git ls-files 'sk_eqsae/*.py' | xargs $(BIN)/numpydoc lint
+
+clean:  ## remove the environment, caches and reports
+	rm -rf .venv reports .mypy_cache .pytest_cache .ruff_cache *.egg-info
