@@ -1,0 +1,6 @@
+"""The sparse autoencoders."""
+
+from ._equivariant import EquivariantSAE
+from ._topk import TopKSAE
+
+__all__ = ["EquivariantSAE", "TopKSAE"]

@@ -1,0 +1,263 @@
+"""How every network of the package is trained: one lean skorch net."""
+
+import math
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+from torch.utils.data import TensorDataset
+from tqdm.auto import tqdm
+
+
+class ShuffledBatches:
+    """Iterate over a TensorDataset in batches of a new random order each time.
+
+    Rows are taken by one index per batch instead of one fetch per row, which is
+    what makes a DataLoader slow on arrays that are already in memory.
+
+    Parameters
+    ----------
+    dataset : torch.utils.data.TensorDataset
+        Tensors of equal length, all on one device.
+    batch_size : int
+        Rows per batch; the last batch may be smaller.
+    seed : int
+        Seed of the order.
+    """
+
+    def __init__(self, dataset, batch_size, seed):
+        self.tensors = dataset.tensors
+        self.batch_size = batch_size
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __iter__(self):
+        first = self.tensors[0]
+        order = torch.randperm(len(first), generator=self.generator)
+        for rows in order.to(first.device).split(self.batch_size):
+            yield tuple(tensor.index_select(0, rows) for tensor in self.tensors)
+
+
+class Net(NeuralNet):
+    """skorch net without per-batch bookkeeping.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network. If it has a method ``after_step()``, that is called after each
+        step of the optimizer.
+    *args, **kwargs
+        As for :class:`skorch.NeuralNet`.
+    lr_decay : float
+        Share of the steps, at the end, over which the learning rate falls linearly
+        to zero.
+    """
+
+    def __init__(self, module, *args, lr_decay=0.0, **kwargs):
+        super().__init__(module, *args, **kwargs)
+        self.lr_decay = lr_decay
+
+    def train_step(self, batch, **fit_params):
+        """One step of the optimizer; the loss stays on the device."""
+        inputs, target = batch
+        self.optimizer_.zero_grad(set_to_none=True)
+        loss = self.criterion_(self.module_(inputs), target)
+        loss.backward()
+        self.optimizer_.step()
+        return loss.detach()
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        """One pass over the data; the mean loss is read once, at its end."""
+        if iterator is None:
+            return
+        after_step = getattr(self.module_, "after_step", lambda: None)
+        n_batches = math.ceil(len(iterator.tensors[0]) / iterator.batch_size)
+        n_steps = self.max_epochs * n_batches
+        step = (len(self.history) - 1) * n_batches
+        total = 0.0
+        for batch in iterator:
+            self._set_lr(self.lr * _decayed(step / n_steps, self.lr_decay))
+            total = total + step_fn(batch) * len(batch[0])
+            after_step()
+            step += 1
+        self._record_loss(float(total) / len(iterator.tensors[0]))
+
+    def _set_lr(self, lr):
+        for group in self.optimizer_.param_groups:
+            group["lr"] = lr
+
+    def _record_loss(self, loss):
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"training diverged: the loss is {loss} in epoch {len(self.history)} "
+                f"with lr={self.lr:g}. Lower lr (the learning rate), or look for "
+                "extreme values in X."
+            )
+        self.history.record("train_loss", loss)
+
+    @property
+    def loss_curve(self):
+        """Mean training loss of each finished epoch."""
+        return np.array([e["train_loss"] for e in self.history if "train_loss" in e])
+
+
+class EpochBar(Callback):
+    """Progress bar over epochs.
+
+    Parameters
+    ----------
+    description : str
+        What is being trained.
+    """
+
+    def __init__(self, description):
+        self.description = description
+
+    def on_train_begin(self, net, **kwargs):
+        """Open the bar."""
+        self.bar_ = tqdm(total=net.max_epochs, desc=self.description, unit="epoch")
+
+    def on_epoch_end(self, net, **kwargs):
+        """Move the bar by one epoch."""
+        self.bar_.set_postfix(loss=f"{net.history[-1, 'train_loss']:.4g}")
+        self.bar_.update()
+
+    def on_train_end(self, net, **kwargs):
+        """Close the bar."""
+        self.bar_.close()
+
+
+def train(
+    module,
+    inputs,
+    target,
+    *,
+    criterion,
+    lr,
+    batch_size,
+    max_epochs,
+    seed,
+    device,
+    lr_decay=0.0,
+    verbose=0,
+):
+    """Train a module in place with Adam.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Network to train; it is moved to the device.
+    inputs, target : torch.Tensor of shape (n_rows, ...)
+        What goes in and what should come out.
+    criterion : type of torch.nn.Module
+        Loss of (output, target).
+    lr : float
+        Learning rate of Adam.
+    batch_size, max_epochs : int
+        Rows per step and passes over the data.
+    seed : int
+        Seed of the order of the rows.
+    device : torch.device
+        Where to train.
+    lr_decay : float
+        Share of the steps, at the end, over which lr falls linearly to zero.
+    verbose : int
+        1 shows a progress bar over epochs.
+
+    Returns
+    -------
+    loss_curve : ndarray of shape (n_epochs,)
+        Mean loss of each finished epoch.
+
+    Raises
+    ------
+    ValueError
+        If the loss is not finite; the message names the learning rate.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If training was interrupted; the module keeps what it has learned.
+    """
+    net = Net(
+        module,
+        criterion=criterion,
+        optimizer=torch.optim.Adam,
+        optimizer__fused=True,
+        lr=lr,
+        lr_decay=lr_decay,
+        max_epochs=max_epochs,
+        batch_size=batch_size,
+        iterator_train=ShuffledBatches,
+        iterator_train__seed=seed,
+        train_split=None,
+        callbacks=[EpochBar(type(module).__name__)] if verbose else "disable",
+        verbose=0,
+        device=device,
+    )
+    net.fit(TensorDataset(inputs.to(device), target.to(device)), y=None)
+    loss_curve = net.loss_curve
+    if len(loss_curve) < max_epochs:
+        warnings.warn(
+            f"Training was interrupted after {len(loss_curve)} of {max_epochs} "
+            "epochs; what was learned so far is kept.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    return loss_curve
+
+
+@contextmanager
+def seeded(seed):
+    """Make torch's global generator start from a seed, and give it back unchanged.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of everything drawn inside the ``with`` block on the CPU.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def resolve_device(device):
+    """Turn the ``device`` parameter into a torch device.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        "auto" takes a GPU when there is one.
+
+    Returns
+    -------
+    device : torch.device
+        The device.
+    """
+    if device != "auto":
+        return torch.device(device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def draw_seed(random_state):
+    """Draw a torch seed from a scikit-learn random state.
+
+    Parameters
+    ----------
+    random_state : numpy.random.RandomState
+        As returned by :func:`sklearn.utils.check_random_state`.
+
+    Returns
+    -------
+    seed : int
+        A seed.
+    """
+    return int(random_state.randint(2**31 - 1))
+
+
+def _decayed(progress, decay):
+    """Factor of the learning rate when a share ``progress`` of the steps is done."""
+    return 1.0 if progress <= 1 - decay else (1 - progress) / decay

@@ -1,0 +1,240 @@
+"""What TopKSAE and EquivariantSAE share: parameters, training, encoding, decoding."""
+
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array, vstack
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
+from sklearn.metrics import r2_score
+from sklearn.utils import check_array, check_random_state, gen_batches
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .._training import draw_seed, resolve_device, seeded, train
+from ._module import SquaredError, TopKModule
+from ._recipe import RECIPES
+from ._sparse_ops import decode_sparse
+
+_DTYPES = (np.float64, np.float32)
+_CHUNK_ENTRIES = 2**22  # latents held dense at a time: 16 MiB
+
+
+class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Base class of the sparse autoencoders; not for use by itself."""
+
+    _parameter_constraints: dict = {
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "k": [Interval(Integral, 1, None, closed="left")],
+        "hidden_dim": [Interval(Integral, 1, None, closed="left"), None],
+        "recipe": [StrOptions(set(RECIPES))],
+        "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "warm_start": ["boolean"],
+        "sparse_output": ["boolean"],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def transform(self, X):
+        """Encode activations.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Activations.
+
+        Returns
+        -------
+        Z : ndarray or csr_array of shape (n_rows, n_components)
+            Latents, non-negative, at most ``k`` of a row non-zero, in the units of
+            the activations and in the dtype of X.
+        """
+        X = self._check_rows(X)
+        if self.sparse_output:
+            return self._encode_csr(X)
+        Z = np.zeros((len(X), self._n_features_out), dtype=X.dtype)
+        for rows, values, indices in self._encode_chunks(X):
+            np.put_along_axis(Z[rows], indices, values, axis=1)
+        return Z
+
+    def _is_going_on(self):
+        return self.warm_start and hasattr(self, "components_")
+
+    def _check_rows(self, X):
+        check_is_fitted(self)
+        return validate_data(self, X, dtype=_DTYPES, reset=False)
+
+    def _encode_csr(self, X):
+        parts = [
+            _csr(values, indices, self._n_features_out)
+            for _, values, indices in self._encode_chunks(X)
+        ]
+        return vstack(parts, format="csr")
+
+    @torch.no_grad()
+    def _encode_chunks(self, X):
+        module, device = self._make_module()
+        for rows in self._chunks(len(X)):
+            values, indices = module.encode(self._normalized(X[rows]).to(device))
+            values = values.cpu().numpy().astype(X.dtype, copy=False)
+            yield rows, values * X.dtype.type(self.scale_), indices.cpu().numpy()
+
+    @torch.no_grad()
+    def _decoded(self, X):
+        """D(E(x)) of each row, without holding the latents of all rows."""
+        decoded = np.empty(X.shape, dtype=X.dtype)
+        module, device = self._make_module()
+        for rows in self._chunks(len(X)):
+            values, indices = module.encode(self._normalized(X[rows]).to(device))
+            zero = torch.zeros_like(module.intercept)
+            part = decode_sparse(values, indices, module.components, zero)
+            decoded[rows] = part.cpu().numpy() * self.scale_ + self.intercept_
+        return decoded
+
+    def _chunks(self, n_rows):
+        return gen_batches(n_rows, max(1, _CHUNK_ENTRIES // self._n_features_out))
+
+    def _normalized(self, X):
+        rows = ((X - self.mean_) / self.scale_).astype(np.float32)
+        return torch.from_numpy(rows)
+
+    def _make_module(self):
+        device = resolve_device(self.device)
+        module = TopKModule.from_arrays(
+            self.coefs_, self.intercepts_, self.components_, self.intercept_, self.k
+        )
+        return module.to(device, torch.float32), device
+
+    def _inverse(self, Z):
+        check_is_fitted(self)
+        Z = check_array(Z, accept_sparse="csr", dtype=_DTYPES)
+        if Z.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"Z has {Z.shape[1]} columns, but {type(self).__name__} has "
+                f"{self._n_features_out} latents. Pass latents as transform returns "
+                "them, with the ones that are not wanted set to 0 instead of removed."
+            )
+        return (Z @ self.components_ + self.intercept_).astype(Z.dtype, copy=False)
+
+    def _r2(self, X, decoded):
+        return r2_score(
+            X.astype(np.float64),
+            decoded.astype(np.float64),
+            multioutput="variance_weighted",
+        )
+
+    def _fit_rows(self, X, target):
+        """Train on rows and their targets, and keep what was learned as arrays."""
+        recipe = RECIPES[self.recipe]
+        going_on = self._is_going_on()
+        random_state = check_random_state(self.random_state)
+        if not going_on:
+            self._set_normalization(X, recipe)
+        target_mean = _mean(target) if recipe.normalize else np.zeros(X.shape[1])
+        if going_on:
+            module = self._trained_module(target_mean)
+        else:
+            module = self._new_module(X.shape[1], draw_seed(random_state))
+        module.unit_rows = recipe.unit_rows
+        target = ((target - target_mean) / self.scale_).astype(np.float32)
+        loss_curve = train(
+            module,
+            self._normalized(X),
+            torch.from_numpy(target),
+            criterion=SquaredError,
+            lr=self.lr,
+            lr_decay=recipe.lr_decay,
+            batch_size=self.batch_size or recipe.batch_size,
+            max_epochs=self.max_epochs or recipe.max_epochs,
+            seed=draw_seed(random_state),
+            device=resolve_device(self.device),
+            verbose=self.verbose,
+        )
+        self._keep(module, target_mean)
+        previous = self.loss_curve_ if going_on else []
+        self.loss_curve_ = np.concatenate([previous, loss_curve])
+        self.n_iter_ = len(self.loss_curve_)
+
+    def _set_normalization(self, X, recipe):
+        self.mean_ = np.zeros(X.shape[1])
+        self.scale_ = 1.0
+        if recipe.normalize:
+            self.mean_ = _mean(X)
+            self.scale_ = _root_mean_square(X - self.mean_) or 1.0
+
+    def _new_module(self, n_features, seed):
+        n_components = self._check_sizes(n_features)
+        with seeded(seed):
+            module = TopKModule(n_features, n_components, self.k, self.hidden_dim)
+            if RECIPES[self.recipe].tied_init:
+                module.initialize_tied()
+        return module
+
+    def _check_sizes(self, n_features):
+        n_components = self.n_components or 8 * n_features
+        if self.k > n_components:
+            raise ValueError(
+                f"k={self.k} is larger than the dictionary of {n_components} latents "
+                f"(n_components={self.n_components}, n_features={n_features}). Lower "
+                "k or raise n_components."
+            )
+        return n_components
+
+    def _trained_module(self, target_mean):
+        if self._check_sizes(self.n_features_in_) != self._n_features_out:
+            raise ValueError(
+                f"warm_start=True goes on with the {self._n_features_out} latents "
+                f"fitted before, but n_components={self.n_components}. Set "
+                "warm_start=False to start anew."
+            )
+        intercept = ((self.intercept_ - target_mean) / self.scale_).astype(np.float32)
+        return TopKModule.from_arrays(
+            [c.copy() for c in self.coefs_],
+            [b.copy() for b in self.intercepts_],
+            self.components_.copy(),
+            intercept,
+            self.k,
+        )
+
+    def _keep(self, module, target_mean):
+        self.coefs_, self.intercepts_, self.components_, intercept = module.to_arrays()
+        self.intercept_ = target_mean + self.scale_ * intercept.astype(np.float64)
+
+    @property
+    def _n_features_out(self):
+        return len(self.components_)
+
+    def __sklearn_tags__(self):
+        """Tags for scikit-learn: float32 and float64 come out as they went in."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _mean(X):
+    return X.mean(axis=0, dtype=np.float64)
+
+
+def _root_mean_square(X):
+    largest = np.abs(X).max()  # keeps squares of very large or small entries finite
+    if largest == 0:
+        return 0.0
+    return float(largest * np.sqrt(np.square(X / largest).mean(dtype=np.float64)))
+
+
+def _csr(values, indices, n_components):
+    """CSR latents of one chunk, without the entries that the ReLU set to zero."""
+    order = np.argsort(indices, axis=1)
+    values = np.take_along_axis(values, order, axis=1)
+    indices = np.take_along_axis(indices, order, axis=1)
+    active = values > 0
+    indptr = np.concatenate([[0], np.cumsum(active.sum(axis=1))])
+    shape = (len(values), n_components)
+    return csr_array((values[active], indices[active], indptr), shape=shape)

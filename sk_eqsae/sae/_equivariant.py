@@ -1,0 +1,301 @@
+"""The paper's equivariant sparse autoencoder."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import _fit_context, clone
+from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils.validation import validate_data
+
+from ..activations._orbit_table import orbit_table
+from ..groups import ActivationTransformFitter
+from ._base import _DTYPES, BaseSAE
+
+
+class EquivariantSAE(BaseSAE):
+    """Sparse autoencoder whose codes ignore a symmetry of the inputs.
+
+    Every row of an orbit is encoded and decoded to the orbit's canonical row (the
+    invariance loss, equation 2 of [1]_), and a matrix M moves it back to where it
+    was (equation 1)::
+
+        D(E(psi(g^p x))) = psi(x)    and    M^p D(E(psi(g^p x))) = psi(g^p x)
+
+    Parameters
+    ----------
+    n_components : int, default=None
+        Number of latents. None is 8 times the number of features.
+    order : int, default=None
+        Order of the generator g: applying g `order` times changes nothing. None
+        reads it from the powers given to `fit`; without powers the group is trivial
+        and the estimator equals :class:`TopKSAE`.
+    k : int, default=32
+        Number of latents kept per row.
+    hidden_dim : int, default=512
+        Width of the encoder's hidden layer. None makes the encoder linear, which
+        may fail to learn to be invariant.
+    activation_transform : estimator, default=None
+        How M is fitted: it is cloned and fitted on the same orbits. None is
+        ``ActivationTransformFitter()``. Wrap a fitted one in
+        :class:`sklearn.frozen.FrozenEstimator` to keep it.
+    recipe : {"default", "paper"}, default="default"
+        How to train, see :class:`TopKSAE`.
+    max_epochs : int, default=None
+        Passes over the data. None is 200, or 500 for `recipe="paper"`.
+    batch_size : int, default=None
+        Rows per step. None is 256, or 64 for `recipe="paper"`.
+    lr : float, default=1e-3
+        Learning rate of Adam.
+    warm_start : bool, default=False
+        If True, `fit` goes on from the weights of the last fit.
+    sparse_output : bool, default=False
+        If True, `transform` returns a CSR array.
+    device : str or torch.device, default="auto"
+        Where to compute. "auto" uses a GPU when there is one.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the initial weights and of the order of the rows. The global random
+        states of numpy and torch stay as they are.
+    verbose : int, default=0
+        1 shows a progress bar over epochs.
+
+    Attributes
+    ----------
+    activation_transform_ : estimator
+        Fitted M.
+    order_ : int
+        Order of the generator.
+    components_ : ndarray of shape (n_components, n_features)
+        Dictionary: row i is the direction of latent i in canonical activations.
+    intercept_ : ndarray of shape (n_features,)
+        What a row without active latents decodes to.
+    coefs_ : list of ndarray
+        Encoder weights, each of shape (n_inputs, n_outputs).
+    intercepts_ : list of ndarray
+        Encoder biases, each of shape (n_outputs,).
+    mean_ : ndarray of shape (n_features,)
+        Subtracted from a row before it is encoded.
+    scale_ : float
+        Divides a row before it is encoded.
+    loss_curve_ : ndarray of shape (n_iter_,)
+        Mean invariance loss of each epoch, in units of `scale_` squared.
+    n_iter_ : int
+        Epochs done. Fewer than asked for if the fit was interrupted.
+    n_features_in_ : int
+        Number of features seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features, where X had them.
+
+    See Also
+    --------
+    TopKSAE : The regular autoencoder.
+    ActivationTransformFitter : The matrix M.
+
+    Notes
+    -----
+    The method needs canonical rows that the rest of the orbit determines: if any row
+    of an orbit could have been chosen as the canonical one, the target of the
+    invariance loss cannot be predicted for a new input.
+
+    References
+    ----------
+    .. [1] Erdogan, Lucic. "Group Equivariance Meets Mechanistic Interpretability:
+       Equivariant Sparse Autoencoders". arXiv:2511.09432, 2025. Section 3.
+
+    Examples
+    --------
+    Three shared directions seen from four sides:
+
+    >>> import numpy as np
+    >>> from sk_eqsae import EquivariantSAE
+    >>> rng = np.random.default_rng(0)
+    >>> x = np.abs(rng.normal(size=(200, 3))) @ np.eye(3, 12)
+    >>> X = np.stack([np.roll(x, 3 * p, axis=1) for p in range(4)], axis=1)
+    >>> groups, power = np.repeat(np.arange(200), 4), np.tile(np.arange(4), 200)
+    >>> sae = EquivariantSAE(16, k=4, hidden_dim=64, max_epochs=60, random_state=0)
+    >>> sae = sae.fit(X.reshape(-1, 12), groups=groups, power=power)
+    >>> Z = sae.transform(X.reshape(-1, 12))
+    >>> Z.shape
+    (800, 16)
+    >>> bool((sae.predict_power(X.reshape(-1, 12)) == power).mean() > 0.95)
+    True
+    >>> sae.score(X.reshape(-1, 12), groups=groups, power=power) > 0.8
+    True
+    """
+
+    __metadata_request__fit = {"groups": True, "power": True}  # noqa: RUF012
+    __metadata_request__score = {"groups": True, "power": True}  # noqa: RUF012
+
+    _parameter_constraints: dict = {
+        **BaseSAE._parameter_constraints,
+        "order": [Interval(Integral, 1, None, closed="left"), None],
+        "activation_transform": [HasMethods(["fit", "act"]), None],
+    }
+
+    def __init__(
+        self,
+        n_components=None,
+        *,
+        order=None,
+        k=32,
+        hidden_dim=512,
+        activation_transform=None,
+        recipe="default",
+        max_epochs=None,
+        batch_size=None,
+        lr=1e-3,
+        warm_start=False,
+        sparse_output=False,
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_components = n_components
+        self.order = order
+        self.k = k
+        self.hidden_dim = hidden_dim
+        self.activation_transform = activation_transform
+        self.recipe = recipe
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.warm_start = warm_start
+        self.sparse_output = sparse_output
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y=None, *, groups=None, power=None):
+        """Fit M and train the autoencoder.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Activations.
+        y : None
+            Ignored.
+        groups : array-like of shape (n_rows,), default=None
+            Orbit id of each row.
+        power : array-like of shape (n_rows,), default=None
+            Power of the generator of each row; 0 is the canonical row.
+
+        Returns
+        -------
+        self : EquivariantSAE
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If groups and power do not describe orbits with one canonical row each,
+            if k is larger than the dictionary, or if training diverges.
+        """
+        X = validate_data(self, X, dtype=_DTYPES, reset=not self._is_going_on())
+        table = orbit_table(groups, power, order=self.order, n_rows=len(X))
+        self.order_ = table.shape[1]
+        self._fit_activation_transform(X, groups, power)
+        rows = table[table >= 0]
+        canonical = np.broadcast_to(table[:, :1], table.shape)[table >= 0]
+        self._fit_rows(X[rows], X[canonical])
+        return self
+
+    def _fit_activation_transform(self, X, groups, power):
+        fitter = self.activation_transform
+        if fitter is None:
+            fitter = ActivationTransformFitter(order=self.order)
+        self.activation_transform_ = clone(fitter)
+        self.activation_transform_.fit(X, groups=groups, power=power)
+        if self.activation_transform_.order_ != self.order_:
+            raise ValueError(
+                f"activation_transform has order {self.activation_transform_.order_}, "
+                f"but the orbits have order {self.order_}. Fit it on the same group."
+            )
+
+    def inverse_transform(self, Z, *, power=None):
+        """Decode latents to canonical activations, or move them on.
+
+        Parameters
+        ----------
+        Z : array-like or sparse array of shape (n_rows, n_components)
+            Latents.
+        power : int or array-like of shape (n_rows,), default=None
+            Power of the generator that moves each row. None leaves it canonical.
+
+        Returns
+        -------
+        X : ndarray of shape (n_rows, n_features)
+            M^power (intercept + Z D), in the dtype of Z.
+        """
+        canonical = self._inverse(Z)
+        return canonical if power is None else self._move(canonical, power)
+
+    def _move(self, canonical, power):
+        return self.activation_transform_.act(canonical, power)
+
+    def predict_power(self, X):
+        """Pose of each row: the power that explains it best.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Activations.
+
+        Returns
+        -------
+        power : ndarray of shape (n_rows,)
+            The p that minimises ||x - M^p D(E(x))||, the smallest on ties.
+        """
+        X = self._check_rows(X)
+        return self._poses(X, self._decoded(X))
+
+    def _poses(self, X, canonical):
+        distances = np.empty((self.order_, len(X)))
+        for p in range(self.order_):
+            difference = X - self._move(canonical, p)
+            distances[p] = np.einsum("ij,ij->i", difference, difference)
+        return distances.argmin(axis=0)
+
+    def reconstruct(self, X, *, power=None):
+        """Equivariant reconstruction M^p D(E(x)).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Activations.
+        power : int or array-like of shape (n_rows,), default=None
+            True power of each row. None infers it with :meth:`predict_power`.
+
+        Returns
+        -------
+        reconstruction : ndarray of shape (n_rows, n_features)
+            Reconstructed activations, in the dtype of X.
+        """
+        X = self._check_rows(X)
+        canonical = self._decoded(X)
+        if power is None:
+            power = self._poses(X, canonical)
+        return self._move(canonical, power)
+
+    def score(self, X, y=None, *, groups=None, power=None):
+        """Share of the variance that the equivariant reconstruction explains.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Activations.
+        y : None
+            Ignored.
+        groups : array-like of shape (n_rows,), default=None
+            Orbit id of each row. Given with power, both must describe orbits.
+        power : array-like of shape (n_rows,), default=None
+            True power of each row. None infers it.
+
+        Returns
+        -------
+        score : float
+            1 - FVU: 1 is perfect, 0 is as good as the per-feature mean of X.
+        """
+        X = self._check_rows(X)
+        if groups is not None:
+            orbit_table(groups, power, order=self.order_, n_rows=len(X))
+        return self._r2(X, self.reconstruct(X, power=power))
