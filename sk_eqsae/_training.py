@@ -2,13 +2,17 @@
 
 import math
 import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
 from skorch.callbacks import Callback
+from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 from tqdm.auto import tqdm
 
@@ -29,12 +33,12 @@ class ShuffledBatches:
         Seed of the order.
     """
 
-    def __init__(self, dataset, batch_size, seed):
+    def __init__(self, dataset: TensorDataset, batch_size: int, seed: int) -> None:
         self.tensors = dataset.tensors
         self.batch_size = batch_size
         self.generator = torch.Generator().manual_seed(seed)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         first = self.tensors[0]
         order = torch.randperm(len(first), generator=self.generator)
         for rows in order.to(first.device).split(self.batch_size):
@@ -42,25 +46,29 @@ class ShuffledBatches:
 
 
 class Net(NeuralNet):
-    """skorch net without per-batch bookkeeping.
+    """A skorch net without per-batch bookkeeping.
 
     Parameters
     ----------
     module : torch.nn.Module
         The network. If it has a method ``after_step()``, that is called after each
         step of the optimizer.
-    *args, **kwargs
+    *args
         As for :class:`skorch.NeuralNet`.
     lr_decay : float
         Share of the steps, at the end, over which the learning rate falls linearly
         to zero.
+    **kwargs
+        As for :class:`skorch.NeuralNet`.
     """
 
-    def __init__(self, module, *args, lr_decay=0.0, **kwargs):
+    def __init__(
+        self, module: nn.Module, *args: Any, lr_decay: float = 0.0, **kwargs: Any
+    ) -> None:
         super().__init__(module, *args, **kwargs)
         self.lr_decay = lr_decay
 
-    def train_step(self, batch, **fit_params):
+    def train_step(self, batch: tuple[Tensor, ...], **fit_params: Any) -> Tensor:
         """One step of the optimizer; the loss stays on the device."""
         inputs, target = batch
         self.optimizer_.zero_grad(set_to_none=True)
@@ -69,7 +77,14 @@ class Net(NeuralNet):
         self.optimizer_.step()
         return loss.detach()
 
-    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+    def run_single_epoch(
+        self,
+        iterator: ShuffledBatches | None,
+        training: bool,
+        prefix: str,
+        step_fn: Callable,
+        **fit_params: Any,
+    ) -> None:
         """One pass over the data; the mean loss is read once, at its end."""
         if iterator is None:
             return
@@ -85,11 +100,11 @@ class Net(NeuralNet):
             step += 1
         self._record_loss(float(total) / len(iterator.tensors[0]))
 
-    def _set_lr(self, lr):
+    def _set_lr(self, lr: float) -> None:
         for group in self.optimizer_.param_groups:
             group["lr"] = lr
 
-    def _record_loss(self, loss):
+    def _record_loss(self, loss: float) -> None:
         if not math.isfinite(loss):
             raise ValueError(
                 f"training diverged: the loss is {loss} in epoch {len(self.history)} "
@@ -99,7 +114,7 @@ class Net(NeuralNet):
         self.history.record("train_loss", loss)
 
     @property
-    def loss_curve(self):
+    def loss_curve(self) -> NDArray:
         """Mean training loss of each finished epoch."""
         return np.array([e["train_loss"] for e in self.history if "train_loss" in e])
 
@@ -113,37 +128,37 @@ class EpochBar(Callback):
         What is being trained.
     """
 
-    def __init__(self, description):
+    def __init__(self, description: str) -> None:
         self.description = description
 
-    def on_train_begin(self, net, **kwargs):
+    def on_train_begin(self, net: Net, **kwargs: Any) -> None:
         """Open the bar."""
         self.bar_ = tqdm(total=net.max_epochs, desc=self.description, unit="epoch")
 
-    def on_epoch_end(self, net, **kwargs):
+    def on_epoch_end(self, net: Net, **kwargs: Any) -> None:
         """Move the bar by one epoch."""
         self.bar_.set_postfix(loss=f"{net.history[-1, 'train_loss']:.4g}")
         self.bar_.update()
 
-    def on_train_end(self, net, **kwargs):
+    def on_train_end(self, net: Net, **kwargs: Any) -> None:
         """Close the bar."""
         self.bar_.close()
 
 
 def train(
-    module,
-    inputs,
-    target,
+    module: nn.Module,
+    inputs: Tensor,
+    target: Tensor,
     *,
-    criterion,
-    lr,
-    batch_size,
-    max_epochs,
-    seed,
-    device,
-    lr_decay=0.0,
-    verbose=0,
-):
+    criterion: type[nn.Module],
+    lr: float,
+    batch_size: int,
+    max_epochs: int,
+    seed: int,
+    device: torch.device,
+    lr_decay: float = 0.0,
+    verbose: int = 0,
+) -> NDArray:
     """Train a module in place with Adam.
 
     Parameters
@@ -211,7 +226,7 @@ def train(
 
 
 @contextmanager
-def seeded(seed):
+def seeded(seed: int) -> Iterator[None]:
     """Make torch's global generator start from a seed, and give it back unchanged.
 
     Parameters
@@ -224,7 +239,7 @@ def seeded(seed):
         yield
 
 
-def resolve_device(device):
+def resolve_device(device: str | torch.device) -> torch.device:
     """Turn the ``device`` parameter into a torch device.
 
     Parameters
@@ -242,7 +257,7 @@ def resolve_device(device):
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def draw_seed(random_state):
+def draw_seed(random_state: np.random.RandomState) -> int:
     """Draw a torch seed from a scikit-learn random state.
 
     Parameters
@@ -258,6 +273,6 @@ def draw_seed(random_state):
     return int(random_state.randint(2**31 - 1))
 
 
-def _decayed(progress, decay):
+def _decayed(progress: float, decay: float) -> float:
     """Factor of the learning rate when a share ``progress`` of the steps is done."""
     return 1.0 if progress <= 1 - decay else (1 - progress) / decay

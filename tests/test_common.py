@@ -1,6 +1,5 @@
 """scikit-learn's checks over every estimator."""
 
-import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from tests.instances import INSTANCES

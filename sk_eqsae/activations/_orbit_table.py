@@ -1,12 +1,21 @@
 """Which row of X is power p of orbit i: the metadata contract, checked once."""
 
+from typing import NoReturn
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 _SHOWN = 5
 
 
-def orbit_table(groups, power, *, order=None, n_rows):
+def orbit_table(
+    groups: ArrayLike | None,
+    power: ArrayLike | None,
+    *,
+    order: int | None = None,
+    n_rows: int,
+) -> NDArray:
     """Arrange the rows of orbits in a table.
 
     Parameters
@@ -38,21 +47,20 @@ def orbit_table(groups, power, *, order=None, n_rows):
     if groups is None or power is None:
         _raise_half_metadata(groups)
     groups = column_or_1d(groups)
-    power = check_power(power, order)
+    power = check_integers(power)
+    _check_range(power, order)
     check_consistent_length(np.empty(n_rows), groups, power)
     order = int(power.max()) + 1 if order is None else order
     return _filled_table(groups, power, order)
 
 
-def check_power(power, order=None):
-    """Validate powers of the generator.
+def check_integers(power: ArrayLike) -> NDArray:
+    """Validate powers as integers of any sign.
 
     Parameters
     ----------
     power : array-like of shape (n_rows,)
         Powers of the generator.
-    order : int or None
-        Order of the generator; None accepts every power from 0.
 
     Returns
     -------
@@ -62,7 +70,7 @@ def check_power(power, order=None):
     Raises
     ------
     ValueError
-        If a power is not an integer from 0 to ``order - 1``.
+        If a power is not an integer.
     """
     power = column_or_1d(power)
     try:
@@ -71,21 +79,26 @@ def check_power(power, order=None):
         raise ValueError(
             f"power must hold integers, found dtype {power.dtype}."
         ) from error
-    bad = (whole != power) | (whole < 0)
-    if order is not None:
-        bad |= whole >= order
-    if bad.any():
-        upper = "" if order is None else f" to {order - 1} (order={order})"
+    if (whole != power).any():
+        rows = np.flatnonzero(whole != power)
         raise ValueError(
-            f"power must hold integers from 0{upper}, found "
-            f"{power[bad][0]} in {_rows(np.flatnonzero(bad))}. Give each row the "
-            "power of the generator that was applied to its canonical input, "
-            "modulo the order."
+            f"power must hold integers, found {power[rows[0]]} in {_rows(rows)}."
         )
     return whole
 
 
-def _trivial_table(order, n_rows):
+def _check_range(power: NDArray, order: int | None) -> None:
+    bad = np.flatnonzero((power < 0) | (power >= (np.inf if order is None else order)))
+    if len(bad):
+        upper = "" if order is None else f" to {order - 1} (order={order})"
+        raise ValueError(
+            f"power must hold integers from 0{upper}, found {power[bad[0]]} in "
+            f"{_rows(bad)}. Give each row the power of the generator that was applied "
+            "to its canonical input, modulo the order."
+        )
+
+
+def _trivial_table(order: int | None, n_rows: int) -> NDArray:
     if order is not None and order > 1:
         raise ValueError(
             f"order={order} needs to know the orbits: pass groups= and power= to "
@@ -95,7 +108,7 @@ def _trivial_table(order, n_rows):
     return np.arange(n_rows)[:, np.newaxis]
 
 
-def _raise_half_metadata(groups):
+def _raise_half_metadata(groups: ArrayLike | None) -> NoReturn:
     given, missing = ("power", "groups") if groups is None else ("groups", "power")
     raise ValueError(
         f"{given} was given without {missing}: groups says which rows belong to "
@@ -104,7 +117,7 @@ def _raise_half_metadata(groups):
     )
 
 
-def _filled_table(groups, power, order):
+def _filled_table(groups: NDArray, power: NDArray, order: int) -> NDArray:
     _, first, orbit = np.unique(groups, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
@@ -118,7 +131,9 @@ def _filled_table(groups, power, order):
     return table
 
 
-def _raise_if_twice(counts, orbit, power, groups):
+def _raise_if_twice(
+    counts: NDArray, orbit: NDArray, power: NDArray, groups: NDArray
+) -> None:
     rows = np.flatnonzero(counts[orbit, power] > 1)
     if len(rows):
         same = rows[(orbit[rows] == orbit[rows[0]]) & (power[rows] == power[rows[0]])]
@@ -129,7 +144,7 @@ def _raise_if_twice(counts, orbit, power, groups):
         )
 
 
-def _raise_if_no_canonical(counts, orbit, groups):
+def _raise_if_no_canonical(counts: NDArray, orbit: NDArray, groups: NDArray) -> None:
     rows = np.flatnonzero(counts[orbit, 0] == 0)
     if len(rows):
         lacking = np.unique(groups[rows])
@@ -144,6 +159,6 @@ def _raise_if_no_canonical(counts, orbit, groups):
         )
 
 
-def _rows(rows):
+def _rows(rows: NDArray) -> str:
     shown = ", ".join(str(r) for r in rows[:_SHOWN])
     return f"rows {shown}{', ...' if len(rows) > _SHOWN else ''}"

@@ -1,9 +1,11 @@
 """The matrix M that says how activations move when the input is transformed."""
 
 from numbers import Integral, Real
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import solve
 from sklearn.base import (
     BaseEstimator,
@@ -11,14 +13,14 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
+from .._metrics import fvu
 from .._training import draw_seed, resolve_device, train
-from ..activations._orbit_table import check_power, orbit_table
+from ..activations._orbit_table import check_integers, orbit_table
 
 _DTYPES = (np.float64, np.float32)
 _RIDGE = 1e-6  # share of the mean eigenvalue
@@ -110,10 +112,10 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
     True
     """
 
-    __metadata_request__fit = {"groups": True, "power": True}  # noqa: RUF012
-    __metadata_request__score = {"groups": True, "power": True}  # noqa: RUF012
+    __metadata_request__fit: ClassVar[dict] = {"groups": True, "power": True}
+    __metadata_request__score: ClassVar[dict] = {"groups": True, "power": True}
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: ClassVar[dict] = {
         "order": [Interval(Integral, 1, None, closed="left"), None],
         "solver": [StrOptions({"lstsq", "adam"})],
         "power": [Integral],
@@ -127,17 +129,17 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
 
     def __init__(
         self,
-        order=None,
+        order: int | None = None,
         *,
-        solver="lstsq",
-        power=1,
-        max_epochs=150,
-        batch_size=64,
-        lr=1e-3,
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
+        solver: str = "lstsq",
+        power: int = 1,
+        max_epochs: int = 150,
+        batch_size: int = 64,
+        lr: float = 1e-3,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.order = order
         self.solver = solver
         self.power = power
@@ -149,7 +151,14 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, *, groups=None, power=None):
+    def fit(
+        self,
+        X: ArrayLike,
+        y: None = None,
+        *,
+        groups: ArrayLike | None = None,
+        power: ArrayLike | None = None,
+    ) -> Self:
         """Fit M.
 
         Parameters
@@ -187,7 +196,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         self.order_error_ = float(np.linalg.norm(law) / np.sqrt(X.shape[1]))
         return self
 
-    def _gradient_descent(self, X, table):
+    def _gradient_descent(self, X: NDArray, table: NDArray) -> NDArray:
         module = _PowersOfM(X.shape[1], self.order_)
         scale = np.abs(X).max() or 1.0
         rows = np.roll(table, -1, axis=1)  # powers 1, ..., order; g^order = g^0
@@ -207,7 +216,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         self.n_iter_ = len(self.loss_curve_)
         return module.M.detach().cpu().numpy().astype(np.float64)
 
-    def act(self, X, power):
+    def act(self, X: ArrayLike, power: ArrayLike) -> NDArray:
         """Move activations by a power of the generator.
 
         Parameters
@@ -231,7 +240,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         X = validate_data(self, X, dtype=_DTYPES, reset=False)
         if np.ndim(power) == 0:
             power = np.full(len(X), power)
-        power = check_power(np.mod(power, self.order_))
+        power = check_integers(power) % self.order_
         if len(power) != len(X):
             raise ValueError(
                 f"power has {len(power)} entries for {len(X)} rows of X. Give one "
@@ -239,14 +248,14 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
             )
         return self._moved(X, power)
 
-    def _moved(self, X, power):
+    def _moved(self, X: NDArray, power: NDArray) -> NDArray:
         moved = np.empty_like(X)
         for p in np.unique(power):
             matrix = np.linalg.matrix_power(self.M_, int(p)).astype(X.dtype)
             moved[power == p] = X[power == p] @ matrix.T
         return moved
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> NDArray:
         """Move activations by `self.power`.
 
         Parameters
@@ -261,7 +270,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         """
         return self.act(X, self.power)
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: ArrayLike) -> NDArray:
         """Move activations by minus `self.power`.
 
         Parameters
@@ -276,7 +285,13 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         """
         return self.act(X, -self.power)
 
-    def r2_per_power(self, X, *, groups=None, power=None):
+    def r2_per_power(
+        self,
+        X: ArrayLike,
+        *,
+        groups: ArrayLike | None = None,
+        power: ArrayLike | None = None,
+    ) -> NDArray:
         """Share of the variance of each power's activations that M explains.
 
         Parameters
@@ -291,7 +306,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         Returns
         -------
         r2 : ndarray of shape (max(order - 1, 1),)
-            R2 per feature, weighted by the features' variance, of M^p times the
+            1 - FVU (R2 per feature, weighted by variance) of M^p times the
             canonical row against the row of power p = 1, ..., order - 1; NaN for a
             power without rows. Of the trivial group: the R2 of power 0, which is 1.
         """
@@ -301,18 +316,21 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         powers = range(1, self.order_) if self.order_ > 1 else [0]
         return np.array([self._r2(X, table, p) for p in powers])
 
-    def _r2(self, X, table, p):
+    def _r2(self, X: NDArray, table: NDArray, p: int) -> float:
         observed = table[table[:, p] >= 0]
         if len(observed) == 0:
             return np.nan
         moved = self._moved(X[observed[:, 0]], np.full(len(observed), p))
-        return r2_score(
-            X[observed[:, p]].astype(np.float64),
-            moved.astype(np.float64),
-            multioutput="variance_weighted",
-        )
+        return 1 - fvu(X[observed[:, p]], moved)
 
-    def score(self, X, y=None, *, groups=None, power=None):
+    def score(
+        self,
+        X: ArrayLike,
+        y: None = None,
+        *,
+        groups: ArrayLike | None = None,
+        power: ArrayLike | None = None,
+    ) -> float:
         """Mean over the powers of :meth:`r2_per_power`.
 
         Parameters
@@ -333,14 +351,14 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         """
         return float(np.nanmean(self.r2_per_power(X, groups=groups, power=power)))
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         """Tags for scikit-learn: float32 and float64 come out as they went in."""
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
 
-def _least_squares(X, table):
+def _least_squares(X: NDArray, table: NDArray) -> NDArray:
     """Closed form of || X_{p+1} - M X_p ||^2 + ridge || M - I ||^2 over all p."""
     before = table.ravel()
     after = np.roll(table, -1, axis=1).ravel()
@@ -362,12 +380,12 @@ def _least_squares(X, table):
 class _PowersOfM(nn.Module):
     """x -> (M x, M^2 x, ..., M^order x), M from the identity."""
 
-    def __init__(self, n_features, order):
+    def __init__(self, n_features: int, order: int) -> None:
         super().__init__()
         self.order = order
         self.M = nn.Parameter(torch.eye(n_features))
 
-    def forward(self, canonical):
+    def forward(self, canonical: torch.Tensor) -> torch.Tensor:
         moved = [canonical]
         for _ in range(self.order):
             moved.append(moved[-1] @ self.M.T)
@@ -380,6 +398,6 @@ class _ObservedSquaredError(nn.Module):
     A missing row of an orbit is NaN in the target and adds nothing.
     """
 
-    def forward(self, moved, target):
+    def forward(self, moved: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         difference = torch.where(target.isnan(), 0.0, moved - target)
         return difference.square().sum(2).mean()

@@ -1,23 +1,25 @@
 """What TopKSAE and EquivariantSAE share: parameters, training, encoding, decoding."""
 
+from collections.abc import Iterator
 from numbers import Integral, Real
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, vstack
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
-from sklearn.metrics import r2_score
 from sklearn.utils import check_array, check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._training import draw_seed, resolve_device, seeded, train
 from ._module import SquaredError, TopKModule
-from ._recipe import RECIPES
+from ._recipe import RECIPES, Recipe
 from ._sparse_ops import decode_sparse
 
 _DTYPES = (np.float64, np.float32)
@@ -27,7 +29,15 @@ _CHUNK_ENTRIES = 2**22  # latents held dense at a time: 16 MiB
 class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Base class of the sparse autoencoders; not for use by itself."""
 
-    _parameter_constraints: dict = {
+    coefs_: list[NDArray]
+    intercepts_: list[NDArray]
+    components_: NDArray
+    intercept_: NDArray
+    mean_: NDArray
+    scale_: float
+    loss_curve_: NDArray
+
+    _parameter_constraints: ClassVar[dict] = {
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "k": [Interval(Integral, 1, None, closed="left")],
         "hidden_dim": [Interval(Integral, 1, None, closed="left"), None],
@@ -42,7 +52,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         "verbose": ["verbose"],
     }
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> NDArray | csr_array:
         """Encode activations.
 
         Parameters
@@ -64,14 +74,14 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             np.put_along_axis(Z[rows], indices, values, axis=1)
         return Z
 
-    def _is_going_on(self):
+    def _is_going_on(self) -> bool:
         return self.warm_start and hasattr(self, "components_")
 
-    def _check_rows(self, X):
+    def _check_rows(self, X: ArrayLike) -> NDArray:
         check_is_fitted(self)
         return validate_data(self, X, dtype=_DTYPES, reset=False)
 
-    def _encode_csr(self, X):
+    def _encode_csr(self, X: NDArray) -> csr_array:
         parts = [
             _csr(values, indices, self._n_features_out)
             for _, values, indices in self._encode_chunks(X)
@@ -79,7 +89,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return vstack(parts, format="csr")
 
     @torch.no_grad()
-    def _encode_chunks(self, X):
+    def _encode_chunks(self, X: NDArray) -> Iterator[tuple[slice, NDArray, NDArray]]:
         module, device = self._make_module()
         for rows in self._chunks(len(X)):
             values, indices = module.encode(self._normalized(X[rows]).to(device))
@@ -87,7 +97,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             yield rows, values * X.dtype.type(self.scale_), indices.cpu().numpy()
 
     @torch.no_grad()
-    def _decoded(self, X):
+    def _decoded(self, X: NDArray) -> NDArray:
         """D(E(x)) of each row, without holding the latents of all rows."""
         decoded = np.empty(X.shape, dtype=X.dtype)
         module, device = self._make_module()
@@ -98,21 +108,21 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             decoded[rows] = part.cpu().numpy() * self.scale_ + self.intercept_
         return decoded
 
-    def _chunks(self, n_rows):
+    def _chunks(self, n_rows: int) -> Iterator[slice]:
         return gen_batches(n_rows, max(1, _CHUNK_ENTRIES // self._n_features_out))
 
-    def _normalized(self, X):
+    def _normalized(self, X: NDArray) -> torch.Tensor:
         rows = ((X - self.mean_) / self.scale_).astype(np.float32)
         return torch.from_numpy(rows)
 
-    def _make_module(self):
+    def _make_module(self) -> tuple[TopKModule, torch.device]:
         device = resolve_device(self.device)
         module = TopKModule.from_arrays(
-            self.coefs_, self.intercepts_, self.components_, self.intercept_, self.k
+            self.coefs_, self.intercepts_, self.components_, self.intercept_, k=self.k
         )
         return module.to(device, torch.float32), device
 
-    def _inverse(self, Z):
+    def _inverse(self, Z: ArrayLike | csr_array) -> NDArray:
         check_is_fitted(self)
         Z = check_array(Z, accept_sparse="csr", dtype=_DTYPES)
         if Z.shape[1] != self._n_features_out:
@@ -123,14 +133,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
         return (Z @ self.components_ + self.intercept_).astype(Z.dtype, copy=False)
 
-    def _r2(self, X, decoded):
-        return r2_score(
-            X.astype(np.float64),
-            decoded.astype(np.float64),
-            multioutput="variance_weighted",
-        )
-
-    def _fit_rows(self, X, target):
+    def _fit_rows(self, X: NDArray, target: NDArray) -> None:
         """Train on rows and their targets, and keep what was learned as arrays."""
         recipe = RECIPES[self.recipe]
         going_on = self._is_going_on()
@@ -158,18 +161,18 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             verbose=self.verbose,
         )
         self._keep(module, target_mean)
-        previous = self.loss_curve_ if going_on else []
+        previous = self.loss_curve_ if going_on else np.empty(0)
         self.loss_curve_ = np.concatenate([previous, loss_curve])
         self.n_iter_ = len(self.loss_curve_)
 
-    def _set_normalization(self, X, recipe):
+    def _set_normalization(self, X: NDArray, recipe: Recipe) -> None:
         self.mean_ = np.zeros(X.shape[1])
         self.scale_ = 1.0
         if recipe.normalize:
             self.mean_ = _mean(X)
             self.scale_ = _root_mean_square(X - self.mean_) or 1.0
 
-    def _new_module(self, n_features, seed):
+    def _new_module(self, n_features: int, seed: int) -> TopKModule:
         n_components = self._check_sizes(n_features)
         with seeded(seed):
             module = TopKModule(n_features, n_components, self.k, self.hidden_dim)
@@ -177,7 +180,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 module.initialize_tied()
         return module
 
-    def _check_sizes(self, n_features):
+    def _check_sizes(self, n_features: int) -> int:
         n_components = self.n_components or 8 * n_features
         if self.k > n_components:
             raise ValueError(
@@ -187,7 +190,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
         return n_components
 
-    def _trained_module(self, target_mean):
+    def _trained_module(self, target_mean: NDArray) -> TopKModule:
         if self._check_sizes(self.n_features_in_) != self._n_features_out:
             raise ValueError(
                 f"warm_start=True goes on with the {self._n_features_out} latents "
@@ -200,36 +203,36 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             [b.copy() for b in self.intercepts_],
             self.components_.copy(),
             intercept,
-            self.k,
+            k=self.k,
         )
 
-    def _keep(self, module, target_mean):
+    def _keep(self, module: TopKModule, target_mean: NDArray) -> None:
         self.coefs_, self.intercepts_, self.components_, intercept = module.to_arrays()
         self.intercept_ = target_mean + self.scale_ * intercept.astype(np.float64)
 
     @property
-    def _n_features_out(self):
+    def _n_features_out(self) -> int:
         return len(self.components_)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         """Tags for scikit-learn: float32 and float64 come out as they went in."""
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
 
-def _mean(X):
+def _mean(X: NDArray) -> NDArray:
     return X.mean(axis=0, dtype=np.float64)
 
 
-def _root_mean_square(X):
+def _root_mean_square(X: NDArray) -> float:
     largest = np.abs(X).max()  # keeps squares of very large or small entries finite
     if largest == 0:
         return 0.0
     return float(largest * np.sqrt(np.square(X / largest).mean(dtype=np.float64)))
 
 
-def _csr(values, indices, n_components):
+def _csr(values: NDArray, indices: NDArray, n_components: int) -> csr_array:
     """CSR latents of one chunk, without the entries that the ReLU set to zero."""
     order = np.argsort(indices, axis=1)
     values = np.take_along_axis(values, order, axis=1)

@@ -1,12 +1,17 @@
 """The paper's equivariant sparse autoencoder."""
 
 from numbers import Integral
+from typing import ClassVar, Self
 
 import numpy as np
-from sklearn.base import _fit_context, clone
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
+from sklearn.base import BaseEstimator, _fit_context, clone
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import validate_data
 
+from .._metrics import fvu
 from ..activations._orbit_table import orbit_table
 from ..groups import ActivationTransformFitter
 from ._base import _DTYPES, BaseSAE
@@ -122,10 +127,10 @@ class EquivariantSAE(BaseSAE):
     True
     """
 
-    __metadata_request__fit = {"groups": True, "power": True}  # noqa: RUF012
-    __metadata_request__score = {"groups": True, "power": True}  # noqa: RUF012
+    __metadata_request__fit: ClassVar[dict] = {"groups": True, "power": True}
+    __metadata_request__score: ClassVar[dict] = {"groups": True, "power": True}
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: ClassVar[dict] = {
         **BaseSAE._parameter_constraints,
         "order": [Interval(Integral, 1, None, closed="left"), None],
         "activation_transform": [HasMethods(["fit", "act"]), None],
@@ -133,22 +138,22 @@ class EquivariantSAE(BaseSAE):
 
     def __init__(
         self,
-        n_components=None,
+        n_components: int | None = None,
         *,
-        order=None,
-        k=32,
-        hidden_dim=512,
-        activation_transform=None,
-        recipe="default",
-        max_epochs=None,
-        batch_size=None,
-        lr=1e-3,
-        warm_start=False,
-        sparse_output=False,
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
+        order: int | None = None,
+        k: int = 32,
+        hidden_dim: int | None = 512,
+        activation_transform: BaseEstimator | None = None,
+        recipe: str = "default",
+        max_epochs: int | None = None,
+        batch_size: int | None = None,
+        lr: float = 1e-3,
+        warm_start: bool = False,
+        sparse_output: bool = False,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.n_components = n_components
         self.order = order
         self.k = k
@@ -165,7 +170,14 @@ class EquivariantSAE(BaseSAE):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None, *, groups=None, power=None):
+    def fit(
+        self,
+        X: ArrayLike,
+        y: None = None,
+        *,
+        groups: ArrayLike | None = None,
+        power: ArrayLike | None = None,
+    ) -> Self:
         """Fit M and train the autoencoder.
 
         Parameters
@@ -199,19 +211,23 @@ class EquivariantSAE(BaseSAE):
         self._fit_rows(X[rows], X[canonical])
         return self
 
-    def _fit_activation_transform(self, X, groups, power):
+    def _fit_activation_transform(
+        self, X: NDArray, groups: ArrayLike | None, power: ArrayLike | None
+    ) -> None:
         fitter = self.activation_transform
         if fitter is None:
             fitter = ActivationTransformFitter(order=self.order)
         self.activation_transform_ = clone(fitter)
-        self.activation_transform_.fit(X, groups=groups, power=power)
+        self.activation_transform_.fit(X, None, groups=groups, power=power)
         if self.activation_transform_.order_ != self.order_:
             raise ValueError(
                 f"activation_transform has order {self.activation_transform_.order_}, "
                 f"but the orbits have order {self.order_}. Fit it on the same group."
             )
 
-    def inverse_transform(self, Z, *, power=None):
+    def inverse_transform(
+        self, Z: ArrayLike | csr_array, *, power: ArrayLike | None = None
+    ) -> NDArray:
         """Decode latents to canonical activations, or move them on.
 
         Parameters
@@ -229,10 +245,10 @@ class EquivariantSAE(BaseSAE):
         canonical = self._inverse(Z)
         return canonical if power is None else self._move(canonical, power)
 
-    def _move(self, canonical, power):
+    def _move(self, canonical: NDArray, power: ArrayLike) -> NDArray:
         return self.activation_transform_.act(canonical, power)
 
-    def predict_power(self, X):
+    def predict_power(self, X: ArrayLike) -> NDArray:
         """Pose of each row: the power that explains it best.
 
         Parameters
@@ -248,14 +264,14 @@ class EquivariantSAE(BaseSAE):
         X = self._check_rows(X)
         return self._poses(X, self._decoded(X))
 
-    def _poses(self, X, canonical):
+    def _poses(self, X: NDArray, canonical: NDArray) -> NDArray:
         distances = np.empty((self.order_, len(X)))
         for p in range(self.order_):
             difference = X - self._move(canonical, p)
             distances[p] = np.einsum("ij,ij->i", difference, difference)
         return distances.argmin(axis=0)
 
-    def reconstruct(self, X, *, power=None):
+    def reconstruct(self, X: ArrayLike, *, power: ArrayLike | None = None) -> NDArray:
         """Equivariant reconstruction M^p D(E(x)).
 
         Parameters
@@ -276,7 +292,14 @@ class EquivariantSAE(BaseSAE):
             power = self._poses(X, canonical)
         return self._move(canonical, power)
 
-    def score(self, X, y=None, *, groups=None, power=None):
+    def score(
+        self,
+        X: ArrayLike,
+        y: None = None,
+        *,
+        groups: ArrayLike | None = None,
+        power: ArrayLike | None = None,
+    ) -> float:
         """Share of the variance that the equivariant reconstruction explains.
 
         Parameters
@@ -298,4 +321,4 @@ class EquivariantSAE(BaseSAE):
         X = self._check_rows(X)
         if groups is not None:
             orbit_table(groups, power, order=self.order_, n_rows=len(X))
-        return self._r2(X, self.reconstruct(X, power=power))
+        return 1 - fvu(X, self.reconstruct(X, power=power))

@@ -1,8 +1,11 @@
 """The network of a TopK sparse autoencoder."""
 
+from typing import Self
+
 import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from ._sparse_ops import TopKCode, encode_sparse
 
@@ -22,7 +25,9 @@ class TopKModule(nn.Module):
         Width of the encoder's hidden layer; None makes the encoder linear.
     """
 
-    def __init__(self, n_features, n_components, k, hidden_dim=None):
+    def __init__(
+        self, n_features: int, n_components: int, k: int, hidden_dim: int | None = None
+    ) -> None:
         super().__init__()
         self.k = k
         self.unit_rows = False
@@ -32,8 +37,8 @@ class TopKModule(nn.Module):
         self.components = nn.Parameter(decoder.weight.T.detach().clone())
         self.intercept = decoder.bias
 
-    def initialize_tied(self):
-        """Unit dictionary rows, zero biases, a linear encoder equal to the decoder."""
+    def initialize_tied(self) -> None:
+        """Draw unit dictionary rows, zero biases, a linear encoder equal to them."""
         self.unit_rows = True
         with torch.no_grad():
             self.components.normal_()
@@ -43,15 +48,15 @@ class TopKModule(nn.Module):
             if self.hidden is None:
                 self.encoder.weight.copy_(self.components)
 
-    def after_step(self):
+    def after_step(self) -> None:
         """Bring dictionary rows back to norm 1, where the recipe says so."""
         if self.unit_rows:
             with torch.no_grad():
                 norms = torch.linalg.vector_norm(self.components, dim=1, keepdim=True)
                 self.components.div_(norms.clamp_min_(1e-12))
 
-    def encode(self, inputs):
-        """Values and columns of the latents kept per row.
+    def encode(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Find values and columns of the latents kept per row.
 
         Parameters
         ----------
@@ -67,7 +72,7 @@ class TopKModule(nn.Module):
             self._hidden(inputs), self.encoder.weight, self.encoder.bias, self.k
         )
 
-    def forward(self, inputs):
+    def forward(self, inputs: Tensor) -> Tensor:
         """Reconstruct normalised rows.
 
         Parameters
@@ -89,10 +94,12 @@ class TopKModule(nn.Module):
             self.k,
         )
 
-    def _hidden(self, inputs):
+    def _hidden(self, inputs: Tensor) -> Tensor:
         return inputs if self.hidden is None else self.hidden(inputs).relu()
 
-    def to_arrays(self):
+    def to_arrays(
+        self,
+    ) -> tuple[list[NDArray], list[NDArray], NDArray, NDArray]:
         """Copy the weights out.
 
         Returns
@@ -113,7 +120,15 @@ class TopKModule(nn.Module):
         )
 
     @classmethod
-    def from_arrays(cls, coefs, intercepts, components, intercept, k):
+    def from_arrays(
+        cls,
+        coefs: list[NDArray],
+        intercepts: list[NDArray],
+        components: NDArray,
+        intercept: NDArray,
+        *,
+        k: int,
+    ) -> Self:
         """Make the module that ``to_arrays`` describes.
 
         Parameters
@@ -143,7 +158,7 @@ class TopKModule(nn.Module):
 class SquaredError(nn.Module):
     """Squared error summed over features, mean over rows (equation 2)."""
 
-    def forward(self, output, target):
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean over rows of the squared distance.
 
         Parameters
@@ -159,15 +174,15 @@ class SquaredError(nn.Module):
         return (output - target).square().sum(1).mean()
 
 
-def _array(tensor):
+def _array(tensor: Tensor) -> NDArray:
     return tensor.detach().cpu().numpy().copy()
 
 
-def _parameter(array):
-    return nn.Parameter(torch.from_numpy(np.require(array, requirements="CW")))
+def _parameter(array: NDArray) -> nn.Parameter:
+    return nn.Parameter(torch.from_numpy(np.require(array, requirements=["C", "W"])))
 
 
-def _linear(coef, bias):
+def _linear(coef: NDArray, bias: NDArray) -> nn.Linear:
     layer = nn.utils.skip_init(nn.Linear, *coef.shape)
     layer.weight = _parameter(coef.T)
     layer.bias = _parameter(bias)

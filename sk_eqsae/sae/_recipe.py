@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Recipe:
     """Settings of one training recipe.
 
-    Parameters
+    Attributes
     ----------
     normalize : bool
         Centre rows by the mean and divide them by one global root mean square.

@@ -7,14 +7,16 @@ bag of rows.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.sparse import csr_array
+from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 
-def top_k(pre_activations, k):
+def top_k(pre_activations: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Exact largest k entries of each row, in no particular order.
 
     Long rows are cut into strided groups first: the k largest entries lie in the k
@@ -44,7 +46,9 @@ def top_k(pre_activations, k):
     return values, place // k * n_groups + groups.gather(1, place % k)
 
 
-def encode_sparse(inputs, weight, bias, k):
+def encode_sparse(
+    inputs: Tensor, weight: Tensor, bias: Tensor, k: int
+) -> tuple[Tensor, Tensor]:
     """TopK and then ReLU of a linear map, as values and columns.
 
     Parameters
@@ -67,7 +71,9 @@ def encode_sparse(inputs, weight, bias, k):
     return values.relu_(), indices
 
 
-def decode_sparse(values, indices, components, intercept):
+def decode_sparse(
+    values: Tensor, indices: Tensor, components: Tensor, intercept: Tensor
+) -> Tensor:
     """Weighted sum of the k active dictionary vectors of each row.
 
     Parameters
@@ -92,7 +98,15 @@ class TopKCode(torch.autograd.Function):
     """``decode(relu(topk(inputs @ weight.T + bias)))`` with sparse gradients."""
 
     @staticmethod
-    def forward(ctx, inputs, weight, bias, components, intercept, k):
+    def forward(  # noqa: PLR0917
+        ctx: Any,
+        inputs: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        components: Tensor,
+        intercept: Tensor,
+        k: int,
+    ) -> Tensor:
         """Encode and decode.
 
         Parameters
@@ -118,8 +132,8 @@ class TopKCode(torch.autograd.Function):
         return decode_sparse(values, indices, components, intercept)
 
     @staticmethod
-    def backward(ctx, grad):
-        """Gradients of all tensors that went in.
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Compute the gradients of all tensors that went in.
 
         Parameters
         ----------
@@ -155,16 +169,16 @@ class TopKCode(torch.autograd.Function):
 
 
 class _LatentBags:
-    """The (row, latent) table turned round: which rows each latent is active in."""
+    """Table of (row, latent) turned round: which rows each latent is active in."""
 
-    def __init__(self, indices, n_components):
+    def __init__(self, indices: Tensor, n_components: int) -> None:
         self.indices = indices
         self.n_components = n_components
         order, offsets = _transpose(indices, n_components)
         self.order, self.offsets = order, offsets
         self.rows = torch.div(order, indices.shape[1], rounding_mode="floor")
 
-    def sum(self, table, weights):
+    def sum(self, table: Tensor, weights: Tensor) -> Tensor:
         """Sum of rows of the table, weighted, over each latent's bag."""
         return embedding_bag(
             self.rows,
@@ -175,13 +189,13 @@ class _LatentBags:
             include_last_offset=True,
         )
 
-    def count(self, weights):
+    def count(self, weights: Tensor) -> Tensor:
         """Sum of the weights over each latent's bag."""
         total = weights.new_zeros(self.n_components)
         return total.index_add_(0, self.indices.flatten(), weights.flatten())
 
 
-def _transpose(indices, n_components):
+def _transpose(indices: Tensor, n_components: int) -> tuple[Tensor, Tensor]:
     """Order of the flat table by latent, and where each latent begins."""
     flat = indices.flatten()
     if flat.is_cuda:
@@ -196,7 +210,7 @@ def _transpose(indices, n_components):
     return torch.from_numpy(table.data), torch.from_numpy(table.indptr.astype(np.int64))
 
 
-def _group_count(n_components, k):
+def _group_count(n_components: int, k: int) -> int | None:
     """Number of strided groups for the two-stage top-k, None where one is faster."""
     size = 2 ** round(math.log2(max(math.sqrt(n_components / k), 1)))
     if size < 4 or n_components % size:

@@ -1,8 +1,15 @@
 """A regular TopK sparse autoencoder."""
 
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
 from sklearn.base import _fit_context
 from sklearn.utils.validation import validate_data
 
+from .._metrics import fvu
 from ._base import _DTYPES, BaseSAE
 
 
@@ -105,20 +112,20 @@ class TopKSAE(BaseSAE):
 
     def __init__(
         self,
-        n_components=None,
+        n_components: int | None = None,
         *,
-        k=32,
-        hidden_dim=None,
-        recipe="default",
-        max_epochs=None,
-        batch_size=None,
-        lr=1e-3,
-        warm_start=False,
-        sparse_output=False,
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
+        k: int = 32,
+        hidden_dim: int | None = None,
+        recipe: str = "default",
+        max_epochs: int | None = None,
+        batch_size: int | None = None,
+        lr: float = 1e-3,
+        warm_start: bool = False,
+        sparse_output: bool = False,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.n_components = n_components
         self.k = k
         self.hidden_dim = hidden_dim
@@ -133,7 +140,7 @@ class TopKSAE(BaseSAE):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: None = None) -> Self:
         """Train the autoencoder.
 
         Parameters
@@ -157,7 +164,7 @@ class TopKSAE(BaseSAE):
         self._fit_rows(X, X)
         return self
 
-    def inverse_transform(self, Z):
+    def inverse_transform(self, Z: ArrayLike | csr_array) -> NDArray:
         """Decode latents.
 
         Parameters
@@ -172,7 +179,7 @@ class TopKSAE(BaseSAE):
         """
         return self._inverse(Z)
 
-    def score(self, X, y=None):
+    def score(self, X: ArrayLike, y: None = None) -> float:
         """Share of the variance that the reconstruction explains, 1 - FVU.
 
         Parameters
@@ -188,4 +195,4 @@ class TopKSAE(BaseSAE):
             1 is perfect, 0 is as good as the per-feature mean of X.
         """
         X = self._check_rows(X)
-        return self._r2(X, self._decoded(X))
+        return 1 - fvu(X, self._decoded(X))

@@ -1,0 +1,45 @@
+"""How good a reconstruction is, for every room."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+def fvu(X: ArrayLike, reconstruction: ArrayLike) -> float:
+    """Fraction of variance unexplained, against the per-feature mean of X.
+
+    All squared errors over all squared deviations from the mean::
+
+        FVU = sum((X - reconstruction)^2) / sum((X - X.mean(axis=0))^2)
+
+    Parameters
+    ----------
+    X : array-like of shape (n_rows, n_features)
+        Activations.
+    reconstruction : array-like of shape (n_rows, n_features)
+        Their reconstruction.
+
+    Returns
+    -------
+    fvu : float
+        0 is perfect, and predicting the mean scores exactly 1. For activations
+        without variance: 0 if they are reproduced exactly, else 1.
+
+    Notes
+    -----
+    1 - FVU is scikit-learn's variance-weighted R2, except that errors in constant
+    features count, too.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_eqsae.inspection import fvu
+    >>> X = np.array([[0.0, 1.0], [2.0, 3.0]])
+    >>> fvu(X, X), fvu(X, X.mean(axis=0, keepdims=True))
+    (0.0, 1.0)
+    """
+    X = np.asarray(X, dtype=np.float64)
+    unexplained = np.square(X - reconstruction).sum()
+    variance = np.square(X - X.mean(axis=0)).sum()
+    if variance == 0:
+        return float(unexplained > 0)
+    return float(unexplained / variance)

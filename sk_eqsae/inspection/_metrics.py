@@ -1,0 +1,29 @@
+"""Numbers that describe a dictionary in use."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+
+def dead_latents(Z: NDArray | csr_array) -> float:
+    """Share of latents that no row activates.
+
+    Parameters
+    ----------
+    Z : array-like or sparse array of shape (n_rows, n_components)
+        Latents, as returned by ``transform``.
+
+    Returns
+    -------
+    share : float
+        Between 0 (each latent fires) and 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_eqsae.inspection import dead_latents
+    >>> dead_latents(np.array([[0.0, 1.0, 0.0, 2.0], [0.0, 1.0, 0.0, 0.0]]))
+    0.5
+    """
+    fires = np.asarray((Z > 0).sum(axis=0)).ravel() > 0
+    return float(1 - fires.mean())

@@ -1,0 +1,209 @@
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.frozen import FrozenEstimator
+
+from sk_eqsae import ActivationTransformFitter, EquivariantSAE, TopKSAE
+
+SETTINGS = {
+    "n_components": 24,
+    "k": 4,
+    "hidden_dim": 64,
+    "max_epochs": 40,
+    "batch_size": 32,
+    "random_state": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def fitted(turning_orbits):
+    X, groups, power, _ = turning_orbits
+    return EquivariantSAE(order=4, **SETTINGS).fit(X, groups=groups, power=power)
+
+
+@pytest.fixture
+def invariant_target(turning_orbits):
+    X, _, _, _ = turning_orbits
+    return np.repeat(X[::4], 4, axis=0)
+
+
+def test_invariant_reconstruction_is_the_canonical_row(
+    fitted, turning_orbits, invariant_target
+):
+    X = turning_orbits[0]
+    decoded = fitted.inverse_transform(fitted.transform(X))
+    error = ((decoded - invariant_target) ** 2).sum()
+    assert error < 0.1 * ((invariant_target - invariant_target.mean(0)) ** 2).sum()
+
+
+def test_loss_is_the_invariance_loss(turning_orbits, invariant_target):
+    X, groups, power, _ = turning_orbits
+    settings = SETTINGS | {"max_epochs": 1, "lr": 1e-12, "recipe": "paper"}
+    sae = EquivariantSAE(order=4, **settings).fit(X, groups=groups, power=power)
+    decoded = sae.inverse_transform(sae.transform(X))
+    loss = ((decoded - invariant_target) ** 2).sum(axis=1).mean()
+    assert sae.loss_curve_[0] == pytest.approx(loss, rel=1e-4)
+
+
+def test_reconstruct_moves_the_invariant_reconstruction(fitted, turning_orbits):
+    X, _, power, permutation = turning_orbits
+    canonical = fitted.inverse_transform(fitted.transform(X))
+    moved = [
+        row @ np.linalg.matrix_power(permutation, p).T
+        for row, p in zip(canonical, power, strict=True)
+    ]
+    np.testing.assert_allclose(fitted.reconstruct(X, power=power), moved, atol=1e-3)
+    np.testing.assert_allclose(
+        fitted.inverse_transform(fitted.transform(X), power=power),
+        fitted.reconstruct(X, power=power),
+        atol=1e-5,
+    )
+
+
+def test_predict_power_is_the_nearest_moved_reconstruction(fitted, turning_orbits):
+    X, _, power, _ = turning_orbits
+    canonical = fitted.inverse_transform(fitted.transform(X))
+    moved = [fitted.activation_transform_.act(canonical, p) for p in range(4)]
+    nearest = np.linalg.norm(X - np.array(moved), axis=2).argmin(axis=0)
+    assert np.array_equal(fitted.predict_power(X), nearest)
+    assert (nearest == power).mean() > 0.99
+
+
+def test_reconstruct_infers_the_power_if_it_is_not_given(fitted, turning_orbits):
+    X = turning_orbits[0]
+    np.testing.assert_array_equal(
+        fitted.reconstruct(X), fitted.reconstruct(X, power=fitted.predict_power(X))
+    )
+
+
+def test_score_uses_the_true_power_if_it_is_given(fitted, turning_orbits):
+    X, groups, power, _ = turning_orbits
+    true = fitted.score(X, groups=groups, power=power)
+    assert true == pytest.approx(fitted.score(X, power=power))
+    assert true > 0.9
+    assert fitted.score(X) == pytest.approx(true, abs=0.02)
+    assert fitted.score(X, power=(power + 1) % 4) < 0
+
+
+def test_score_checks_the_orbits_it_is_given(fitted, turning_orbits):
+    X, groups, power, _ = turning_orbits
+    with pytest.raises(ValueError, match="no row of power 0"):
+        fitted.score(X[1:], groups=groups[1:], power=power[1:])
+
+
+@pytest.mark.parametrize("hidden_dim", [None, 16])
+@pytest.mark.parametrize("recipe", ["default", "paper"])
+def test_no_metadata_equals_topk_exactly(hidden_dim, recipe, turning_orbits):
+    X = turning_orbits[0]
+    settings = SETTINGS | {
+        "hidden_dim": hidden_dim,
+        "recipe": recipe,
+        "max_epochs": 3,
+    }
+    regular, trivial = TopKSAE(**settings).fit(X), EquivariantSAE(**settings).fit(X)
+    assert np.array_equal(regular.transform(X), trivial.transform(X))
+    assert np.array_equal(regular.components_, trivial.components_)
+    assert regular.score(X) == trivial.score(X)
+    assert (trivial.predict_power(X) == 0).all()
+
+
+def test_row_order_inside_an_orbit_does_not_matter(turning_orbits):
+    X, groups, power, _ = turning_orbits
+    rng = np.random.default_rng(0)
+    order = np.concatenate([4 * i + rng.permutation(4) for i in range(len(X) // 4)])
+    settings = SETTINGS | {"max_epochs": 3}
+    plain = EquivariantSAE(**settings).fit(X, groups=groups, power=power)
+    mixed = EquivariantSAE(**settings)
+    mixed.fit(X[order], groups=groups[order], power=power[order])
+    np.testing.assert_allclose(mixed.components_, plain.components_, atol=1e-6)
+    np.testing.assert_allclose(
+        mixed.activation_transform_.M_, plain.activation_transform_.M_, atol=1e-9
+    )
+
+
+def test_shuffled_orbit_ids_give_the_same_fit(turning_orbits):
+    X, groups, power, _ = turning_orbits
+    ids = np.random.default_rng(0).permutation(groups.max() + 1)
+    settings = SETTINGS | {"max_epochs": 3}
+    plain = EquivariantSAE(**settings).fit(X, groups=groups, power=power)
+    shuffled = EquivariantSAE(**settings).fit(X, groups=ids[groups], power=power)
+    assert np.array_equal(shuffled.components_, plain.components_)
+
+
+def test_rows_missing_from_orbits_are_left_out(turning_orbits):
+    X, groups, power, _ = turning_orbits
+    kept = (power == 0) | (np.arange(len(X)) % 3 > 0)
+    sae = EquivariantSAE(order=4, **SETTINGS)
+    sae.fit(X[kept], groups=groups[kept], power=power[kept])
+    assert sae.score(X, groups=groups, power=power) > 0.85
+
+
+def test_activation_transform_is_cloned_and_fitted(turning_orbits):
+    X, groups, power, _ = turning_orbits
+    fitter = ActivationTransformFitter(solver="adam", max_epochs=2)
+    sae = EquivariantSAE(activation_transform=fitter, **SETTINGS | {"max_epochs": 1})
+    sae.fit(X, groups=groups, power=power)
+    assert not hasattr(fitter, "M_")
+    assert sae.activation_transform_.n_iter_ == 2
+
+
+def test_frozen_activation_transform_is_kept(turning_orbits):
+    X, groups, power, _ = turning_orbits
+    fitter = ActivationTransformFitter().fit(X, groups=groups, power=power)
+    fitter.M_ = np.eye(12)
+    settings = SETTINGS | {"max_epochs": 1}
+    sae = EquivariantSAE(activation_transform=FrozenEstimator(fitter), **settings)
+    sae.fit(X, groups=groups, power=power)
+    assert np.array_equal(sae.activation_transform_.M_, np.eye(12))
+
+
+def test_activation_transform_of_another_order_is_an_error(turning_orbits):
+    X, groups, power, _ = turning_orbits
+    fitter = ActivationTransformFitter(order=2)
+    few = power < 2
+    fitter.fit(X[few], groups=groups[few], power=power[few])
+    sae = EquivariantSAE(activation_transform=FrozenEstimator(fitter), **SETTINGS)
+    with pytest.raises(ValueError, match="has order 2, but the orbits have order 4"):
+        sae.fit(X, groups=groups, power=power)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({}, "order=4 needs to know the orbits"),
+        ({"groups": "all"}, "groups was given without power"),
+        ({"power": "all"}, "power was given without groups"),
+    ],
+)
+def test_order_without_metadata_is_never_a_silent_regular_sae(
+    metadata, message, turning_orbits
+):
+    X, groups, power, _ = turning_orbits
+    given = {k: {"groups": groups, "power": power}[k] for k in metadata}
+    with pytest.raises(ValueError, match=message):
+        EquivariantSAE(order=4, **SETTINGS).fit(X, **given)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_dtype_out_is_dtype_in(fitted, turning_orbits, dtype):
+    X = turning_orbits[0].astype(dtype)
+    assert fitted.transform(X).dtype == dtype
+    assert fitted.reconstruct(X).dtype == dtype
+    assert fitted.inverse_transform(fitted.transform(X), power=1).dtype == dtype
+
+
+def test_stored_estimator_reconstructs_the_same_to_the_bit(fitted, turning_orbits):
+    X = turning_orbits[0]
+    copy = pickle.loads(pickle.dumps(fitted))
+    assert np.array_equal(copy.reconstruct(X), fitted.reconstruct(X))
+
+
+def test_warm_start_goes_on_from_the_last_fit(turning_orbits):
+    X, groups, power, _ = turning_orbits
+    sae = EquivariantSAE(**SETTINGS | {"max_epochs": 20}, warm_start=True)
+    first = sae.fit(X, groups=groups, power=power).score(X, power=power)
+    sae.set_params(max_epochs=1, lr=1e-12).fit(X, groups=groups, power=power)
+    assert sae.score(X, power=power) == pytest.approx(first, abs=1e-4)
+    sae.set_params(max_epochs=40, lr=1e-3).fit(X, groups=groups, power=power)
+    assert sae.score(X, power=power) > first
