@@ -19,7 +19,7 @@ reproduce: $(INSTALLED)  ## run the main job; PROFILE=smoke|quick|full, report i
 	$(BIN)/python -m benchmarks.paper --profile $(PROFILE)
 
 test: $(INSTALLED)  ## run the tests and the doctests
-	SCIPY_ARRAY_API=1 $(BIN)/python -m pytest
+	SCIPY_ARRAY_API=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
 lint: $(INSTALLED)  ## style, docstrings, spelling, types
 	$(BIN)/ruff check .

@@ -1,0 +1,1 @@
+"""Measured claims; each benchmark is run by python -m benchmarks.NAME."""

@@ -1,6 +1,27 @@
 """Equivariant sparse autoencoders as scikit-learn estimators."""
 
+from .activations import extract_orbits
+from .datasets import make_shapes, shape_tasks
 from .groups import ActivationTransformFitter
+from .probing import (
+    MeanDifferenceSelector,
+    TruncatedReconstruction,
+    evaluate_probes,
+    make_probe,
+    make_probe_search,
+)
 from .sae import EquivariantSAE, TopKSAE
 
-__all__ = ["ActivationTransformFitter", "EquivariantSAE", "TopKSAE"]
+__all__ = [
+    "ActivationTransformFitter",
+    "EquivariantSAE",
+    "MeanDifferenceSelector",
+    "TopKSAE",
+    "TruncatedReconstruction",
+    "evaluate_probes",
+    "extract_orbits",
+    "make_probe",
+    "make_probe_search",
+    "make_shapes",
+    "shape_tasks",
+]

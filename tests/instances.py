@@ -1,6 +1,14 @@
 """One table of estimator instances for every common test."""
 
-from sk_eqsae import ActivationTransformFitter, EquivariantSAE, TopKSAE
+from sklearn.decomposition import PCA
+
+from sk_eqsae import (
+    ActivationTransformFitter,
+    EquivariantSAE,
+    MeanDifferenceSelector,
+    TopKSAE,
+    TruncatedReconstruction,
+)
 
 QUICK = {"max_epochs": 3, "random_state": 0}
 
@@ -16,11 +24,25 @@ AUTOENCODERS = [
 FITTERS = [
     ActivationTransformFitter(),
     ActivationTransformFitter(order=1, power=3),
-    ActivationTransformFitter(solver="adam", max_epochs=3, random_state=0),
+    ActivationTransformFitter(solver="adam", **QUICK),
 ]
-INSTANCES = AUTOENCODERS + FITTERS
+PROBING = [
+    MeanDifferenceSelector(1),
+    TruncatedReconstruction(PCA(1), 1),
+    TruncatedReconstruction(TopKSAE(4, k=2, **QUICK), 2),
+    TruncatedReconstruction(EquivariantSAE(4, k=2, hidden_dim=4, **QUICK), 2),
+]
+INSTANCES = AUTOENCODERS + FITTERS + PROBING
+
+WITH_ORBITS = [
+    EquivariantSAE(8, k=2, **QUICK),
+    EquivariantSAE(8, order=4, k=2, hidden_dim=None, recipe="paper", **QUICK),
+    ActivationTransformFitter(),
+    ActivationTransformFitter(order=4, solver="adam", **QUICK),
+    TruncatedReconstruction(EquivariantSAE(8, k=2, hidden_dim=4, **QUICK), 3),
+]
 
 
 def name(estimator):
     """Short test id."""
-    return repr(estimator).replace("\n", "").replace(" ", "")
+    return "".join(repr(estimator).split())

@@ -1,10 +1,148 @@
-"""scikit-learn's checks over every estimator."""
+"""What every estimator promises: scikit-learn's checks and the project's own."""
 
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from tests.instances import INSTANCES
+from sk_eqsae import EquivariantSAE, TopKSAE
+from tests.instances import INSTANCES, QUICK, WITH_ORBITS, name
+
+every_estimator = pytest.mark.parametrize("estimator", INSTANCES, ids=name)
+every_orbit_estimator = pytest.mark.parametrize("estimator", WITH_ORBITS, ids=name)
+
+
+@pytest.fixture
+def orbits(turning_orbits):
+    """X, metadata and labels that y-dependent estimators can use."""
+    X, groups, power, _ = turning_orbits
+    y = (X.sum(axis=1) > np.median(X.sum(axis=1))).astype(int)
+    return X, y, {"groups": groups, "power": power}
 
 
 @parametrize_with_checks(INSTANCES)
 def test_scikit_learn_check(estimator, check):
     check(estimator)
+
+
+@every_estimator
+def test_global_random_states_are_left_alone(estimator, orbits):
+    X, y, _ = orbits
+    torch_state = torch.get_rng_state()
+    numpy_state = np.random.get_state()[1].copy()  # noqa: NPY002
+    clone(estimator).fit(X, y).transform(X)
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
+
+
+@every_estimator
+def test_fit_is_the_same_to_the_bit_for_the_same_seed(estimator, orbits):
+    X, y, _ = orbits
+    one, two = (clone(estimator).fit(X, y).transform(X) for _ in range(2))
+    assert np.array_equal(one, two)
+
+
+@every_estimator
+def test_pickled_estimator_transforms_the_same_to_the_bit(estimator, orbits):
+    X, y, _ = orbits
+    fitted = clone(estimator).fit(X, y)
+    copy = pickle.loads(pickle.dumps(fitted))
+    assert np.array_equal(copy.transform(X), fitted.transform(X))
+
+
+@every_estimator
+def test_fitted_state_holds_no_torch_objects(estimator, orbits):
+    X, y, _ = orbits
+    fitted = clone(estimator).fit(X, y)
+    assert b"torch" not in pickle.dumps(fitted)
+    assert b"skorch" not in pickle.dumps(fitted)
+
+
+@every_estimator
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_dtype_out_is_dtype_in(estimator, dtype, orbits):
+    X, y, _ = orbits
+    X = X.astype(dtype)
+    assert clone(estimator).fit(X, y).transform(X).dtype == dtype
+
+
+@every_orbit_estimator
+def test_shuffled_orbit_ids_give_the_same_fit(estimator, orbits):
+    X, y, metadata = orbits
+    ids = np.random.default_rng(0).permutation(metadata["groups"].max() + 1)
+    shuffled = metadata | {"groups": ids[metadata["groups"]]}
+    one = clone(estimator).fit(X, y, **metadata).transform(X)
+    assert np.array_equal(clone(estimator).fit(X, y, **shuffled).transform(X), one)
+
+
+@every_orbit_estimator
+def test_row_order_inside_an_orbit_does_not_matter(estimator, orbits):
+    X, y, metadata = orbits
+    rng = np.random.default_rng(0)
+    order = np.concatenate([4 * i + rng.permutation(4) for i in range(len(X) // 4)])
+    mixed = {key: values[order] for key, values in metadata.items()}
+    one = clone(estimator).fit(X, y, **metadata).transform(X)
+    two = clone(estimator).fit(X[order], y[order], **mixed).transform(X)
+    np.testing.assert_allclose(two, one, atol=1e-5)
+
+
+@every_orbit_estimator
+def test_metadata_is_requested_by_fit_only(estimator):
+    routing = estimator.get_metadata_routing()
+    requests = getattr(routing, "_self_request", routing)
+    assert requests.fit.requests == {"groups": True, "power": True}
+    assert requests.transform.requests == {}
+
+
+def without(metadata, key):
+    return {k: v for k, v in metadata.items() if k != key}
+
+
+def changed(metadata, key, rows, value):
+    values = metadata[key].copy()
+    values[rows] = value
+    return metadata | {key: values}
+
+
+@every_orbit_estimator
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda m: without(m, "groups"), "power was given without groups"),
+        (lambda m: without(m, "power"), "groups was given without power"),
+        (lambda m: changed(m, "groups", [0], 999), r"no row of power 0.*rows 1, 2, 3"),
+        (lambda m: changed(m, "power", [5], 0), r"power 0 twice, in rows 4, 5"),
+        (lambda m: changed(m, "power", [6], -1), r"found -1 in rows 6"),
+        (lambda m: changed(m, "groups", [3], 1), r"orbit 1 has power 3 twice"),
+    ],
+)
+def test_bad_metadata_says_which_rows(estimator, spoil, message, orbits):
+    X, y, metadata = orbits
+    with pytest.raises(ValueError, match=message):
+        clone(estimator).fit(X, y, **spoil(metadata))
+
+
+@pytest.mark.parametrize(
+    "estimator", [e for e in WITH_ORBITS if getattr(e, "order", None)], ids=name
+)
+def test_order_without_metadata_or_against_it_is_an_error(estimator, orbits):
+    X, y, metadata = orbits
+    with pytest.raises(ValueError, match="order=4 needs to know the orbits"):
+        clone(estimator).fit(X, y)
+    with pytest.raises(ValueError, match=r"0 to 1 \(order=2\), found [23]"):
+        clone(estimator).set_params(order=2).fit(X, y, **metadata)
+
+
+@pytest.mark.parametrize("hidden_dim", [None, 16])
+@pytest.mark.parametrize("recipe", ["default", "paper"])
+def test_no_metadata_equals_topk_exactly(hidden_dim, recipe, orbits):
+    X, _, _ = orbits
+    settings = {"k": 4, "hidden_dim": hidden_dim, "recipe": recipe} | QUICK
+    regular, trivial = TopKSAE(24, **settings), EquivariantSAE(24, **settings)
+    assert np.array_equal(regular.fit(X).transform(X), trivial.fit(X).transform(X))
+    assert np.array_equal(regular.components_, trivial.components_)
+    assert regular.score(X) == trivial.score(X)
+    assert (trivial.predict_power(X) == 0).all()

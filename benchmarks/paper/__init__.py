@@ -1,0 +1,1 @@
+"""The paper's experiments, from images to a report."""

@@ -1,0 +1,1 @@
+"""How fast the package is, beside what it is compared with, in one run."""

@@ -1,0 +1,38 @@
+"""Interleaved timing: noise of a shared machine hits every contender alike."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+
+def interleaved(contenders: dict[str, Callable], rounds: int) -> dict[str, float]:
+    """Time contenders in turn, round by round.
+
+    Parameters
+    ----------
+    contenders : dict of callable
+        What to time. The first one is what the others are divided by.
+    rounds : int
+        Timed rounds, after one that is not counted.
+
+    Returns
+    -------
+    result : dict of float
+        For each contender NAME "NAME_ms", its median time, and for all but the first
+        "NAME_ratio", the median over rounds of its time over the first one's.
+    """
+    times = np.array([_round(contenders) for _ in range(rounds + 1)][1:])
+    names = list(contenders)
+    result = {f"{n}_ms": 1e3 * np.median(times[:, i]) for i, n in enumerate(names)}
+    ratios = np.median(times / times[:, :1], axis=0)
+    return result | {f"{n}_ratio": ratios[i] for i, n in enumerate(names) if i}
+
+
+def _round(contenders):
+    times = []
+    for run in contenders.values():
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return times

@@ -1,0 +1,186 @@
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.decomposition import PCA
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.pipeline import Pipeline
+
+from sk_eqsae.probing import TruncatedReconstruction, _selection, make_probe
+
+ORDER = 3
+
+
+class RollSAE(TransformerMixin, BaseEstimator):
+    """A code of 4 features that a roll by 4 moves; exact, so each step can be told."""
+
+    __metadata_request__fit = {"groups": True, "power": True}  # noqa: RUF012
+
+    def __init__(self, sparse_output=False):
+        self.sparse_output = sparse_output
+
+    def fit(self, X, y=None, *, groups=None, power=None):
+        self.groups_, self.power_ = groups, power
+        return self
+
+    def predict_power(self, X):
+        blocks = np.asarray(X).reshape(len(X), ORDER, 4)
+        return np.abs(blocks).sum(axis=2).argmax(axis=1)
+
+    def transform(self, X):
+        blocks = np.asarray(X).reshape(len(X), ORDER, 4)
+        Z = blocks[np.arange(len(X)), self.predict_power(X)]
+        return sparse.csr_array(Z) if self.sparse_output else Z
+
+    def inverse_transform(self, Z, *, power=None):
+        if sparse.issparse(Z) is not self.sparse_output:
+            raise AssertionError("latents changed their format")
+        Z = Z.toarray() if sparse.issparse(Z) else Z
+        canonical = np.hstack([Z, np.zeros((len(Z), 4 * (ORDER - 1)), Z.dtype)])
+        if power is None:
+            return canonical
+        moved = [np.roll(x, 4 * p) for x, p in zip(canonical, power, strict=True)]
+        return np.array(moved)
+
+
+@pytest.fixture
+def orbits():
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(20, 4)) + 3 * np.eye(4)[0]
+    y = np.repeat(base[:, 2] > 0, ORDER).astype(int)
+    canonical = np.hstack([base, np.zeros((20, 8))])
+    X = np.stack([np.roll(canonical, 4 * p, axis=1) for p in range(ORDER)], axis=1)
+    groups, power = np.repeat(np.arange(20), ORDER), np.tile(np.arange(ORDER), 20)
+    return X.reshape(-1, 12), y, groups, power
+
+
+@pytest.mark.parametrize("sparse_output", [False, True])
+def test_only_the_selected_latents_are_decoded(orbits, sparse_output):
+    X, y, _, power = orbits
+    truncated = TruncatedReconstruction(RollSAE(sparse_output), 1).fit(X, y)
+    chosen = truncated.selector_.get_support(indices=True)
+    assert_array_equal(chosen, [2])
+    expected = np.zeros_like(X)
+    column = 4 * power + 2
+    rows = np.arange(len(X))
+    expected[rows, column] = X[rows, column]
+    assert_array_equal(truncated.transform(X), expected)
+
+
+def test_output_decides_whether_rows_are_moved(orbits):
+    X, y, _, power = orbits
+    moved = TruncatedReconstruction(RollSAE(), 4).fit(X, y)
+    canonical = clone(moved).set_params(output="invariant").fit(X, y)
+    assert_array_equal(moved.transform(X), X)
+    assert_array_equal(canonical.transform(X), np.repeat(X[power == 0], ORDER, axis=0))
+
+
+def test_reconstruct_moves_by_the_power_given_or_else_inferred(orbits):
+    X, y, _, power = orbits
+    truncated = TruncatedReconstruction(RollSAE(), 4, output="invariant").fit(X, y)
+    assert_array_equal(truncated.reconstruct(X), X)
+    other = (power + 1) % ORDER
+    expected = np.roll(X, 4, axis=1)
+    assert_array_equal(truncated.reconstruct(X, power=other), expected)
+
+
+@pytest.mark.parametrize("method", ["transform", "reconstruct"])
+def test_batches_do_not_show(orbits, method, monkeypatch):
+    X, y, _, power = orbits
+    known = {"power": power} if method == "reconstruct" else {}
+    truncated = TruncatedReconstruction(RollSAE(), 2).fit(X, y)
+    whole = getattr(truncated, method)(X, **known)
+    monkeypatch.setattr(_selection, "BYTES_PER_BATCH", 7 * 32)
+    again = clone(truncated).fit(X, y)
+    assert_array_equal(getattr(again, method)(X, **known), whole)
+
+
+def test_known_power_needs_an_estimator_that_can_use_it(orbits):
+    X, y, _, power = orbits
+    with pytest.raises(ValueError, match=r"PCA\(\) has no predict_power"):
+        TruncatedReconstruction(PCA(), 2).fit(X, y).reconstruct(X, power=power)
+    with pytest.raises(ValueError, match="power has 3 entries for 60 rows"):
+        TruncatedReconstruction(RollSAE(), 2).fit(X, y).reconstruct(X, power=power[:3])
+
+
+def test_selector_wider_than_the_latents_is_an_error(orbits):
+    X, y, *_ = orbits
+    with pytest.raises(ValueError, match=r"n_features_to_select=5 .* latents, 4"):
+        TruncatedReconstruction(RollSAE(), 5).fit(X, y)
+
+
+def test_metadata_goes_to_a_fit_that_takes_it(orbits):
+    X, y, groups, power = orbits
+    fitted = TruncatedReconstruction(RollSAE(), 2).fit(X, y, groups=groups, power=power)
+    assert_array_equal(fitted.estimator_.power_, power)
+    assert_array_equal(fitted.estimator_.groups_, groups)
+    TruncatedReconstruction(PCA(), 2).fit(X, y, groups=groups, power=power)
+
+
+def test_frozen_estimator_stays_as_it_is(orbits):
+    X, y, groups, power = orbits
+    sae = RollSAE().fit(X, power="kept")
+    truncated = TruncatedReconstruction(FrozenEstimator(sae), 2)
+    truncated.fit(X, y, groups=groups, power=power)
+    assert truncated.estimator_.power_ == "kept"
+    assert_array_equal(
+        truncated.transform(X),
+        TruncatedReconstruction(RollSAE(), 2).fit_transform(X, y),
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_dtype_in_is_dtype_out(orbits, dtype):
+    X, y, *_ = orbits
+    truncated = TruncatedReconstruction(RollSAE(), 2).fit(X.astype(dtype), y)
+    assert truncated.transform(X.astype(dtype)).dtype == dtype
+
+
+def test_dataframes_keep_their_column_names(orbits):
+    X, y, *_ = orbits
+    frame = pd.DataFrame(X, columns=[f"unit {i}" for i in range(12)])
+    truncated = TruncatedReconstruction(PCA(), 2).fit(frame, y)
+    out = truncated.set_output(transform="pandas").transform(frame)
+    assert list(out.columns) == list(frame.columns)
+    with sklearn.config_context(transform_output="pandas"):
+        assert_allclose(truncated.transform(frame), out)
+
+
+def test_frozen_estimator_fitted_without_names_takes_a_dataframe(orbits):
+    X, y, *_ = orbits
+    frame = pd.DataFrame(X, columns=[f"unit {i}" for i in range(12)])
+    frozen = FrozenEstimator(PCA().fit(X))
+    truncated = TruncatedReconstruction(frozen, 2).fit(frame, y)
+    assert_allclose(
+        truncated.transform(frame),
+        TruncatedReconstruction(frozen, 2).fit_transform(X, y),
+    )
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_orbits_reach_the_sae_through_a_search(orbits, routing):
+    X, y, groups, power = orbits
+    pipe = Pipeline(
+        [
+            ("truncated", TruncatedReconstruction(RollSAE(), 2)),
+            ("probe", make_probe("logistic")),
+        ]
+    )
+    search = GridSearchCV(
+        pipe,
+        {"truncated__n_features_to_select": [1, 2]},
+        cv=GroupKFold(2),
+        scoring="f1",
+        error_score="raise",
+    )
+    prefix = "" if routing else "truncated__"
+    metadata = {"groups": groups, f"{prefix}groups": groups, f"{prefix}power": power}
+    with sklearn.config_context(enable_metadata_routing=routing):
+        search.fit(X, y, **metadata)
+    sae = search.best_estimator_["truncated"].estimator_
+    assert_array_equal(sae.power_, power)
+    assert_array_equal(sae.groups_, groups)
