@@ -88,6 +88,7 @@ class Net(NeuralNet):
         """One pass over the data; the mean loss is read once, at its end."""
         if iterator is None:
             return
+        self._set_training(training)
         after_step = getattr(self.module_, "after_step", lambda: None)
         n_batches = math.ceil(len(iterator.tensors[0]) / iterator.batch_size)
         n_steps = self.max_epochs * n_batches
@@ -147,9 +148,7 @@ class EpochBar(Callback):
 
 def train(
     module: nn.Module,
-    inputs: Tensor,
-    target: Tensor,
-    *,
+    *tensors: Tensor,
     criterion: type[nn.Module],
     lr: float,
     batch_size: int,
@@ -158,6 +157,8 @@ def train(
     device: torch.device,
     lr_decay: float = 0.0,
     verbose: int = 0,
+    batches: type[ShuffledBatches] = ShuffledBatches,
+    **batches_settings: Any,
 ) -> NDArray:
     """Train a module in place with Adam.
 
@@ -165,8 +166,8 @@ def train(
     ----------
     module : torch.nn.Module
         Network to train; it is moved to the device.
-    inputs, target : torch.Tensor of shape (n_rows, ...)
-        What goes in and what should come out.
+    *tensors : torch.Tensor of shape (n_rows, ...)
+        What batches are made of: what goes in and what should come out.
     criterion : type of torch.nn.Module
         Loss of (output, target).
     lr : float
@@ -181,6 +182,10 @@ def train(
         Share of the steps, at the end, over which lr falls linearly to zero.
     verbose : int
         1 shows a progress bar over epochs.
+    batches : type of ShuffledBatches
+        Makes pairs of input and target from the tensors.
+    **batches_settings
+        What it is made with beside dataset, batch_size and seed.
 
     Returns
     -------
@@ -206,14 +211,15 @@ def train(
         lr_decay=lr_decay,
         max_epochs=max_epochs,
         batch_size=batch_size,
-        iterator_train=ShuffledBatches,
+        iterator_train=batches,
         iterator_train__seed=seed,
         train_split=None,
         callbacks=[EpochBar(type(module).__name__)] if verbose else "disable",
         verbose=0,
         device=device,
+        **{f"iterator_train__{key}": value for key, value in batches_settings.items()},
     )
-    net.fit(TensorDataset(inputs.to(device), target.to(device)), y=None)
+    net.fit(TensorDataset(*(tensor.to(device) for tensor in tensors)), y=None)
     loss_curve = net.loss_curve
     if len(loss_curve) < max_epochs:
         warnings.warn(

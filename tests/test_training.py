@@ -127,6 +127,17 @@ def test_same_seed_same_weights_to_the_bit():
     assert not torch.equal(one.weight, other.weight)
 
 
+def test_training_mode_is_set():
+    class Recorder(nn.Linear):
+        def forward(self, inputs):
+            self.seen = self.training
+            return super().forward(inputs)
+
+    module = Recorder(3, 3).eval()
+    fit(module)
+    assert module.seen
+
+
 def test_auto_device_is_a_gpu_only_where_there_is_one():
     expected = "cuda" if torch.cuda.is_available() else "cpu"
     assert resolve_device("auto").type == expected

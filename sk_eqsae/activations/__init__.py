@@ -1,0 +1,6 @@
+"""From a model and inputs to orbits of activations."""
+
+from ._extract import extract_orbits
+from ._orbits import Orbits
+
+__all__ = ["Orbits", "extract_orbits"]

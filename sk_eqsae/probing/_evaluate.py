@@ -18,8 +18,8 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_memory
 from threadpoolctl import threadpool_limits
 
-from sk_eqsae.probing._probes import PAPER_PROBES, make_probe
-from sk_eqsae.probing._reconstruction import (
+from ._probes import PAPER_PROBES, make_probe
+from ._reconstruction import (
     FLOATS,
     TruncatedReconstruction,
     _check_power,

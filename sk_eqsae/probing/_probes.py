@@ -12,7 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from sk_eqsae.probing._selection import MeanDifferenceSelector
+from ._selection import MeanDifferenceSelector
 
 PAPER_PROBES = ("knn", "logistic", "xgboost")
 

@@ -25,7 +25,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from sk_eqsae.probing._selection import (
+from ._selection import (
     MeanDifferenceSelector,
     _class_codes,
     _row_batches,

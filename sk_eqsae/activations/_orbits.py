@@ -1,0 +1,163 @@
+"""Activations arranged in orbits."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.model_selection import GroupShuffleSplit
+
+from ._orbit_table import orbit_table
+
+
+@dataclass(frozen=True, eq=False)
+class Orbits:  # numpydoc ignore=PR02
+    """Activations, the orbit that each comes from, and its place in the orbit.
+
+    ``groups`` and ``power`` go straight into ``fit(X, groups=..., power=...)`` of
+    every estimator of the package, and ``groups`` into scikit-learn's splitters.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features)
+        One activation per row.
+    groups : ndarray of shape (n_rows,)
+        Orbit id of each row.
+    power : ndarray of shape (n_rows,)
+        Power of the generator that was applied to the input of each row, from 0 to
+        ``order - 1``. Each orbit has the row of power 0, and no power twice.
+
+    Raises
+    ------
+    ValueError
+        If the three do not fit together; the message names the rows.
+
+    See Also
+    --------
+    extract_orbits : Make orbits from a model and inputs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_eqsae.activations import Orbits
+    >>> X = np.array([[1.0], [2.0], [3.0], [4.0]])
+    >>> orbits = Orbits(X, groups=np.array([0, 0, 1, 1]), power=np.array([0, 1, 0, 1]))
+    >>> orbits.order, orbits.n_orbits
+    (2, 2)
+    >>> orbits.canonical
+    array([[1.],
+           [3.]])
+    """
+
+    X: NDArray
+    groups: NDArray
+    power: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if np.ndim(self.X) != 2:
+            raise ValueError(
+                "X must have 2 axes (n_rows, n_features), found shape "
+                f"{np.shape(self.X)}."
+            )
+        _ = self._table  # checks groups and power
+
+    @cached_property
+    def _table(self) -> NDArray[np.int64]:
+        return orbit_table(self.groups, self.power, n_rows=len(self.X))
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Orbits: {self.n_orbits} orbits of order {self.order}, "
+            f"{self.X.shape[1]} features>"
+        )
+
+    @property
+    def order(self) -> int:
+        """Number of powers in an orbit."""
+        return self._table.shape[1]
+
+    @property
+    def n_orbits(self) -> int:
+        """Number of orbits."""
+        return self._table.shape[0]
+
+    @property
+    def canonical(self) -> NDArray:
+        """The row of power 0 of each orbit, shape (n_orbits, n_features).
+
+        Orbits come in the order of their first row.
+        """
+        return self.X[self._table[:, 0]]
+
+    def split(
+        self,
+        test_size: float | int = 0.25,
+        *,
+        base: ArrayLike | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> tuple["Orbits", "Orbits"]:
+        """Split into train and test orbits; no orbit is cut.
+
+        Parameters
+        ----------
+        test_size : float or int, default=0.25
+            Share or number of the orbits in the test set; with base, of the
+            different values of base.
+        base : array-like of shape (n_inputs,) or None, default=None
+            Label of each input, indexed by orbit id. Orbits with the same label
+            stay on one side: give it when inputs repeat each other, such as
+            ``base_id`` of :func:`sk_eqsae.datasets.make_shapes`.
+        random_state : int, RandomState instance or None, default=None
+            Fixes the split.
+
+        Returns
+        -------
+        train, test : Orbits
+            The two parts; rows keep their order and their orbit ids.
+
+        Raises
+        ------
+        ValueError
+            If base has no label for an orbit id, or if test_size leaves one side
+            empty.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sk_eqsae.activations import Orbits
+        >>> power = np.tile([0, 1], 4)
+        >>> groups = np.repeat([0, 1, 2, 3], 2)
+        >>> orbits = Orbits(np.zeros((8, 3)), groups=groups, power=power)
+        >>> train, test = orbits.split(random_state=0)
+        >>> train.groups, test.groups
+        (array([0, 0, 1, 1, 3, 3]), array([2, 2]))
+        """
+        ids = np.unique(self.groups)
+        labels = ids if base is None else _labels_of(ids, base)
+        splitter = GroupShuffleSplit(1, test_size=test_size, random_state=random_state)
+        train, test = next(splitter.split(ids, groups=labels))
+        return self._take(ids[train]), self._take(ids[test])
+
+    def _take(self, ids: NDArray) -> "Orbits":
+        rows = np.isin(self.groups, ids)
+        return Orbits(self.X[rows], self.groups[rows], self.power[rows])
+
+
+def _labels_of(ids: NDArray, base: ArrayLike) -> NDArray:
+    base = np.asarray(base)
+    if ids.dtype.kind not in "iu" or base.ndim != 1:
+        raise ValueError(
+            "base is indexed by orbit id: groups must hold integers and base must "
+            f"have one axis; found groups of dtype {ids.dtype} and base of shape "
+            f"{base.shape}."
+        )
+    if ids[0] < 0 or ids[-1] >= len(base):
+        raise ValueError(
+            f"base has {len(base)} labels, for orbit ids 0 to {len(base) - 1}, but "
+            f"groups holds ids from {ids[0]} to {ids[-1]}. Give base one label per "
+            "input of extract_orbits, not one per row."
+        )
+    return base[ids]

@@ -1,0 +1,297 @@
+"""extract_orbits: any model, any layer, any action, nothing left behind."""
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from torch import nn
+
+from sk_eqsae.activations import extract_orbits
+from sk_eqsae.base_models import CNNAutoencoder, MLPAutoencoder
+from sk_eqsae.datasets import make_shapes
+from sk_eqsae.groups import AxisRotation, CyclicShift, ImageFlip, ImageRotation
+
+SHIFT = CyclicShift(axis=-1, order=3)
+
+
+class Net(nn.Module):
+    """A small model with the habits that make hooks go wrong."""
+
+    def __init__(self, batch_norm=False):
+        super().__init__()
+        self.first = nn.Linear(6, 4)
+        self.relu = nn.ReLU(inplace=True)
+        self.body = nn.Sequential(nn.Linear(4, 5), nn.Dropout(0.5))
+        self.norm = nn.BatchNorm1d(5) if batch_norm else nn.Identity()
+        self.unused = nn.Linear(2, 2)
+        self.shared = nn.Linear(5, 5)
+        self.recurrent = nn.LSTM(5, 3, batch_first=True)
+
+    def forward(self, x):
+        x = self.norm(self.body(self.relu(self.first(x))))
+        x = self.shared(self.shared(x))
+        return self.recurrent(x)[0].mean()
+
+
+@pytest.fixture
+def net():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Net()
+
+
+@pytest.fixture
+def inputs():
+    return np.random.RandomState(0).randn(7, 6).astype(np.float32)
+
+
+def expected_rows(layer, action, inputs, order):
+    """Row by row, in the order that the documentation promises."""
+    with torch.no_grad():
+        rows = [
+            layer(torch.as_tensor(action(inputs[i : i + 1], p)))[0].flatten().numpy()
+            for i in range(len(inputs))
+            for p in range(order)
+        ]
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 256])
+def test_rows_come_orbit_by_orbit_with_powers_ascending(net, inputs, batch_size):
+    orbits = extract_orbits(
+        net, inputs, layer="first", action=SHIFT, batch_size=batch_size
+    )
+    expected = expected_rows(net.first, SHIFT, inputs, 3)
+    assert_allclose(orbits.X, expected, rtol=1e-5, atol=1e-6)
+    assert_array_equal(orbits.groups, np.repeat(np.arange(7), 3))
+    assert_array_equal(orbits.power, np.tile(np.arange(3), 7))
+    assert orbits.order == 3
+
+
+def test_a_later_in_place_layer_cannot_change_the_output(net, inputs):
+    orbits = extract_orbits(net, inputs, layer="first", action=SHIFT)
+    assert (orbits.X < 0).any()
+
+
+def test_dotted_names_reach_inner_layers(net, inputs):
+    orbits = extract_orbits(net, inputs, layer="body.0", action=SHIFT)
+    inner = nn.Sequential(net.first, nn.ReLU(), net.body[0])
+    assert_allclose(
+        orbits.X, expected_rows(inner, SHIFT, inputs, 3), rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("Model", [MLPAutoencoder, CNNAutoencoder])
+def test_base_models_give_their_pre_activations(Model):
+    model, images = Model(), make_shapes(3, random_state=0).images
+    orbits = extract_orbits(model, images, layer="encoder", action=ImageRotation(4))
+    with torch.no_grad():
+        expected = model.encoder(torch.as_tensor(images)).numpy()
+    assert orbits.X.shape == (12, 256)
+    assert_allclose(orbits.canonical, expected, rtol=1e-4, atol=1e-6)
+    assert (orbits.X < 0).any()
+
+
+def test_outputs_with_more_axes_are_flattened():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
+    images = np.random.RandomState(0).rand(4, 1, 5, 5)
+    orbits = extract_orbits(model, images, layer="0", action=ImageRotation(4))
+    assert orbits.X.shape == (16, 2 * 3 * 3)
+
+
+def test_the_empty_name_is_the_model_itself():
+    model = nn.Sequential(nn.Linear(6, 2))
+    inputs = np.ones((3, 6))
+    whole = extract_orbits(model, inputs, layer="", action=SHIFT)
+    last = extract_orbits(model, inputs, layer="0", action=SHIFT)
+    assert_array_equal(whole.X, last.X)
+
+
+@pytest.mark.parametrize(
+    ("action", "shape", "order"),
+    [
+        (ImageRotation(4), (3, 1, 4, 4), 4),
+        (ImageRotation(3), (3, 1, 4, 4), 3),
+        (ImageFlip(), (3, 1, 4, 4), 2),
+        (CyclicShift(2, 2), (3, 1, 4, 4), 2),
+        (AxisRotation(2, 5), (3, 8, 3), 5),
+    ],
+)
+@pytest.mark.parametrize("as_tensor", [False, True])
+def test_every_action(action, shape, order, as_tensor):
+    inputs = np.random.RandomState(0).randn(*shape)
+    model = nn.Sequential(nn.Flatten())
+    orbits = extract_orbits(
+        model,
+        torch.as_tensor(inputs) if as_tensor else inputs,
+        layer="0",
+        action=action,
+    )
+    expected = expected_rows(model, action, inputs, order)
+    assert_allclose(orbits.X, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [np.ndarray, torch.Tensor])
+def test_a_callable_gets_inputs_of_the_kind_that_was_given(net, inputs, kind):
+    seen = []
+
+    def reverse(batch, power):
+        seen.append(type(batch))
+        if power == 0:
+            return batch
+        return batch[:, ::-1] if kind is np.ndarray else batch.flip(1)
+
+    given = inputs if kind is np.ndarray else torch.as_tensor(inputs)
+    orbits = extract_orbits(net, given, layer="first", action=reverse, order=2)
+    expected = extract_orbits(net, inputs, layer="first", action=ImageFlip())
+    assert set(seen) == {kind}
+    assert_array_equal(orbits.X, expected.X)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
+def test_floating_inputs_are_cast_to_the_model(inputs, kind):
+    for dtype in (torch.float32, torch.float64):
+        model = nn.Sequential(nn.Linear(6, 2)).to(dtype)
+        orbits = extract_orbits(
+            model, kind(inputs.astype(np.float64)), layer="0", action=SHIFT
+        )
+        assert orbits.X.dtype == str(dtype).removeprefix("torch.")
+
+
+def test_half_precision_outputs_become_float32(inputs):
+    model = nn.Sequential(nn.Linear(6, 2)).to(torch.bfloat16)
+    orbits = extract_orbits(model, inputs, layer="0", action=SHIFT)
+    assert orbits.X.dtype == np.float32
+
+
+def test_token_ids_stay_integers():
+    model = nn.Sequential(nn.Embedding(10, 4), nn.Flatten())
+    tokens = np.arange(12).reshape(2, 6) % 10
+    orbits = extract_orbits(model, tokens, layer="0", action=SHIFT)
+    assert orbits.X.shape == (6, 24)
+
+
+def test_read_only_inputs(net, inputs):
+    inputs.flags.writeable = False
+    extract_orbits(net, inputs, layer="first", action=SHIFT)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
+def test_a_model_that_works_in_place_cannot_change_the_inputs(inputs, kind):
+    before = inputs.copy()
+    given = kind(inputs)
+    model = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(6, 2))
+    action = lambda batch, power: batch  # noqa: E731
+    extract_orbits(model, given, layer="1", action=action, order=2)
+    assert_array_equal(given, before)
+
+
+class Failing(nn.Module):
+    def forward(self, x):
+        raise RuntimeError("out of luck")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_model_is_left_as_it_was_found(inputs, fails):
+    model = nn.Sequential(Net(batch_norm=True), Failing() if fails else nn.Identity())
+    model.train()
+    model[0].body.eval()  # a mixture, as when part of a model is frozen
+    modes = {name: m.training for name, m in model.named_modules()}
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    rng = torch.get_rng_state()
+
+    with pytest.raises(RuntimeError) if fails else nullcontext():
+        extract_orbits(model, inputs, layer="0.first", action=SHIFT)
+
+    assert {name: m.training for name, m in model.named_modules()} == modes
+    assert not any(m._forward_hooks for m in model.modules())
+    for name, value in model.state_dict().items():
+        assert_array_equal(value, state[name])
+    assert torch.is_grad_enabled()
+    assert_array_equal(torch.get_rng_state(), rng)
+
+
+def test_dropout_is_off(net, inputs):
+    net.train()
+    first, again = (
+        extract_orbits(net, inputs, layer="body", action=SHIFT).X for _ in range(2)
+    )
+    assert_array_equal(first, again)
+    assert net.training
+
+
+def test_an_unknown_layer_lists_the_known_ones(net, inputs):
+    with pytest.raises(ValueError, match="layer='encoder' does not exist") as error:
+        extract_orbits(net, inputs, layer="encoder", action=SHIFT)
+    for name, _ in list(net.named_modules())[1:]:
+        assert repr(name) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("unused", "layer='unused' was called 0 times"),
+        ("shared", "layer='shared' was called 2 times"),
+        ("recurrent", "layer='recurrent' must put out a tensor, found tuple"),
+        ("", r"one row per input: for 7 inputs found shape \(\)"),
+    ],
+)
+def test_layers_that_cannot_be_used(net, inputs, layer, message):
+    with pytest.raises(ValueError, match=message):
+        extract_orbits(net, inputs, layer=layer, action=SHIFT)
+
+
+def test_a_layer_with_another_number_of_rows(inputs):
+    model = nn.Sequential(nn.Flatten(0), nn.Linear(42, 2))
+    with pytest.raises(ValueError, match=r"for 7 inputs found shape \(42,\)"):
+        extract_orbits(model, inputs, layer="0", action=SHIFT)
+
+
+def test_a_plain_callable_needs_an_order(net, inputs):
+    with pytest.raises(ValueError, match="order is needed"):
+        extract_orbits(net, inputs, layer="first", action=lambda x, p: x)
+
+
+def test_an_order_that_contradicts_the_action(net, inputs):
+    extract_orbits(net, inputs, layer="first", action=SHIFT, order=3)
+    with pytest.raises(ValueError, match=r"order=4 contradicts .* 3"):
+        extract_orbits(net, inputs, layer="first", action=SHIFT, order=4)
+
+
+@pytest.mark.parametrize("order", [0, -2, 1.5])
+def test_an_order_that_is_no_order(net, inputs, order):
+    with pytest.raises(ValueError, match="order must be a positive integer"):
+        extract_orbits(net, inputs, layer="first", action=lambda x, p: x, order=order)
+
+
+@pytest.mark.parametrize("result", [None, [[1.0] * 6] * 7, np.zeros((2, 6))])
+def test_an_action_that_returns_something_else(net, inputs, result):
+    with pytest.raises(ValueError, match=r"action must return .* given, 7"):
+        extract_orbits(net, inputs, layer="first", action=lambda x, p: result, order=2)
+
+
+def test_non_finite_activations_name_the_input(net, inputs):
+    inputs[4, 0] = np.nan
+    with pytest.raises(ValueError, match="in 3 of 21 rows, first for input 4 at power"):
+        extract_orbits(net, inputs, layer="first", action=SHIFT)
+
+
+def test_empty_inputs(net):
+    with pytest.raises(ValueError, match="at least one row"):
+        extract_orbits(net, np.zeros((0, 6)), layer="first", action=SHIFT)
+
+
+@pytest.mark.parametrize(
+    ("replaced", "message"),
+    [
+        ({"model": "resnet"}, "model must be a torch.nn.Module"),
+        ({"inputs": [[1.0] * 6]}, "inputs must be a numpy array or a torch tensor"),
+        ({"action": 4}, "action must be callable"),
+    ],
+)
+def test_wrong_types(net, inputs, replaced, message):
+    arguments = {"model": net, "inputs": inputs, "layer": "first", "action": SHIFT}
+    with pytest.raises(TypeError, match=message):
+        extract_orbits(**(arguments | replaced))

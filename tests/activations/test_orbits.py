@@ -1,0 +1,139 @@
+"""Orbits: their order, their canonical rows, and splits that cut none."""
+
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from sk_eqsae.activations import Orbits
+from sk_eqsae.datasets import make_shapes
+
+
+def make_orbits(n_orbits=10, order=4, n_features=3):
+    groups = np.repeat(np.arange(n_orbits), order)
+    power = np.tile(np.arange(order), n_orbits)
+    X = np.column_stack([groups, power, np.zeros((len(groups), n_features - 2))])
+    return Orbits(X, groups, power)
+
+
+def shuffled(orbits, seed=0):
+    rows = np.random.RandomState(seed).permutation(len(orbits))
+    return Orbits(orbits.X[rows], orbits.groups[rows], orbits.power[rows])
+
+
+def test_sizes():
+    orbits = make_orbits(10, order=4)
+    assert (len(orbits), orbits.order, orbits.n_orbits) == (40, 4, 10)
+    assert repr(orbits) == "<Orbits: 10 orbits of order 4, 3 features>"
+
+
+def test_orbits_are_immutable():
+    with pytest.raises(FrozenInstanceError):
+        make_orbits().X = np.zeros((40, 3))
+
+
+def test_canonical_rows_have_power_zero():
+    orbits = make_orbits(5)
+    assert_array_equal(orbits.canonical, orbits.X[::4])
+
+
+def test_canonical_rows_follow_the_first_row_of_each_orbit():
+    orbits = shuffled(make_orbits(5))
+    first = orbits.groups[np.sort(np.unique(orbits.groups, return_index=True)[1])]
+    assert_array_equal(orbits.canonical[:, 0], first)
+    assert not orbits.canonical[:, 1].any()
+
+
+@pytest.mark.parametrize("test_size", [0.25, 3, 0.5])
+@pytest.mark.parametrize("make", [make_orbits, lambda n: shuffled(make_orbits(n))])
+def test_split_keeps_orbits_whole(make, test_size):
+    orbits = make(12)
+    train, test = orbits.split(test_size, random_state=0)
+    assert not set(train.groups) & set(test.groups)
+    n_test = test_size if test_size == 3 else 12 * test_size
+    assert test.n_orbits == n_test
+    assert train.n_orbits == 12 - n_test
+    assert train.order == test.order == 4
+    assert len(train) + len(test) == len(orbits)
+
+
+def test_split_keeps_rows_with_their_ids():
+    orbits = shuffled(make_orbits(12))
+    for part in orbits.split(random_state=0):
+        assert_array_equal(part.X[:, 0], part.groups)
+        assert_array_equal(part.X[:, 1], part.power)
+        kept = np.isin(orbits.groups, part.groups)
+        assert_array_equal(part.X, orbits.X[kept])
+
+
+def test_split_is_fixed_by_random_state():
+    orbits = make_orbits(30)
+    first, again, other = (
+        orbits.split(random_state=seed)[1].groups for seed in (0, 0, 1)
+    )
+    assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_split_does_not_depend_on_the_order_of_rows():
+    orbits = make_orbits(30)
+    test = orbits.split(random_state=0)[1]
+    assert set(shuffled(orbits).split(random_state=0)[1].groups) == set(test.groups)
+
+
+def test_split_by_base_leaks_nothing():
+    shapes = make_shapes(2000, random_state=0)
+    orbits = make_orbits(2000)
+    train, test = orbits.split(base=shapes.base_id, random_state=0)
+    seen = shapes.base_id[train.groups]
+    assert not np.isin(shapes.base_id[test.groups], seen).any()
+    train, test = orbits.split(random_state=0)  # without base there is a leak
+    seen = shapes.base_id[train.groups]
+    assert np.isin(shapes.base_id[test.groups], seen).any()
+
+
+def test_split_by_base_can_be_repeated_on_a_part():
+    base = np.arange(40) // 2
+    train, _ = make_orbits(40).split(base=base, random_state=0)
+    first, second = train.split(base=base, random_state=0)
+    assert not set(base[first.groups]) & set(base[second.groups])
+
+
+def test_orbit_ids_may_be_strings():
+    X = np.zeros((6, 2))
+    groups, power = np.repeat(["a", "b", "c"], 2), np.tile([0, 1], 3)
+    train, test = Orbits(X, groups, power).split(1, random_state=0)
+    assert set(train.groups) | set(test.groups) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("X", "groups", "power", "message"),
+    [
+        (np.zeros(4), [0, 0, 1, 1], [0, 1, 0, 1], "X must have 2 axes"),
+        (np.zeros((4, 2)), [0, 0, 1], [0, 1, 0], "[Ii]nconsistent"),
+        (np.zeros((4, 2)), [0, 0, 1, 1], [0, 1, 1, 2], "power 0, the canonical row"),
+        (np.zeros((4, 2)), [0, 0, 1, 1], [0, 1, 0, 0], "orbit 1 has power 0 twice"),
+        (np.zeros((4, 2)), [0, 0, 1, 1], [0, -1, 0, 1], "found -1"),
+    ],
+)
+def test_parts_that_do_not_fit_together(X, groups, power, message):
+    with pytest.raises(ValueError, match=message):
+        Orbits(X, np.array(groups), np.array(power))
+
+
+def test_base_with_too_few_labels():
+    with pytest.raises(ValueError, match="base has 9 labels"):
+        make_orbits(10).split(base=np.arange(9))
+
+
+def test_base_needs_integer_ids():
+    orbits = make_orbits(3)
+    named = Orbits(orbits.X, orbits.groups.astype(str), orbits.power)
+    with pytest.raises(ValueError, match="groups must hold integers"):
+        named.split(base=np.arange(3))
+
+
+def test_base_must_have_one_axis():
+    with pytest.raises(ValueError, match="base must have one axis"):
+        make_orbits(3).split(base=np.zeros((3, 1)))
