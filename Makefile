@@ -26,7 +26,7 @@ lint: $(INSTALLED)  ## style, docstrings, spelling, types
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/mypy
-	git ls-files 'sk_eqsae/*.py' | xargs $(BIN)/numpydoc lint
+	find sk_eqsae -name '*.py' | xargs $(BIN)/numpydoc lint
 
 clean:  ## remove the environment, caches and reports
 	rm -rf .venv reports .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -43,7 +43,7 @@ def _loop(X, n_components, k, batch_size, epochs, forward):  # noqa: PLR0917
         torch.manual_seed(0)
         encoder = torch.nn.Linear(N_FEATURES, n_components)
         decoder = torch.nn.Linear(n_components, N_FEATURES)
-        components = torch.nn.Parameter(decoder.weight.T.detach().clone())
+        components = torch.nn.Parameter(decoder.weight.detach().T.contiguous())
         parameters = [encoder.weight, encoder.bias, components, decoder.bias]
         optimizer = torch.optim.Adam(parameters, lr=1e-3, fused=True)
         data = torch.from_numpy(X)

@@ -184,7 +184,7 @@ def fit_autoencoder(
             batches=TurnedBatches,
             rotation_probability=rotation_probability,
         )
-    model.loss_curve_ = loss_curve
+    model.loss_curve_ = loss_curve  # type: ignore[assignment]
     return model.to(home).eval()
 
 

@@ -34,7 +34,7 @@ class TopKModule(nn.Module):
         self.hidden = None if hidden_dim is None else nn.Linear(n_features, hidden_dim)
         self.encoder = nn.Linear(hidden_dim or n_features, n_components)
         decoder = nn.Linear(n_components, n_features)
-        self.components = nn.Parameter(decoder.weight.T.detach().clone())
+        self.components = nn.Parameter(decoder.weight.detach().T.contiguous())
         self.intercept = decoder.bias
 
     def initialize_tied(self) -> None:
