@@ -9,6 +9,7 @@ from sk_eqsae import (
     TopKSAE,
     TruncatedReconstruction,
 )
+from sk_eqsae.groups import CyclicGroup
 
 QUICK = {"max_epochs": 3, "random_state": 0}
 
@@ -24,6 +25,7 @@ AUTOENCODERS = [
 FITTERS = [
     ActivationTransformFitter(),
     ActivationTransformFitter(order=1, power=3),
+    ActivationTransformFitter(group=CyclicGroup(1), group_law="orthogonal"),
     ActivationTransformFitter(solver="adam", **QUICK),
 ]
 PROBING = [
@@ -37,7 +39,9 @@ INSTANCES = AUTOENCODERS + FITTERS + PROBING
 WITH_ORBITS = [
     EquivariantSAE(8, k=2, **QUICK),
     EquivariantSAE(8, order=4, k=2, hidden_dim=None, recipe="paper", **QUICK),
+    EquivariantSAE(8, group=CyclicGroup(4), k=2, hidden_dim=4, **QUICK),
     ActivationTransformFitter(),
+    ActivationTransformFitter(group=CyclicGroup(4), group_law="free"),
     ActivationTransformFitter(order=4, solver="adam", **QUICK),
     TruncatedReconstruction(EquivariantSAE(8, k=2, hidden_dim=4, **QUICK), 3),
 ]

@@ -40,7 +40,11 @@ def transform_fidelity(transform: pd.DataFrame):
     figure, axes = plt.subplots(
         1, len(names), figsize=(3.3 * len(names), 3.1), sharey=True, squeeze=False
     )
-    styles = {"lstsq": ("#0072B2", "o"), "adam": ("#E69F00", "s")}
+    styles = {
+        "exact law": ("#D55E00", "D"),
+        "least squares": ("#0072B2", "o"),
+        "adam": ("#E69F00", "s"),
+    }
     for (base, orientation), axis in zip(names, axes[0], strict=True):
         rows = transform.query("base == @base and orientation == @orientation")
         for solver, (colour, marker) in styles.items():
@@ -113,7 +117,17 @@ def frontier(sae: pd.DataFrame, base_losses: pd.DataFrame):
             ls="--",
             label="unspliced",
         )
-        axis.set(xscale="log", yscale="log", title=base)
+        for point in of_base[of_base.reconstruction != "inferred power"].itertuples():
+            axis.annotate(
+                f"k={point.k}",
+                (point.spliced_loss, point.l1),
+                xytext=(7, -3),
+                textcoords="offset points",
+                fontsize=7,
+            )
+        axis.set(xscale="log", title=base)
+        axis.set_ylim(bottom=0)
+        axis.margins(x=0.2)
         axis.set_xlabel("loss with the SAE spliced in")
         axis.grid(alpha=0.3)
     np.atleast_1d(axes)[0].set_ylabel("L1 of the latents")
@@ -148,6 +162,8 @@ def training(curves: pd.DataFrame):
         axis.set(yscale="log", title=f"{base}, {orientation}, {recipe} recipe")
         axis.set(xlabel="epoch", ylabel="training FVU")
         axis.title.set_fontsize(10)
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
-    axes.flat[0].legend(fontsize=7, frameon=False)
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", fontsize=8)
     return figure

@@ -102,9 +102,10 @@ def _sections(settings, tables, folder):
             )
             + _html(tables["transform"])
             + _note(
-                "R2 per feature, weighted by variance, on held-out orbits. lstsq is "
-                "the closed form, adam is gradient descent from the identity. "
-                "order_error is the norm of M^4 - I over the root of the width."
+                "R2 per feature, weighted by variance, on held-out orbits. exact law "
+                "and least squares are closed forms, with M^4 = I and without; adam "
+                "is gradient descent from the identity, as in the paper. order_error "
+                "is the norm of M^4 - I over the root of the width."
             ),
         ),
         (
@@ -149,7 +150,7 @@ def probe_means(probes: pd.DataFrame) -> pd.DataFrame:
     """Mean F1 per kind of task, one row per source of features and probe."""
     index = ["base", "k", "sae", "features", "probe"]
     means = probes.pivot_table("f1", index, "kind", sort=False)
-    return means[_figures.KINDS].reset_index()
+    return means[_figures.KINDS].reset_index().rename_axis(columns=None)
 
 
 def summarise(tables: dict) -> str:

@@ -62,7 +62,7 @@ def base_model(profile: Profile, base: str, orientation: str):
 
 
 def transform_rows(profile: Profile, name: tuple, train: Orbits, test: Orbits):
-    """R2 of M on test orbits: closed form, gradient descent, identity.
+    """R2 of M on test orbits: closed forms, gradient descent, identity.
 
     Returns
     -------
@@ -70,9 +70,14 @@ def transform_rows(profile: Profile, name: tuple, train: Orbits, test: Orbits):
         One row per way to get M.
     """
     solvers = {
-        "lstsq": ActivationTransformFitter(4),
+        "exact law": ActivationTransformFitter(4),
+        "least squares": ActivationTransformFitter(4, group_law="free"),
         "adam": ActivationTransformFitter(
-            4, solver="adam", max_epochs=profile.adam_epochs, random_state=profile.seed
+            4,
+            solver="adam",
+            group_law="free",
+            max_epochs=profile.adam_epochs,
+            random_state=profile.seed,
         ),
     }
     rows = []

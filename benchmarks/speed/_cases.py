@@ -74,8 +74,11 @@ def activation_transform(n_orbits: int, rounds: int) -> dict:
     orbits = {"groups": groups.ravel(), "power": power.ravel()}
     X = X.reshape(-1, N_FEATURES)
     fitters = {
-        "lstsq": ActivationTransformFitter(4),
-        "adam": ActivationTransformFitter(4, solver="adam", random_state=0),
+        "exact": ActivationTransformFitter(4),
+        "free": ActivationTransformFitter(4, group_law="free"),
+        "adam": ActivationTransformFitter(
+            4, solver="adam", group_law="free", random_state=0
+        ),
     }
     contenders = {n: lambda f=f: f.fit(X, **orbits) for n, f in fitters.items()}
     return {"n_orbits": n_orbits} | interleaved(contenders, rounds)

@@ -12,7 +12,7 @@ from .._training import resolve_device
 from ._orbits import Orbits
 
 Inputs = np.ndarray | torch.Tensor
-Action = Callable[[Any, int], Any]
+Action = Callable[[Any, Any], Any]
 
 
 def extract_orbits(
@@ -41,7 +41,9 @@ def extract_orbits(
     action : callable
         ``action(inputs, power)`` applies the generator ``power`` times to a batch
         of the same kind (array or tensor) as inputs, such as
-        :class:`sk_eqsae.groups.ImageRotation`.
+        :class:`sk_eqsae.groups.ImageRotation`. If it has an attribute ``group``
+        with several generators, such as :class:`sk_eqsae.groups.ImageDihedral`,
+        power is a tuple with one power for each.
     order : int or None, default=None
         Order of the generator. None takes ``action.order``.
     batch_size : int, default=256
@@ -54,7 +56,8 @@ def extract_orbits(
     -------
     orbits : Orbits
         ``n_inputs * order`` rows, orbit by orbit with powers ascending; ``groups``
-        holds the index of the input. Outputs with more axes are flattened to one
+        holds the index of the input, ``power`` has a column per generator if there
+        are several. Outputs with more axes are flattened to one
         row per input; half-precision outputs become float32.
 
     Raises
@@ -85,6 +88,10 @@ def extract_orbits(
     """
     _check_types(model, inputs, action)
     order = _resolve_order(action, order)
+    group = _several_generators(action)
+    powers = (
+        range(order) if group is None else [tuple(map(int, p)) for p in group.powers]
+    )
     if len(inputs) == 0 or batch_size < 1:
         raise ValueError(
             "inputs must hold at least one row and batch_size must be positive, "
@@ -94,7 +101,7 @@ def extract_orbits(
         blocks = [
             [
                 activations_of(_to_model(action(batch, p), len(batch), model, placed))
-                for p in range(order)
+                for p in powers
             ]
             for batch in _batches(inputs, batch_size)
         ]
@@ -104,7 +111,8 @@ def extract_orbits(
     return Orbits(
         X,
         groups=np.repeat(np.arange(len(inputs)), order),
-        power=np.tile(np.arange(order), len(inputs)),
+        power=np.concatenate([powers] * len(inputs)),
+        group=group,
     )
 
 
@@ -141,6 +149,12 @@ def _resolve_order(action: Action, order: int | None) -> int:
     if not isinstance(order, int | np.integer) or order < 1:
         raise ValueError(f"order must be a positive integer, found {order!r}.")
     return int(order)
+
+
+def _several_generators(action: Action) -> Any:
+    """Group of the action if it has several generators, else None."""
+    group = getattr(action, "group", None)
+    return group if getattr(group, "n_generators", 1) > 1 else None
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,9 +24,12 @@ class Orbits:  # numpydoc ignore=PR02
         One activation per row.
     groups : ndarray of shape (n_rows,)
         Orbit id of each row.
-    power : ndarray of shape (n_rows,)
+    power : ndarray of shape (n_rows,) or (n_rows, n_generators)
         Power of the generator that was applied to the input of each row, from 0 to
-        ``order - 1``. Each orbit has the row of power 0, and no power twice.
+        ``order - 1``; one column for each generator if there are several. Each orbit
+        has the row of power 0, and no element of the group twice.
+    group : FiniteGroup or None, default=None
+        The group, needed where it has several generators.
 
     Raises
     ------
@@ -52,6 +56,7 @@ class Orbits:  # numpydoc ignore=PR02
     X: NDArray
     groups: NDArray
     power: NDArray[np.int64]
+    group: Any = None
 
     def __post_init__(self) -> None:
         if np.ndim(self.X) != 2:
@@ -63,7 +68,12 @@ class Orbits:  # numpydoc ignore=PR02
 
     @cached_property
     def _table(self) -> NDArray[np.int64]:
-        return orbit_table(self.groups, self.power, n_rows=len(self.X))
+        if self.group is None:
+            return orbit_table(self.groups, self.power, n_rows=len(self.X))
+        elements = self.group.elements_of(self.power)
+        return orbit_table(
+            self.groups, elements, order=self.group.order, n_rows=len(self.X)
+        )
 
     def __len__(self) -> int:
         return len(self.X)
@@ -76,7 +86,7 @@ class Orbits:  # numpydoc ignore=PR02
 
     @property
     def order(self) -> int:
-        """Number of powers in an orbit."""
+        """Number of elements in an orbit."""
         return self._table.shape[1]
 
     @property
@@ -143,7 +153,7 @@ class Orbits:  # numpydoc ignore=PR02
 
     def _take(self, ids: NDArray) -> "Orbits":
         rows = np.isin(self.groups, ids)
-        return Orbits(self.X[rows], self.groups[rows], self.power[rows])
+        return Orbits(self.X[rows], self.groups[rows], self.power[rows], self.group)
 
 
 def _labels_of(ids: NDArray, base: ArrayLike) -> NDArray:

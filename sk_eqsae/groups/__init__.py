@@ -1,12 +1,46 @@
 """The symmetry: groups, how they act, and the matrix M that activations follow."""
 
-from ._actions import AxisRotation, CyclicShift, ImageFlip, ImageRotation
+from ._actions import (
+    AxisRotation,
+    ChannelPermutation,
+    CubeRotation,
+    CyclicShift,
+    GridShift,
+    ImageDihedral,
+    ImageFlip,
+    ImageRotation,
+)
 from ._activation_transform import ActivationTransformFitter
+from ._group import (
+    CyclicGroup,
+    DihedralGroup,
+    FiniteGroup,
+    GeneratedGroup,
+    ProductGroup,
+    SymmetricGroup,
+    multiplicities,
+)
+from ._irreps import Irrep
+from ._pose import PoseCanonicalizer, canonicalize
 
 __all__ = [
     "ActivationTransformFitter",
     "AxisRotation",
+    "ChannelPermutation",
+    "CubeRotation",
+    "CyclicGroup",
     "CyclicShift",
+    "DihedralGroup",
+    "FiniteGroup",
+    "GeneratedGroup",
+    "GridShift",
+    "ImageDihedral",
     "ImageFlip",
     "ImageRotation",
+    "Irrep",
+    "PoseCanonicalizer",
+    "ProductGroup",
+    "SymmetricGroup",
+    "canonicalize",
+    "multiplicities",
 ]

@@ -1,15 +1,26 @@
-"""How a cyclic group acts on the inputs of a model."""
+"""How groups act on the inputs of a model."""
 
 import math
 import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import ClassVar, TypeVar, overload
 
 import numpy as np
 import torch
 from torch.nn import functional
 
+from ._group import (
+    CyclicGroup,
+    DihedralGroup,
+    GeneratedGroup,
+    ProductGroup,
+    SymmetricGroup,
+)
+
 Inputs = TypeVar("Inputs", np.ndarray, torch.Tensor)
+Powers = Sequence[int] | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,11 @@ class ImageRotation:  # numpydoc ignore=PR02
 
     def __post_init__(self) -> None:
         _check_order(self.order)
+
+    @cached_property
+    def group(self) -> CyclicGroup:
+        """The cyclic group that acts."""
+        return CyclicGroup(self.order)
 
     def __call__(self, inputs: Inputs, power: int) -> Inputs:
         """Rotate each image ``power`` times.
@@ -101,6 +117,11 @@ class ImageFlip:  # numpydoc ignore=PR02
 
     order: ClassVar[int] = 2
 
+    @cached_property
+    def group(self) -> CyclicGroup:
+        """The cyclic group that acts."""
+        return CyclicGroup(self.order)
+
     def __call__(self, inputs: Inputs, power: int) -> Inputs:
         """Mirror each input if ``power`` is odd.
 
@@ -152,6 +173,11 @@ class CyclicShift:  # numpydoc ignore=PR02
 
     def __post_init__(self) -> None:
         _check_order(self.order)
+
+    @cached_property
+    def group(self) -> CyclicGroup:
+        """The cyclic group that acts."""
+        return CyclicGroup(self.order)
 
     def __call__(self, inputs: Inputs, power: int) -> Inputs:
         """Shift each input ``power`` times towards higher indices.
@@ -220,6 +246,11 @@ class AxisRotation:  # numpydoc ignore=PR02
                 f"axis must be 0, 1 or 2 (x, y or z), found {self.axis!r}."
             )
 
+    @cached_property
+    def group(self) -> CyclicGroup:
+        """The cyclic group that acts."""
+        return CyclicGroup(self.order)
+
     def __call__(self, inputs: Inputs, power: int) -> Inputs:
         """Rotate each point ``power`` times.
 
@@ -251,9 +282,343 @@ class AxisRotation:  # numpydoc ignore=PR02
         return outputs
 
 
-def _check_order(order: int) -> None:
+@dataclass(frozen=True)
+class ImageDihedral:  # numpydoc ignore=PR02
+    """Rotate and mirror images: the dihedral group D_n.
+
+    The generators are r, the rotation counter-clockwise by 360 / ``n_rotations``
+    degrees, and s, which swaps left and right.
+
+    Parameters
+    ----------
+    n_rotations : int, default=4
+        Number of rotations that make a full turn. The group law is exact for 1, 2
+        and 4; others interpolate, as :class:`ImageRotation` does.
+
+    Raises
+    ------
+    ValueError
+        If n_rotations is not positive; on a call, if the images do not fit.
+
+    See Also
+    --------
+    ImageRotation : Rotations alone.
+    ImageFlip : The flip alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_eqsae.groups import ImageDihedral
+    >>> action = ImageDihedral()
+    >>> action.group, action.order
+    (DihedralGroup(n=4), 8)
+    >>> action(np.array([[[1, 2], [3, 4]]]), (1, 1))  # first flip, then rotate
+    array([[[1, 3],
+            [2, 4]]])
+    """
+
+    n_rotations: int = 4
+
+    def __post_init__(self) -> None:
+        _check_order(self.n_rotations, "n_rotations")
+
+    @cached_property
+    def group(self) -> DihedralGroup:
+        """The dihedral group that acts."""
+        return DihedralGroup(self.n_rotations)
+
+    @property
+    def order(self) -> int:
+        """Number of elements of the group."""
+        return self.group.order
+
+    def __call__(self, inputs: Inputs, power: Powers) -> Inputs:
+        """Apply r^p1 s^p2: mirror each image p2 times, then rotate it p1 times.
+
+        Parameters
+        ----------
+        inputs : ndarray or tensor of shape (..., height, width)
+            Images; square, unless all that is asked for is half-turns and flips.
+        power : sequence of 2 ints
+            Powers (p1, p2) of r and s.
+
+        Returns
+        -------
+        outputs : ndarray or tensor of shape (..., height, width)
+            New array of the same kind.
+        """
+        steps = (ImageRotation(self.n_rotations), ImageFlip())
+        exponents = _exponents(power, self.group.generator_orders)
+        return _applied(steps, inputs, exponents)
+
+
+@dataclass(frozen=True)
+class GridShift:  # numpydoc ignore=PR02
+    """Shift inputs along several axes, around the ends: a product of cyclic groups.
+
+    Generator i shifts along ``axes[i]`` by 1 / ``orders[i]`` of its length.
+
+    Parameters
+    ----------
+    axes : sequence of int
+        Axes to shift along; not the first, which numbers the samples.
+    orders : sequence of int
+        Number of shifts along each axis that bring every entry back; must divide
+        the axis' length.
+
+    Raises
+    ------
+    ValueError
+        If there is not one positive order for each axis, or an axis comes twice; on
+        a call, if the inputs do not fit.
+
+    See Also
+    --------
+    CyclicShift : Shifts along one axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_eqsae.groups import GridShift
+    >>> action = GridShift(axes=(-2, -1), orders=(2, 3))
+    >>> action.group, action.order
+    (ProductGroup(CyclicGroup(n=2), CyclicGroup(n=3)), 6)
+    >>> action(np.array([[[1, 2, 3], [4, 5, 6]]]), (1, 1))
+    array([[[6, 4, 5],
+            [3, 1, 2]]])
+    """
+
+    axes: tuple[int, ...]
+    orders: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "axes", _integers_of("axes", self.axes))
+        object.__setattr__(self, "orders", _integers_of("orders", self.orders))
+        if len(self.axes) != len(self.orders) or not self.axes:
+            raise ValueError(
+                "GridShift needs one order for each axis and at least one axis, found "
+                f"axes={self.axes} and orders={self.orders}."
+            )
+        for order in self.orders:
+            _check_order(order)
+        _check_different(self.axes, self.axes)
+
+    @cached_property
+    def group(self) -> ProductGroup:
+        """The product of cyclic groups that acts."""
+        return ProductGroup(*(CyclicGroup(order) for order in self.orders))
+
+    @property
+    def order(self) -> int:
+        """Number of elements of the group."""
+        return math.prod(self.orders)
+
+    def __call__(self, inputs: Inputs, power: Powers) -> Inputs:
+        """Shift each input ``power[i]`` times along ``axes[i]``.
+
+        Parameters
+        ----------
+        inputs : ndarray or tensor of shape (n_samples, ...)
+            Inputs to shift.
+        power : sequence of int
+            Number of shifts towards higher indices, for each axis.
+
+        Returns
+        -------
+        outputs : ndarray or tensor of the same shape
+            New array of the same kind.
+        """
+        counted = [_check_axis(inputs, axis) % inputs.ndim for axis in self.axes]
+        _check_different(counted, self.axes)
+        steps = [
+            CyclicShift(*step) for step in zip(self.axes, self.orders, strict=True)
+        ]
+        exponents = _exponents(power, self.group.generator_orders)
+        return _applied(steps, inputs, exponents)
+
+
+@dataclass(frozen=True)
+class ChannelPermutation:  # numpydoc ignore=PR02
+    """Permute the entries along one axis: the symmetric group S_n.
+
+    Parameters
+    ----------
+    n : int
+        Length of the axis, 2 to 5.
+    axis : int, default=1
+        Axis to permute; not the first, which numbers the samples.
+
+    Raises
+    ------
+    ValueError
+        If n is not an integer from 2 to 5; on a call, if the inputs do not fit.
+
+    See Also
+    --------
+    SymmetricGroup : The group and its generators, the cycles c2, c3, ..., cn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_eqsae.groups import ChannelPermutation
+    >>> action = ChannelPermutation(3)
+    >>> action.group, action.order
+    (SymmetricGroup(n=3), 6)
+    >>> action(np.array([[7, 8, 9]]), (0, 1))  # channel 0 becomes channel 1, ...
+    array([[9, 7, 8]])
+    """
+
+    n: int
+    axis: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n", SymmetricGroup(self.n).n)
+
+    @cached_property
+    def group(self) -> SymmetricGroup:
+        """The symmetric group that acts."""
+        return SymmetricGroup(self.n)
+
+    @property
+    def order(self) -> int:
+        """Number of elements of the group."""
+        return math.factorial(self.n)
+
+    def __call__(self, inputs: Inputs, power: int | Powers) -> Inputs:
+        """Apply c2^p1 c3^p2 ..., the longest cycle first.
+
+        Parameters
+        ----------
+        inputs : ndarray or tensor of shape (n_samples, ...)
+            Inputs to permute, n entries long along the axis.
+        power : sequence of n - 1 ints
+            Powers of the cycles c2, c3, ..., cn; an int will do for n = 2.
+
+        Returns
+        -------
+        outputs : ndarray or tensor of the same shape
+            New array of the same kind: entry i of an input is entry pi(i) of the
+            output.
+        """
+        axis = _check_axis(inputs, self.axis)
+        if inputs.shape[axis] != self.n:
+            raise ValueError(
+                f"ChannelPermutation(n={self.n}, axis={self.axis}) needs {self.n} "
+                f"entries along that axis, found inputs of shape {tuple(inputs.shape)}."
+            )
+        exponents = _exponents(power, self.group.generator_orders)
+        element = self.group.elements_of([exponents])[0]
+        source = self.group.permutations[self.group.inverses[element]]
+        if isinstance(inputs, torch.Tensor):
+            return inputs.index_select(axis, torch.tensor(source, device=inputs.device))
+        return inputs.take(source, axis)
+
+
+@dataclass(frozen=True)
+class CubeRotation:
+    """Rotate point clouds by quarter-turns about the axes: the rotations of a cube.
+
+    The generators are the counter-clockwise quarter-turns g1, g2 and g3 about x, y
+    and z; the group has 24 elements and is isomorphic to S_4. Every element is
+    g1^p1 g2^p2 g3^p3, most of them in several ways.
+
+    Raises
+    ------
+    ValueError
+        On a call, if the inputs are no points.
+
+    See Also
+    --------
+    AxisRotation : Rotations about one axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_eqsae.groups import CubeRotation
+    >>> action = CubeRotation()
+    >>> action.order, action.group.generator_orders
+    (24, (4, 4, 4))
+    >>> action(np.array([[[1.0, 2.0, 3.0]]]), (1, 0, 1))  # about z, then about x
+    array([[[-2., -3.,  1.]]])
+    """
+
+    @property
+    def group(self) -> GeneratedGroup:
+        """The rotation group of the cube, as permutations of +x, +y, +z, -x, -y, -z."""
+        return _cube_group()
+
+    @property
+    def order(self) -> int:
+        """Number of elements of the group."""
+        return self.group.order
+
+    def __call__(self, inputs: Inputs, power: Powers) -> Inputs:
+        """Rotate each point p3 quarter-turns about z, p2 about y and p1 about x.
+
+        Parameters
+        ----------
+        inputs : ndarray or tensor of shape (..., 3)
+            Points, real floating numbers.
+        power : sequence of 3 ints
+            Number of quarter-turns (p1, p2, p3) about x, y and z; those about z
+            come first.
+
+        Returns
+        -------
+        outputs : ndarray or tensor of shape (..., 3)
+            New array of the same kind.
+        """
+        exponents = _exponents(power, self.group.generator_orders)
+        return _applied([AxisRotation(axis, 4) for axis in range(3)], inputs, exponents)
+
+
+@cache
+def _cube_group() -> GeneratedGroup:
+    about_x = (0, 2, 4, 3, 5, 1)  # y becomes z, z becomes -y
+    about_y = (5, 1, 0, 2, 4, 3)
+    about_z = (1, 3, 2, 4, 0, 5)
+    x, y, z = range(3)
+    return GeneratedGroup(
+        (about_x, about_y, about_z),
+        relations=(
+            *(((axis, 4),) for axis in (x, y, z)),
+            ((x, 1), (y, 1)) * 3,
+            ((x, 2), (y, 1)) * 2,
+            ((x, 1), (y, 1), (x, -1), (z, -1)),  # a quarter-turn takes y to z
+        ),
+    )
+
+
+def _applied(
+    steps: Sequence[Callable[[Inputs, int], Inputs]],
+    inputs: Inputs,
+    exponents: Sequence[int],
+) -> Inputs:
+    """Apply a generator after the other, the last one first."""
+    for step, exponent in zip(reversed(steps), reversed(exponents), strict=True):
+        inputs = step(inputs, exponent)
+    return inputs
+
+
+def _check_order(order: int, name: str = "order") -> None:
     if not isinstance(order, int | np.integer) or order < 1:
-        raise ValueError(f"order must be a positive integer, found {order!r}.")
+        raise ValueError(f"{name} must be a positive integer, found {order!r}.")
+
+
+def _check_different(axes: Sequence[int], shown: tuple[int, ...]) -> None:
+    if len(set(axes)) < len(axes):
+        raise ValueError(
+            f"axes={shown} names an axis twice: give each axis once, with one order."
+        )
+
+
+def _integers_of(name: str, values: Sequence[int]) -> tuple[int, ...]:
+    try:
+        return tuple(operator.index(value) for value in values)
+    except TypeError as error:
+        raise ValueError(
+            f"{name} must be a sequence of integers, found {values!r}."
+        ) from error
 
 
 def _check_inputs(inputs: object, min_ndim: int) -> None:
@@ -308,12 +673,23 @@ def _check_floating(inputs: np.ndarray | torch.Tensor, action: str) -> None:
 
 
 def _reduced(power: int, order: int) -> int:
+    return _exponents(power, [order])[0]
+
+
+def _exponents(power: int | Powers, orders: Sequence[int]) -> list[int]:
+    """Exponents of the generators, modulo their orders."""
+    given = np.atleast_1d(np.asarray(power, dtype=object))
     try:
-        return operator.index(power) % order
-    except TypeError as error:
+        exponents = [operator.index(p) for p in given]
+    except TypeError:
+        exponents = []
+    if len(exponents) != len(orders):
+        expected = f"{len(orders)} integers, one for each generator"
         raise TypeError(
-            f"power must be one integer, found {type(power).__name__}."
-        ) from error
+            f"power must be {'one integer' if len(orders) == 1 else expected}, found "
+            f"{power!r}."
+        )
+    return [p % order for p, order in zip(exponents, orders, strict=True)]
 
 
 def _cos_sin(power: int, order: int) -> tuple[float, float]:

@@ -1,12 +1,13 @@
 """The matrix M that says how activations move when the input is transformed."""
 
+import warnings
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import solve
 from sklearn.base import (
     BaseEstimator,
     OneToOneFeatureMixin,
@@ -16,38 +17,48 @@ from sklearn.base import (
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import nn
 
 from .._metrics import fvu
-from .._training import draw_seed, resolve_device, train
-from ..activations._orbit_table import check_integers, orbit_table
+from .._training import draw_seed, resolve_device
+from ..activations._orbit_table import check_integers
+from ._closed_form import exact_matrices, free_matrix, orthogonal_matrix
+from ._gradient_descent import descend
+from ._group import FiniteGroup, multiplicities
+from ._group_table import group_table
 
 _DTYPES = (np.float64, np.float32)
-_RIDGE = 1e-6  # share of the mean eigenvalue
 
 
 class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Linear map M with M^p psi(x) = psi(g^p x).
 
-    Fits one matrix that moves the activation of an input to the activation of the
-    transformed input, from orbits of activations::
+    Fits one matrix for each generator of a group, which moves the activation of an
+    input to the activation of the transformed input, from orbits of activations. For
+    the cyclic group of one generator::
 
         L_M = mean over orbits and powers of || psi(g^p x) - M^p psi(x) ||^2
 
     Parameters
     ----------
     order : int, default=None
-        Order of the generator g: applying g `order` times changes nothing. None
-        reads it from the powers given to `fit`; without powers the group is trivial
-        and M is the identity.
+        Order of the group; for one generator g, applying g `order` times changes
+        nothing. None reads it from the powers given to `fit` or from `group`;
+        without any of them the group is trivial and M is the identity.
+    group : FiniteGroup, default=None
+        The group, such as ``DihedralGroup(4)``. None is the cyclic group.
     solver : {"lstsq", "adam"}, default="lstsq"
-        "lstsq" is the closed form: least squares over all pairs of activations one
-        power apart, around the cycle, with a ridge of 1e-6 times the mean
-        eigenvalue towards the identity, so that directions without variance stay
-        where they are. "adam" minimises the loss above from the identity, as [1]_
-        does.
-    power : int, default=1
-        Power of g that `transform` applies.
+        "lstsq" is a closed form from second moments of the orbits. "adam" minimises
+        the loss above from the identity, as [1]_ does.
+    group_law : {"exact", "free", "orthogonal"}, default="exact"
+        What the matrices have to obey. "exact": the group's law to machine
+        precision, M^order = I and all relations between generators; after
+        `solver="adam"`, the nearest such matrices. "free": nothing; the closed form
+        is least squares over all pairs of activations one generator apart, with a
+        ridge of 1e-6 times the mean eigenvalue towards the identity. "orthogonal":
+        each generator's matrix is orthogonal (closed form only). All of them leave
+        directions without variance where they are.
+    power : int or array-like of shape (n_generators,), default=1
+        Powers of the generators that `transform` applies.
     max_epochs : int, default=150
         Passes over the orbits, for `solver="adam"`.
     batch_size : int, default=64
@@ -64,12 +75,22 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
     Attributes
     ----------
     M_ : ndarray of shape (n_features, n_features)
-        The matrix; it acts on columns, so rows are moved by ``X @ M_.T``.
+        The generator's matrix; it acts on columns, so rows are moved by
+        ``X @ M_.T``. Of a group with several generators: shape (n_generators,
+        n_features, n_features).
+    group_ : FiniteGroup
+        The group.
     order_ : int
-        Order of the generator.
+        Order of the group.
     order_error_ : float
-        Frobenius norm of ``M_^order_ - I`` over the square root of n_features: how
-        far M is from obeying the group's law.
+        Largest Frobenius norm of ``M_^order_ - I``, and of the other relations of
+        the group, over the square root of n_features: how far M is from obeying the
+        group's law.
+    multiplicities_ : ndarray of shape (n_irreps,)
+        How often each irrep of `group_.irreps` is in the activations, of
+        `group_law="exact"`. Directions without variance count as trivial.
+    rank_ : int
+        Number of directions with variance, of `group_law="exact"`.
     loss_curve_ : ndarray of shape (n_iter_,)
         Mean loss of each epoch over the mean square of X; `solver="adam"` only.
     n_iter_ : int
@@ -88,10 +109,18 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
     Powers are taken modulo the order, so ``act(X, -1)`` is ``act(X, order - 1)``: it
     undoes ``act(X, 1)`` as far as `order_error_` is small.
 
+    The exact law is fitted in coordinates in which the rows are white. There, the
+    moments ``T_g = sum over h of x_gh x_h'`` would be an orthogonal representation
+    if M explained everything. Averaging, ``Q_g <- polar(sum over h of Q_gh Q_h')``,
+    turns an almost representation into an exact one [2]_; directions in which the
+    moments contradict the law get the nearest representation that obeys it.
+
     References
     ----------
     .. [1] Erdogan, Lucic. "Group Equivariance Meets Mechanistic Interpretability:
        Equivariant Sparse Autoencoders". arXiv:2511.09432, 2025. Equation 3.
+    .. [2] Grove, Karcher, Ruh. "Group actions and curvature". Inventiones
+       mathematicae 23, 1974.
 
     Examples
     --------
@@ -106,9 +135,9 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
     >>> groups, power = np.tile(np.arange(50), 4), np.repeat(np.arange(4), 50)
     >>> fitter = ActivationTransformFitter(order=4)
     >>> fitter = fitter.fit(X.reshape(-1, 2), groups=groups, power=power)
-    >>> np.allclose(fitter.M_, turn, atol=1e-5)
+    >>> np.allclose(fitter.M_, turn)
     True
-    >>> np.allclose(fitter.act(x, 3), X[3], atol=1e-4)
+    >>> np.allclose(fitter.act(x, 3), X[3])
     True
     """
 
@@ -117,8 +146,10 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
 
     _parameter_constraints: ClassVar[dict] = {
         "order": [Interval(Integral, 1, None, closed="left"), None],
+        "group": [FiniteGroup, None],
         "solver": [StrOptions({"lstsq", "adam"})],
-        "power": [Integral],
+        "group_law": [StrOptions({"exact", "free", "orthogonal"})],
+        "power": [Integral, "array-like"],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
@@ -131,8 +162,10 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         self,
         order: int | None = None,
         *,
+        group: FiniteGroup | None = None,
         solver: str = "lstsq",
-        power: int = 1,
+        group_law: str = "exact",
+        power: ArrayLike = 1,
         max_epochs: int = 150,
         batch_size: int = 64,
         lr: float = 1e-3,
@@ -141,7 +174,9 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         verbose: int = 0,
     ) -> None:
         self.order = order
+        self.group = group
         self.solver = solver
+        self.group_law = group_law
         self.power = power
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -169,8 +204,8 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
             Ignored.
         groups : array-like of shape (n_rows,), default=None
             Orbit id of each row.
-        power : array-like of shape (n_rows,), default=None
-            Power of the generator of each row; 0 is the canonical row.
+        power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
+            Powers of the generators of each row; 0 is the canonical row.
 
         Returns
         -------
@@ -181,31 +216,60 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         ------
         ValueError
             If groups and power do not describe orbits with one canonical row each,
-            if no two rows of an orbit are one power apart, or if "adam" diverges.
+            if an element of the group is never observed, if "adam" diverges, or if
+            the parameters contradict each other.
+
+        Warns
+        -----
+        UserWarning
+            If there are too few rows to tell whether M is right.
         """
         X = validate_data(self, X, dtype=_DTYPES)
-        table = orbit_table(groups, power, order=self.order, n_rows=len(X))
-        self.order_ = table.shape[1]
-        if self.order_ == 1:
-            self.M_ = np.eye(X.shape[1])
-        elif self.solver == "lstsq":
-            self.M_ = _least_squares(X, table)
-        else:
-            self.M_ = self._gradient_descent(X, table)
-        law = np.linalg.matrix_power(self.M_, self.order_) - np.eye(X.shape[1])
-        self.order_error_ = float(np.linalg.norm(law) / np.sqrt(X.shape[1]))
+        self.group_, table = group_table(
+            groups, power, order=self.order, group=self.group, n_rows=len(X)
+        )
+        self.order_ = self.group_.order
+        generators = self._fit_generators(X, table)
+        self.M_ = generators[0] if len(generators) == 1 else generators
+        self.order_error_ = self._law_error(generators)
         return self
 
+    def _fit_generators(self, X: NDArray, table: NDArray) -> NDArray:
+        """One matrix per generator, shape (n_generators, n_features, n_features)."""
+        group = self.group_
+        if self.solver == "adam" and self.group_law == "orthogonal":
+            raise ValueError(
+                "group_law='orthogonal' is a closed form: set solver='lstsq', or "
+                "group_law='exact' or 'free' for solver='adam'."
+            )
+        if group.order == 1:
+            return np.eye(X.shape[1])[np.newaxis].repeat(group.n_generators, axis=0)
+        start = self._start(X, table)
+        if self.group_law != "exact" and start is not None:
+            return start
+        if start is not None:
+            start = all_matrices(group, start)
+        self.rank_, matrices = exact_matrices(X, table, group, start)
+        character = np.trace(matrices, axis1=1, axis2=2)
+        self.multiplicities_ = np.rint(multiplicities(group, character)).astype(int)
+        _warn_if_rows_determine_nothing(self.rank_, len(X))
+        return matrices[_generators(group)]
+
+    def _start(self, X: NDArray, table: NDArray) -> NDArray | None:
+        """Generators without an exact law; None if the exact one needs no start."""
+        if self.solver == "adam":
+            return self._gradient_descent(X, table)
+        if self.group_law == "exact" and (table >= 0).all():
+            return None
+        fit = orthogonal_matrix if self.group_law == "orthogonal" else free_matrix
+        product = self.group_.multiplication_table
+        return np.array([fit(X, table, product, g) for g in _generators(self.group_)])
+
     def _gradient_descent(self, X: NDArray, table: NDArray) -> NDArray:
-        module = _PowersOfM(X.shape[1], self.order_)
-        scale = np.abs(X).max() or 1.0
-        rows = np.roll(table, -1, axis=1)  # powers 1, ..., order; g^order = g^0
-        target = np.where(rows[..., np.newaxis] >= 0, X[rows] / scale, np.nan)
-        self.loss_curve_ = train(
-            module,
-            torch.from_numpy((X[table[:, 0]] / scale).astype(np.float32)),
-            torch.from_numpy(target.astype(np.float32)),
-            criterion=_ObservedSquaredError,
+        generators, self.loss_curve_ = descend(
+            X,
+            table,
+            self.group_,
             lr=self.lr,
             batch_size=self.batch_size,
             max_epochs=self.max_epochs,
@@ -214,45 +278,94 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
             verbose=self.verbose,
         )
         self.n_iter_ = len(self.loss_curve_)
-        return module.M.detach().cpu().numpy().astype(np.float64)
+        return generators
+
+    def _law_error(self, generators: NDArray) -> float:
+        """Largest distance of a relation from the identity."""
+        identity = np.eye(generators.shape[1])
+        return max(
+            float(np.linalg.norm(_word(generators, relation) - identity))
+            / np.sqrt(len(identity))
+            for relation in self.group_.relations
+        )
+
+    def matrix(self, power: ArrayLike) -> NDArray:
+        """Matrix of one element of the group.
+
+        Parameters
+        ----------
+        power : int or array-like of shape (n_generators,)
+            Powers p of the generators, taken modulo their orders.
+
+        Returns
+        -------
+        matrix : ndarray of shape (n_features, n_features)
+            M_1^p1 M_2^p2 ...
+
+        Raises
+        ------
+        ValueError
+            If there is not one integer power for each generator.
+        """
+        check_is_fitted(self)
+        element = self.group_.elements_of(self._as_rows(power, n_rows=1))[0]
+        return self._matrix_of(int(element))
+
+    def _matrix_of(self, element: int) -> NDArray:
+        powers = enumerate(self.group_.powers[element])
+        return _word(self._generators, [(i, int(p)) for i, p in powers])
+
+    @property
+    def _generators(self) -> NDArray:
+        return self.M_.reshape(-1, self.n_features_in_, self.n_features_in_)
 
     def act(self, X: ArrayLike, power: ArrayLike) -> NDArray:
-        """Move activations by a power of the generator.
+        """Move activations by an element of the group.
 
         Parameters
         ----------
         X : array-like of shape (n_rows, n_features)
             Activations.
-        power : int or array-like of shape (n_rows,)
-            Power of each row, taken modulo the order.
+        power : int, or array-like of shape (n_rows,) or (n_rows, n_generators)
+            Powers of the generators for each row, taken modulo their orders. One
+            power (with several generators: one of shape (n_generators,)) moves all
+            rows alike.
 
         Returns
         -------
         moved : ndarray of shape (n_rows, n_features)
-            M^power x, in the dtype of X.
+            M_1^p1 M_2^p2 ... x, in the dtype of X.
 
         Raises
         ------
         ValueError
-            If a power is not an integer or the number of powers is not that of rows.
+            If a power is not an integer, or the powers are not one for each row and
+            generator.
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=_DTYPES, reset=False)
-        if np.ndim(power) == 0:
-            power = np.full(len(X), power)
-        power = check_integers(power) % self.order_
-        if len(power) != len(X):
-            raise ValueError(
-                f"power has {len(power)} entries for {len(X)} rows of X. Give one "
-                "power, or one for each row."
-            )
-        return self._moved(X, power)
+        rows = self._as_rows(power, n_rows=len(X))
+        return self._moved(X, self.group_.elements_of(rows))
 
-    def _moved(self, X: NDArray, power: NDArray) -> NDArray:
+    def _as_rows(self, power: ArrayLike, n_rows: int) -> NDArray:
+        """Powers as integers of shape (n_rows, n_generators)."""
+        power, n_generators = np.asarray(power), self.group_.n_generators
+        if power.ndim == (n_generators > 1):  # one element for all rows
+            power = np.broadcast_to(power, (n_rows, *power.shape))
+        power = power.reshape(len(power), -1)
+        if power.shape != (n_rows, n_generators):
+            raise ValueError(
+                f"power has shape {power.shape} for {n_rows} row(s) and "
+                f"{n_generators} generator(s). Give one power, or one for each row, "
+                "with a column for each generator."
+            )
+        return np.column_stack([check_integers(column) for column in power.T])
+
+    def _moved(self, X: NDArray, elements: NDArray) -> NDArray:
         moved = np.empty_like(X)
-        for p in np.unique(power):
-            matrix = np.linalg.matrix_power(self.M_, int(p)).astype(X.dtype)
-            moved[power == p] = X[power == p] @ matrix.T
+        for element in np.unique(elements):
+            rows = elements == element
+            moved[rows] = X[rows] @ self._matrix_of(int(element)).astype(X.dtype).T
         return moved
 
     def transform(self, X: ArrayLike) -> NDArray:
@@ -271,7 +384,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         return self.act(X, self.power)
 
     def inverse_transform(self, X: ArrayLike) -> NDArray:
-        """Move activations by minus `self.power`.
+        """Move activations by the inverse of `self.power`.
 
         Parameters
         ----------
@@ -281,9 +394,16 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         Returns
         -------
         moved : ndarray of shape (n_rows, n_features)
-            M^(order - power) x, in the dtype of X.
+            The inverse element's matrix times x, in the dtype of X.
         """
-        return self.act(X, -self.power)
+        return self.act(X, self._inverse_power())
+
+    def _inverse_power(self) -> NDArray:
+        check_is_fitted(self)
+        rows = self._as_rows(self.power, n_rows=1)
+        inverse = self.group_.inverses[self.group_.elements_of(rows)[0]]
+        power = self.group_.powers[inverse]
+        return power if self.group_.n_generators > 1 else power[0]
 
     def r2_per_power(
         self,
@@ -307,21 +427,22 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         -------
         r2 : ndarray of shape (max(order - 1, 1),)
             1 - FVU (R2 per feature, weighted by variance) of M^p times the
-            canonical row against the row of power p = 1, ..., order - 1; NaN for a
-            power without rows. Of the trivial group: the R2 of power 0, which is 1.
+            canonical row against the row of power p = 1, ..., order - 1, or, with
+            several generators, of the powers ``group_.powers[1:]``; NaN for a power
+            without rows. Of the trivial group: the R2 of power 0, which is 1.
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=_DTYPES, reset=False)
-        table = orbit_table(groups, power, order=self.order_, n_rows=len(X))
-        powers = range(1, self.order_) if self.order_ > 1 else [0]
-        return np.array([self._r2(X, table, p) for p in powers])
+        _, table = group_table(groups, power, group=self.group_, n_rows=len(X))
+        elements = range(1, self.order_) if self.order_ > 1 else [0]
+        return np.array([self._r2(X, table, element) for element in elements])
 
-    def _r2(self, X: NDArray, table: NDArray, p: int) -> float:
-        observed = table[table[:, p] >= 0]
+    def _r2(self, X: NDArray, table: NDArray, element: int) -> float:
+        observed = table[table[:, element] >= 0]
         if len(observed) == 0:
             return np.nan
-        moved = self._moved(X[observed[:, 0]], np.full(len(observed), p))
-        return 1 - fvu(X[observed[:, p]], moved)
+        moved = self._moved(X[observed[:, 0]], np.full(len(observed), element))
+        return 1 - fvu(X[observed[:, element]], moved)
 
     def score(
         self,
@@ -358,46 +479,41 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         return tags
 
 
-def _least_squares(X: NDArray, table: NDArray) -> NDArray:
-    """Closed form of || X_{p+1} - M X_p ||^2 + ridge || M - I ||^2 over all p."""
-    before = table.ravel()
-    after = np.roll(table, -1, axis=1).ravel()
-    both = (before >= 0) & (after >= 0)
-    if not both.any():
-        raise ValueError(
-            "power: no orbit has two rows that are one power apart, so the closed "
-            "form has nothing to learn M from. Add such rows, or set solver='adam', "
-            "which also learns from other powers."
-        )
-    before = X[before[both]].astype(np.float64)
-    after = X[after[both]].astype(np.float64)
-    gram = before.T @ before
-    ridge = (_RIDGE * np.trace(gram) / len(gram) or 1.0) * np.eye(len(gram))
-    cross = after.T @ before
-    return solve(gram + ridge, (cross + ridge).T, assume_a="pos").T
+def all_matrices(group: FiniteGroup, generators: NDArray) -> NDArray:
+    """Matrices of all elements.
 
+    Parameters
+    ----------
+    group : FiniteGroup
+        The group.
+    generators : ndarray of shape (n_generators, n_features, n_features)
+        One matrix per generator.
 
-class _PowersOfM(nn.Module):
-    """x -> (M x, M^2 x, ..., M^order x), M from the identity."""
-
-    def __init__(self, n_features: int, order: int) -> None:
-        super().__init__()
-        self.order = order
-        self.M = nn.Parameter(torch.eye(n_features))
-
-    def forward(self, canonical: torch.Tensor) -> torch.Tensor:
-        moved = [canonical]
-        for _ in range(self.order):
-            moved.append(moved[-1] @ self.M.T)
-        return torch.stack(moved[1:], dim=1)
-
-
-class _ObservedSquaredError(nn.Module):
-    """Squared error summed over features, mean over powers and orbits (equation 3).
-
-    A missing row of an orbit is NaN in the target and adds nothing.
+    Returns
+    -------
+    matrices : ndarray of shape (order, n_features, n_features)
+        One matrix per element.
     """
+    return np.array([_word(generators, list(enumerate(p))) for p in group.powers])
 
-    def forward(self, moved: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        difference = torch.where(target.isnan(), 0.0, moved - target)
-        return difference.square().sum(2).mean()
+
+def _word(generators: NDArray, word: Iterable[tuple[int, int]]) -> NDArray:
+    """Product of powers of generators; exponents may be negative."""
+    matrix = np.eye(generators.shape[1])
+    for generator, exponent in word:
+        matrix = matrix @ np.linalg.matrix_power(generators[generator], exponent)
+    return matrix
+
+
+def _generators(group: FiniteGroup) -> NDArray:
+    """Element of each generator."""
+    return group.elements_of(np.eye(group.n_generators, dtype=np.int64))
+
+
+def _warn_if_rows_determine_nothing(rank: int, n_rows: int) -> None:
+    if rank == n_rows:
+        warnings.warn(
+            f"M is not to be trusted: the {n_rows} rows are linearly independent, so "
+            "M fits them whatever they are. Give more orbits than there are features.",
+            stacklevel=4,
+        )

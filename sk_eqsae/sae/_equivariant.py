@@ -12,8 +12,8 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import validate_data
 
 from .._metrics import fvu
-from ..activations._orbit_table import orbit_table
-from ..groups import ActivationTransformFitter
+from ..groups import ActivationTransformFitter, FiniteGroup
+from ..groups._group_table import group_table
 from ._base import _DTYPES, BaseSAE
 
 
@@ -31,9 +31,12 @@ class EquivariantSAE(BaseSAE):
     n_components : int, default=None
         Number of latents. None is 8 times the number of features.
     order : int, default=None
-        Order of the generator g: applying g `order` times changes nothing. None
-        reads it from the powers given to `fit`; without powers the group is trivial
-        and the estimator equals :class:`TopKSAE`.
+        Order of the group; for one generator g, applying g `order` times changes
+        nothing. None reads it from the powers given to `fit` or from `group`;
+        without any of them the group is trivial and the estimator equals
+        :class:`TopKSAE`.
+    group : FiniteGroup, default=None
+        The group, such as ``DihedralGroup(4)``. None is the cyclic group.
     k : int, default=32
         Number of latents kept per row.
     hidden_dim : int, default=512
@@ -67,8 +70,10 @@ class EquivariantSAE(BaseSAE):
     ----------
     activation_transform_ : estimator
         Fitted M.
+    group_ : FiniteGroup
+        The group.
     order_ : int
-        Order of the generator.
+        Order of the group.
     components_ : ndarray of shape (n_components, n_features)
         Dictionary: row i is the direction of latent i in canonical activations.
     intercept_ : ndarray of shape (n_features,)
@@ -133,6 +138,7 @@ class EquivariantSAE(BaseSAE):
     _parameter_constraints: ClassVar[dict] = {
         **BaseSAE._parameter_constraints,
         "order": [Interval(Integral, 1, None, closed="left"), None],
+        "group": [FiniteGroup, None],
         "activation_transform": [HasMethods(["fit", "act"]), None],
     }
 
@@ -141,6 +147,7 @@ class EquivariantSAE(BaseSAE):
         n_components: int | None = None,
         *,
         order: int | None = None,
+        group: FiniteGroup | None = None,
         k: int = 32,
         hidden_dim: int | None = 512,
         activation_transform: BaseEstimator | None = None,
@@ -156,6 +163,7 @@ class EquivariantSAE(BaseSAE):
     ) -> None:
         self.n_components = n_components
         self.order = order
+        self.group = group
         self.k = k
         self.hidden_dim = hidden_dim
         self.activation_transform = activation_transform
@@ -188,8 +196,8 @@ class EquivariantSAE(BaseSAE):
             Ignored.
         groups : array-like of shape (n_rows,), default=None
             Orbit id of each row.
-        power : array-like of shape (n_rows,), default=None
-            Power of the generator of each row; 0 is the canonical row.
+        power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
+            Powers of the generators of each row; 0 is the canonical row.
 
         Returns
         -------
@@ -203,8 +211,10 @@ class EquivariantSAE(BaseSAE):
             if k is larger than the dictionary, or if training diverges.
         """
         X = validate_data(self, X, dtype=_DTYPES, reset=not self._is_going_on())
-        table = orbit_table(groups, power, order=self.order, n_rows=len(X))
-        self.order_ = table.shape[1]
+        self.group_, table = group_table(
+            groups, power, order=self.order, group=self.group, n_rows=len(X)
+        )
+        self.order_ = self.group_.order
         self._fit_activation_transform(X, groups, power)
         rows = table[table >= 0]
         canonical = np.broadcast_to(table[:, :1], table.shape)[table >= 0]
@@ -216,13 +226,14 @@ class EquivariantSAE(BaseSAE):
     ) -> None:
         fitter = self.activation_transform
         if fitter is None:
-            fitter = ActivationTransformFitter(order=self.order)
+            fitter = ActivationTransformFitter(order=self.order, group=self.group)
         self.activation_transform_ = clone(fitter)
         self.activation_transform_.fit(X, None, groups=groups, power=power)
-        if self.activation_transform_.order_ != self.order_:
+        if self.activation_transform_.group_ != self.group_:
             raise ValueError(
-                f"activation_transform has order {self.activation_transform_.order_}, "
-                f"but the orbits have order {self.order_}. Fit it on the same group."
+                "activation_transform was fitted for "
+                f"{self.activation_transform_.group_}, but the orbits are of "
+                f"{self.group_}. Fit it for the same group."
             )
 
     def inverse_transform(
@@ -234,8 +245,8 @@ class EquivariantSAE(BaseSAE):
         ----------
         Z : array-like or sparse array of shape (n_rows, n_components)
             Latents.
-        power : int or array-like of shape (n_rows,), default=None
-            Power of the generator that moves each row. None leaves it canonical.
+        power : int or array-like of shape (n_rows,) or (n_rows, n_generators)
+            Powers of the generators that move each row. None leaves it canonical.
 
         Returns
         -------
@@ -258,18 +269,20 @@ class EquivariantSAE(BaseSAE):
 
         Returns
         -------
-        power : ndarray of shape (n_rows,)
-            The p that minimises ||x - M^p D(E(x))||, the smallest on ties.
+        power : ndarray of shape (n_rows,) or (n_rows, n_generators)
+            The p that minimises ||x - M^p D(E(x))||, the first on ties.
         """
         X = self._check_rows(X)
         return self._poses(X, self._decoded(X))
 
     def _poses(self, X: NDArray, canonical: NDArray) -> NDArray:
+        powers = self.group_.powers
+        powers = powers if self.group_.n_generators > 1 else powers[:, 0]
         distances = np.empty((self.order_, len(X)))
-        for p in range(self.order_):
-            difference = X - self._move(canonical, p)
-            distances[p] = np.einsum("ij,ij->i", difference, difference)
-        return distances.argmin(axis=0)
+        for element, power in enumerate(powers):
+            difference = X - self._move(canonical, power)
+            distances[element] = np.einsum("ij,ij->i", difference, difference)
+        return powers[distances.argmin(axis=0)]
 
     def reconstruct(self, X: ArrayLike, *, power: ArrayLike | None = None) -> NDArray:
         """Equivariant reconstruction M^p D(E(x)).
@@ -278,8 +291,8 @@ class EquivariantSAE(BaseSAE):
         ----------
         X : array-like of shape (n_rows, n_features)
             Activations.
-        power : int or array-like of shape (n_rows,), default=None
-            True power of each row. None infers it with :meth:`predict_power`.
+        power : int or array-like of shape (n_rows,) or (n_rows, n_generators)
+            True powers of each row. None infers it with :meth:`predict_power`.
 
         Returns
         -------
@@ -310,8 +323,8 @@ class EquivariantSAE(BaseSAE):
             Ignored.
         groups : array-like of shape (n_rows,), default=None
             Orbit id of each row. Given with power, both must describe orbits.
-        power : array-like of shape (n_rows,), default=None
-            True power of each row. None infers it.
+        power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
+            True powers of each row. None infers it.
 
         Returns
         -------
@@ -320,5 +333,5 @@ class EquivariantSAE(BaseSAE):
         """
         X = self._check_rows(X)
         if groups is not None:
-            orbit_table(groups, power, order=self.order_, n_rows=len(X))
+            group_table(groups, power, group=self.group_, n_rows=len(X))
         return 1 - fvu(X, self.reconstruct(X, power=power))

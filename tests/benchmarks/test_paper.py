@@ -43,7 +43,12 @@ def test_every_autoencoder_has_its_rows(tables):
     assert (
         set(tables["sae"][["sae", "reconstruction"]].itertuples(index=False)) == kinds
     )
-    assert set(tables["transform"].solver) == {"lstsq", "adam", "identity"}
+    assert set(tables["transform"].solver) == {
+        "exact law",
+        "least squares",
+        "adam",
+        "identity",
+    }
     assert set(tables["probes"].features) == {
         "activations",
         "latents",

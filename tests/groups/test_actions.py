@@ -7,7 +7,20 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sk_eqsae.groups import AxisRotation, CyclicShift, ImageFlip, ImageRotation
+from sk_eqsae.groups import (
+    AxisRotation,
+    ChannelPermutation,
+    CubeRotation,
+    CyclicGroup,
+    CyclicShift,
+    DihedralGroup,
+    GridShift,
+    ImageDihedral,
+    ImageFlip,
+    ImageRotation,
+    ProductGroup,
+    SymmetricGroup,
+)
 
 EXACT = [
     (ImageRotation(order=1), (3, 2, 6, 6)),
@@ -25,6 +38,17 @@ ROUNDED = [
     (AxisRotation(axis=0, order=3), (3, 7, 3)),
     (AxisRotation(axis=1, order=7), (3, 7, 3)),
     (AxisRotation(axis=2, order=12), (3, 7, 3)),
+]
+SEVERAL_GENERATORS = [
+    (ImageDihedral(), (2, 3, 5, 5)),
+    (ImageDihedral(n_rotations=1), (2, 3, 4, 5)),
+    (ImageDihedral(n_rotations=2), (2, 3, 4, 5)),
+    (GridShift(axes=(-2, -1), orders=(3, 4)), (2, 6, 4)),
+    (GridShift(axes=[1, 2, 3], orders=[2, 1, 3]), (2, 2, 5, 3)),
+    (ChannelPermutation(3), (2, 3, 4)),
+    (ChannelPermutation(4, axis=-1), (2, 3, 4)),
+    (ChannelPermutation(5), (2, 5)),
+    (CubeRotation(), (2, 5, 3)),
 ]
 KINDS = [np.asarray, torch.as_tensor]
 
@@ -201,3 +225,193 @@ def test_inputs_that_do_not_fit(action, inputs, message):
 def test_half_turns_fit_any_image():
     image = np.arange(6).reshape(1, 2, 3)
     assert_array_equal(ImageRotation(4)(image, 2), image[:, ::-1, ::-1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("action", "shape"), EXACT + SEVERAL_GENERATORS, ids=str)
+def test_acting_twice_is_acting_by_the_product(action, shape, kind):
+    group, inputs = action.group, example(shape, kind)
+    moved = [action(inputs, power) for power in group.powers]
+    for b, image in enumerate(moved):
+        for a, power in enumerate(group.powers):
+            product = moved[group.multiplication_table[a, b]]
+            assert_array_equal(action(image, power), product)
+
+
+@pytest.mark.parametrize(
+    ("action", "shape"), EXACT + ROUNDED + SEVERAL_GENERATORS, ids=str
+)
+def test_only_the_identity_changes_nothing(action, shape):
+    inputs = example(shape)
+    assert action.order == action.group.order
+    changed = [
+        not np.allclose(action(inputs, power), inputs) for power in action.group.powers
+    ]
+    assert changed == [False] + [True] * (action.order - 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("action", "shape"), SEVERAL_GENERATORS, ids=str)
+def test_powers_count_modulo_the_orders_and_the_last_acts_first(action, shape, kind):
+    group, inputs = action.group, example(shape, kind)
+    powers = np.random.default_rng(0).integers(-9, 9, size=(20, group.n_generators))
+    for power in powers:
+        expected = inputs
+        for k in reversed(range(group.n_generators)):
+            once = np.eye(group.n_generators, dtype=int)[k]
+            for _ in range(power[k] % group.generator_orders[k]):
+                expected = action(expected, once)
+        assert_array_equal(action(inputs, power), expected)
+        assert_array_equal(action(inputs, tuple(power.tolist())), expected)
+        element = group.elements_of([power])[0]
+        assert_array_equal(action(inputs, group.powers[element]), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("action", "shape"), SEVERAL_GENERATORS, ids=str)
+def test_several_generators_keep_kind_dtype_and_inputs(action, shape, dtype):
+    inputs = example(shape, dtype=dtype)
+    before = inputs.copy()
+    for power in action.group.powers:
+        moved = action(inputs, power)
+        tensor = action(torch.as_tensor(inputs), power)
+        assert type(moved) is np.ndarray
+        assert isinstance(tensor, torch.Tensor)
+        assert moved.dtype == tensor.numpy().dtype == dtype
+        assert_array_equal(moved, tensor)
+        moved[:] = tensor[:] = 99
+    assert_array_equal(inputs, before)
+
+
+def test_groups_of_the_actions():
+    assert ImageRotation(6).group == CyclicGroup(6)
+    assert ImageFlip().group == CyclicGroup(2)
+    assert CyclicShift(-1, 3).group == AxisRotation(0, 3).group == CyclicGroup(3)
+    assert ImageDihedral(6).group == DihedralGroup(6)
+    grid = GridShift((1, 2), (4, 3))
+    assert grid.group == ProductGroup(CyclicGroup(4), CyclicGroup(3))
+    assert ChannelPermutation(4).group == SymmetricGroup(4)
+    assert CubeRotation().group.order == 24
+
+
+def test_dihedral_flips_first_and_then_rotates():
+    image = np.array([[[0, 1], [0, 0]]])  # a dot at the top right
+    expected = np.array([[[0, 0], [1, 0]]])  # flipped: top left, turned: bottom left
+    assert_array_equal(ImageDihedral()(image, (1, 1)), expected)
+    assert ImageDihedral()(image, (1, 1)).dtype == image.dtype
+
+
+def test_other_dihedral_groups_interpolate():
+    action = ImageDihedral(n_rotations=12)
+    there = action(blob(48, 0.2), (5, 1))
+    assert_allclose(there, blob(48, np.pi - 0.2 + 2 * np.pi * 5 / 12), atol=0.03)
+
+
+def test_grid_shift_is_a_roll():
+    inputs = example((2, 6, 4))
+    moved = GridShift((-2, -1), (3, 4))(inputs, (2, 3))
+    assert_array_equal(moved, np.roll(inputs, (4, 3), axis=(-2, -1)))
+
+
+def test_channels_go_where_the_permutation_sends_them():
+    inputs = np.arange(10).reshape(2, 5)
+    action = ChannelPermutation(5)
+    for power, images in zip(
+        action.group.powers, action.group.permutations, strict=True
+    ):
+        assert_array_equal(action(inputs, power)[:, images], inputs)
+
+
+def test_cube_rotations_are_the_24_signed_permutation_matrices_of_determinant_1():
+    action = CubeRotation()
+    matrices = np.stack([action(np.eye(3), power).T for power in action.group.powers])
+    assert len(np.unique(matrices, axis=0)) == 24
+    assert_array_equal(np.abs(matrices).sum(axis=1), 1)
+    assert_allclose(np.linalg.det(matrices), 1)
+    # The group permutes +x, +y, +z, -x, -y, -z as these matrices do.
+    axes = np.vstack([np.eye(3), -np.eye(3)])
+    for matrix, images in zip(matrices, action.group.permutations, strict=True):
+        assert_array_equal(axes @ matrix.T, axes[images])
+
+
+def test_actions_of_several_generators_are_immutable_values():
+    assert ImageDihedral() == ImageDihedral(n_rotations=4)
+    assert repr(ImageDihedral()) == "ImageDihedral(n_rotations=4)"
+    grid = GridShift(axes=[-2, np.int64(-1)], orders=[3, 4])
+    assert grid == GridShift((-2, -1), (3, 4))
+    assert repr(grid) == "GridShift(axes=(-2, -1), orders=(3, 4))"
+    assert len({CubeRotation(), CubeRotation(), ChannelPermutation(3)}) == 2
+    grid.group  # noqa: B018 what is computed is no part of the value
+    assert len({grid, GridShift((-2, -1), (3, 4))}) == 1
+    with pytest.raises(FrozenInstanceError):
+        grid.axes = (1, 2)
+
+
+@pytest.mark.parametrize(("action", "shape"), SEVERAL_GENERATORS, ids=str)
+@pytest.mark.parametrize("power", [1, None, "ab", [0] * 7, [[0, 1]], []])
+def test_bad_powers_of_several_generators(action, shape, power):
+    n = action.group.n_generators
+    with pytest.raises(TypeError, match=f"power must be {n} integers, one for each"):
+        action(example(shape), power)
+    with pytest.raises(TypeError, match=f"power must be {n} integers, one for each"):
+        action(example(shape), [0.5] * n)
+
+
+@pytest.mark.parametrize(
+    ("action", "shape"),
+    [
+        *EXACT,
+        (ChannelPermutation(2), (3, 2)),
+        (GridShift(axes=(1,), orders=(3,)), (2, 3)),
+    ],
+    ids=str,
+)
+def test_one_generator_takes_an_int_or_a_sequence_of_one(action, shape):
+    inputs = example(shape)
+    for one in ([1], (1,), np.array([1]), np.int64(1)):
+        assert_array_equal(action(inputs, one), action(inputs, 1))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ImageDihedral(0), "n_rotations must be a positive integer, found 0"),
+        (lambda: ChannelPermutation(6), "n of SymmetricGroup .* 2 to 5, found 6"),
+        (lambda: GridShift((1, 2), (3,)), r"one order for each axis.*orders=\(3,\)"),
+        (lambda: GridShift((), ()), "at least one axis"),
+        (lambda: GridShift((1, 1), (3, 3)), "names an axis twice"),
+        (
+            lambda: GridShift((1, 2), (3, 0)),
+            "order must be a positive integer, found 0",
+        ),
+        (lambda: GridShift((1, 2), (3, 1.5)), "orders must be a sequence of integers"),
+        (lambda: GridShift(1, 4), "axes must be a sequence of integers, found 1"),
+    ],
+)
+def test_bad_actions_of_several_generators(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("action", "inputs", "message"),
+    [
+        (ImageDihedral(), np.zeros((2, 4, 6)), "square images"),
+        (GridShift((1, -1), (2, 2)), np.zeros((2, 4)), "names an axis twice"),
+        (GridShift((1, 2), (2, 3)), np.zeros((2, 4, 4)), "divisible by the order"),
+        (GridShift((0, 1), (2, 3)), np.zeros((2, 3)), "numbers the samples"),
+        (ChannelPermutation(3), np.zeros((2, 4)), r"needs 3 entries .* \(2, 4\)"),
+        (ChannelPermutation(2, axis=0), np.zeros((2, 4)), "numbers the samples"),
+        (CubeRotation(), np.zeros((2, 4)), "3 coordinates"),
+        (CubeRotation(), np.zeros((2, 3), int), "floating dtype"),
+    ],
+)
+def test_inputs_that_do_not_fit_several_generators(action, inputs, message):
+    with pytest.raises(ValueError, match=message):
+        action(inputs, [1] * action.group.n_generators)
+
+
+@pytest.mark.parametrize(("action", "shape"), SEVERAL_GENERATORS, ids=str)
+def test_inputs_of_another_kind_for_several_generators(action, shape):
+    with pytest.raises(TypeError, match="numpy array or a torch tensor, found list"):
+        action(example(shape).tolist(), [1] * action.group.n_generators)

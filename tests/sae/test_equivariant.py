@@ -123,7 +123,10 @@ def test_activation_transform_of_another_order_is_an_error(turning_orbits):
     few = power < 2
     fitter.fit(X[few], groups=groups[few], power=power[few])
     sae = EquivariantSAE(activation_transform=FrozenEstimator(fitter), **SETTINGS)
-    with pytest.raises(ValueError, match="has order 2, but the orbits have order 4"):
+    with pytest.raises(
+        ValueError,
+        match=r"for CyclicGroup\(.*2\), but the orbits are of CyclicGroup\(.*4\)",
+    ):
         sae.fit(X, groups=groups, power=power)
 
 

@@ -1,0 +1,344 @@
+"""Canonical form and pose of an activation, given M."""
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import (
+    BaseEstimator,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    _fit_context,
+    clone,
+)
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils._param_validation import HasMethods
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ._activation_transform import ActivationTransformFitter
+
+_DTYPES = (np.float64, np.float32)
+_SAME_EIGENVALUE = 1e-6  # relative; a symmetry makes eigenvalues equal
+_TIED = 1e-3  # share of the score's variance below which two elements look alike
+_NOTHING = 1e-10  # share of the rows' mean square that counts as no variance
+_TIE = 1e-6  # scores this near, in units of the margin, are one score
+_WEIGHT = 0.5  # of each further direction; no mirror of a polygon is at atan(1/2)
+
+
+class PoseCanonicalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """Move activations to one side of their orbit, without labels.
+
+    The pose of an activation is the element of the group that explains best where
+    it is along one direction w, and its canonical form is the activation moved back::
+
+        c(x) = argmax over e of w . (M_e^-1 x)    and    x_canonical = M_c(x)^-1 x
+
+    Where M obeys the group's law, a whole orbit has one canonical form, and poses
+    along it differ by the element: c(M_e x) = e c(x).
+
+    Parameters
+    ----------
+    activation_transform : estimator, default=None
+        How M is fitted: it is cloned and fitted on the orbits given to `fit`. None
+        is ``ActivationTransformFitter()``. Wrap a fitted one in
+        :class:`sklearn.frozen.FrozenEstimator` to keep it; then `fit` needs rows
+        only, and no metadata.
+
+    Attributes
+    ----------
+    activation_transform_ : estimator
+        Fitted M.
+    direction_ : ndarray of shape (n_features,)
+        The direction w, of length 1; zero if the group leaves all rows alone.
+    spread_ : float
+        Standard deviation of w . x inside an orbit, the unit of the margin.
+    n_features_in_ : int
+        Number of features seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features, where X had them.
+
+    See Also
+    --------
+    canonicalize : Canonical form, pose and margin in one call.
+    EquivariantSAE : Learns to encode a canonical row that is given to it.
+
+    Notes
+    -----
+    w is the leading direction of the variance inside the orbits of the rows. If the
+    group has an element that this direction cannot see (for quarter-turns, a
+    direction that two of them bring back), half the leading direction of what that
+    element moves is added, and so on until poses differ or nothing is left.
+
+    The canonical form says nothing of which row the caller calls canonical: it is
+    the same side of each orbit, chosen by w.
+
+    Examples
+    --------
+    Activations in the plane that turn by 90 degrees with the input:
+
+    >>> import numpy as np
+    >>> from sk_eqsae.groups import PoseCanonicalizer
+    >>> rng = np.random.default_rng(0)
+    >>> turn = np.array([[0.0, -1.0], [1.0, 0.0]])
+    >>> x = rng.normal(size=(50, 2))
+    >>> X = np.stack([x @ np.linalg.matrix_power(turn, p).T for p in range(4)])
+    >>> groups, power = np.tile(np.arange(50), 4), np.repeat(np.arange(4), 50)
+    >>> canonicalizer = PoseCanonicalizer()
+    >>> _ = canonicalizer.fit(X.reshape(-1, 2), groups=groups, power=power)
+    >>> np.allclose(canonicalizer.transform(X[0]), canonicalizer.transform(X[3]))
+    True
+    >>> difference = canonicalizer.predict_power(X[3]) - canonicalizer.predict_power(x)
+    >>> bool((difference % 4 == 3).all())
+    True
+    """
+
+    __metadata_request__fit: ClassVar[dict] = {"groups": True, "power": True}
+
+    _parameter_constraints: ClassVar[dict] = {
+        "activation_transform": [HasMethods(["fit", "act", "matrix"]), None],
+    }
+
+    def __init__(self, activation_transform: BaseEstimator | None = None) -> None:
+        self.activation_transform = activation_transform
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(
+        self,
+        X: ArrayLike,
+        y: None = None,
+        *,
+        groups: ArrayLike | None = None,
+        power: ArrayLike | None = None,
+    ) -> Self:
+        """Fit M, unless it is frozen, and find the direction.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Activations.
+        y : None
+            Ignored.
+        groups : array-like of shape (n_rows,), default=None
+            Orbit id of each row. Only used to fit M.
+        power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
+            Powers of the generators of each row. Only used to fit M.
+
+        Returns
+        -------
+        self : PoseCanonicalizer
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If M cannot be fitted, or has another number of features than X.
+        """
+        X = validate_data(self, X, dtype=_DTYPES)
+        fitter = self.activation_transform
+        fitter = ActivationTransformFitter() if fitter is None else clone(fitter)
+        self.activation_transform_ = fitter.fit(X, None, groups=groups, power=power)
+        matrices = element_matrices(fitter)
+        if matrices.shape[1] != X.shape[1]:
+            raise ValueError(
+                f"activation_transform was fitted on {matrices.shape[1]} features, but "
+                f"X has {X.shape[1]}. Fit it on activations of the same layer."
+            )
+        self._fit_direction(X.astype(np.float64, copy=False), matrices)
+        return self
+
+    def _fit_direction(self, X: NDArray, matrices: NDArray) -> None:
+        scale = np.abs(X).max() or 1.0  # keeps squares of large entries finite
+        moments = (X / scale).T @ (X / scale) / len(X)
+        moments = np.mean([M @ moments @ M.T for M in matrices], axis=0)
+        inverses = matrices[self.activation_transform_.group_.inverses]
+        self.direction_, variance = _seeing_direction(moments, matrices, inverses)
+        self.spread_ = float(scale * np.sqrt(variance))
+        self._readouts = inverses.transpose(0, 2, 1) @ self.direction_
+
+    def _scores(self, X: ArrayLike) -> tuple[NDArray, NDArray]:
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=_DTYPES, reset=False)
+        return X, X.astype(np.float64, copy=False) @ self._readouts.T
+
+    def transform(self, X: ArrayLike) -> NDArray:
+        """Canonical form of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Activations.
+
+        Returns
+        -------
+        canonical : ndarray of shape (n_rows, n_features)
+            M_c(x)^-1 x, in the dtype of X. ``activation_transform_.act(canonical,
+            pose)`` moves it back.
+        """
+        X, scores = self._scores(X)
+        return self._moved_back(X, self._poses(scores))
+
+    def predict_power(self, X: ArrayLike) -> NDArray:
+        """Pose of each row, relative to its canonical form.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Activations.
+
+        Returns
+        -------
+        power : ndarray of shape (n_rows,) or (n_rows, n_generators)
+            Power of the generator, or of each generator if there are several. On
+            ties the first element of the group.
+        """
+        return self._powers(self._poses(self._scores(X)[1]))
+
+    def margin(self, X: ArrayLike) -> NDArray:
+        """How sure the pose of each row is.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Activations.
+
+        Returns
+        -------
+        margin : ndarray of shape (n_rows,)
+            Best score minus second best, in units of `spread_`: with a margin of 1
+            the pose changes when noise as large as a typical move along the orbit
+            is added. 0 for rows that the group leaves alone.
+        """
+        return self._margins(self._scores(X)[1])
+
+    def _poses(self, scores: NDArray) -> NDArray:
+        """Index of the first element with the best score."""
+        tie = scores.max(axis=1, keepdims=True) - _TIE * self.spread_
+        return (scores >= tie).argmax(axis=1)
+
+    def _margins(self, scores: NDArray) -> NDArray:
+        if scores.shape[1] == 1 or self.spread_ == 0:
+            return np.zeros(len(scores))
+        second, best = np.partition(scores, (-2, -1), axis=1)[:, -2:].T
+        return (best - second) / self.spread_
+
+    def _powers(self, elements: NDArray) -> NDArray:
+        powers = self.activation_transform_.group_.powers[elements]
+        return powers[:, 0] if powers.shape[1] == 1 else powers
+
+    def _moved_back(self, X: NDArray, poses: NDArray) -> NDArray:
+        inverses = self.activation_transform_.group_.inverses[poses]
+        return self.activation_transform_.act(X, self._powers(inverses))
+
+    def __sklearn_tags__(self) -> Any:
+        """Tags for scikit-learn: float32 and float64 come out as they went in."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def canonicalize(
+    X: ArrayLike, activation_transform: BaseEstimator
+) -> tuple[NDArray, NDArray, NDArray]:
+    """Canonical form, pose and margin of activations, given M.
+
+    The direction that decides is learned from the rows of X themselves; fit a
+    :class:`PoseCanonicalizer` to canonicalise other rows by the same direction.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_rows, n_features)
+        Activations.
+    activation_transform : estimator
+        Fitted M, such as :class:`~sk_eqsae.ActivationTransformFitter`.
+
+    Returns
+    -------
+    canonical : ndarray of shape (n_rows, n_features)
+        One form for a whole orbit, as far as M obeys the group's law.
+    power : ndarray of shape (n_rows,) or (n_rows, n_generators)
+        Pose: what moves the canonical form to X.
+    margin : ndarray of shape (n_rows,)
+        How sure the pose is, see :meth:`PoseCanonicalizer.margin`.
+
+    Raises
+    ------
+    NotFittedError
+        If activation_transform is not fitted.
+    ValueError
+        If it was fitted on another number of features.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_eqsae import ActivationTransformFitter
+    >>> from sk_eqsae.groups import canonicalize
+    >>> X = np.array([[3.0, 1.0], [1.0, 3.0], [4.0, 2.0], [2.0, 4.0]])  # swaps
+    >>> fitter = ActivationTransformFitter()
+    >>> fitter = fitter.fit(X, groups=[0, 0, 1, 1], power=[0, 1, 0, 1])
+    >>> canonical, power, margin = canonicalize([[5.0, 9.0], [9.0, 5.0]], fitter)
+    >>> np.allclose(canonical[0], canonical[1]), int(abs(power[0] - power[1]))
+    (True, 1)
+    """
+    check_is_fitted(activation_transform)
+    canonicalizer = PoseCanonicalizer(FrozenEstimator(activation_transform)).fit(X)
+    X, scores = canonicalizer._scores(X)
+    poses = canonicalizer._poses(scores)
+    canonical = canonicalizer._moved_back(X, poses)
+    return canonical, canonicalizer._powers(poses), canonicalizer._margins(scores)
+
+
+def element_matrices(activation_transform: BaseEstimator) -> NDArray:
+    """Matrix of each element of the group.
+
+    Parameters
+    ----------
+    activation_transform : estimator
+        Fitted M.
+
+    Returns
+    -------
+    matrices : ndarray of shape (order, n_features, n_features)
+        M_e in the order of the group's elements, the identity first.
+    """
+    powers = activation_transform.group_.powers
+    return np.array([activation_transform.matrix(power) for power in powers])
+
+
+def _seeing_direction(
+    moments: NDArray, matrices: NDArray, inverses: NDArray
+) -> tuple[NDArray, float]:
+    """Direction along which the elements of the group can be told apart.
+
+    `moments` are the second moments of all rows of all orbits. Returns the direction
+    and the variance along it inside an orbit.
+    """
+    direction, weight = np.zeros(len(moments)), 1.0
+    unseen = np.ones(len(matrices), dtype=bool)
+    within = _moved_moments(moments, matrices)
+    for _ in range(len(matrices)):
+        moved = _moved_moments(moments, matrices[unseen])
+        if np.trace(moved) <= _NOTHING * np.trace(moments):
+            break
+        leading = _leading_direction(moved)
+        direction, weight = direction + weight * leading, weight * _WEIGHT
+        moves = inverses.transpose(0, 2, 1) @ direction - direction
+        variance = np.einsum("ei,ij,ej->e", moves, moments, moves)
+        unseen = variance <= _TIED * (direction @ within @ direction)
+    direction /= np.linalg.norm(direction) or 1.0
+    return direction, max(direction @ within @ direction, 0.0)
+
+
+def _moved_moments(moments: NDArray, matrices: NDArray) -> NDArray:
+    """Second moments of what a group that leaves the moments alone moves."""
+    mean = matrices.mean(axis=0)
+    moved = moments - mean @ moments @ mean.T
+    return (moved + moved.T) / 2
+
+
+def _leading_direction(moments: NDArray) -> NDArray:
+    """Leading eigenvector, or one of general position among several."""
+    values, vectors = np.linalg.eigh(moments)
+    leading = vectors[:, values >= (1 - _SAME_EIGENVALUE) * values[-1]]
+    general = np.random.default_rng(0).standard_normal(len(moments))
+    direction = leading @ (leading.T @ general)
+    return direction / np.linalg.norm(direction)

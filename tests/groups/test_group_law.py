@@ -1,0 +1,317 @@
+"""The exact law against groups whose representation is known."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import orthogonal_procrustes
+
+from sk_eqsae import ActivationTransformFitter, EquivariantSAE, extract_orbits
+from sk_eqsae._training import seeded
+from sk_eqsae.groups import (
+    ChannelPermutation,
+    CubeRotation,
+    CyclicGroup,
+    DihedralGroup,
+    GridShift,
+    ImageDihedral,
+    ProductGroup,
+    SymmetricGroup,
+    multiplicities,
+)
+from sk_eqsae.groups._representation import (
+    exact_representation,
+    homomorphism_error,
+    nearest_representation,
+)
+
+GROUPS = [
+    CyclicGroup(2),
+    CyclicGroup(6),
+    DihedralGroup(4),
+    SymmetricGroup(3),
+    ProductGroup(CyclicGroup(2), CyclicGroup(3)),
+]
+every_group = pytest.mark.parametrize("group", GROUPS, ids=repr)
+
+
+def known_representation(group, *, n_copies=2, seed=0):
+    """Regular representation, some copies, in a random basis that is not orthogonal."""
+    eye = np.eye(group.order)
+    regular = np.array(
+        [eye[:, group.multiplication_table[g]] for g in range(group.order)]
+    )
+    regular = (
+        regular.transpose(0, 2, 1) if not _is_homomorphism(regular, group) else regular
+    )
+    M = np.kron(np.eye(n_copies), regular)
+    rng = np.random.default_rng(seed)
+    basis = np.eye(M.shape[1]) + 0.2 * rng.normal(size=M.shape[1:])
+    return basis @ M @ np.linalg.inv(basis)
+
+
+def _is_homomorphism(M, group):
+    return homomorphism_error(M, group.multiplication_table) < 1e-12
+
+
+def orbits_of(M, group, *, n_orbits=200, noise=0.0, seed=1):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n_orbits, M.shape[1])) + 0.5
+    X = np.einsum("gij,nj->ngi", M, x)
+    X = X + noise * rng.normal(size=X.shape)
+    groups = np.repeat(np.arange(n_orbits), group.order)
+    power = np.tile(group.powers, (n_orbits, 1))
+    power = power[:, 0] if group.n_generators == 1 else power
+    return X.reshape(-1, M.shape[1]), {"groups": groups, "power": power}
+
+
+def fitted(group, **settings):
+    M = known_representation(group)
+    X, metadata = orbits_of(M, group)
+    return M, ActivationTransformFitter(group=group, **settings).fit(X, **metadata)
+
+
+@every_group
+def test_known_representation_is_a_homomorphism(group):
+    assert _is_homomorphism(known_representation(group), group)
+
+
+@every_group
+def test_known_matrices_are_recovered(group):
+    M, fitter = fitted(group)
+    for power, expected in zip(group.powers, M, strict=True):
+        np.testing.assert_allclose(fitter.matrix(power), expected, atol=1e-6)
+
+
+@every_group
+@pytest.mark.parametrize("solver", ["lstsq", "adam"])
+def test_all_relations_hold_to_machine_precision(group, solver):
+    X, metadata = orbits_of(known_representation(group), group, noise=0.3)
+    fitter = ActivationTransformFitter(group=group, solver=solver, max_epochs=2)
+    fitter.fit(X, **metadata)
+    assert fitter.order_error_ < 1e-10
+    matrices = np.array([fitter.matrix(p) for p in group.powers])
+    assert homomorphism_error(matrices, group.multiplication_table) < 1e-10
+
+
+def test_flip_turns_the_rotation_round_in_d4():
+    X, metadata = orbits_of(known_representation(DihedralGroup(4)), DihedralGroup(4))
+    r, s = ActivationTransformFitter(group=DihedralGroup(4)).fit(X, **metadata).M_
+    np.testing.assert_allclose(s @ r @ s, np.linalg.inv(r), atol=1e-10)
+
+
+@every_group
+@pytest.mark.parametrize("noise", [0.1, 0.5])
+def test_with_noise_r2_is_at_its_ceiling(group, noise):
+    M = known_representation(group)
+    X, metadata = orbits_of(M, group, noise=noise, n_orbits=2_000)
+    test, test_metadata = orbits_of(M, group, noise=noise, n_orbits=500, seed=2)
+    fitter = ActivationTransformFitter(group=group).fit(X, **metadata)
+    learned = fitter.score(test, **test_metadata)
+    for i, matrix in enumerate(
+        M[group.elements_of(np.eye(group.n_generators, dtype=int))]
+    ):
+        fitter.M_.reshape(-1, *matrix.shape)[i] = matrix
+    assert learned > fitter.score(test, **test_metadata) - 0.005
+
+
+@every_group
+def test_multiplicities_are_those_of_the_regular_representation(group):
+    M, fitter = fitted(group)
+    expected = multiplicities(group, np.trace(M, axis1=1, axis2=2))
+    np.testing.assert_allclose(fitter.multiplicities_, expected, atol=1e-9)
+
+
+@every_group
+def test_free_law_finds_the_known_matrices_too(group):
+    M, fitter = fitted(group, group_law="free")
+    for power, expected in zip(group.powers, M, strict=True):
+        np.testing.assert_allclose(fitter.matrix(power), expected, atol=1e-3)
+
+
+def test_orthogonal_law_is_procrustes():
+    group = CyclicGroup(4)
+    X, metadata = orbits_of(known_representation(group), group)
+    fitter = ActivationTransformFitter(group_law="orthogonal").fit(X, **metadata)
+    orbits = X.reshape(-1, 4, X.shape[1])
+    before, after = orbits.reshape(X.shape), np.roll(orbits, -1, 1).reshape(X.shape)
+    expected = orthogonal_procrustes(before, after)[0].T
+    np.testing.assert_allclose(fitter.M_, expected, atol=1e-9)
+
+
+def test_exact_law_stays_near_a_law_that_the_data_almost_obey():
+    group = CyclicGroup(4)
+    M = known_representation(group)
+    X, metadata = orbits_of(M, group, noise=0.05, n_orbits=1_000)
+    exact = ActivationTransformFitter().fit(X, **metadata)
+    free = ActivationTransformFitter(group_law="free").fit(X, **metadata)
+    assert exact.score(X, **metadata) > free.score(X, **metadata) - 0.002
+
+
+def test_dead_and_repeated_features_are_left_alone_or_follow():
+    group = CyclicGroup(4)
+    X, metadata = orbits_of(known_representation(group), group)
+    X = np.hstack([X, X[:, :2], np.zeros((len(X), 3))])
+    fitter = ActivationTransformFitter().fit(X, **metadata)
+    assert fitter.rank_ == 8
+    assert fitter.order_error_ < 1e-10
+    assert fitter.score(X, **metadata) > 1 - 1e-9
+    np.testing.assert_allclose(fitter.act(np.eye(13)[10:], 1), np.eye(13)[10:])
+
+
+def test_group_of_order_one_is_the_identity():
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    fitter = ActivationTransformFitter(group=CyclicGroup(1))
+    fitter.fit(X, groups=np.arange(20), power=np.zeros(20, dtype=int))
+    assert np.array_equal(fitter.M_, np.eye(3))
+
+
+@every_group
+def test_act_takes_a_power_of_each_generator(group):
+    M, fitter = fitted(group)
+    X = np.random.default_rng(3).normal(size=(group.order, M.shape[1]))
+    power = group.powers[:, 0] if group.n_generators == 1 else group.powers
+    moved = fitter.act(X, power)
+    np.testing.assert_allclose(moved, np.einsum("gij,gj->gi", M, X), atol=1e-6)
+    np.testing.assert_allclose(fitter.act(X, power[-1]), X @ M[-1].T, atol=1e-6)
+
+
+@every_group
+def test_inverse_transform_undoes_transform(group):
+    power = tuple(group.powers[-1]) if group.n_generators > 1 else 1
+    _, fitter = fitted(group, power=power)
+    X = np.random.default_rng(3).normal(size=(5, fitter.n_features_in_))
+    np.testing.assert_allclose(
+        fitter.inverse_transform(fitter.transform(X)), X, atol=1e-9
+    )
+
+
+def test_contradicting_parameters_are_errors():
+    group = DihedralGroup(4)
+    X, metadata = orbits_of(known_representation(group), group)
+    with pytest.raises(ValueError, match=r"order=4, but group=.* has order 8"):
+        ActivationTransformFitter(order=4, group=group).fit(X, **metadata)
+    with pytest.raises(ValueError, match="'orthogonal' is a closed form"):
+        ActivationTransformFitter(
+            group=group, solver="adam", group_law="orthogonal"
+        ).fit(X, **metadata)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda p: p[:, 0],
+            r"one column for each of the 2 generators.*shape \(1600,\)",
+        ),
+        (
+            lambda p: p + np.array([0, 1]),
+            r"generator 1 must be from 0 to 1, found 2 in row 1",
+        ),
+        (lambda p: p + 0.5, "power must hold integers"),
+    ],
+)
+def test_bad_powers_of_several_generators(spoil, message):
+    group = DihedralGroup(4)
+    X, metadata = orbits_of(known_representation(group), group)
+    with pytest.raises(ValueError, match=message):
+        ActivationTransformFitter(group=group).fit(
+            X, groups=metadata["groups"], power=spoil(metadata["power"])
+        )
+
+
+@every_group
+@pytest.mark.parametrize("find", [exact_representation, nearest_representation])
+def test_noisy_matrices_get_the_exact_representation_near_to_them(group, find):
+    product = group.multiplication_table
+    known = np.array([i.matrices for i in group.irreps][-1])
+    known = np.kron(np.eye(3), known)
+    rng = np.random.default_rng(0)
+    noisy = known + 0.05 * rng.normal(size=known.shape)
+    noisy = (noisy + noisy[group.inverses].transpose(0, 2, 1)) / 2
+    noisy[0] = np.eye(known.shape[1])
+    Q = find(noisy, product)
+    assert homomorphism_error(Q, product) < 1e-12
+    np.testing.assert_allclose(
+        Q @ Q.transpose(0, 2, 1), [np.eye(len(Q[0]))] * group.order, atol=1e-12
+    )
+    assert np.linalg.norm(Q - known) < 2 * np.linalg.norm(noisy - known)
+
+
+@every_group
+def test_matrices_that_contradict_each_other_still_give_a_representation(group):
+    rng = np.random.default_rng(0)
+    wild = rng.normal(size=(group.order, 7, 7))
+    wild = (wild + wild[group.inverses].transpose(0, 2, 1)) / 2
+    wild[0] = np.eye(7)
+    Q = exact_representation(wild, group.multiplication_table)
+    assert homomorphism_error(Q, group.multiplication_table) < 1e-11
+
+
+@pytest.mark.parametrize("group", [DihedralGroup(4), SymmetricGroup(3)], ids=repr)
+def test_equivariant_sae_takes_any_group(group):
+    rng = np.random.default_rng(0)
+    M = np.kron(known_representation(group, n_copies=1), np.eye(2))
+    x = np.abs(rng.normal(size=(150, 2))) @ np.eye(2, M.shape[1])
+    X = np.einsum("gij,nj->ngi", M, x).reshape(-1, M.shape[1])
+    groups = np.repeat(np.arange(150), group.order)
+    power = np.tile(group.powers, (150, 1))
+    sae = EquivariantSAE(
+        16,
+        group=group,
+        k=4,
+        hidden_dim=64,
+        batch_size=64,
+        max_epochs=20,
+        random_state=0,
+    ).fit(X, groups=groups, power=power)
+    assert sae.order_ == group.order
+    assert sae.score(X, groups=groups, power=power) > 0.9
+    assert sae.predict_power(X).shape == power.shape
+    assert (sae.predict_power(X) == power).all(axis=1).mean() > 0.9
+
+
+@pytest.mark.parametrize("law", ["exact", "free", "orthogonal"])
+def test_chunks_do_not_change_the_fit(law, monkeypatch):
+    X, metadata = orbits_of(known_representation(CyclicGroup(4)), CyclicGroup(4))
+    whole = ActivationTransformFitter(group_law=law).fit(X, **metadata).M_
+    monkeypatch.setattr("sk_eqsae.groups._moments._CHUNK_ENTRIES", 7 * X.shape[1])
+    chunked = ActivationTransformFitter(group_law=law).fit(X, **metadata).M_
+    np.testing.assert_allclose(chunked, whole, atol=1e-9)
+
+
+@pytest.mark.parametrize("law", ["exact", "free", "orthogonal"])
+def test_activations_without_variance_give_the_identity_or_leave_them(law):
+    X, groups, power = np.zeros((8, 3)), [0, 0, 0, 0, 1, 1, 1, 1], [0, 1, 2, 3] * 2
+    fitter = ActivationTransformFitter(group_law=law)
+    moved = fitter.fit(X, groups=groups, power=power).act(X, 1)
+    assert np.array_equal(moved, X)
+
+
+def linear_model(n_inputs, n_outputs=None):
+    """An invertible layer, so that activations follow the group exactly."""
+    with seeded(0):
+        layer = torch.nn.Linear(n_inputs, n_outputs or n_inputs, bias=False)
+        torch.nn.init.orthogonal_(layer.weight)
+    return torch.nn.Sequential(torch.nn.Flatten(), layer)
+
+
+@pytest.mark.parametrize(
+    ("action", "shape"),
+    [
+        (ImageDihedral(), (1, 4, 4)),
+        (GridShift((-2, -1), (2, 3)), (1, 2, 3)),
+        (ChannelPermutation(3, axis=1), (3, 2, 2)),
+        (CubeRotation(), (4, 3)),
+    ],
+    ids=repr,
+)
+def test_actions_of_several_generators_from_inputs_to_matrices(action, shape):
+    inputs = np.random.default_rng(0).normal(size=(60, *shape)).astype(np.float32)
+    model = linear_model(int(np.prod(shape)))
+    orbits = extract_orbits(model, inputs, layer="1", action=action)
+    assert orbits.power.shape == (len(orbits), action.group.n_generators)
+    train, test = orbits.split(0.3, random_state=0)
+    fitter = ActivationTransformFitter(group=action.group)
+    fitter.fit(train.X, groups=train.groups, power=train.power)
+    assert fitter.score(test.X, groups=test.groups, power=test.power) > 0.9999
+    assert fitter.order_error_ < 1e-10
