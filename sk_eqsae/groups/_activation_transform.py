@@ -14,7 +14,7 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -22,6 +22,7 @@ from .._metrics import fvu
 from .._training import draw_seed, resolve_device
 from ..activations._orbit_table import check_integers
 from ._closed_form import exact_matrices, free_matrix, orthogonal_matrix
+from ._fractional import power_weights
 from ._gradient_descent import descend
 from ._group import FiniteGroup, multiplicities
 from ._group_table import group_table
@@ -57,7 +58,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         ridge of 1e-6 times the mean eigenvalue towards the identity. "orthogonal":
         each generator's matrix is orthogonal (closed form only). All of them leave
         directions without variance where they are.
-    power : int or array-like of shape (n_generators,), default=1
+    power : float or array-like of shape (n_generators,), default=1
         Powers of the generators that `transform` applies.
     max_epochs : int, default=150
         Passes over the orbits, for `solver="adam"`.
@@ -115,6 +116,10 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
     turns an almost representation into an exact one [2]_; directions in which the
     moments contradict the law get the nearest representation that obeys it.
 
+    With an exact law, M belongs to a one-parameter family ``M^t = expm(t A)``: if g
+    is a rotation by 15 degrees, ``act(X, 0.5)`` rotates by 7.5. It is exact for
+    activations with no angular frequency of order / 2 or above.
+
     References
     ----------
     .. [1] Erdogan, Lucic. "Group Equivariance Meets Mechanistic Interpretability:
@@ -149,7 +154,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         "group": [FiniteGroup, None],
         "solver": [StrOptions({"lstsq", "adam"})],
         "group_law": [StrOptions({"exact", "free", "orthogonal"})],
-        "power": [Integral, "array-like"],
+        "power": [Real, "array-like"],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
@@ -290,12 +295,13 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         )
 
     def matrix(self, power: ArrayLike) -> NDArray:
-        """Matrix of one element of the group.
+        """Matrix of one element of the group, or of one between them.
 
         Parameters
         ----------
-        power : int or array-like of shape (n_generators,)
-            Powers p of the generators, taken modulo their orders.
+        power : float or array-like of shape (n_generators,)
+            Powers p of the generators, taken modulo their orders. Powers that are
+            not whole need `group_law="exact"`.
 
         Returns
         -------
@@ -305,31 +311,30 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         Raises
         ------
         ValueError
-            If there is not one integer power for each generator.
+            If there is not one power for each generator, or one is not whole
+            without an exact law.
         """
         check_is_fitted(self)
-        element = self.group_.elements_of(self._as_rows(power, n_rows=1))[0]
-        return self._matrix_of(int(element))
-
-    def _matrix_of(self, element: int) -> NDArray:
-        powers = enumerate(self.group_.powers[element])
-        return _word(self._generators, [(i, int(p)) for i, p in powers])
+        identity = np.eye(self.n_features_in_)
+        rows = self._as_rows(power, n_rows=1).repeat(len(identity), axis=0)
+        return self._moved(identity, rows).T
 
     @property
     def _generators(self) -> NDArray:
         return self.M_.reshape(-1, self.n_features_in_, self.n_features_in_)
 
     def act(self, X: ArrayLike, power: ArrayLike) -> NDArray:
-        """Move activations by an element of the group.
+        """Move activations by an element of the group, or by one between them.
 
         Parameters
         ----------
         X : array-like of shape (n_rows, n_features)
             Activations.
-        power : int, or array-like of shape (n_rows,) or (n_rows, n_generators)
+        power : float, or array-like of shape (n_rows,) or (n_rows, n_generators)
             Powers of the generators for each row, taken modulo their orders. One
             power (with several generators: one of shape (n_generators,)) moves all
-            rows alike.
+            rows alike. With `group_law="exact"` a power may be any real number: 0.5
+            is half a step, ``M^t = expm(t A)`` with ``M = expm(A)``.
 
         Returns
         -------
@@ -339,16 +344,15 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         Raises
         ------
         ValueError
-            If a power is not an integer, or the powers are not one for each row and
-            generator.
+            If the powers are not one for each row and generator, or one is not
+            whole without an exact law.
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=_DTYPES, reset=False)
-        rows = self._as_rows(power, n_rows=len(X))
-        return self._moved(X, self.group_.elements_of(rows))
+        return self._moved(X, self._as_rows(power, n_rows=len(X)))
 
     def _as_rows(self, power: ArrayLike, n_rows: int) -> NDArray:
-        """Powers as integers of shape (n_rows, n_generators)."""
+        """Powers of shape (n_rows, n_generators)."""
         power, n_generators = np.asarray(power), self.group_.n_generators
         if power.ndim == (n_generators > 1):  # one element for all rows
             power = np.broadcast_to(power, (n_rows, *power.shape))
@@ -359,13 +363,24 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
                 f"{n_generators} generator(s). Give one power, or one for each row, "
                 "with a column for each generator."
             )
-        return np.column_stack([check_integers(column) for column in power.T])
+        if self.group_law != "exact" or power.dtype.kind != "f":
+            return np.column_stack([check_integers(column) for column in power.T])
+        return check_array(power, input_name="power")
 
-    def _moved(self, X: NDArray, elements: NDArray) -> NDArray:
-        moved = np.empty_like(X)
-        for element in np.unique(elements):
-            rows = elements == element
-            moved[rows] = X[rows] @ self._matrix_of(int(element)).astype(X.dtype).T
+    def _moved(self, X: NDArray, power: NDArray) -> NDArray:
+        """Apply each generator's power, the last generator first."""
+        for i in reversed(range(self.group_.n_generators)):
+            X = self._moved_by(X, i, power[:, i])
+        return X
+
+    def _moved_by(self, X: NDArray, generator: int, power: NDArray) -> NDArray:
+        weights = power_weights(power, self.group_.generator_orders[generator])
+        moved = np.zeros_like(X)
+        for p in np.flatnonzero(weights.any(axis=0)):
+            rows = np.flatnonzero(weights[:, p])
+            matrix = np.linalg.matrix_power(self._generators[generator], int(p))
+            weight = weights[rows, p, np.newaxis].astype(X.dtype)
+            moved[rows] += weight * (X[rows] @ matrix.T.astype(X.dtype))
         return moved
 
     def transform(self, X: ArrayLike) -> NDArray:
@@ -401,9 +416,10 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
     def _inverse_power(self) -> NDArray:
         check_is_fitted(self)
         rows = self._as_rows(self.power, n_rows=1)
+        if self.group_.n_generators == 1:
+            return -rows[0, 0]
         inverse = self.group_.inverses[self.group_.elements_of(rows)[0]]
-        power = self.group_.powers[inverse]
-        return power if self.group_.n_generators > 1 else power[0]
+        return self.group_.powers[inverse]
 
     def r2_per_power(
         self,
@@ -441,7 +457,8 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         observed = table[table[:, element] >= 0]
         if len(observed) == 0:
             return np.nan
-        moved = self._moved(X[observed[:, 0]], np.full(len(observed), element))
+        power = self.group_.powers[element].astype(np.float64)
+        moved = self._moved(X[observed[:, 0]], np.tile(power, (len(observed), 1)))
         return 1 - fvu(X[observed[:, element]], moved)
 
     def score(
