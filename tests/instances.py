@@ -9,7 +9,7 @@ from sk_eqsae import (
     TopKSAE,
     TruncatedReconstruction,
 )
-from sk_eqsae.groups import CyclicGroup
+from sk_eqsae.groups import CyclicGroup, PoseCanonicalizer
 
 QUICK = {"max_epochs": 3, "random_state": 0}
 
@@ -27,6 +27,8 @@ FITTERS = [
     ActivationTransformFitter(order=1, power=3),
     ActivationTransformFitter(group=CyclicGroup(1), group_law="orthogonal"),
     ActivationTransformFitter(solver="adam", **QUICK),
+    PoseCanonicalizer(),
+    PoseCanonicalizer(ActivationTransformFitter(order=1)),
 ]
 PROBING = [
     MeanDifferenceSelector(1),
@@ -43,6 +45,8 @@ WITH_ORBITS = [
     ActivationTransformFitter(),
     ActivationTransformFitter(group=CyclicGroup(4), group_law="free"),
     ActivationTransformFitter(order=4, solver="adam", **QUICK),
+    PoseCanonicalizer(),
+    PoseCanonicalizer(ActivationTransformFitter(order=4, group_law="free")),
     TruncatedReconstruction(EquivariantSAE(8, k=2, hidden_dim=4, **QUICK), 3),
 ]
 

@@ -1,6 +1,18 @@
 """What was learned."""
 
 from .._metrics import fvu
+from ._displays import FeatureSymmetryDisplay, TransformFidelityDisplay
+from ._equivariance import equivariance_error, equivariance_report, r2_per_feature
 from ._metrics import dead_latents
+from ._symmetry import feature_symmetry
 
-__all__ = ["dead_latents", "fvu"]
+__all__ = [
+    "FeatureSymmetryDisplay",
+    "TransformFidelityDisplay",
+    "dead_latents",
+    "equivariance_error",
+    "equivariance_report",
+    "feature_symmetry",
+    "fvu",
+    "r2_per_feature",
+]

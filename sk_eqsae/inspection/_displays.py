@@ -1,0 +1,328 @@
+"""Pictures of what was learned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+
+from ..activations import Orbits
+from ._equivariance import equivariance_report
+from ._symmetry import feature_symmetry
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+_SERIES: dict[
+    str, dict[str, Any]
+] = {  # Okabe and Ito's colours; markers tell them apart in grey, too
+    "M": {"label": "M", "color": "#0072B2", "marker": "o"},
+    "nonlinear": {"label": "nonlinear map", "color": "#000000", "marker": "D"},
+    "identity": {"label": "M = I", "color": "#D55E00", "marker": "s"},
+    "shuffled": {"label": "orbits shuffled", "color": "#CC79A7", "marker": "x"},
+}
+_OPEN = {"nonlinear", "identity"}
+_LEAST = 1e-16  # where an exact map is drawn on the logarithmic axis
+
+
+class FeatureSymmetryDisplay:
+    """How the energy of each dictionary vector is spread over the group's irreps.
+
+    One column per latent, ordered by invariance; the shares add up to 1. The dashed
+    line is the invariance of a vector whose copies under the group are orthogonal
+    to each other, such as a feature of one orientation.
+
+    Parameters
+    ----------
+    symmetry : pandas.DataFrame
+        Table that :func:`feature_symmetry` returns, or some of its rows.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the picture.
+    figure_ : matplotlib Figure
+        Figure that holds it.
+
+    See Also
+    --------
+    feature_symmetry : The table.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_eqsae import ActivationTransformFitter, TopKSAE
+    >>> from sk_eqsae.inspection import FeatureSymmetryDisplay
+    >>> x = np.abs(np.random.default_rng(0).normal(size=(100, 2)))
+    >>> X = np.concatenate([x, x[:, ::-1]])
+    >>> groups, power = np.tile(np.arange(100), 2), np.repeat([0, 1], 100)
+    >>> fitter = ActivationTransformFitter().fit(X, groups=groups, power=power)
+    >>> sae = TopKSAE(4, k=2, max_epochs=5, random_state=0).fit(X)
+    >>> display = FeatureSymmetryDisplay.from_estimator(sae, fitter, X=X)
+    >>> display.ax_.get_ylabel()
+    'share of energy'
+    """
+
+    def __init__(self, symmetry: pd.DataFrame) -> None:
+        self.symmetry = symmetry
+
+    @classmethod
+    def from_estimator(
+        cls,
+        sae: BaseEstimator,
+        activation_transform: BaseEstimator | None = None,
+        *,
+        X: ArrayLike | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
+        """Compute the table and plot it.
+
+        Parameters
+        ----------
+        sae : estimator
+            Fitted autoencoder.
+        activation_transform : estimator, default=None
+            Fitted M. None takes the `activation_transform_` of `sae`.
+        X : array-like of shape (n_rows, n_features), default=None
+            Activations; latents that no row uses are left out. None shows all, also
+            those that training never moved.
+        ax : matplotlib Axes, default=None
+            Where to draw. None makes a new figure.
+
+        Returns
+        -------
+        display : FeatureSymmetryDisplay
+            The drawn display.
+        """
+        symmetry = feature_symmetry(sae, activation_transform)
+        if X is not None:
+            fires = np.asarray((sae.transform(X) > 0).sum(axis=0)).ravel() > 0
+            symmetry = symmetry[fires]
+        return cls(symmetry).plot(ax=ax)
+
+    def plot(self, ax: Axes | None = None) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw. None makes a new figure.
+
+        Returns
+        -------
+        self : FeatureSymmetryDisplay
+            The display, with `ax_` and `figure_`.
+        """
+        ax = _axes(ax)
+        table = self.symmetry.dropna(subset=["invariance"])
+        table = table.sort_values("invariance", ascending=False, kind="stable")
+        energies = table.filter(regex="^energy ")
+        self._plot_energies(ax, energies)
+        ax.set(
+            xlim=(0, max(len(table), 1)),
+            ylim=(0, 1),
+            xlabel="latents, most invariant first",
+            ylabel="share of energy",
+        )
+        self._mark_free(ax)
+        _legend(ax, ncols=3)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _plot_energies(self, ax: Axes, energies: pd.DataFrame) -> None:
+        edges, bottom = np.arange(len(energies) + 1), np.zeros(len(energies))
+        shades = _shades(energies.shape[1])
+        for (name, energy), shade in zip(energies.items(), shades, strict=True):
+            top = bottom + energy.to_numpy()
+            label = str(name).removeprefix("energy ")
+            ax.stairs(top, edges, baseline=bottom, fill=True, color=shade, label=label)
+            bottom = top
+
+    def _mark_free(self, ax: Axes) -> None:
+        """Invariance of a vector whose copies under the group are orthogonal."""
+        sizes = self.symmetry[["stabilizer_size", "orbit_length"]]
+        for order in sizes.prod(axis=1).head(1):
+            ax.axhline(1 / order, color="white", lw=1, ls="--")
+            ax.annotate(
+                "1/|G|",
+                (1.01, 1 / order),
+                xycoords=("axes fraction", "data"),
+                va="center",
+                fontsize="small",
+            )
+
+
+class TransformFidelityDisplay:
+    """What M leaves unexplained, beside baselines and a ceiling.
+
+    One group of points per power, and their mean, with bootstrap intervals. The axis
+    shows 1 - R2 on a logarithmic scale, lower is better; the dashed line is what
+    predicting the mean scores.
+
+    Parameters
+    ----------
+    report : pandas.DataFrame
+        Table that :func:`equivariance_report` returns.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the picture.
+    figure_ : matplotlib Figure
+        Figure that holds it.
+
+    See Also
+    --------
+    equivariance_report : The table.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_eqsae import ActivationTransformFitter
+    >>> from sk_eqsae.activations import Orbits
+    >>> from sk_eqsae.inspection import TransformFidelityDisplay
+    >>> x = np.random.default_rng(0).normal(size=(100, 3))
+    >>> X = np.concatenate([np.roll(x, p, axis=1) for p in range(3)])
+    >>> orbits = Orbits(X, np.tile(np.arange(100), 3), np.repeat(np.arange(3), 100))
+    >>> train, test = orbits.split(random_state=0)
+    >>> display = TransformFidelityDisplay.from_estimator(
+    ...     ActivationTransformFitter(), train, test, random_state=0
+    ... )
+    >>> display.ax_.get_ylabel()
+    'FVU on held-out orbits'
+    """
+
+    def __init__(self, report: pd.DataFrame) -> None:
+        self.report = report
+
+    @classmethod
+    def from_estimator(
+        cls,
+        activation_transform: BaseEstimator | None,
+        train: Orbits,
+        test: Orbits,
+        *,
+        random_state: int | np.random.RandomState | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
+        """Fit the maps, compare them and plot.
+
+        Parameters
+        ----------
+        activation_transform : estimator or None
+            How M is fitted, see :func:`equivariance_report`.
+        train, test : Orbits
+            Activations to fit on and to compare on.
+        random_state : int, RandomState instance or None, default=None
+            Fixes the shuffling, the ceiling and the resamples.
+        ax : matplotlib Axes, default=None
+            Where to draw. None makes a new figure.
+
+        Returns
+        -------
+        display : TransformFidelityDisplay
+            The drawn display.
+        """
+        report = equivariance_report(
+            train,
+            test,
+            activation_transform=activation_transform,
+            random_state=random_state,
+        )
+        return cls(report).plot(ax=ax)
+
+    def plot(self, ax: Axes | None = None) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw. None makes a new figure.
+
+        Returns
+        -------
+        self : TransformFidelityDisplay
+            The display, with `ax_` and `figure_`.
+        """
+        ax = _axes(ax)
+        names = [name for name in _SERIES if (self.report["map"] == name).any()]
+        offsets = np.linspace(-0.2, 0.2, len(names))
+        for name, offset in zip(names, offsets, strict=True):
+            self._plot_map(ax, name, offset)
+        powers = self.report.loc[self.report["map"] == names[0], "power"]
+        _mark_mean(ax)
+        ax.set(
+            yscale="log",
+            xticks=range(len(powers)),
+            xticklabels=[_power_label(power) for power in powers],
+            xlabel="power",
+            ylabel="FVU on held-out orbits",
+        )
+        _legend(ax, ncols=2)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _plot_map(self, ax: Axes, name: str, offset: float) -> None:
+        rows = self.report[self.report["map"] == name]
+        unexplained = 1 - rows[["high", "r2", "low"]].to_numpy().T
+        low, middle, high = np.maximum(unexplained, _LEAST)
+        ax.errorbar(
+            np.arange(len(rows)) + offset,
+            middle,
+            yerr=np.maximum([middle - low, high - middle], 0),
+            mfc="white" if name in _OPEN else None,
+            ls="none",
+            ms=5,
+            lw=1.2,
+            **_SERIES[name],
+        )
+
+
+def _mark_mean(ax: Axes) -> None:
+    ax.axhline(1, color="0.5", lw=0.8, ls="--", zorder=0)
+    ax.annotate(
+        "predicting the mean",
+        (0.02, 1),
+        xytext=(0, -2),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        va="top",
+        color="0.35",
+        fontsize="small",
+    )
+
+
+def _power_label(power: object) -> str:
+    return ",".join(map(str, power)) if isinstance(power, tuple) else str(power)
+
+
+def _axes(ax: Axes | None) -> Axes:
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt  # noqa: PLC0415
+
+    return plt.subplots(figsize=(3.5, 2.6), layout="constrained")[1]
+
+
+def _shades(n: int) -> np.ndarray:
+    """Colours from dark to light, even in lightness for any kind of eye."""
+    from matplotlib import colormaps  # noqa: PLC0415
+
+    return colormaps["cividis"](np.linspace(0.05, 0.95, n))
+
+
+def _legend(ax: Axes, ncols: int) -> None:
+    """Above the axes, so that it hides nothing."""
+    ax.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=ncols,
+        frameon=False,
+        fontsize="small",
+        handlelength=1,
+        columnspacing=1,
+        borderaxespad=0,
+    )

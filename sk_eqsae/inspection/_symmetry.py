@@ -1,0 +1,271 @@
+"""What each feature does under the group."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_scalar, gen_batches
+from sklearn.utils.validation import check_is_fitted
+
+from ..groups._group import FiniteGroup
+from ..groups._pose import element_matrices
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_CHUNK = 1024  # latents whose cosines with all others are held at a time
+_ROUNDING = 1e-6  # cosines are compared in single precision
+_LAW_BROKEN = 1e-3  # order_error_ from which irreps are no longer what they say
+
+
+def feature_symmetry(
+    sae: BaseEstimator,
+    activation_transform: BaseEstimator | None = None,
+    *,
+    threshold: float = 0.9,
+) -> pd.DataFrame:
+    """What each vector of a dictionary does under the group.
+
+    M carries a dictionary vector d to M_e d. Its energy in an irrep rho with
+    character chi, dimension n and commutant of dimension c (1, 2 or 4: real, complex
+    or quaternionic) is that of its isotypic projection::
+
+        P_rho = n / (c |G|) sum_e chi(e) M_e,    energy = |P_rho d|^2 / |d|^2
+
+    Lengths and cosines are those of the metric that the group keeps,
+    ``<a, b> = mean over e of (M_e a) . (M_e b)``, so energies are not negative and
+    sum to 1 even if M stretches; where M is orthogonal, it is the usual metric.
+
+    Parameters
+    ----------
+    sae : estimator
+        Fitted autoencoder with a dictionary in `components_`.
+    activation_transform : estimator, default=None
+        Fitted M, best with an exact group law. None takes the
+        `activation_transform_` of `sae`.
+    threshold : float, default=0.9
+        Cosine from which two directions are taken for one: for the stabilizer and
+        for the orbits.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per latent, NaN where the dictionary vector is zero:
+
+        - ``invariance``: energy in the trivial irrep, from 0 (the vector's mean over
+          the group is zero) to 1 (the group leaves it alone).
+        - ``energy NAME``: energy in the irrep NAME, for each irrep of the group; the
+          first, ``energy trivial``, is the invariance.
+        - ``irrep``: name of the irrep with most energy.
+        - ``turns_into_NAME``, ``cosine_NAME``: latent whose vector is nearest to
+          M d, and the cosine, for each generator NAME of the group.
+        - ``stabilizer_size``, ``orbit_length``: number of elements that leave the
+          vector alone, and of different vectors that the group makes of it; their
+          product is the group's order.
+        - ``orbit``: number of the orbit of features that the latent belongs to:
+          latents connected by ``turns_into`` with a cosine of at least `threshold`.
+          Orbits are numbered by their first latent.
+
+    Raises
+    ------
+    ValueError
+        If there is no M, or it has another number of features than the dictionary.
+    TypeError
+        If `activation_transform` does not know its group.
+
+    Warns
+    -----
+    UserWarning
+        If M does not obey the group's law, so that energies mean little.
+
+    See Also
+    --------
+    FeatureSymmetryDisplay : The energies as a picture.
+
+    Notes
+    -----
+    A vector whose copies under the group are orthogonal to each other has the energy
+    ``n^2 / (c |G|)`` in each irrep, and so the invariance 1 / |G|: that is what a
+    feature of one orientation looks like.
+
+    Latents that no activation uses have vectors too, near where they started; leave
+    them out before counting. Directions in which the activations do not vary count
+    as invariant, because M leaves them where they are.
+
+    An orbit has more latents than its `orbit_length` if the dictionary holds a
+    vector more than once, and fewer if it lacks some of what the group makes.
+
+    The stabilizer is a subgroup: from the set S of elements with a cosine of at
+    least `threshold` it keeps those with e S = S.
+
+    Examples
+    --------
+    Two features that a swap of coordinates exchanges, and one that it leaves alone:
+
+    >>> import numpy as np
+    >>> from sk_eqsae import EquivariantSAE
+    >>> from sk_eqsae.inspection import feature_symmetry
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(50, 2))
+    >>> X = np.concatenate([x, x[:, ::-1]])
+    >>> groups, power = np.tile(np.arange(50), 2), np.repeat([0, 1], 50)
+    >>> sae = EquivariantSAE(3, k=1, max_epochs=1, random_state=0)
+    >>> sae = sae.fit(X, groups=groups, power=power)
+    >>> sae.components_ = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    >>> table = feature_symmetry(sae)
+    >>> table[["invariance", "turns_into_g", "orbit_length", "orbit"]].round(2)
+           invariance  turns_into_g  orbit_length  orbit
+    latent
+    0             0.5             1             2      0
+    1             0.5             0             2      0
+    2             1.0             2             1      1
+    """
+    import pandas as pd  # noqa: PLC0415
+
+    check_is_fitted(sae, "components_")
+    check_scalar(threshold, "threshold", Real, min_val=0, max_val=1)
+    least = threshold - _ROUNDING
+    fitter = _check_fitter(sae, activation_transform)
+    group = fitter.group_
+    vectors, matrices = _orthogonalized(sae.components_, element_matrices(fitter))
+    overlaps = _overlaps(vectors, matrices)
+    energies = _energies(overlaps, group)
+    generators = group.elements_of(np.eye(group.n_generators, dtype=np.int64))
+    matches = {
+        name: _best_matches(vectors, matrices[element])
+        for name, element in zip(group.generator_names, generators, strict=True)
+    }
+    stabilizers = _stabilizer_sizes(overlaps >= least, group)
+    columns = _energy_columns(energies, group) | _match_columns(matches)
+    columns |= {
+        "stabilizer_size": stabilizers,
+        "orbit_length": group.order // stabilizers,
+        "orbit": _feature_orbits(matches, least, len(vectors)),
+    }
+    return pd.DataFrame(columns, index=pd.RangeIndex(len(vectors), name="latent"))
+
+
+def _check_fitter(
+    sae: BaseEstimator, activation_transform: BaseEstimator | None
+) -> BaseEstimator:
+    fitter = activation_transform
+    if fitter is None:
+        fitter = getattr(sae, "activation_transform_", None)
+    if fitter is None:
+        raise ValueError(
+            f"{type(sae).__name__} has no M: give activation_transform=, an "
+            "ActivationTransformFitter fitted on the orbits of the same layer."
+        )
+    check_is_fitted(fitter)
+    if not hasattr(fitter, "group_"):
+        raise TypeError(
+            f"{type(fitter).__name__} does not say which group it represents (group_): "
+            "give an ActivationTransformFitter."
+        )
+    if fitter.n_features_in_ != sae.components_.shape[1]:
+        raise ValueError(
+            f"activation_transform was fitted on {fitter.n_features_in_} features, but "
+            f"the dictionary has {sae.components_.shape[1]}. Fit both on activations "
+            "of the same layer."
+        )
+    if fitter.order_error_ > _LAW_BROKEN:
+        warnings.warn(
+            f"M obeys the law of the group up to {fitter.order_error_:.2g} only, so "
+            "energies, stabilizers and orbits are rough. Fit it with "
+            "group_law='exact'.",
+            stacklevel=3,
+        )
+    return fitter
+
+
+def _orthogonalized(vectors: NDArray, matrices: NDArray) -> tuple[NDArray, NDArray]:
+    """Unit dictionary vectors and M_e in coordinates where the M_e are orthogonal."""
+    metric = np.mean([M.T @ M for M in matrices], axis=0)
+    upper = cholesky(metric)  # <a, b> = (upper a) . (upper b)
+    matrices = np.array(
+        [solve_triangular(upper, (upper @ M).T, trans="T").T for M in matrices]
+    )
+    vectors = vectors.astype(np.float64) @ upper.T
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    return unit, matrices
+
+
+def _overlaps(vectors: NDArray, matrices: NDArray) -> NDArray:
+    """Cosine of each vector and what each element makes of it, (n, order)."""
+    return np.stack(
+        [np.einsum("ij,ij->i", vectors @ M.T, vectors) for M in matrices], axis=1
+    )
+
+
+def _energies(overlaps: NDArray, group: FiniteGroup) -> NDArray:
+    """Share of each irrep, (n, n_irreps); NaN for a zero vector."""
+    weights = np.array([irrep.dim / irrep.commutant_dim for irrep in group.irreps])
+    energies = overlaps @ (weights[:, np.newaxis] * group.character_table).T
+    energies = np.clip(energies / group.order, 0.0, 1.0)
+    energies[overlaps[:, 0] == 0] = np.nan
+    return energies
+
+
+def _best_matches(vectors: NDArray, matrix: NDArray) -> tuple[NDArray, NDArray]:
+    """Nearest dictionary vector to each moved one, and the cosine."""
+    moved, vectors = (vectors @ matrix.T).astype(np.float32), vectors.astype(np.float32)
+    match = np.empty(len(vectors), dtype=np.int64)
+    cosine = np.empty(len(vectors))
+    for rows in gen_batches(len(vectors), _CHUNK):
+        cosines = moved[rows] @ vectors.T
+        match[rows] = cosines.argmax(axis=1)
+        cosine[rows] = np.clip(cosines.max(axis=1), -1.0, 1.0)
+    cosine[~vectors.any(axis=1)] = np.nan
+    return match, cosine
+
+
+def _stabilizer_sizes(same: NDArray, group: FiniteGroup) -> NDArray:
+    """Size of the subgroup that leaves each vector alone."""
+    patterns, which = np.unique(same, axis=0, return_inverse=True)
+    sizes = [_subgroup_size(pattern, group) for pattern in patterns]
+    return np.array(sizes)[which.ravel()]
+
+
+def _subgroup_size(same: NDArray, group: FiniteGroup) -> int:
+    inside = np.flatnonzero(same)
+    products = group.multiplication_table[np.ix_(inside, inside)]
+    return max(int(same[products].all(axis=1).sum()), 1)
+
+
+def _feature_orbits(
+    matches: dict[str, tuple[NDArray, NDArray]], least: float, n: int
+) -> NDArray:
+    links = [
+        np.stack([np.flatnonzero(cosine >= least), match[cosine >= least]])
+        for match, cosine in matches.values()
+    ]
+    rows, columns = np.concatenate(links, axis=1)
+    graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(n, n))
+    labels = connected_components(graph, directed=False)[1]
+    _, first, label = np.unique(labels, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[label.ravel()]
+
+
+def _energy_columns(energies: NDArray, group: FiniteGroup) -> dict[str, Any]:
+    names = np.array([irrep.name for irrep in group.irreps], dtype=object)
+    columns: dict[str, Any] = {"invariance": energies[:, 0]}
+    columns |= {f"energy {n}": e for n, e in zip(names, energies.T, strict=True)}
+    dominant = names[np.nan_to_num(energies).argmax(axis=1)]
+    return columns | {"irrep": np.where(np.isnan(energies[:, 0]), None, dominant)}
+
+
+def _match_columns(matches: dict[str, tuple[NDArray, NDArray]]) -> dict[str, NDArray]:
+    columns = {}
+    for name, (match, cosine) in matches.items():
+        columns[f"turns_into_{name}"] = match
+        columns[f"cosine_{name}"] = cosine
+    return columns

@@ -1,0 +1,137 @@
+import subprocess
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from sk_eqsae import ActivationTransformFitter, EquivariantSAE
+from sk_eqsae.activations import Orbits
+from sk_eqsae.groups._group import CyclicGroup
+from sk_eqsae.inspection import (
+    FeatureSymmetryDisplay,
+    TransformFidelityDisplay,
+    equivariance_report,
+    feature_symmetry,
+)
+from tests.inspection.representations import (
+    Dictionary,
+    fitter_of,
+    regular_representation,
+)
+
+
+@pytest.fixture
+def plt():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot  # noqa: PLC0415
+
+    yield pyplot
+    pyplot.close("all")
+
+
+@pytest.fixture(scope="module")
+def symmetry():
+    group = CyclicGroup(4)
+    matrices, _ = regular_representation(group)
+    vectors = np.random.default_rng(0).normal(size=(30, matrices.shape[1]))
+    return feature_symmetry(Dictionary(vectors), fitter_of(group, matrices))
+
+
+@pytest.fixture(scope="module")
+def report(turning_orbits):
+    X, groups, power, _ = turning_orbits
+    parts = Orbits(X, groups, power).split(random_state=0)
+    return equivariance_report(*parts, n_bootstrap=50, random_state=0)
+
+
+def legend(display):
+    return [text.get_text() for text in display.ax_.get_legend().get_texts()]
+
+
+def test_importing_the_displays_does_not_load_matplotlib():
+    code = "import sys, sk_eqsae.inspection; print('matplotlib' in sys.modules)"
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"
+
+
+def test_energies_are_stacked_up_to_one_most_invariant_first(plt, symmetry):
+    display = FeatureSymmetryDisplay(symmetry).plot()
+    stairs = [patch.get_data() for patch in display.ax_.patches]
+    assert legend(display) == ["trivial", "sign", "rotation 1"]
+    np.testing.assert_allclose(stairs[-1].values, 1)
+    np.testing.assert_allclose(stairs[0].values, np.sort(symmetry["invariance"])[::-1])
+    for below, above in pairwise(stairs):
+        np.testing.assert_array_equal(above.baseline, below.values)
+
+
+def test_invariance_of_a_free_vector_is_marked(plt, symmetry):
+    display = FeatureSymmetryDisplay(symmetry).plot()
+    assert display.ax_.lines[0].get_ydata()[0] == 0.25
+
+
+def test_zero_vectors_are_not_drawn(plt, symmetry):
+    table = symmetry.copy()
+    table.loc[3, "invariance"] = np.nan
+    assert FeatureSymmetryDisplay(table).plot().ax_.get_xlim() == (0, 29)
+
+
+def test_latents_that_no_row_uses_are_left_out(plt, turning_orbits):
+    X, groups, power, _ = turning_orbits
+    sae = EquivariantSAE(40, k=2, max_epochs=2, random_state=0)
+    sae.fit(X, groups=groups, power=power)
+    n_live = int((sae.transform(X[:8]) > 0).any(axis=0).sum())
+    display = FeatureSymmetryDisplay.from_estimator(sae, X=X[:8])
+    assert len(display.symmetry) == n_live < 40
+    assert len(FeatureSymmetryDisplay.from_estimator(sae).symmetry) == 40
+
+
+def test_fidelity_shows_what_each_map_leaves(plt, report):
+    display = TransformFidelityDisplay(report).plot()
+    assert legend(display) == ["M", "nonlinear map", "M = I", "orbits shuffled"]
+    for name, container in zip(
+        report["map"].unique(), display.ax_.containers, strict=True
+    ):
+        left = 1 - report.loc[report["map"] == name, "r2"]
+        np.testing.assert_allclose(container[0].get_ydata(), np.maximum(left, 1e-16))
+    labels = [text.get_text() for text in display.ax_.get_xticklabels()]
+    assert labels == ["1", "2", "3", "mean"]
+
+
+def test_an_exact_map_is_drawn(plt, report):
+    exact = report.assign(r2=1.0, low=1.0, high=1.0)
+    display = TransformFidelityDisplay(exact).plot()
+    display.figure_.canvas.draw()
+    assert (display.ax_.containers[0][0].get_ydata() > 0).all()
+
+
+def test_some_of_the_maps_can_be_drawn(plt, report):
+    some = report[report["map"].isin(["M", "identity"])]
+    assert legend(TransformFidelityDisplay(some).plot()) == ["M", "M = I"]
+
+
+def test_powers_of_several_generators_are_readable(plt, report):
+    several = report.assign(power=[(0, 1), (1, 0), (1, 1), "mean"] * 4)
+    display = TransformFidelityDisplay(several).plot()
+    labels = [text.get_text() for text in display.ax_.get_xticklabels()]
+    assert labels == ["0,1", "1,0", "1,1", "mean"]
+
+
+def test_from_estimator_makes_the_report(plt, turning_orbits, report):
+    X, groups, power, _ = turning_orbits
+    train, test = Orbits(X, groups, power).split(random_state=0)
+    display = TransformFidelityDisplay.from_estimator(
+        ActivationTransformFitter(), train, test, random_state=0
+    )
+    np.testing.assert_allclose(display.report["r2"], report["r2"])
+
+
+def test_displays_draw_where_they_are_told(plt, symmetry, report):
+    figure, axes = plt.subplots(ncols=2)
+    one = FeatureSymmetryDisplay(symmetry).plot(ax=axes[0])
+    two = TransformFidelityDisplay(report).plot(ax=axes[1])
+    assert (one.ax_, two.ax_) == tuple(axes)
+    assert one.figure_ is two.figure_ is figure
+    assert plt.get_fignums() == [figure.number]
