@@ -112,9 +112,10 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
 
     The exact law is fitted in coordinates in which the rows are white. There, the
     moments ``T_g = sum over h of x_gh x_h'`` would be an orthogonal representation
-    if M explained everything. Averaging, ``Q_g <- polar(sum over h of Q_gh Q_h')``,
-    turns an almost representation into an exact one [2]_; directions in which the
-    moments contradict the law get the nearest representation that obeys it.
+    if M explained everything: overlaps of the rows with their moved copies. The
+    copies together span a space on which the group acts exactly, and its leading
+    invariant subspace gives the nearest representation. For large groups in many
+    dimensions, averaging turns the moments into an exact representation [2]_.
 
     With an exact law, M belongs to a one-parameter family ``M^t = expm(t A)``: if g
     is a rotation by 15 degrees, ``act(X, 0.5)`` rotates by 7.5. It is exact for

@@ -19,7 +19,7 @@ from sk_eqsae.groups import (
     multiplicities,
 )
 from sk_eqsae.groups._representation import (
-    exact_representation,
+    averaged_representation,
     homomorphism_error,
     nearest_representation,
 )
@@ -220,7 +220,7 @@ def test_bad_powers_of_several_generators(spoil, message):
 
 
 @every_group
-@pytest.mark.parametrize("find", [exact_representation, nearest_representation])
+@pytest.mark.parametrize("find", [averaged_representation, nearest_representation])
 def test_noisy_matrices_get_the_exact_representation_near_to_them(group, find):
     product = group.multiplication_table
     known = np.array([i.matrices for i in group.irreps][-1])
@@ -238,13 +238,23 @@ def test_noisy_matrices_get_the_exact_representation_near_to_them(group, find):
 
 
 @every_group
-def test_matrices_that_contradict_each_other_still_give_a_representation(group):
+@pytest.mark.parametrize("find", [averaged_representation, nearest_representation])
+def test_matrices_that_contradict_each_other_still_give_a_representation(group, find):
     rng = np.random.default_rng(0)
     wild = rng.normal(size=(group.order, 7, 7))
     wild = (wild + wild[group.inverses].transpose(0, 2, 1)) / 2
     wild[0] = np.eye(7)
-    Q = exact_representation(wild, group.multiplication_table)
+    Q = find(wild, group.multiplication_table)
     assert homomorphism_error(Q, group.multiplication_table) < 1e-11
+
+
+def test_large_problems_are_averaged(monkeypatch):
+    group = DihedralGroup(4)
+    _, small = fitted(group)
+    monkeypatch.setattr("sk_eqsae.groups._representation._LARGEST_FRAME", 0)
+    _, large = fitted(group)
+    np.testing.assert_allclose(large.M_, small.M_, atol=1e-6)
+    assert large.order_error_ < 1e-10
 
 
 @pytest.mark.parametrize("group", [DihedralGroup(4), SymmetricGroup(3)], ids=repr)
