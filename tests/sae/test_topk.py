@@ -87,6 +87,24 @@ def test_default_recipe_starts_the_encoder_as_the_decoder():
     assert np.abs(start.intercepts_[0]).max() < 1e-6
 
 
+@pytest.mark.parametrize(
+    ("recipe", "share_at_full_rate"), [("default", 0.7), ("paper", 1.0)]
+)
+def test_learning_rate_falls_only_under_the_default_recipe(
+    recipe, share_at_full_rate, monkeypatch
+):
+    rates = []
+    monkeypatch.setattr(
+        "sk_eqsae._training.Net._set_lr", lambda net, lr: rates.append(lr)
+    )
+    TopKSAE(8, k=2, recipe=recipe, batch_size=30, max_epochs=10).fit(X)
+    assert len(rates) == 100
+    assert np.mean(np.isclose(rates, 1e-3)) == pytest.approx(
+        share_at_full_rate, abs=0.011
+    )
+    assert (rates[-1] < 1e-4) == (recipe == "default")
+
+
 def test_default_recipe_does_not_depend_on_units(sae):
     scaled = TopKSAE(64, k=4, max_epochs=10, random_state=0).fit(X * 1000 + 7)
     assert scaled.score(X * 1000 + 7) == pytest.approx(sae.score(X), abs=1e-3)
