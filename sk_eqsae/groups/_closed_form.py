@@ -45,8 +45,14 @@ def orthogonal_matrix(X: NDArray, table: NDArray, product: NDArray, g: int) -> N
 
     Parameters
     ----------
-    X, table, product, g
-        As for :func:`free_matrix`.
+    X : ndarray of shape (n_rows, n_features)
+        Activations.
+    table : ndarray of shape (n_orbits, order)
+        Row of each orbit and element.
+    product : ndarray of shape (order, order)
+        Multiplication table.
+    g : int
+        Element, a generator.
 
     Returns
     -------
@@ -62,7 +68,7 @@ def exact_matrices(
     group: FiniteGroup,
     start: NDArray | None = None,
 ) -> tuple[int, NDArray]:
-    """Matrices of all elements that obey the group's law.
+    """Find matrices of all elements that obey the group's law.
 
     In coordinates in which the rows are white, the matrices ``sum x_gh x_h'`` would
     be an orthogonal representation if M explained everything; the exact one near to
@@ -71,8 +77,10 @@ def exact_matrices(
 
     Parameters
     ----------
-    X, table
-        As for :func:`free_matrix`.
+    X : ndarray of shape (n_rows, n_features)
+        Activations.
+    table : ndarray of shape (n_orbits, order)
+        Row of each orbit and element.
     group : FiniteGroup
         The group.
     start : ndarray of shape (order, n_features, n_features) or None

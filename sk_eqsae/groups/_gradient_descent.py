@@ -49,7 +49,7 @@ def descend(
 
 
 class MovedCanonical(nn.Module):
-    """x -> the canonical row moved by every element, each generator from the identity.
+    """Move canonical rows by every element, each generator from the identity.
 
     Each element but the first is a generator times an element that comes before it,
     and each generator's last power closes its cycle: the paper's p = 1, ..., order.

@@ -58,7 +58,7 @@ def sum_of_products(X: NDArray, after: NDArray, before: NDArray) -> NDArray:
 
 
 def pairs_of(table: NDArray, product: NDArray, g: int) -> tuple[NDArray, NDArray]:
-    """Rows of an orbit that differ by g.
+    """List the rows of an orbit that differ by g.
 
     Parameters
     ----------
