@@ -498,7 +498,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
 
 
 def all_matrices(group: FiniteGroup, generators: NDArray) -> NDArray:
-    """Matrices of all elements.
+    """Build the matrices of all elements.
 
     Parameters
     ----------
