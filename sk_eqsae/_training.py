@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import TensorDataset
 from tqdm.auto import tqdm
 
@@ -51,31 +52,46 @@ class Net(NeuralNet):
     Parameters
     ----------
     module : torch.nn.Module
-        The network. If it has a method ``after_step()``, that is called after each
-        step of the optimizer.
+        The network. A method ``loss(inputs, target)`` takes the place of the
+        criterion, and ``after_step()`` is called after each step of the optimizer.
     *args
         As for :class:`skorch.NeuralNet`.
     lr_decay : float
         Share of the steps, at the end, over which the learning rate falls linearly
         to zero.
+    max_grad_norm : float
+        Largest norm of all gradients together; longer ones are scaled down to it.
     **kwargs
         As for :class:`skorch.NeuralNet`.
     """
 
     def __init__(
-        self, module: nn.Module, *args: Any, lr_decay: float = 0.0, **kwargs: Any
+        self,
+        module: nn.Module,
+        *args: Any,
+        lr_decay: float = 0.0,
+        max_grad_norm: float = math.inf,
+        **kwargs: Any,
     ) -> None:
         super().__init__(module, *args, **kwargs)
         self.lr_decay = lr_decay
+        self.max_grad_norm = max_grad_norm
 
     def train_step(self, batch: tuple[Tensor, ...], **fit_params: Any) -> Tensor:
         """One step of the optimizer; the loss stays on the device."""
-        inputs, target = batch
-        self.optimizer_.zero_grad(set_to_none=True)
-        loss = self.criterion_(self.module_(inputs), target)
+        inputs, target = batch[0], batch[-1]
+        self.module_.zero_grad(set_to_none=True)
+        loss = self._loss(inputs, target)
         loss.backward()
+        if self.max_grad_norm < math.inf:
+            clip_grad_norm_(self.module_.parameters(), self.max_grad_norm)
         self.optimizer_.step()
         return loss.detach()
+
+    def _loss(self, inputs: Tensor, target: Tensor) -> Tensor:
+        if hasattr(self.module_, "loss"):
+            return self.module_.loss(inputs, target)
+        return self.criterion_(self.module_(inputs), target)
 
     def run_single_epoch(
         self,
@@ -149,14 +165,16 @@ class EpochBar(Callback):
 def train(
     module: nn.Module,
     *tensors: Tensor,
-    criterion: type[nn.Module],
     lr: float,
     batch_size: int,
     max_epochs: int,
     seed: int,
     device: torch.device,
+    criterion: type[nn.Module] = nn.MSELoss,
     lr_decay: float = 0.0,
+    max_grad_norm: float = math.inf,
     verbose: int = 0,
+    description: str = "training",
     batches: type[ShuffledBatches] = ShuffledBatches,
     **batches_settings: Any,
 ) -> NDArray:
@@ -167,9 +185,8 @@ def train(
     module : torch.nn.Module
         Network to train; it is moved to the device.
     *tensors : torch.Tensor of shape (n_rows, ...)
-        What batches are made of: what goes in and what should come out.
-    criterion : type of torch.nn.Module
-        Loss of (output, target).
+        What batches are made of: what goes in and what should come out. One tensor
+        is both.
     lr : float
         Learning rate of Adam.
     batch_size, max_epochs : int
@@ -178,10 +195,16 @@ def train(
         Seed of the order of the rows.
     device : torch.device
         Where to train.
+    criterion : type of torch.nn.Module
+        Loss of (output, target), of a module without its own.
     lr_decay : float
         Share of the steps, at the end, over which lr falls linearly to zero.
+    max_grad_norm : float
+        Largest norm of all gradients together; longer ones are scaled down to it.
     verbose : int
         1 shows a progress bar over epochs.
+    description : str
+        What the progress bar calls it.
     batches : type of ShuffledBatches
         Makes pairs of input and target from the tensors.
     **batches_settings
@@ -209,12 +232,13 @@ def train(
         optimizer__fused=True,
         lr=lr,
         lr_decay=lr_decay,
+        max_grad_norm=max_grad_norm,
         max_epochs=max_epochs,
         batch_size=batch_size,
         iterator_train=batches,
         iterator_train__seed=seed,
         train_split=None,
-        callbacks=[EpochBar(type(module).__name__)] if verbose else "disable",
+        callbacks=[EpochBar(description)] if verbose else "disable",
         verbose=0,
         device=device,
         **{f"iterator_train__{key}": value for key, value in batches_settings.items()},

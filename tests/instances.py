@@ -18,6 +18,7 @@ AUTOENCODERS = [
     TopKSAE(8, k=1, **QUICK),
     TopKSAE(8, k=1, hidden_dim=4, batch_size=7, **QUICK),
     TopKSAE(k=1, recipe="paper", **QUICK),
+    TopKSAE(8, k=1, activation="batch_topk", **QUICK),
     EquivariantSAE(8, k=1, **QUICK),
     EquivariantSAE(k=1, hidden_dim=None, recipe="paper", **QUICK),
     EquivariantSAE(8, order=1, k=1, hidden_dim=4, **QUICK),
@@ -41,6 +42,7 @@ INSTANCES = AUTOENCODERS + FITTERS + PROBING
 WITH_ORBITS = [
     EquivariantSAE(8, k=2, **QUICK),
     EquivariantSAE(8, order=4, k=2, hidden_dim=None, recipe="paper", **QUICK),
+    EquivariantSAE(8, k=2, activation="batch_topk", nested=[2], **QUICK),
     EquivariantSAE(8, group=CyclicGroup(4), k=2, hidden_dim=4, **QUICK),
     ActivationTransformFitter(),
     ActivationTransformFitter(group=CyclicGroup(4), group_law="free"),

@@ -8,7 +8,12 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from sk_eqsae._training import ShuffledBatches, resolve_device, seeded, train
-from sk_eqsae.sae._module import SquaredError
+
+
+class SquaredError(nn.Module):
+    def forward(self, output, target):
+        return (output - target).square().sum(1).mean()
+
 
 ROWS = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
 
@@ -81,6 +86,16 @@ def test_learning_rate_falls_linearly_to_zero_over_the_last_share_of_the_steps()
     )
     expected = [1e-2] * 11 + [1e-2 * (20 - step) / 10 for step in range(11, 20)]
     assert rates == pytest.approx(expected, rel=1e-2)
+
+
+def test_gradients_longer_than_allowed_are_scaled_down():
+    rates = []
+    for max_grad_norm in (1e-6, 2e-6, 1e9):
+        module = linear()
+        before = module.weight.detach().clone()
+        fit(module, max_epochs=1, batch_size=50, max_grad_norm=max_grad_norm)
+        rates.append((module.weight.detach() - before).abs().max().item())
+    assert rates[0] < rates[1] < rates[2]  # Adam's epsilon of 1e-8 shows in the first
 
 
 def test_diverging_fit_names_the_learning_rate():

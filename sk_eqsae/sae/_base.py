@@ -18,8 +18,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._training import draw_seed, resolve_device, seeded, train
-from ._module import SquaredError, TopKModule
+from ._code import Code
+from ._module import SAEModule
+from ._objective import Objective
 from ._recipe import RECIPES, Recipe
+from ._selection import BatchTopK, Selection, Threshold, TopK
 from ._sparse_ops import decode_sparse
 
 _DTYPES = (np.float64, np.float32)
@@ -41,10 +44,12 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "k": [Interval(Integral, 1, None, closed="left")],
         "hidden_dim": [Interval(Integral, 1, None, closed="left"), None],
-        "recipe": [StrOptions(set(RECIPES))],
+        "activation": [StrOptions({"topk", "batch_topk"})],
+        "nested": ["array-like", None],
+        "recipe": [StrOptions(set(RECIPES)), Recipe],
         "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
-        "lr": [Interval(Real, 0, None, closed="neither")],
+        "lr": [Interval(Real, 0, None, closed="neither"), None],
         "warm_start": ["boolean"],
         "sparse_output": ["boolean"],
         "device": [str, torch.device],
@@ -63,15 +68,16 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         Z : ndarray or csr_array of shape (n_rows, n_components)
-            Latents, non-negative, at most ``k`` of a row non-zero, in the units of
-            the activations and in the dtype of X.
+            Latents, non-negative, in the units of the activations and in the dtype
+            of X. At most ``k`` of a row are non-zero, or with
+            ``activation="batch_topk"`` those above `threshold_`.
         """
         X = self._check_rows(X)
         if self.sparse_output:
             return self._encode_csr(X)
         Z = np.zeros((len(X), self._n_features_out), dtype=X.dtype)
-        for rows, values, indices in self._encode_chunks(X):
-            np.put_along_axis(Z[rows], indices, values, axis=1)
+        for rows, values, code in self._encode_chunks(X):
+            Z[rows][code.bags.numpy(), code.indices.numpy()] = values
         return Z
 
     def _is_going_on(self) -> bool:
@@ -83,18 +89,20 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _encode_csr(self, X: NDArray) -> csr_array:
         parts = [
-            _csr(values, indices, self._n_features_out)
-            for _, values, indices in self._encode_chunks(X)
+            _csr(values, code, self._n_features_out)
+            for _, values, code in self._encode_chunks(X)
         ]
         return vstack(parts, format="csr")
 
     @torch.no_grad()
-    def _encode_chunks(self, X: NDArray) -> Iterator[tuple[slice, NDArray, NDArray]]:
+    def _encode_chunks(self, X: NDArray) -> Iterator[tuple[slice, NDArray, Code]]:
+        """Latents in the units of the activations, and where they are."""
+        scale = X.dtype.type(self.scale_)
         module, device = self._make_module()
         for rows in self._chunks(len(X)):
-            values, indices = module.encode(self._normalized(X[rows]).to(device))
-            values = values.cpu().numpy().astype(X.dtype, copy=False)
-            yield rows, values * X.dtype.type(self.scale_), indices.cpu().numpy()
+            inputs = self._normalized(X[rows]).to(device)
+            code = _to_cpu(module.encode(inputs, self._selection()))
+            yield rows, code.values.numpy().astype(X.dtype, copy=False) * scale, code
 
     @torch.no_grad()
     def _decoded(self, X: NDArray) -> NDArray:
@@ -102,23 +110,28 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         decoded = np.empty(X.shape, dtype=X.dtype)
         module, device = self._make_module()
         for rows in self._chunks(len(X)):
-            values, indices = module.encode(self._normalized(X[rows]).to(device))
-            zero = torch.zeros_like(module.intercept)
-            part = decode_sparse(values, indices, module.components, zero)
+            inputs = self._normalized(X[rows]).to(device)
+            code = module.encode(inputs, self._selection())
+            part = decode_sparse(code, module.components)
             decoded[rows] = part.cpu().numpy() * self.scale_ + self.intercept_
         return decoded
+
+    def _selection(self) -> Selection:
+        if self.activation == "batch_topk":
+            return Threshold(self.threshold_ / self.scale_)
+        return TopK(self.k)
 
     def _chunks(self, n_rows: int) -> Iterator[slice]:
         return gen_batches(n_rows, max(1, _CHUNK_ENTRIES // self._n_features_out))
 
-    def _normalized(self, X: NDArray) -> torch.Tensor:
-        rows = ((X - self.mean_) / self.scale_).astype(np.float32)
-        return torch.from_numpy(rows)
+    def _normalized(self, X: NDArray, mean: NDArray | None = None) -> torch.Tensor:
+        rows = (X - (self.mean_ if mean is None else mean)) / self.scale_
+        return torch.from_numpy(rows.astype(np.float32))
 
-    def _make_module(self) -> tuple[TopKModule, torch.device]:
+    def _make_module(self) -> tuple[SAEModule, torch.device]:
         device = resolve_device(self.device)
-        module = TopKModule.from_arrays(
-            self.coefs_, self.intercepts_, self.components_, self.intercept_, k=self.k
+        module = SAEModule.from_arrays(
+            self.coefs_, self.intercepts_, self.components_, self.intercept_
         )
         return module.to(device, torch.float32), device
 
@@ -133,37 +146,88 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
         return (Z @ self.components_ + self.intercept_).astype(Z.dtype, copy=False)
 
-    def _fit_rows(self, X: NDArray, target: NDArray) -> None:
-        """Train on rows and their targets, and keep what was learned as arrays."""
-        recipe = RECIPES[self.recipe]
+    def _fit_rows(self, X: NDArray, target: NDArray | None = None) -> None:
+        """Train on rows and their targets, and keep what was learned as arrays.
+
+        Without targets, rows are their own.
+        """
+        recipe = self._recipe()
         going_on = self._is_going_on()
         random_state = check_random_state(self.random_state)
         if not going_on:
             self._set_normalization(X, recipe)
-        target_mean = _mean(target) if recipe.normalize else np.zeros(X.shape[1])
+        target_mean = self.mean_
+        if target is not None and recipe.normalize:
+            target_mean = _mean(target)
         if going_on:
             module = self._trained_module(target_mean)
         else:
             module = self._new_module(X.shape[1], draw_seed(random_state))
-        module.unit_rows = recipe.unit_rows
-        target = ((target - target_mean) / self.scale_).astype(np.float32)
-        loss_curve = train(
+        loss_curve = self._train(
             module,
             self._normalized(X),
-            torch.from_numpy(target),
-            criterion=SquaredError,
-            lr=self.lr,
-            lr_decay=recipe.lr_decay,
-            batch_size=self.batch_size or recipe.batch_size,
-            max_epochs=self.max_epochs or recipe.max_epochs,
+            *([] if target is None else [self._normalized(target, target_mean)]),
             seed=draw_seed(random_state),
-            device=resolve_device(self.device),
-            verbose=self.verbose,
         )
         self._keep(module, target_mean)
         previous = self.loss_curve_ if going_on else np.empty(0)
         self.loss_curve_ = np.concatenate([previous, loss_curve])
         self.n_iter_ = len(self.loss_curve_)
+        if self.activation == "batch_topk":
+            self.threshold_ = self._mean_threshold(X)
+
+    def _train(self, module: SAEModule, *tensors: torch.Tensor, seed: int) -> NDArray:
+        recipe = self._recipe()
+        objective = Objective(
+            module,
+            BatchTopK(self.k) if self.activation == "batch_topk" else TopK(self.k),
+            recipe,
+            n_rows=len(tensors[0]),
+            prefixes=self._prefixes(len(module.components)),
+        )
+        return train(
+            objective,
+            *tensors,
+            lr=self.lr or recipe.lr,
+            lr_decay=recipe.lr_decay,
+            max_grad_norm=recipe.max_grad_norm,
+            batch_size=self.batch_size or recipe.batch_size,
+            max_epochs=self.max_epochs or recipe.max_epochs,
+            seed=seed,
+            device=resolve_device(self.device),
+            verbose=self.verbose,
+            description=type(self).__name__,
+        )
+
+    def _recipe(self) -> Recipe:
+        return RECIPES[self.recipe] if isinstance(self.recipe, str) else self.recipe
+
+    def _prefixes(self, n_components: int) -> NDArray:
+        """Where the parts of the dictionary end that reconstruct by themselves."""
+        if self.nested is None:
+            return np.array([n_components])
+        sizes = np.asarray(self.nested)
+        if (
+            sizes.ndim != 1
+            or sizes.dtype.kind not in "iu"
+            or (np.diff(sizes, prepend=0, append=n_components + 1) <= 0).any()
+        ):
+            raise ValueError(
+                f"nested={self.nested} has to list growing numbers of latents, from 1 "
+                f"to n_components={n_components}."
+            )
+        return sizes if sizes[-1] == n_components else np.append(sizes, n_components)
+
+    @torch.no_grad()
+    def _mean_threshold(self, X: NDArray) -> float:
+        """Mean over batches of the smallest latent that BatchTopK keeps."""
+        module, device = self._make_module()
+        smallest = []
+        for rows in self._chunks(len(X)):
+            inputs = self._normalized(X[rows]).to(device)
+            values = module.encode(inputs, BatchTopK(self.k)).values
+            smallest.append(float(values.min()))
+        return self.scale_ * float(np.mean(smallest))
 
     def _set_normalization(self, X: NDArray, recipe: Recipe) -> None:
         self.mean_ = np.zeros(X.shape[1])
@@ -172,11 +236,11 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             self.mean_ = _mean(X)
             self.scale_ = _root_mean_square(X - self.mean_) or 1.0
 
-    def _new_module(self, n_features: int, seed: int) -> TopKModule:
+    def _new_module(self, n_features: int, seed: int) -> SAEModule:
         n_components = self._check_sizes(n_features)
         with seeded(seed):
-            module = TopKModule(n_features, n_components, self.k, self.hidden_dim)
-            if RECIPES[self.recipe].tied_init:
+            module = SAEModule(n_features, n_components, self.hidden_dim)
+            if self._recipe().tied_init:
                 module.initialize_tied()
         return module
 
@@ -190,7 +254,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
         return n_components
 
-    def _trained_module(self, target_mean: NDArray) -> TopKModule:
+    def _trained_module(self, target_mean: NDArray) -> SAEModule:
         if self._check_sizes(self.n_features_in_) != self._n_features_out:
             raise ValueError(
                 f"warm_start=True goes on with the {self._n_features_out} latents "
@@ -198,15 +262,14 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 "warm_start=False to start anew."
             )
         intercept = ((self.intercept_ - target_mean) / self.scale_).astype(np.float32)
-        return TopKModule.from_arrays(
+        return SAEModule.from_arrays(
             [c.copy() for c in self.coefs_],
             [b.copy() for b in self.intercepts_],
             self.components_.copy(),
             intercept,
-            k=self.k,
         )
 
-    def _keep(self, module: TopKModule, target_mean: NDArray) -> None:
+    def _keep(self, module: SAEModule, target_mean: NDArray) -> None:
         self.coefs_, self.intercepts_, self.components_, intercept = module.to_arrays()
         self.intercept_ = target_mean + self.scale_ * intercept.astype(np.float64)
 
@@ -232,12 +295,14 @@ def _root_mean_square(X: NDArray) -> float:
     return float(largest * np.sqrt(np.square(X / largest).mean(dtype=np.float64)))
 
 
-def _csr(values: NDArray, indices: NDArray, n_components: int) -> csr_array:
+def _to_cpu(code: Code) -> Code:
+    return Code(*(part.cpu() for part in code[:4]))
+
+
+def _csr(values: NDArray, code: Code, n_components: int) -> csr_array:
     """CSR latents of one chunk, without the entries that the ReLU set to zero."""
-    order = np.argsort(indices, axis=1)
-    values = np.take_along_axis(values, order, axis=1)
-    indices = np.take_along_axis(indices, order, axis=1)
-    active = values > 0
-    indptr = np.concatenate([[0], np.cumsum(active.sum(axis=1))])
-    shape = (len(values), n_components)
-    return csr_array((values[active], indices[active], indptr), shape=shape)
+    parts = (values, code.indices.numpy(), code.offsets.numpy())
+    latents = csr_array(parts, shape=(len(code.offsets) - 1, n_components))
+    latents.sort_indices()
+    latents.eliminate_zeros()
+    return latents

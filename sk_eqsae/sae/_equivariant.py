@@ -15,6 +15,7 @@ from .._metrics import fvu
 from ..groups import ActivationTransformFitter, FiniteGroup
 from ..groups._group_table import group_table
 from ._base import _DTYPES, BaseSAE
+from ._recipe import Recipe
 
 
 class EquivariantSAE(BaseSAE):
@@ -46,14 +47,22 @@ class EquivariantSAE(BaseSAE):
         How M is fitted: it is cloned and fitted on the same orbits. None is
         ``ActivationTransformFitter()``. Wrap a fitted one in
         :class:`sklearn.frozen.FrozenEstimator` to keep it.
-    recipe : {"default", "paper"}, default="default"
+    activation : {"topk", "batch_topk"}, default="topk"
+        Which latents are active. "topk": the `k` largest of each row. "batch_topk":
+        while training the largest of a batch, `k` per row on average; afterwards
+        those above a threshold, so that a row may have more or fewer.
+    nested : array-like of shape (n_prefixes,), default=None
+        Sizes of prefixes of the dictionary that reconstruct rows by themselves
+        (Matryoshka): the loss is the mean over them and the whole dictionary, which
+        puts the most useful latents first.
+    recipe : {"default", "paper"} or Recipe, default="default"
         How to train, see :class:`TopKSAE`.
     max_epochs : int, default=None
         Passes over the data. None is 200, or 500 for `recipe="paper"`.
     batch_size : int, default=None
         Rows per step. None is 256, or 64 for `recipe="paper"`.
-    lr : float, default=1e-3
-        Learning rate of Adam.
+    lr : float, default=None
+        Learning rate of Adam. None is 2e-3, or 1e-3 for `recipe="paper"`.
     warm_start : bool, default=False
         If True, `fit` goes on from the weights of the last fit.
     sparse_output : bool, default=False
@@ -86,6 +95,8 @@ class EquivariantSAE(BaseSAE):
         Subtracted from a row before it is encoded.
     scale_ : float
         Divides a row before it is encoded.
+    threshold_ : float
+        Latents above it are active; `activation="batch_topk"` only.
     loss_curve_ : ndarray of shape (n_iter_,)
         Mean invariance loss of each epoch, in units of `scale_` squared.
     n_iter_ : int
@@ -151,10 +162,12 @@ class EquivariantSAE(BaseSAE):
         k: int = 32,
         hidden_dim: int | None = 512,
         activation_transform: BaseEstimator | None = None,
-        recipe: str = "default",
+        activation: str = "topk",
+        nested: ArrayLike | None = None,
+        recipe: str | Recipe = "default",
         max_epochs: int | None = None,
         batch_size: int | None = None,
-        lr: float = 1e-3,
+        lr: float | None = None,
         warm_start: bool = False,
         sparse_output: bool = False,
         device: str | torch.device = "auto",
@@ -167,6 +180,8 @@ class EquivariantSAE(BaseSAE):
         self.k = k
         self.hidden_dim = hidden_dim
         self.activation_transform = activation_transform
+        self.activation = activation
+        self.nested = nested
         self.recipe = recipe
         self.max_epochs = max_epochs
         self.batch_size = batch_size

@@ -7,11 +7,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ._sparse_ops import TopKCode, encode_sparse
+from ._code import Code
+from ._selection import Selection
+from ._spare import Spare
+from ._sparse_ops import SparseAutoencode
 
 
-class TopKModule(nn.Module):
-    """Encoder of one or two layers, TopK, ReLU, linear decoder.
+class SAEModule(nn.Module):
+    """Encoder of one or two layers, selection, ReLU, linear decoder.
 
     Parameters
     ----------
@@ -19,18 +22,14 @@ class TopKModule(nn.Module):
         Width of a row.
     n_components : int
         Number of latents.
-    k : int
-        Latents kept per row.
     hidden_dim : int or None
         Width of the encoder's hidden layer; None makes the encoder linear.
     """
 
     def __init__(
-        self, n_features: int, n_components: int, k: int, hidden_dim: int | None = None
+        self, n_features: int, n_components: int, hidden_dim: int | None = None
     ) -> None:
         super().__init__()
-        self.k = k
-        self.unit_rows = False
         self.hidden = None if hidden_dim is None else nn.Linear(n_features, hidden_dim)
         self.encoder = nn.Linear(hidden_dim or n_features, n_components)
         decoder = nn.Linear(n_components, n_features)
@@ -39,62 +38,78 @@ class TopKModule(nn.Module):
 
     def initialize_tied(self) -> None:
         """Draw unit dictionary rows, zero biases, a linear encoder equal to them."""
-        self.unit_rows = True
         with torch.no_grad():
             self.components.normal_()
-            self.after_step()
+            self.normalize_components()
             self.intercept.zero_()
             self.encoder.bias.zero_()
             if self.hidden is None:
                 self.encoder.weight.copy_(self.components)
 
-    def after_step(self) -> None:
-        """Bring dictionary rows back to norm 1, where the recipe says so."""
-        if self.unit_rows:
-            with torch.no_grad():
-                norms = torch.linalg.vector_norm(self.components, dim=1, keepdim=True)
-                self.components.div_(norms.clamp_min_(1e-12))
+    @torch.no_grad()
+    def normalize_components(self) -> None:
+        """Bring dictionary rows to norm 1."""
+        norms = torch.linalg.vector_norm(self.components, dim=1, keepdim=True)
+        self.components.div_(norms.clamp_min_(1e-12))
 
-    def encode(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Find values and columns of the latents kept per row.
-
-        Parameters
-        ----------
-        inputs : torch.Tensor of shape (n_rows, n_features)
-            Normalised rows.
-
-        Returns
-        -------
-        values, indices : torch.Tensor of shape (n_rows, k)
-            Kept latents and their columns.
-        """
-        return encode_sparse(
-            self._hidden(inputs), self.encoder.weight, self.encoder.bias, self.k
-        )
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Reconstruct normalised rows.
+    def encode(self, inputs: Tensor, select: Selection) -> Code:
+        """Find the active latents.
 
         Parameters
         ----------
         inputs : torch.Tensor of shape (n_rows, n_features)
             Normalised rows.
+        select : Selection
+            Which latents are kept.
 
         Returns
         -------
-        decoded : torch.Tensor of shape (n_rows, n_features)
-            Normalised reconstruction.
+        code : Code
+            Kept latents.
         """
-        return TopKCode.apply(
-            self._hidden(inputs),
+        return select(self.encoder(self.encoder_inputs(inputs)))
+
+    def forward(
+        self, inputs: Tensor, select: Selection, spare: Spare | None = None
+    ) -> Tensor:
+        """Encode, and sum dictionary vectors bag by bag.
+
+        Parameters
+        ----------
+        inputs : torch.Tensor of shape (n_rows, n_features)
+            Normalised rows.
+        select : Selection
+            Which latents are kept, in which bags.
+        spare : Spare, default=None
+            Memory to use.
+
+        Returns
+        -------
+        sums : torch.Tensor of shape (n_bags, n_features)
+            Normalised reconstructions less the intercept.
+        """
+        return SparseAutoencode.apply(
+            self.encoder_inputs(inputs),
             self.encoder.weight,
             self.encoder.bias,
             self.components,
-            self.intercept,
-            self.k,
+            select,
+            spare or Spare(),
         )
 
-    def _hidden(self, inputs: Tensor) -> Tensor:
+    def encoder_inputs(self, inputs: Tensor) -> Tensor:
+        """Apply the hidden layer, if there is one.
+
+        Parameters
+        ----------
+        inputs : torch.Tensor of shape (n_rows, n_features)
+            Normalised rows.
+
+        Returns
+        -------
+        encoder_inputs : torch.Tensor of shape (n_rows, n_inputs)
+            What the last layer of the encoder sees.
+        """
         return inputs if self.hidden is None else self.hidden(inputs).relu()
 
     def to_arrays(
@@ -126,8 +141,6 @@ class TopKModule(nn.Module):
         intercepts: list[NDArray],
         components: NDArray,
         intercept: NDArray,
-        *,
-        k: int,
     ) -> Self:
         """Make the module that ``to_arrays`` describes.
 
@@ -135,43 +148,20 @@ class TopKModule(nn.Module):
         ----------
         coefs, intercepts, components, intercept : ndarray
             As returned by ``to_arrays``; the memory is shared.
-        k : int
-            Latents kept per row.
 
         Returns
         -------
-        module : TopKModule
+        module : SAEModule
             The module.
         """
         module = cls.__new__(cls)
         nn.Module.__init__(module)
-        module.k = k
-        module.unit_rows = False
         layers = [_linear(c, b) for c, b in zip(coefs, intercepts, strict=True)]
         module.hidden = layers[0] if len(layers) > 1 else None
         module.encoder = layers[-1]
         module.components = _parameter(components)
         module.intercept = _parameter(intercept)
         return module
-
-
-class SquaredError(nn.Module):
-    """Squared error summed over features, mean over rows (equation 2)."""
-
-    def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        """Mean over rows of the squared distance.
-
-        Parameters
-        ----------
-        output, target : torch.Tensor of shape (n_rows, n_features)
-            What came out and what should have.
-
-        Returns
-        -------
-        loss : torch.Tensor
-            A number.
-        """
-        return (output - target).square().sum(1).mean()
 
 
 def _array(tensor: Tensor) -> NDArray:

@@ -1,49 +1,64 @@
 """The two ways to train: what the recipe parameter stands for."""
 
+import math
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Settings of one training recipe.
+    """How an autoencoder is trained.
 
     Attributes
     ----------
-    normalize : bool
+    normalize : bool, default=True
         Centre rows by the mean and divide them by one global root mean square.
-    tied_init : bool
+    tied_init : bool, default=True
         Start a linear encoder as the decoder's transpose, biases at zero.
-    unit_rows : bool
+    unit_rows : bool, default=True
         Scale dictionary vectors to norm 1 after each step.
-    lr_decay : float
+    lr : float, default=2e-3
+        Learning rate of Adam.
+    lr_decay : float, default=0.3
         Share of the steps, at the end, over which lr falls linearly to zero.
-    batch_size, max_epochs : int
-        Defaults of the parameters of the same name.
+    max_grad_norm : float, default=1
+        Largest norm of all gradients together; longer ones are scaled down to it.
+    aux_weight : float, default=1
+        Weight of the auxiliary loss that revives dead latents: the squared error of
+        rebuilding from them what the others leave.
+    aux_k : int, default=32
+        Dead latents that a row may use for it.
+    dead_after : float, default=1
+        Epochs without being active after which a latent counts as dead.
+    batch_size : int, default=256
+        Rows per step.
+    max_epochs : int, default=200
+        Passes over the data.
     """
 
-    normalize: bool
-    tied_init: bool
-    unit_rows: bool
-    lr_decay: float
-    batch_size: int
-    max_epochs: int
+    normalize: bool = True
+    tied_init: bool = True
+    unit_rows: bool = True
+    lr: float = 2e-3
+    lr_decay: float = 0.3
+    max_grad_norm: float = 1.0
+    aux_weight: float = 1.0
+    aux_k: int = 32
+    dead_after: float = 1.0
+    batch_size: int = 256
+    max_epochs: int = 200
 
 
 RECIPES = {
-    "default": Recipe(
-        normalize=True,
-        tied_init=True,
-        unit_rows=True,
-        lr_decay=0.3,
-        batch_size=256,
-        max_epochs=200,
-    ),
+    "default": Recipe(),
     # Appendix C.3 of the paper
     "paper": Recipe(
         normalize=False,
         tied_init=False,
         unit_rows=False,
+        lr=1e-3,
         lr_decay=0.0,
+        max_grad_norm=math.inf,
+        aux_weight=0.0,
         batch_size=64,
         max_epochs=500,
     ),

@@ -1,101 +1,49 @@
-"""The TopK autoencoder's exact sparse forward and backward pass.
+"""The autoencoder's exact sparse forward and backward pass.
 
-Only k of n_components latents of a row are non-zero, so the decoder and every
-gradient touch k of them. Sums over active latents are embedding bags: to decode, a
-row is a bag of dictionary vectors; for the gradients of the weights, a latent is a
-bag of rows.
+Only a few latents of a row are active, so the decoder and every gradient touch only
+those. Sums over active latents are embedding bags: to decode, a row is a bag of
+dictionary vectors; for the gradients of the weights, a latent is a bag of rows.
 """
 
-import math
+import warnings
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
-from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-
-def top_k(pre_activations: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Exact largest k entries of each row, in no particular order.
-
-    Long rows are cut into strided groups first: the k largest entries lie in the k
-    groups with the largest maxima.
-
-    Parameters
-    ----------
-    pre_activations : torch.Tensor of shape (n_rows, n_components)
-        Where to look.
-    k : int
-        Number of entries kept per row.
-
-    Returns
-    -------
-    values, indices : torch.Tensor of shape (n_rows, k)
-        The entries and their columns.
-    """
-    n_components = pre_activations.shape[1]
-    n_groups = _group_count(n_components, k)
-    if n_groups is None:
-        return torch.topk(pre_activations, k, dim=1, sorted=False)
-    strided = pre_activations.view(len(pre_activations), -1, n_groups)
-    groups = strided.amax(1).topk(k, dim=1, sorted=False).indices
-    size = strided.shape[1]
-    candidates = strided.gather(2, groups.unsqueeze(1).expand(-1, size, -1))
-    values, place = candidates.flatten(1).topk(k, dim=1, sorted=False)
-    return values, place // k * n_groups + groups.gather(1, place % k)
+from ._code import Code, order_by_latent
+from ._spare import Spare
 
 
-def encode_sparse(
-    inputs: Tensor, weight: Tensor, bias: Tensor, k: int
-) -> tuple[Tensor, Tensor]:
-    """TopK and then ReLU of a linear map, as values and columns.
+def decode_sparse(code: Code, components: Tensor) -> Tensor:
+    """Weighted sum of the active dictionary vectors of each bag.
 
     Parameters
     ----------
-    inputs : torch.Tensor of shape (n_rows, n_inputs)
-        Rows to encode.
-    weight : torch.Tensor of shape (n_components, n_inputs)
-        Encoder weights.
-    bias : torch.Tensor of shape (n_components,)
-        Encoder biases.
-    k : int
-        Number of latents kept per row.
-
-    Returns
-    -------
-    values, indices : torch.Tensor of shape (n_rows, k)
-        The kept latents, zero where negative, and their columns.
-    """
-    values, indices = top_k(torch.addmm(bias, inputs, weight.T), k)
-    return values.relu_(), indices
-
-
-def decode_sparse(
-    values: Tensor, indices: Tensor, components: Tensor, intercept: Tensor
-) -> Tensor:
-    """Weighted sum of the k active dictionary vectors of each row.
-
-    Parameters
-    ----------
-    values, indices : torch.Tensor of shape (n_rows, k)
-        Active latents and their columns.
+    code : Code
+        Active latents.
     components : torch.Tensor of shape (n_components, n_features)
         Dictionary.
-    intercept : torch.Tensor of shape (n_features,)
-        Added to every row.
 
     Returns
     -------
-    decoded : torch.Tensor of shape (n_rows, n_features)
-        The reconstruction.
+    decoded : torch.Tensor of shape (n_bags, n_features)
+        The sums.
     """
-    bags = embedding_bag(indices, components, per_sample_weights=values, mode="sum")
-    return bags.add_(intercept)
+    return embedding_bag(
+        code.indices,
+        components,
+        code.offsets,
+        per_sample_weights=code.values,
+        mode="sum",
+        include_last_offset=True,
+    )
 
 
-class TopKCode(torch.autograd.Function):
-    """``decode(relu(topk(inputs @ weight.T + bias)))`` with sparse gradients."""
+class SparseAutoencode(torch.autograd.Function):
+    """Linear encoder, selection, ReLU and linear decoder, with sparse gradients."""
 
     @staticmethod
     def forward(  # noqa: PLR0917
@@ -104,8 +52,8 @@ class TopKCode(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor,
         components: Tensor,
-        intercept: Tensor,
-        k: int,
+        select: Callable[[Tensor], Code],
+        spare: Spare,
     ) -> Tensor:
         """Encode and decode.
 
@@ -117,19 +65,26 @@ class TopKCode(torch.autograd.Function):
             Rows to encode.
         weight, bias : torch.Tensor
             Encoder, (n_components, n_inputs) and (n_components,).
-        components, intercept : torch.Tensor
-            Decoder, (n_components, n_features) and (n_features,).
-        k : int
-            Number of latents kept per row.
+        components : torch.Tensor of shape (n_components, n_features)
+            Dictionary.
+        select : callable
+            From pre-activations of shape (n_rows, n_components) to the code, with
+            no value below zero. It must not keep the pre-activations.
+        spare : Spare
+            Memory to use.
 
         Returns
         -------
-        decoded : torch.Tensor of shape (n_rows, n_features)
-            The reconstruction.
+        decoded : torch.Tensor of shape (n_bags, n_features)
+            The reconstruction of each bag, without an intercept.
         """
-        values, indices = encode_sparse(inputs, weight, bias, k)
-        ctx.save_for_backward(inputs, weight, components, values, indices)
-        return decode_sparse(values, indices, components, intercept)
+        pre_activations = spare.take((len(inputs), len(weight)), inputs)
+        torch.addmm(bias, inputs, weight.T, out=pre_activations)
+        code = select(pre_activations)
+        spare.put(pre_activations)
+        ctx.save_for_backward(inputs, weight, components, *code)
+        ctx.spare = spare
+        return decode_sparse(code, components)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -139,80 +94,106 @@ class TopKCode(torch.autograd.Function):
         ----------
         ctx : torch.autograd.function.FunctionCtx
             As filled by the forward pass.
-        grad : torch.Tensor of shape (n_rows, n_features)
-            Gradient of the reconstruction.
+        grad : torch.Tensor of shape (n_bags, n_features)
+            Gradient of the reconstructions.
 
         Returns
         -------
         gradients : tuple of torch.Tensor and None
             One for each argument of the forward pass.
         """
-        inputs, weight, components, values, indices = ctx.saved_tensors
-        grad = grad.contiguous()
-        active = components[indices]
-        grad_values = torch.bmm(active, grad.unsqueeze(2)).squeeze(2)
-        grad_values = grad_values * (values > 0)
-        bags = _LatentBags(indices, len(components))
-        grad_inputs = None
-        if ctx.needs_input_grad[0]:
-            grad_inputs = embedding_bag(
-                indices, weight, per_sample_weights=grad_values, mode="sum"
-            )
+        inputs, weight, components, *code = ctx.saved_tensors
+        code, grad = Code(*code), grad.contiguous()
+        slope = _dots(code, grad, components) * (code.values > 0)
+        latents = _Latents(code, len(components))
         return (
-            grad_inputs,
-            bags.sum(inputs, grad_values),
-            bags.count(grad_values),
-            bags.sum(grad, values),
-            grad.sum(0),
+            _grad_inputs(code, slope, weight, inputs)
+            if ctx.needs_input_grad[0]
+            else None,
+            latents.sum_rows(inputs, slope, ctx.spare),
+            slope.new_zeros(len(weight)).index_add_(0, code.indices, slope),
+            latents.sum_bags(grad, code.values, ctx.spare),
+            None,
             None,
         )
 
 
-class _LatentBags:
-    """Table of (row, latent) turned round: which rows each latent is active in."""
-
-    def __init__(self, indices: Tensor, n_components: int) -> None:
-        self.indices = indices
-        self.n_components = n_components
-        order, offsets = _transpose(indices, n_components)
-        self.order, self.offsets = order, offsets
-        self.rows = torch.div(order, indices.shape[1], rounding_mode="floor")
-
-    def sum(self, table: Tensor, weights: Tensor) -> Tensor:
-        """Sum of rows of the table, weighted, over each latent's bag."""
-        return embedding_bag(
-            self.rows,
-            table,
-            self.offsets,
-            per_sample_weights=weights.flatten()[self.order],
-            mode="sum",
-            include_last_offset=True,
-        )
-
-    def count(self, weights: Tensor) -> Tensor:
-        """Sum of the weights over each latent's bag."""
-        total = weights.new_zeros(self.n_components)
-        return total.index_add_(0, self.indices.flatten(), weights.flatten())
+def _grad_inputs(code: Code, slope: Tensor, weight: Tensor, inputs: Tensor) -> Tensor:
+    grad = decode_sparse(code._replace(values=slope), weight)
+    if code.rows is None:
+        return grad
+    return torch.zeros_like(inputs).index_add_(0, code.rows, grad)
 
 
-def _transpose(indices: Tensor, n_components: int) -> tuple[Tensor, Tensor]:
-    """Order of the flat table by latent, and where each latent begins."""
-    flat = indices.flatten()
-    if flat.is_cuda:
-        order = torch.argsort(flat, stable=True)
-        counts = torch.bincount(flat, minlength=n_components)
-        return order, torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    # scipy's CSR to CSC is a counting sort, six times as fast as argsort
-    table = csr_array(
-        (np.arange(len(flat)), flat.numpy(), np.array([0, len(flat)])),
-        shape=(1, n_components),
-    ).tocsc()
-    return torch.from_numpy(table.data), torch.from_numpy(table.indptr.astype(np.int64))
+class _Latents:
+    """The code turned round: in which bags each latent is active."""
+
+    def __init__(self, code: Code, n_components: int) -> None:
+        self.order, self.offsets = order_by_latent(code.indices, n_components)
+        self.bags = code.bags[self.order]
+        self.rows = self.bags if code.rows is None else code.rows[self.bags]
+
+    def sum_rows(self, inputs: Tensor, weights: Tensor, spare: Spare) -> Tensor:
+        """Sum over each latent's rows of the input, weighted."""
+        return _sum_in_bags(self.rows, self.offsets, weights[self.order], inputs, spare)
+
+    def sum_bags(self, grad: Tensor, weights: Tensor, spare: Spare) -> Tensor:
+        """Sum over each latent's bags of the gradient, weighted."""
+        return _sum_in_bags(self.bags, self.offsets, weights[self.order], grad, spare)
 
 
-def _group_count(n_components: int, k: int) -> int | None:
-    """Number of strided groups for the two-stage top-k, None where one is faster."""
-    size = 2 ** round(math.log2(max(math.sqrt(n_components / k), 1)))
-    if size < 4 or n_components % size:
-        return None
-    return n_components // size
+def _dots(code: Code, grad: Tensor, components: Tensor) -> Tensor:
+    """Inner products of each bag's gradient with its active dictionary vectors."""
+    if _has_csr_kernels(grad):
+        table = _csr(code.offsets, code.indices, code.values, len(components))
+        return torch.sparse.sampled_addmm(table, grad, components.T, beta=0.0).values()
+    values = torch.zeros_like(code.values, requires_grad=True)
+    with torch.enable_grad():
+        decoded = decode_sparse(code._replace(values=values), components)
+    return torch.autograd.grad(decoded, values, grad)[0]
+
+
+def _sum_in_bags(
+    rows: Tensor, offsets: Tensor, weights: Tensor, table: Tensor, spare: Spare
+) -> Tensor:
+    """Sum rows of a table over bags, weighted."""
+    if _has_csr_kernels(table):
+        total = spare.take((len(offsets) - 1, table.shape[1]), table)
+        bags = _csr(offsets, rows, weights, len(table))
+        return torch.addmm(total, bags, table, beta=0.0, out=total)
+    return embedding_bag(
+        rows,
+        table,
+        offsets,
+        per_sample_weights=weights,
+        mode="sum",
+        include_last_offset=True,
+    )
+
+
+def _csr(offsets: Tensor, columns: Tensor, values: Tensor, n_columns: int) -> Tensor:
+    shape = (len(offsets) - 1, n_columns)
+    return torch.sparse_csr_tensor(
+        offsets, columns, values, shape, check_invariants=False
+    )
+
+
+def _has_csr_kernels(tensor: Tensor) -> bool:
+    return _CSR_KERNELS and not tensor.is_cuda
+
+
+def _csr_kernels_work() -> bool:
+    """Whether this build of torch multiplies CSR tensors, which it calls beta."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            one = torch.ones(1, 1)
+            table = _csr(torch.tensor([0, 1]), torch.tensor([0]), torch.ones(1), 1)
+            torch.addmm(one, table, one, beta=0.0, out=torch.empty(1, 1))
+            torch.sparse.sampled_addmm(table, one, one, beta=0.0)
+        except RuntimeError:
+            return False
+    return True
+
+
+_CSR_KERNELS = _csr_kernels_work()

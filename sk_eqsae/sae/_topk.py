@@ -11,6 +11,7 @@ from sklearn.utils.validation import validate_data
 
 from .._metrics import fvu
 from ._base import _DTYPES, BaseSAE
+from ._recipe import Recipe
 
 
 class TopKSAE(BaseSAE):
@@ -32,19 +33,28 @@ class TopKSAE(BaseSAE):
         Number of latents kept per row.
     hidden_dim : int, default=None
         Width of the encoder's hidden layer. None makes the encoder linear.
-    recipe : {"default", "paper"}, default="default"
+    activation : {"topk", "batch_topk"}, default="topk"
+        Which latents are active. "topk": the `k` largest of each row. "batch_topk":
+        while training the largest of a batch, `k` per row on average; afterwards
+        those above a threshold, so that a row may have more or fewer.
+    nested : array-like of shape (n_prefixes,), default=None
+        Sizes of prefixes of the dictionary that reconstruct rows by themselves
+        (Matryoshka): the loss is the mean over them and the whole dictionary, which
+        puts the most useful latents first.
+    recipe : {"default", "paper"} or Recipe, default="default"
         How to train. "default" centres the rows by their mean and divides them by
         one global root mean square, starts a linear encoder as the decoder, keeps
-        dictionary rows at norm 1 and lets the learning rate fall to zero over the
-        last 30 % of the steps. "paper" is the plain recipe of [1]_: raw
+        dictionary rows at norm 1, clips gradients, revives dead latents with an
+        auxiliary loss [2]_ and lets the learning rate fall to zero over the last
+        30 % of the steps. "paper" is the plain recipe of [1]_: raw
         activations, torch's default initialisation, constant learning rate. Under
         it most latents die on many kinds of data.
     max_epochs : int, default=None
         Passes over the data. None is 200, or 500 for `recipe="paper"`.
     batch_size : int, default=None
         Rows per step. None is 256, or 64 for `recipe="paper"`.
-    lr : float, default=1e-3
-        Learning rate of Adam.
+    lr : float, default=None
+        Learning rate of Adam. None is 2e-3, or 1e-3 for `recipe="paper"`.
     warm_start : bool, default=False
         If True, `fit` goes on from the weights of the last fit.
     sparse_output : bool, default=False
@@ -71,6 +81,8 @@ class TopKSAE(BaseSAE):
         Subtracted from a row before it is encoded.
     scale_ : float
         Divides a row before it is encoded.
+    threshold_ : float
+        Latents above it are active; `activation="batch_topk"` only.
     loss_curve_ : ndarray of shape (n_iter_,)
         Mean loss of each epoch, in units of `scale_` squared.
     n_iter_ : int
@@ -116,10 +128,12 @@ class TopKSAE(BaseSAE):
         *,
         k: int = 32,
         hidden_dim: int | None = None,
-        recipe: str = "default",
+        activation: str = "topk",
+        nested: ArrayLike | None = None,
+        recipe: str | Recipe = "default",
         max_epochs: int | None = None,
         batch_size: int | None = None,
-        lr: float = 1e-3,
+        lr: float | None = None,
         warm_start: bool = False,
         sparse_output: bool = False,
         device: str | torch.device = "auto",
@@ -129,6 +143,8 @@ class TopKSAE(BaseSAE):
         self.n_components = n_components
         self.k = k
         self.hidden_dim = hidden_dim
+        self.activation = activation
+        self.nested = nested
         self.recipe = recipe
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -161,7 +177,7 @@ class TopKSAE(BaseSAE):
             If k is larger than the dictionary, or if training diverges.
         """
         X = validate_data(self, X, dtype=_DTYPES, reset=not self._is_going_on())
-        self._fit_rows(X, X)
+        self._fit_rows(X)
         return self
 
     def inverse_transform(self, Z: ArrayLike | csr_array) -> NDArray:

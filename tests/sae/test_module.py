@@ -1,9 +1,9 @@
-import numpy as np
 import pytest
 import torch
 
 from sk_eqsae._training import seeded
-from sk_eqsae.sae._module import TopKModule
+from sk_eqsae.sae._module import SAEModule
+from sk_eqsae.sae._selection import TopK
 
 ROWS = torch.randn(10, 6, generator=torch.Generator().manual_seed(0))
 
@@ -11,18 +11,19 @@ ROWS = torch.randn(10, 6, generator=torch.Generator().manual_seed(0))
 @pytest.fixture(params=[None, 5], ids=["linear", "two-layer"])
 def module(request):
     with seeded(0):
-        return TopKModule(6, 20, 3, request.param)
+        return SAEModule(6, 20, request.param)
 
 
 def test_arrays_make_the_same_module_again(module):
     *arrays, components, intercept = module.to_arrays()
-    again = TopKModule.from_arrays(*arrays, components, intercept, k=3)
-    assert torch.equal(again(ROWS), module(ROWS))
+    again = SAEModule.from_arrays(*arrays, components, intercept)
+    assert torch.equal(again(ROWS, TopK(3)), module(ROWS, TopK(3)))
+    assert torch.equal(again.intercept, module.intercept)
 
 
 def test_weights_lie_row_by_row_in_memory(module):
     # gathering rows from a transposed view doubles the time of a training step
-    again = TopKModule.from_arrays(*module.to_arrays(), k=3)
+    again = SAEModule.from_arrays(*module.to_arrays())
     assert all(p.is_contiguous() for p in [*module.parameters(), *again.parameters()])
 
 
@@ -37,20 +38,8 @@ def test_tied_start_is_unit_rows_and_an_encoder_like_them(module):
 
 def test_plain_start_is_that_of_torch_linear():
     with seeded(0):
-        module = TopKModule(6, 20, 3)
+        module = SAEModule(6, 20)
     with seeded(0):
         other = torch.nn.Linear(6, 20), torch.nn.Linear(20, 6)
     assert torch.equal(module.encoder.weight, other[0].weight)
     assert torch.equal(module.components.T, other[1].weight)
-
-
-def test_after_step_brings_rows_to_norm_one_only_where_asked(module):
-    with torch.no_grad():
-        module.components.mul_(3)
-    before = module.components.detach().clone()
-    module.after_step()
-    assert torch.equal(module.components, before)
-    module.unit_rows = True
-    module.after_step()
-    norms = np.linalg.norm(module.components.detach(), axis=1)
-    np.testing.assert_allclose(norms, 1, rtol=1e-6)

@@ -4,16 +4,30 @@ import torch
 from torch.nn.functional import linear
 
 from sk_eqsae._training import seeded
-from sk_eqsae.sae._module import SquaredError, TopKModule
-from sk_eqsae.sae._sparse_ops import TopKCode, top_k
+from sk_eqsae.sae import _sparse_ops
+from sk_eqsae.sae._code import append
+from sk_eqsae.sae._module import SAEModule
+from sk_eqsae.sae._selection import BatchTopK, Prefixes, Threshold, TopK
+from sk_eqsae.sae._spare import Spare
+from sk_eqsae.sae._sparse_ops import SparseAutoencode
 
 
-def dense_forward(inputs, weight, bias, components, intercept, k):  # noqa: PLR0917
+@pytest.fixture(params=[True, False], ids=["csr", "embedding_bag"], autouse=True)
+def kernels(request, monkeypatch):
+    """Everything here holds with the CSR kernels and without them."""
+    monkeypatch.setattr(_sparse_ops, "_CSR_KERNELS", request.param)
+
+
+def sparse_forward(inputs, weight, bias, components, k):
+    return SparseAutoencode.apply(inputs, weight, bias, components, TopK(k), Spare())
+
+
+def dense_forward(inputs, weight, bias, components, k):
     """The same map, written with a dense code and torch's own gradients."""
     pre_activations = linear(inputs, weight, bias)
     values, indices = pre_activations.topk(k, dim=1)
     code = torch.zeros_like(pre_activations).scatter(1, indices, values.relu())
-    return code @ components + intercept
+    return code @ components
 
 
 def tensors(n_rows=6, n_inputs=5, n_components=12, n_features=4):
@@ -23,7 +37,6 @@ def tensors(n_rows=6, n_inputs=5, n_components=12, n_features=4):
         (n_components, n_inputs),
         (n_components,),
         (n_components, n_features),
-        (n_features,),
     ]
     return [
         torch.randn(s, dtype=torch.float64, generator=generator).requires_grad_()
@@ -31,20 +44,43 @@ def tensors(n_rows=6, n_inputs=5, n_components=12, n_features=4):
     ]
 
 
-@pytest.mark.parametrize("k", [1, 3, 12])
-def test_gradients_agree_with_finite_differences(k):
+def with_auxiliary(pre_activations):
+    """Code of a training step that revives latents 1, 4 and 5."""
+    latents = torch.tensor([1, 4, 5])
+    values = pre_activations[:, latents].relu()
+    main = Prefixes(TopK(3), [4, 12])(pre_activations)
+    return append(main, values, latents.expand(len(values), -1))
+
+
+@pytest.mark.parametrize(
+    "select",
+    [
+        TopK(1),
+        TopK(3),
+        TopK(12),
+        BatchTopK(3),
+        Threshold(0.5),
+        Prefixes(TopK(3), [4, 12]),
+        Prefixes(BatchTopK(3), [1, 5, 12]),
+        with_auxiliary,
+    ],
+    ids=lambda s: type(s).__name__,
+)
+def test_gradients_agree_with_finite_differences(select):
     assert torch.autograd.gradcheck(
-        lambda *args: TopKCode.apply(*args, k), tensors(), eps=1e-6
+        lambda *args: SparseAutoencode.apply(*args, select, Spare()),
+        tensors(),
+        eps=1e-6,
     )
 
 
 @pytest.mark.parametrize("k", [1, 3, 12])
 def test_output_and_gradients_equal_the_dense_ones(k):
     sparse, dense = tensors(), tensors()
-    for function, args in [(TopKCode.apply, sparse), (dense_forward, dense)]:
+    for function, args in [(sparse_forward, sparse), (dense_forward, dense)]:
         (function(*args, k) ** 3).sum().backward()
     torch.testing.assert_close(
-        TopKCode.apply(*sparse, k), dense_forward(*dense, k), rtol=1e-12, atol=1e-12
+        sparse_forward(*sparse, k), dense_forward(*dense, k), rtol=1e-12, atol=1e-12
     )
     for ours, theirs in zip(sparse, dense, strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-10, atol=1e-10)
@@ -54,23 +90,20 @@ def test_output_and_gradients_equal_the_dense_ones(k):
 def test_loss_follows_the_dense_implementation_over_300_steps(hidden_dim):
     data = torch.randn(64, 8, generator=torch.Generator().manual_seed(1)).double()
     curves = []
-    for step in (TopKCode.apply, dense_forward):
+    for forward in (sparse_forward, dense_forward):
         with seeded(0):
-            module = TopKModule(8, 64, 4, hidden_dim).double()
+            module = SAEModule(8, 64, hidden_dim).double()
         optimizer = torch.optim.Adam(module.parameters(), lr=1e-2)
         curve = []
         for _ in range(300):
-            hidden = module._hidden(data)
-            encoder = module.encoder
-            output = step(
-                hidden,
-                encoder.weight,
-                encoder.bias,
+            output = forward(
+                module.encoder_inputs(data),
+                module.encoder.weight,
+                module.encoder.bias,
                 module.components,
-                module.intercept,
-                module.k,
+                4,
             )
-            loss = SquaredError()(output, data)
+            loss = (output + module.intercept - data).square().sum(1).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -80,20 +113,13 @@ def test_loss_follows_the_dense_implementation_over_300_steps(hidden_dim):
     assert curves[0][-1] < curves[0][0] / 3
 
 
-@pytest.mark.parametrize(
-    ("n_components", "k"),
-    [(7, 3), (64, 1), (2048, 8), (2048, 32), (8192, 32), (50, 50)],
-)
-def test_top_k_equals_torch_topk(n_components, k):
-    x = torch.randn(9, n_components, generator=torch.Generator().manual_seed(2))
-    values, indices = top_k(x, k)
-    expected = torch.topk(x, k, dim=1).values
-    assert torch.equal(values.sort(1, descending=True).values, expected)
-    assert torch.equal(x.gather(1, indices), values)
-    assert all(len(set(row.tolist())) == k for row in indices)
-
-
-def test_top_k_of_tied_rows_keeps_k_different_entries():
-    values, indices = top_k(torch.zeros(3, 2048), 16)
-    assert values.abs().max() == 0
-    assert all(len(set(row.tolist())) == 16 for row in indices)
+def test_memory_of_gradients_is_used_again():
+    weight, components = (torch.randn(12, 4, requires_grad=True) for _ in range(2))
+    spare, left = Spare(), torch.empty(12, 4)
+    place = left.data_ptr()
+    spare.put(left)
+    del left  # a gradient that somebody else holds is copied
+    arguments = (torch.zeros(12), components, TopK(2), spare)
+    SparseAutoencode.apply(torch.randn(5, 4), weight, *arguments).sum().backward()
+    pointers = {weight.grad.data_ptr(), components.grad.data_ptr()}
+    assert (place in pointers) == _sparse_ops._CSR_KERNELS

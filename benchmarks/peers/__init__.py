@@ -1,0 +1,1 @@
+"""The package beside other libraries: same rows, batches, epochs and latents."""

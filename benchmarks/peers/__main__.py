@@ -1,0 +1,58 @@
+"""Compare with other libraries: python -m benchmarks.peers."""
+
+import argparse
+from pathlib import Path
+
+import matplotlib as mpl
+import torch
+
+from ._adaptors import METHODS, is_installed
+from ._data import PROBLEMS
+from ._report import write_report
+from ._run import Cell, run
+from ._speed import speed
+
+
+def main() -> None:
+    """Compute what is missing, write the report, print it."""
+    args = _arguments()
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.speed:
+        table = speed(args.methods, args.rounds, args.threads)
+        table.to_csv(args.out / "speed.csv", index=False)
+        print(table.round(2).to_string(index=False))
+        return
+    mpl.use("agg")
+    results = run(_cells(args), args.out, args.jobs)
+    print(write_report(results, args.out))
+
+
+def _arguments():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers")
+    installed = [method for method in METHODS if is_installed(method)]
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=installed)
+    parser.add_argument("--data", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
+    parser.add_argument("--seeds", type=int, default=5, help="how many")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--rows", type=int, default=16_384, help="training rows")
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--out", type=Path, default=Path("reports/peers"))
+    parser.add_argument("--speed", action="store_true", help="time whole fits instead")
+    parser.add_argument("--rounds", type=int, default=5, help="of --speed")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    return parser.parse_args()
+
+
+def _cells(args):
+    return [
+        Cell(method, data, seed, args.rows, args.epochs, args.batch_size)
+        for seed in range(args.first_seed, args.first_seed + args.seeds)
+        for data in args.data
+        for method in args.methods
+    ]
+
+
+if __name__ == "__main__":
+    main()

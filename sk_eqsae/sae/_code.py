@@ -1,0 +1,129 @@
+"""Sparse codes: which latents are active, and how much."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Code(NamedTuple):
+    """Active latents, bag by bag; a bag is what one reconstruction is summed from.
+
+    Attributes
+    ----------
+    values, indices : torch.Tensor of shape (n_active,)
+        Latents and their columns; a value may be zero.
+    bags : torch.Tensor of shape (n_active,)
+        Bag of each active latent, ascending.
+    offsets : torch.Tensor of shape (n_bags + 1,)
+        Where each bag begins, and the end of the last one.
+    rows : torch.Tensor of shape (n_bags,) or None
+        Row of the input that each bag belongs to. None: bag i is row i.
+    """
+
+    values: Tensor
+    indices: Tensor
+    bags: Tensor
+    offsets: Tensor
+    rows: Tensor | None = None
+
+
+def fixed_size_code(values: Tensor, indices: Tensor) -> Code:
+    """Code of k active latents per row.
+
+    Parameters
+    ----------
+    values, indices : torch.Tensor of shape (n_rows, k)
+        Latents and their columns.
+
+    Returns
+    -------
+    code : Code
+        The code.
+    """
+    bags, offsets = _fixed_size_bags(*indices.shape, indices.device)
+    return Code(values.flatten(), indices.flatten(), bags, offsets)
+
+
+@lru_cache(maxsize=4)
+def _fixed_size_bags(
+    n_rows: int, k: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    bags = torch.arange(n_rows, device=device).repeat_interleave(k)
+    return bags, torch.arange(0, n_rows * k + 1, k, device=device)
+
+
+def ragged_code(values: Tensor, indices: Tensor, bags: Tensor, n_bags: int) -> Code:
+    """Code of bags of any size.
+
+    Parameters
+    ----------
+    values, indices, bags : torch.Tensor of shape (n_active,)
+        Latents, their columns and their bags, which must ascend.
+    n_bags : int
+        Number of bags; the last ones may be empty.
+
+    Returns
+    -------
+    code : Code
+        The code.
+    """
+    starts = torch.arange(n_bags + 1, device=bags.device)
+    return Code(values, indices, bags, torch.searchsorted(bags, starts))
+
+
+def append(code: Code, values: Tensor, indices: Tensor) -> Code:
+    """Append one more bag for each row.
+
+    Parameters
+    ----------
+    code : Code
+        Code to begin with.
+    values, indices : torch.Tensor of shape (n_rows, k)
+        Latents of the new bags, and their columns.
+
+    Returns
+    -------
+    code : Code
+        The bags of `code` and then the new ones.
+    """
+    more = fixed_size_code(values, indices)
+    rows = torch.arange(len(values), device=values.device)
+    n_bags = len(code.offsets) - 1
+    return Code(
+        torch.cat([code.values, more.values]),
+        torch.cat([code.indices, more.indices]),
+        torch.cat([code.bags, more.bags + n_bags]),
+        torch.cat([code.offsets, more.offsets[1:] + len(code.values)]),
+        torch.cat([rows if code.rows is None else code.rows, rows]),
+    )
+
+
+def order_by_latent(indices: Tensor, n_components: int) -> tuple[Tensor, Tensor]:
+    """Turn a table of active latents round.
+
+    Parameters
+    ----------
+    indices : torch.Tensor of shape (n_active,)
+        Column of each active latent.
+    n_components : int
+        Number of latents.
+
+    Returns
+    -------
+    order : torch.Tensor of shape (n_active,)
+        The entries of the table, sorted by latent.
+    offsets : torch.Tensor of shape (n_components + 1,)
+        Where each latent begins in `order`, and the end of the last one.
+    """
+    if indices.is_cuda:
+        order = torch.argsort(indices, stable=True)
+        counts = torch.bincount(indices, minlength=n_components)
+        return order, torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    # numpy sorts short integers in linear time
+    small = np.uint16 if n_components <= 2**16 else np.int64
+    order = np.argsort(indices.numpy().astype(small), kind="stable")
+    ends = np.bincount(indices.numpy(), minlength=n_components).cumsum()
+    return torch.from_numpy(order), torch.from_numpy(np.insert(ends, 0, 0))

@@ -1,0 +1,100 @@
+"""Which latents of a row are active."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ._code import Code, fixed_size_code, ragged_code
+from ._top_k import top_k
+
+Selection = Callable[[Tensor], Code]
+
+
+class TopK:
+    """The k largest pre-activations of each row.
+
+    Parameters
+    ----------
+    k : int
+        Latents kept per row.
+    """
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+
+    def __call__(self, pre_activations: Tensor) -> Code:
+        """Select, and set negative values to zero."""
+        values, indices = top_k(pre_activations, self.k)
+        return fixed_size_code(values.relu_(), indices)
+
+
+class BatchTopK:
+    """The largest pre-activations of a batch, k times as many as it has rows.
+
+    Parameters
+    ----------
+    k : int
+        Latents kept per row on average.
+    """
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+
+    def __call__(self, pre_activations: Tensor) -> Code:
+        """Select, and set negative values to zero."""
+        n_rows, n_components = pre_activations.shape
+        flat = pre_activations.view(1, -1)
+        place = top_k(flat, self.k * n_rows)[1][0].sort().values
+        values = flat[0, place].relu_()
+        bags = torch.div(place, n_components, rounding_mode="floor")
+        return ragged_code(values, place - bags * n_components, bags, n_rows)
+
+
+class Threshold:
+    """All pre-activations above a threshold.
+
+    Parameters
+    ----------
+    threshold : float
+        Zero or more.
+    """
+
+    def __init__(self, threshold: float) -> None:
+        self.threshold = threshold
+
+    def __call__(self, pre_activations: Tensor) -> Code:
+        """Select."""
+        bags, indices = (pre_activations > self.threshold).nonzero(as_tuple=True)
+        values = pre_activations[bags, indices]
+        return ragged_code(values, indices, bags, len(pre_activations))
+
+
+class Prefixes:
+    """A selection in which each row has one bag for each part of the dictionary.
+
+    Parameters
+    ----------
+    select : Selection
+        Decides which latents are active.
+    sizes : array-like of shape (n_prefixes,)
+        Where each part ends, ascending; the last is the size of the dictionary.
+    """
+
+    def __init__(self, select: Selection, sizes: np.ndarray) -> None:
+        self.select = select
+        self.sizes = torch.as_tensor(sizes)
+
+    def __call__(self, pre_activations: Tensor) -> Code:
+        """Select, and sort by part."""
+        code = self.select(pre_activations)
+        n_parts, n_rows = len(self.sizes), len(pre_activations)
+        sizes = self.sizes.to(code.indices.device)
+        part = torch.searchsorted(sizes, code.indices, right=True)
+        bags, order = (code.bags * n_parts + part).sort(stable=True)
+        split = ragged_code(
+            code.values[order], code.indices[order], bags, n_rows * n_parts
+        )
+        rows = torch.arange(n_rows, device=bags.device).repeat_interleave(n_parts)
+        return split._replace(rows=rows)
