@@ -6,7 +6,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter
 
 from ._adaptors import METHODS, OURS
 
-_TICKS = [m * 10.0**e for e in range(-6, 3) for m in (1, 2, 5)]
+_TICKS = [m * 10.0**e for e in range(-6, 3) for m in (1, 3)]
 _SCORES = {"fvu": "held-out FVU", "dead": "share of dead latents"}
 
 

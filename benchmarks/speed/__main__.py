@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -28,12 +29,16 @@ def main() -> None:
 
 
 def _all_cases(rounds):
-    sizes = [(2048, 64, 32), (2048, 64, 8), (2048, 256, 32), (8192, 64, 32)]
-    for n, batch_size, k in sizes:
-        yield (
-            f"step_{n}_{batch_size}_{k}",
-            lambda n=n, b=batch_size, k=k: _cases.training_step(n, b, k, rounds),
-        )
+    for n in (2048, 8192):
+        for batch_size in (64, 256, 1024):
+            for k in (8, 32):
+                yield (
+                    f"step_{n}_{batch_size}_{k}",
+                    partial(_cases.training_step, n, batch_size, k, rounds),
+                )
+    yield "two_layer", lambda: _cases.two_layer_step(rounds)
+    yield "transform", lambda: _cases.transform(rounds)
+    yield "memory", _cases.peak_memory
     yield "import", lambda: _cases.import_time(rounds)
     yield "activation_transform", lambda: _cases.activation_transform(2_000, 1)
 

@@ -5,64 +5,162 @@ import sys
 
 import numpy as np
 import torch
+from sklearn.base import clone
 
 from sk_eqsae import ActivationTransformFitter, TopKSAE
-from sk_eqsae.sae._sparse_ops import TopKCode  # no public name runs the bare step
+
+# no public name runs the bare step
+from sk_eqsae.sae._module import SAEModule
+from sk_eqsae.sae._objective import Objective
+from sk_eqsae.sae._recipe import RECIPES
+from sk_eqsae.sae._selection import TopK
 
 from ._rounds import interleaved
 
 N_FEATURES = 256
+EPOCHS = 2
 
 
 def training_step(n_components: int, batch_size: int, k: int, rounds: int) -> dict:
     """Compare one epoch of fit with bare loops over the same batches.
 
-    "fit" is all of ``TopKSAE.fit``, "bare" the same sparse step in a plain loop
-    without skorch, "dense" a plain loop with a dense code and torch's own gradients.
+    "fit" is all of ``TopKSAE.fit`` with the default recipe and "fit_paper" with the
+    plain one, "bare" the plain recipe's sparse step in a loop without skorch,
+    "dense" a loop with a dense code and torch's own gradients and Adam, "dense_fused"
+    the same with fused Adam. "roofline" is the encoder's matrix product and the
+    memory traffic of Adam alone, at the rates measured in the same round.
     """
-    n_batches = max(30, 6400 // batch_size)
+    n_batches = max(20, 3200 // batch_size)
     X = np.random.default_rng(0).normal(size=(n_batches * batch_size, N_FEATURES))
     X = X.astype(np.float32)
-    epochs = 2
-    settings = {"k": k, "recipe": "paper", "batch_size": batch_size, "random_state": 0}
-    sae = TopKSAE(n_components, max_epochs=epochs, **settings)
-    bare = _loop(X, n_components, k, batch_size, epochs, TopKCode.apply)
-    dense = _loop(X, n_components, k, batch_size, epochs, _dense_forward)
-    contenders = {"bare": bare, "fit": lambda: sae.fit(X), "dense": dense}
+    loop = Loop(X, n_components, k, batch_size)
+    settings = {"k": k, "batch_size": batch_size, "max_epochs": EPOCHS}
+    fits = {
+        name: TopKSAE(n_components, recipe=recipe, random_state=0, **settings)
+        for name, recipe in [("fit", "default"), ("fit_paper", "paper")]
+    }
+    contenders = {
+        "bare": loop.sparse,
+        "fit_paper": lambda: fits["fit_paper"].fit(X),
+        "fit": lambda: fits["fit"].fit(X),
+        "dense": lambda: loop.dense(fused=False),
+        "dense_fused": lambda: loop.dense(fused=True),
+        "roofline": loop.roofline,
+    }
     case = {"n_components": n_components, "batch_size": batch_size, "k": k}
-    times = interleaved(contenders, rounds)
-    per_step = {
-        key: value / (epochs * n_batches) if key.endswith("_ms") else value
+    return case | per_step(interleaved(contenders, rounds), EPOCHS * n_batches)
+
+
+def per_step(times: dict, n_steps: int) -> dict:
+    """Divide times, not ratios, by the number of steps."""
+    return {
+        key: value / n_steps if key.endswith("_ms") else value
         for key, value in times.items()
     }
-    return case | per_step
 
 
-def _loop(X, n_components, k, batch_size, epochs, forward):  # noqa: PLR0917
-    def run():
+class Loop:
+    """Bare training loops over the same batches."""
+
+    def __init__(self, X, n_components, k, batch_size):
+        self.data = torch.from_numpy(X)
+        self.n_components, self.k, self.batch_size = n_components, k, batch_size
+
+    def sparse(self):
+        recipe = RECIPES["paper"]
+        objective = Objective(
+            self._module(), TopK(self.k), recipe, n_rows=len(self.data), prefixes=[0]
+        )
+        self._train(objective, objective.loss, fused=True)
+
+    def dense(self, *, fused):
+        module = self._module()
+
+        def loss(batch, target):
+            latents = module.encoder(batch)
+            values, indices = latents.topk(self.k, dim=1)
+            code = torch.zeros_like(latents).scatter(1, indices, values.relu())
+            decoded = code @ module.components + module.intercept
+            return (decoded - target).square().sum(1).mean()
+
+        self._train(module, loss, fused=fused)
+
+    def roofline(self):
+        """Matrix product of the encoder, and as much memory as Adam has to touch."""
+        batch = self.data[: self.batch_size]
+        weight = torch.randn(self.n_components, N_FEATURES)
+        latents = torch.empty(len(batch), self.n_components)
+        # Adam reads weight, gradient and two moments, and writes all but the gradient
+        source, target = torch.zeros(2, 7 * weight.numel())
+        for _ in range(EPOCHS * len(self.data) // self.batch_size):
+            torch.mm(batch, weight.T, out=latents)
+            target.copy_(source)  # one read and one write each: both weights' Adam
+
+    def _module(self):
         torch.manual_seed(0)
-        encoder = torch.nn.Linear(N_FEATURES, n_components)
-        decoder = torch.nn.Linear(n_components, N_FEATURES)
-        components = torch.nn.Parameter(decoder.weight.detach().T.contiguous())
-        parameters = [encoder.weight, encoder.bias, components, decoder.bias]
-        optimizer = torch.optim.Adam(parameters, lr=1e-3, fused=True)
-        data = torch.from_numpy(X)
-        for _ in range(epochs):
-            for rows in torch.randperm(len(data)).split(batch_size):
-                batch = data[rows]
-                output = forward(batch, *parameters, k)
-                optimizer.zero_grad(set_to_none=True)
-                (output - batch).square().sum(1).mean().backward()
+        return SAEModule(N_FEATURES, self.n_components)
+
+    def _train(self, module, loss, *, fused):
+        optimizer = torch.optim.Adam(module.parameters(), lr=1e-3, fused=fused)
+        for _ in range(EPOCHS):
+            for rows in torch.randperm(len(self.data)).split(self.batch_size):
+                batch = self.data[rows]
+                module.zero_grad()
+                loss(batch, batch).backward()
                 optimizer.step()
 
-    return run
+
+def two_layer_step(rounds: int) -> dict:
+    """Compare a fit with a hidden layer of 512 with one without."""
+    X = np.random.default_rng(0).normal(size=(3200, N_FEATURES)).astype(np.float32)
+    settings = {"k": 32, "recipe": "paper", "batch_size": 64, "random_state": 0}
+    linear = TopKSAE(2048, max_epochs=EPOCHS, **settings)
+    two_layer = TopKSAE(2048, hidden_dim=512, max_epochs=EPOCHS, **settings)
+    contenders = {
+        "linear": lambda: linear.fit(X),
+        "two_layer": lambda: two_layer.fit(X),
+    }
+    return per_step(interleaved(contenders, rounds), EPOCHS * 50)
 
 
-def _dense_forward(batch, weight, bias, components, intercept, k):  # noqa: PLR0917
-    latents = torch.nn.functional.linear(batch, weight, bias)
-    values, indices = latents.topk(k, dim=1)
-    code = torch.zeros_like(latents).scatter(1, indices, values.relu())
-    return code @ components + intercept
+def transform(rounds: int) -> dict:
+    """Compare coding 20,000 rows with the encoder's matrix product alone."""
+    X = np.random.default_rng(0).normal(size=(20_000, N_FEATURES)).astype(np.float32)
+    dense = TopKSAE(2048, k=32, max_epochs=1, batch_size=1024, random_state=0).fit(X)
+    sparse = clone(dense).set_params(sparse_output=True).fit(X)
+    rows, weight = torch.from_numpy(X), torch.randn(2048, N_FEATURES)
+
+    def product():
+        for part in rows.split(2048):
+            part @ weight.T
+
+    Z = sparse.transform(X)
+    contenders = {
+        "gemm": product,
+        "csr": lambda: sparse.transform(X),
+        "dense": lambda: dense.transform(X),
+        "score": lambda: dense.score(X),
+        "inverse": lambda: sparse.inverse_transform(Z),
+    }
+    return interleaved(contenders, rounds)
+
+
+def peak_memory() -> dict:
+    """Resident memory of a process that fits 40,000 rows, and of one that does not."""
+    fit = "TopKSAE(2048, k=32, max_epochs=1, random_state=0).fit(X)"
+    return {"data_mb": _resident("0"), "fit_mb": _resident(fit)}
+
+
+def _resident(statement):
+    code = (
+        "import resource, numpy as np; from sk_eqsae import TopKSAE;"
+        "X = np.random.default_rng(0).normal(size=(40_000, 256)).astype(np.float32);"
+        f"{statement}; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    return float(done.stdout)
 
 
 def activation_transform(n_orbits: int, rounds: int) -> dict:

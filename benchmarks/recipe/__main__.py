@@ -1,0 +1,99 @@
+"""Leave out one part of the default recipe at a time: python -m benchmarks.recipe."""
+
+import argparse
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+from joblib import Parallel, delayed
+from tqdm.auto import tqdm
+
+from sk_eqsae import TopKSAE
+from sk_eqsae.sae import Recipe
+
+from ..peers._data import PROBLEMS, load
+
+DEFAULT = Recipe()
+PAPER = Recipe(
+    normalize=False,
+    tied_init=False,
+    unit_rows=False,
+    lr=1e-3,
+    lr_decay=0.0,
+    max_grad_norm=math.inf,
+    aux_weight=0.0,
+)
+VARIANTS = {
+    "default": DEFAULT,
+    "no clipping": replace(DEFAULT, max_grad_norm=math.inf),
+    "no auxiliary loss": replace(DEFAULT, aux_weight=0.0),
+    "auxiliary loss of weight 1/32": replace(DEFAULT, aux_weight=1 / 32),
+    "neither": replace(DEFAULT, max_grad_norm=math.inf, aux_weight=0.0),
+    "lr = 1e-3": replace(DEFAULT, lr=1e-3),
+    "lr = 4e-3": replace(DEFAULT, lr=4e-3),
+    "constant lr": replace(DEFAULT, lr_decay=0.0),
+    "rows as they are": replace(DEFAULT, normalize=False),
+    "torch's own start": replace(DEFAULT, tied_init=False),
+    "free norms": replace(DEFAULT, unit_rows=False),
+    "paper": PAPER,
+}
+N_TRAIN, N_TEST = 16_384, 4_096
+
+
+def main() -> None:
+    """Fit every variant on every kind of data, print a table, store a CSV."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.recipe")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--data", type=Path, default=Path("reports/peers/data"))
+    parser.add_argument("--out", type=Path, default=Path("reports/recipe.csv"))
+    args = parser.parse_args()
+    cells = [
+        (variant, data, seed, args.epochs, args.data)
+        for data in PROBLEMS
+        for seed in range(args.seeds)
+        for variant in VARIANTS
+    ]
+    jobs = Parallel(args.jobs, return_as="generator")(delayed(_fit)(*c) for c in cells)
+    results = pd.DataFrame(tqdm(jobs, total=len(cells), unit="fit"))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    results.to_csv(args.out, index=False, float_format="%.5g")
+    print(_table(results))
+
+
+def _fit(variant, data, seed, epochs, folder):
+    train, test, _ = load(data, seed, n_train=N_TRAIN, n_test=N_TEST, folder=folder)
+    problem = PROBLEMS[data]
+    sae = TopKSAE(
+        problem.n_components,
+        k=problem.k,
+        recipe=VARIANTS[variant],
+        max_epochs=epochs,
+        random_state=seed,
+        sparse_output=True,
+    ).fit(train)
+    active = sae.transform(train).sum(axis=0) > 0
+    return {
+        "variant": variant,
+        "data": data,
+        "seed": seed,
+        "fvu": 1 - sae.score(test),
+        "dead": 1 - active.mean(),
+    }
+
+
+def _table(results):
+    means = results.groupby(["variant", "data"], sort=False)[["fvu", "dead"]].mean()
+    cells = means.apply(lambda row: f"{row.fvu:.4f} / {row.dead:.2f}", axis=1)
+    table = cells.unstack("data")[list(PROBLEMS)]
+    lines = [["variant", *table.columns], ["---"] * (1 + len(table.columns))]
+    lines += [
+        [name, *row] for name, row in zip(table.index, table.to_numpy(), strict=True)
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    main()
