@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from . import _cases
+from . import _cases, _symmetry
 
 
 def main() -> None:
@@ -17,18 +17,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument(
+        "--large", action="store_true", help="also fit M on a file of 3.3 GB"
+    )
     parser.add_argument("--out", type=Path, default=Path("reports/speed.json"))
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     results = {"machine": _machine(args)}
-    for name, case in _all_cases(args.rounds):
+    for name, case in _all_cases(args.rounds, args.large):
         results[name] = case()
         print(name, json.dumps(results[name], default=float), flush=True)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(results, indent=2, default=float) + "\n")
 
 
-def _all_cases(rounds):
+def _all_cases(rounds, large):
     for n in (2048, 8192):
         for batch_size in (64, 256, 1024):
             for k in (8, 32):
@@ -40,7 +43,13 @@ def _all_cases(rounds):
     yield "transform", lambda: _cases.transform(rounds)
     yield "memory", _cases.peak_memory
     yield "import", lambda: _cases.import_time(rounds)
-    yield "activation_transform", lambda: _cases.activation_transform(2_000, 1)
+    for base_model in ("mlp", "cnn"):
+        yield (
+            f"activation_transform_{base_model}",
+            partial(_symmetry.exact_against_adam, base_model),
+        )
+    if large:
+        yield "activation_transform_large", _symmetry.large_activation_transform
 
 
 def _machine(args):

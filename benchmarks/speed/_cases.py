@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from sklearn.base import clone
 
-from sk_eqsae import ActivationTransformFitter, TopKSAE
+from sk_eqsae import TopKSAE
 
 # no public name runs the bare step
 from sk_eqsae.sae._module import SAEModule
@@ -30,7 +30,7 @@ def training_step(n_components: int, batch_size: int, k: int, rounds: int) -> di
     the same with fused Adam. "roofline" is the encoder's matrix product and the
     memory traffic of Adam alone, at the rates measured in the same round.
     """
-    n_batches = max(20, 3200 // batch_size)
+    n_batches = max(5, 1600 // batch_size)
     X = np.random.default_rng(0).normal(size=(n_batches * batch_size, N_FEATURES))
     X = X.astype(np.float32)
     loop = Loop(X, n_components, k, batch_size)
@@ -161,25 +161,6 @@ def _resident(statement):
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     )
     return float(done.stdout)
-
-
-def activation_transform(n_orbits: int, rounds: int) -> dict:
-    """Compare the closed form of M with 150 epochs of Adam."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(n_orbits, N_FEATURES)).astype(np.float32)
-    X = np.stack([np.roll(x, 64 * p, axis=1) for p in range(4)], axis=1)
-    groups, power = np.indices(X.shape[:2])
-    orbits = {"groups": groups.ravel(), "power": power.ravel()}
-    X = X.reshape(-1, N_FEATURES)
-    fitters = {
-        "exact": ActivationTransformFitter(4),
-        "free": ActivationTransformFitter(4, group_law="free"),
-        "adam": ActivationTransformFitter(
-            4, solver="adam", group_law="free", random_state=0
-        ),
-    }
-    contenders = {n: lambda f=f: f.fit(X, **orbits) for n, f in fitters.items()}
-    return {"n_orbits": n_orbits} | interleaved(contenders, rounds)
 
 
 def import_time(rounds: int) -> dict:

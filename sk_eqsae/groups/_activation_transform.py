@@ -16,18 +16,38 @@ from sklearn.base import (
 )
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.extmath import randomized_svd
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._metrics import fvu
 from .._training import draw_seed, resolve_device
 from ..activations._orbit_table import check_integers
-from ._closed_form import exact_matrices, free_matrix, orthogonal_matrix
+from ._chunks import check_finite
+from ._closed_form import (
+    ExactLaw,
+    exact_law,
+    free_generators,
+    orthogonal_generators,
+)
 from ._fractional import power_weights
 from ._gradient_descent import descend
-from ._group import FiniteGroup, multiplicities
+from ._group import FiniteGroup
 from ._group_table import group_table
+from ._moments import OrbitMoments
+from ._refinement import refine
+from ._trust import warn_if_untrustworthy
 
 _DTYPES = (np.float64, np.float32)
+
+
+def _has_closed_form(fitter: "ActivationTransformFitter") -> bool:
+    if fitter.solver == "adam":
+        raise AttributeError(
+            "partial_fit needs a closed form: solver='adam' passes over all orbits "
+            "many times. Set solver='lstsq'."
+        )
+    return True
 
 
 class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -48,18 +68,22 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
     group : FiniteGroup, default=None
         The group, such as ``DihedralGroup(4)``. None is the cyclic group.
     solver : {"lstsq", "adam"}, default="lstsq"
-        "lstsq" is a closed form from second moments of the orbits. "adam" minimises
-        the loss above from the identity, as [1]_ does.
+        "lstsq" is a closed form from second moments of the orbits, which takes one
+        pass over them. "adam" minimises the loss above by gradient descent: of a free
+        law from the identity, as [1]_ does; of an exact one from the closed form.
     group_law : {"exact", "free", "orthogonal"}, default="exact"
         What the matrices have to obey. "exact": the group's law to machine
-        precision, M^order = I and all relations between generators; after
-        `solver="adam"`, the nearest such matrices. "free": nothing; the closed form
+        precision, M^order = I and all relations between generators, with either
+        solver. "free": nothing; the closed form
         is least squares over all pairs of activations one generator apart, with a
         ridge of 1e-6 times the mean eigenvalue towards the identity. "orthogonal":
         each generator's matrix is orthogonal (closed form only). All of them leave
         directions without variance where they are.
     power : float or array-like of shape (n_generators,), default=1
         Powers of the generators that `transform` applies.
+    n_components : int, default=None
+        Fit M in so many principal directions of X and leave the others where they
+        are, for many features or few orbits. None uses all directions.
     max_epochs : int, default=150
         Passes over the orbits, for `solver="adam"`.
     batch_size : int, default=64
@@ -69,7 +93,8 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
     device : str or torch.device, default="auto"
         Where `solver="adam"` computes. "auto" uses a GPU when there is one.
     random_state : int, RandomState instance or None, default=None
-        Seed of the order of the orbits, for `solver="adam"`.
+        Seed of the order of the orbits, for `solver="adam"`, and of the search for
+        principal directions, for `n_components`.
     verbose : int, default=0
         1 shows a progress bar over epochs, for `solver="adam"`.
 
@@ -114,8 +139,12 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
     moments ``T_g = sum over h of x_gh x_h'`` would be an orthogonal representation
     if M explained everything: overlaps of the rows with their moved copies. The
     copies together span a space on which the group acts exactly, and its leading
-    invariant subspace gives the nearest representation. For large groups in many
-    dimensions, averaging turns the moments into an exact representation [2]_.
+    invariant subspace gives the nearest representation. They fall apart by irrep
+    rho, into eigenvectors of ``sum over g of rho(g) (x) T_g``. `solver="adam"` keeps
+    that representation Q and refines the matrix S in ``M_g = S Q_g S^-1``.
+
+    The closed form needs memory for second moments, (n_features)^2 a few times over,
+    whatever the number of rows, so X may be a memory map of a file.
 
     With an exact law, M belongs to a one-parameter family ``M^t = expm(t A)``: if g
     is a rotation by 15 degrees, ``act(X, 0.5)`` rotates by 7.5. It is exact for
@@ -125,8 +154,6 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
     ----------
     .. [1] Erdogan, Lucic. "Group Equivariance Meets Mechanistic Interpretability:
        Equivariant Sparse Autoencoders". arXiv:2511.09432, 2025. Equation 3.
-    .. [2] Grove, Karcher, Ruh. "Group actions and curvature". Inventiones
-       mathematicae 23, 1974.
 
     Examples
     --------
@@ -148,6 +175,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
     """
 
     __metadata_request__fit: ClassVar[dict] = {"groups": True, "power": True}
+    __metadata_request__partial_fit: ClassVar[dict] = {"groups": True, "power": True}
     __metadata_request__score: ClassVar[dict] = {"groups": True, "power": True}
 
     _parameter_constraints: ClassVar[dict] = {
@@ -156,6 +184,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         "solver": [StrOptions({"lstsq", "adam"})],
         "group_law": [StrOptions({"exact", "free", "orthogonal"})],
         "power": [Real, "array-like"],
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
@@ -172,6 +201,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         solver: str = "lstsq",
         group_law: str = "exact",
         power: ArrayLike = 1,
+        n_components: int | None = None,
         max_epochs: int = 150,
         batch_size: int = 64,
         lr: float = 1e-3,
@@ -184,6 +214,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         self.solver = solver
         self.group_law = group_law
         self.power = power
+        self.n_components = n_components
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.lr = lr
@@ -222,76 +253,208 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         ------
         ValueError
             If groups and power do not describe orbits with one canonical row each,
-            if an element of the group is never observed, if "adam" diverges, or if
-            the parameters contradict each other.
+            if a generator is never observed, if there are fewer rows than
+            `n_components`, if "adam" diverges, or if the parameters contradict each
+            other.
 
         Warns
         -----
         UserWarning
-            If there are too few rows to tell whether M is right.
+            If M is not to be trusted: there are fewer than two rows for each direction
+            in which they vary, or M explains less than the mean does.
+        ConvergenceWarning
+            If "adam" with an exact law ends above the closed form, which is kept.
         """
-        X = validate_data(self, X, dtype=_DTYPES)
-        self.group_, table = group_table(
-            groups, power, order=self.order, group=self.group, n_rows=len(X)
-        )
-        self.order_ = self.group_.order
-        generators = self._fit_generators(X, table)
-        self.M_ = generators[0] if len(generators) == 1 else generators
-        self.order_error_ = self._law_error(generators)
-        return self
+        self._forget()
+        X, table = self._checked(X, groups, power, reset=True)
+        if self.group_.order == 1:
+            return self._set_matrices(self._identity(), None)
+        basis = self._principal_directions(X)
+        if self.solver == "adam":
+            found = self._gradient_descent(X, table, basis)
+        else:
+            found = self._closed_form(X, table, self._new_moments(basis))
+        return self._set_matrices(found, basis)
 
-    def _fit_generators(self, X: NDArray, table: NDArray) -> NDArray:
-        """One matrix per generator, shape (n_generators, n_features, n_features)."""
-        group = self.group_
-        if self.solver == "adam" and self.group_law == "orthogonal":
+    @available_if(_has_closed_form)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: None = None,
+        *,
+        groups: ArrayLike | None = None,
+        power: ArrayLike | None = None,
+    ) -> Self:
+        """Fit M to these orbits and those of the calls before.
+
+        Sums over orbits are kept, not rows; after each call M is, up to rounding,
+        what `fit` gives for the rows of all calls together. With `n_components`, the
+        principal directions are those of the first call.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Activations, whole orbits. A row that is missing here is missing for
+            good, as in `fit`.
+        y : None
+            Ignored.
+        groups : array-like of shape (n_rows,), default=None
+            Orbit id of each row. Ids belong to their call: the same id in two calls
+            stands for two orbits.
+        power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
+            Powers of the generators of each row; 0 is the canonical row. Without
+            `order` and `group`, the first call decides the order.
+
+        Returns
+        -------
+        self : ActivationTransformFitter
+            The fitted estimator.
+
+        Raises
+        ------
+        AttributeError
+            With `solver="adam"`, which needs all orbits at once.
+        ValueError
+            As `fit` does.
+
+        Warns
+        -----
+        UserWarning
+            If M is not to be trusted, or if `fit` was called before: it keeps no sums,
+            so that this call starts anew.
+        """
+        first = not hasattr(self, "_moments")
+        if first and hasattr(self, "M_"):
+            warnings.warn(
+                "partial_fit forgets what fit has found, because fit keeps no sums "
+                "over orbits. Make all calls partial_fit.",
+                stacklevel=3,
+            )
+            self._forget()
+        X, table = self._checked(X, groups, power, reset=first)
+        if first:
+            self._moments = self._new_moments(self._principal_directions(X))
+        if self.group_.order == 1:
+            return self._set_matrices(self._identity(), None)
+        found = self._closed_form(X, table, self._moments)
+        return self._set_matrices(found, self._moments.basis)
+
+    def _forget(self) -> None:
+        """Drop what an earlier fit has set and this one may not."""
+        for name in ("_moments", "rank_", "multiplicities_", "loss_curve_", "n_iter_"):
+            if hasattr(self, name):
+                delattr(self, name)
+
+    def _checked(
+        self,
+        X: ArrayLike,
+        groups: ArrayLike | None,
+        power: ArrayLike | None,
+        *,
+        reset: bool,
+    ) -> tuple[NDArray, NDArray]:
+        """Rows and their table; sets the group."""
+        X = validate_data(self, X, dtype=_DTYPES, ensure_all_finite=False, reset=reset)
+        check_finite(X, type(self).__name__)
+        group = self.group if reset else self.group_
+        group, table = group_table(
+            groups, power, order=self.order, group=group, n_rows=len(X)
+        )
+        _check_generators(group, table)
+        self.group_: FiniteGroup = group
+        return X, table
+
+    def _identity(self) -> NDArray:
+        identity = np.eye(self.n_features_in_)[np.newaxis]
+        return identity.repeat(self.group_.n_generators, axis=0)
+
+    def _principal_directions(self, X: NDArray) -> NDArray | None:
+        """Orthonormal directions of shape (n_features, n_components), or None."""
+        if self.n_components is None:
+            return None
+        if self.n_components > X.shape[1]:
+            raise ValueError(
+                f"n_components={self.n_components} is more than the {X.shape[1]} "
+                "feature(s) of X. Lower it, or set n_components=None."
+            )
+        if self.group_.order > 1 and self.n_components > len(X):
+            raise ValueError(
+                f"n_components={self.n_components} is more than the {len(X)} row(s) "
+                "of X (of partial_fit's first call), too few orbits to find so many "
+                "principal directions. Give more orbits or lower it."
+            )
+        seed = draw_seed(check_random_state(self.random_state))
+        *_, directions = randomized_svd(X, self.n_components, random_state=seed)
+        return np.linalg.qr(directions.T.astype(np.float64))[0]
+
+    def _new_moments(self, basis: NDArray | None) -> OrbitMoments:
+        by_irrep = self.group_law == "exact"
+        return OrbitMoments(self.group_, by_irrep=by_irrep, basis=basis)
+
+    def _closed_form(
+        self, X: NDArray, table: NDArray, moments: OrbitMoments
+    ) -> NDArray | ExactLaw:
+        """Solve the moments of these orbits and of those they hold already."""
+        moments.add(X, table)
+        if self.group_law == "orthogonal":
+            return orthogonal_generators(moments)
+        if self.group_law == "free":
+            return free_generators(moments, X.shape[1])
+        return _trusted_law(moments, X.shape[1])
+
+    def _gradient_descent(
+        self, X: NDArray, table: NDArray, basis: NDArray | None
+    ) -> NDArray | ExactLaw:
+        if self.group_law == "orthogonal":
             raise ValueError(
                 "group_law='orthogonal' is a closed form: set solver='lstsq', or "
                 "group_law='exact' or 'free' for solver='adam'."
             )
-        if group.order == 1:
-            return np.eye(X.shape[1])[np.newaxis].repeat(group.n_generators, axis=0)
-        start = self._start(X, table)
-        if self.group_law != "exact" and start is not None:
-            return start
-        if start is not None:
-            start = all_matrices(group, start)
-        self.rank_, matrices = exact_matrices(X, table, group, start)
-        character = np.trace(matrices, axis1=1, axis2=2)
-        self.multiplicities_ = np.rint(multiplicities(group, character)).astype(int)
-        _warn_if_rows_determine_nothing(self.rank_, len(X))
-        return matrices[_generators(group)]
-
-    def _start(self, X: NDArray, table: NDArray) -> NDArray | None:
-        """Generators without an exact law; None if the exact one needs no start."""
-        if self.solver == "adam":
-            return self._gradient_descent(X, table)
-        if self.group_law == "exact" and (table >= 0).all():
-            return None
-        fit = orthogonal_matrix if self.group_law == "orthogonal" else free_matrix
-        product = self.group_.multiplication_table
-        return np.array([fit(X, table, product, g) for g in _generators(self.group_)])
-
-    def _gradient_descent(self, X: NDArray, table: NDArray) -> NDArray:
-        generators, self.loss_curve_ = descend(
-            X,
-            table,
-            self.group_,
-            lr=self.lr,
-            batch_size=self.batch_size,
-            max_epochs=self.max_epochs,
-            seed=draw_seed(check_random_state(self.random_state)),
-            device=resolve_device(self.device),
-            verbose=self.verbose,
-        )
+        found, self.loss_curve_ = self._descended(X, table, basis)
         self.n_iter_ = len(self.loss_curve_)
-        return generators
+        return found
+
+    def _descended(
+        self, X: NDArray, table: NDArray, basis: NDArray | None
+    ) -> tuple[NDArray | ExactLaw, NDArray]:
+        settings = {
+            "lr": self.lr,
+            "batch_size": self.batch_size,
+            "max_epochs": self.max_epochs,
+            "seed": draw_seed(check_random_state(self.random_state)),
+            "device": resolve_device(self.device),
+            "verbose": self.verbose,
+        }
+        rows = X if basis is None else X @ basis.astype(X.dtype)
+        if self.group_law == "free":
+            return descend(rows, table, self.group_, **settings)
+        moments = self._new_moments(basis)
+        moments.add(X, table)
+        law = _trusted_law(moments, X.shape[1])
+        return refine(law, rows, table, **settings)
+
+    def _set_matrices(self, found: NDArray | ExactLaw, basis: NDArray | None) -> Self:
+        """Set what was found, on all features or in the subspace of the basis."""
+        if isinstance(found, ExactLaw):
+            self.rank_ = found.rank
+            self.multiplicities_ = found.representation.multiplicities
+            self.multiplicities_[0] += self.n_features_in_ - found.rank
+            found = found.generators()
+        self.order_ = self.group_.order
+        self.order_error_ = self._law_error(found)
+        if basis is not None:
+            moved = basis @ (found - np.eye(found.shape[1])) @ basis.T
+            found = np.eye(len(basis)) + moved
+        self.M_ = found[0] if len(found) == 1 else found
+        return self
 
     def _law_error(self, generators: NDArray) -> float:
         """Largest distance of a relation from the identity."""
         identity = np.eye(generators.shape[1])
         return max(
             float(np.linalg.norm(_word(generators, relation) - identity))
-            / np.sqrt(len(identity))
+            / self.n_features_in_**0.5
             for relation in self.group_.relations
         )
 
@@ -497,22 +660,22 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         return tags
 
 
-def all_matrices(group: FiniteGroup, generators: NDArray) -> NDArray:
-    """Build the matrices of all elements.
+def _trusted_law(moments: OrbitMoments, n_features: int) -> ExactLaw:
+    law = exact_law(moments, n_features)
+    warn_if_untrustworthy(law, moments)
+    return law
 
-    Parameters
-    ----------
-    group : FiniteGroup
-        The group.
-    generators : ndarray of shape (n_generators, n_features, n_features)
-        One matrix per generator.
 
-    Returns
-    -------
-    matrices : ndarray of shape (order, n_features, n_features)
-        One matrix per element.
-    """
-    return np.array([_word(generators, list(enumerate(p))) for p in group.powers])
+def _check_generators(group: FiniteGroup, table: NDArray) -> None:
+    """Raise if the rows say nothing about a generator."""
+    powers = group.powers[(table >= 0).any(axis=0)]
+    for k, name in enumerate(group.generator_names):
+        if group.generator_orders[k] > 1 and not powers[:, k].any():
+            raise ValueError(
+                f"power: the generator {name} is never observed: its power is 0 in "
+                "every row, so nothing tells its matrix. Add rows with other powers "
+                "of it, or give a group without it."
+            )
 
 
 def _word(generators: NDArray, word: Iterable[tuple[int, int]]) -> NDArray:
@@ -521,17 +684,3 @@ def _word(generators: NDArray, word: Iterable[tuple[int, int]]) -> NDArray:
     for generator, exponent in word:
         matrix = matrix @ np.linalg.matrix_power(generators[generator], exponent)
     return matrix
-
-
-def _generators(group: FiniteGroup) -> NDArray:
-    """Element of each generator."""
-    return group.elements_of(np.eye(group.n_generators, dtype=np.int64))
-
-
-def _warn_if_rows_determine_nothing(rank: int, n_rows: int) -> None:
-    if rank == n_rows:
-        warnings.warn(
-            f"M is not to be trusted: the {n_rows} rows are linearly independent, so "
-            "M fits them whatever they are. Give more orbits than there are features.",
-            stacklevel=4,
-        )

@@ -1,40 +1,181 @@
-"""From almost a representation of a finite group to an exact one."""
+"""From moments in white coordinates to an exact representation of a group."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import polar
+from scipy.linalg import eigh
 
-_CONVERGED = 1e-13
-_MAX_ITER = 60
-_STALLED = 0.9  # an error that shrinks by less than this factor will not converge
-_AMBIGUOUS = 0.05  # square defect above which a direction is set apart
-_LARGEST_FRAME = 4096  # rows of a matrix whose eigenvectors take some seconds
+from ._group import FiniteGroup
+from ._irreps import Irrep
+from ._moments import smallest_parts
+
+_LARGE = 1_024  # dimensions from which eigenvectors are single precision
+_NOISE = 0.5  # unrelated rows have eigenvalue 1, an exact law has order
 _GAP = 1e-8  # eigenvalues that are closer belong to one irrep
+_DEPENDENT = 1e-10  # square of a length below which directions are not new
 
 
-def homomorphism_error(Q: NDArray, product: NDArray) -> float:
-    """Largest distance between Q_g Q_h and Q_gh, per direction.
+class IrrepSpectrum(NamedTuple):  # numpydoc ignore=PR02
+    """Directions in which activations may follow an irrep, the clearest first.
 
     Parameters
     ----------
-    Q : ndarray of shape (order, n, n)
-        One matrix per group element.
-    product : ndarray of shape (order, order)
-        Multiplication table.
+    irrep : Irrep
+        The irrep.
+    values : ndarray of shape (n_found,)
+        How clear, from 1 (not at all) to the order of the group.
+    vectors : ndarray of shape (n, dim, n_found)
+        A direction for each dimension of the irrep.
+    """
+
+    irrep: Irrep
+    values: NDArray
+    vectors: NDArray
+
+    @property
+    def dim(self) -> int:
+        """Say how many dimensions each of `values` stands for."""
+        # Those of a quaternionic irrep come in pairs that span the same.
+        return self.irrep.dim // (2 if self.irrep.kind == "quaternionic" else 1)
+
+    def leading(self, n_found: int) -> "IrrepSpectrum":
+        """Keep the clearest ones.
+
+        Parameters
+        ----------
+        n_found : int
+            How many.
+
+        Returns
+        -------
+        leading : IrrepSpectrum
+            The first `n_found`.
+        """
+        return IrrepSpectrum(
+            self.irrep, self.values[:n_found], self.vectors[:, :, :n_found]
+        )
+
+
+@dataclass(frozen=True)
+class Representation:  # numpydoc ignore=PR02
+    """An exact orthogonal representation on n dimensions.
+
+    Parameters
+    ----------
+    group : FiniteGroup
+        The group.
+    frames : list of ndarray of shape (n, dim, n_copies)
+        For each irrep, orthonormal directions that it moves; the group leaves all
+        others alone.
+    values : list of ndarray of shape (n_copies,)
+        How clearly they follow it, from 1 (not at all) to the order of the group.
+    """
+
+    group: FiniteGroup
+    frames: list[NDArray]
+    values: list[NDArray]
+
+    def factors(self, element: int) -> tuple[NDArray, NDArray]:
+        """Write the matrix of an element as ``I + left @ right``.
+
+        Parameters
+        ----------
+        element : int
+            The element.
+
+        Returns
+        -------
+        left : ndarray of shape (n, m)
+            What the directions become, less what they were.
+        right : ndarray of shape (m, n)
+            The directions.
+        """
+        left = []
+        for irrep, frame in zip(self.group.irreps, self.frames, strict=True):
+            change = irrep.matrices[element] - np.eye(irrep.dim)
+            left.append(np.einsum("iac,ab->ibc", frame, change))
+        return _columns(left), _columns(self.frames).T
+
+    def matrix(self, element: int) -> NDArray:
+        """Matrix of an element.
+
+        Parameters
+        ----------
+        element : int
+            The element.
+
+        Returns
+        -------
+        Q : ndarray of shape (n, n)
+            An orthogonal matrix.
+        """
+        left, right = self.factors(element)
+        return np.eye(len(left)) + left @ right
+
+    @property
+    def multiplicities(self) -> NDArray:
+        """How often each irrep occurs; directions left alone count as trivial."""
+        counts = [frame.shape[2] for frame in self.frames]
+        halved = [i.kind == "quaternionic" for i in self.group.irreps]
+        counts = np.where(halved, np.array(counts) // 2, counts)
+        dims = np.array([irrep.dim for irrep in self.group.irreps])
+        counts[0] += len(self.frames[0]) - counts @ dims
+        return counts
+
+
+def spectrum(
+    irrep: Irrep, embedding: NDArray, values: NDArray, vectors: NDArray
+) -> IrrepSpectrum:
+    """Take directions of an irrep from eigenvectors of its moments.
+
+    Parameters
+    ----------
+    irrep : Irrep
+        The irrep.
+    embedding : ndarray of shape (dim, k)
+        Of the complex part that the moments belong to.
+    values : ndarray of shape (n_found,)
+        Eigenvalues, the largest first.
+    vectors : ndarray of shape (k * n, n_found)
+        Eigenvectors.
 
     Returns
     -------
-    error : float
-        Maximum over pairs of the Frobenius norm over the root of n.
+    spectrum : IrrepSpectrum
+        Directions of about unit length.
     """
-    root = np.sqrt(max(Q.shape[1], 1))
-    return max(
-        float(np.linalg.norm(Q[g] @ Q - Q[product[g]], axis=(1, 2)).max()) / root
-        for g in range(len(Q))
-    )
+    k = embedding.shape[1]
+    vectors = vectors.reshape(k, len(vectors) // k, len(values))
+    scale = np.sqrt(irrep.dim * (1 if irrep.kind == "real" else 2))
+    directions = np.einsum("dk,knm->ndm", scale * embedding, vectors).real
+    return IrrepSpectrum(irrep, values, directions)
 
 
-def exact_representation(T: NDArray, product: NDArray) -> NDArray:
+def clear_eigenvectors(F: NDArray) -> tuple[NDArray, NDArray]:
+    """Find eigenvectors of moments in white coordinates that are no mere noise.
+
+    Parameters
+    ----------
+    F : ndarray of shape (n, n)
+        Moments, symmetric or Hermitian.
+
+    Returns
+    -------
+    values : ndarray of shape (n_found,)
+        Eigenvalues, the largest first.
+    vectors : ndarray of shape (n, n_found)
+        Eigenvectors in columns, to single precision if there are many: they are
+        made orthonormal later.
+    """
+    if len(F) > _LARGE:
+        F = F.astype(np.complex64 if np.iscomplexobj(F) else np.float32)
+    values, vectors = eigh(F, driver="evr", subset_by_value=(_NOISE, np.inf))
+    return values[::-1].astype(np.float64), vectors[:, ::-1]
+
+
+def exact_representation(T: NDArray, group: FiniteGroup) -> Representation:
     """Orthogonal representation of a group near to given matrices.
 
     Parameters
@@ -42,93 +183,64 @@ def exact_representation(T: NDArray, product: NDArray) -> NDArray:
     T : ndarray of shape (order, n, n)
         One matrix per group element, estimates of an orthogonal representation;
         element 0 is the identity.
-    product : ndarray of shape (order, order)
-        Multiplication table.
+    group : FiniteGroup
+        The group.
 
     Returns
     -------
-    Q : ndarray of shape (order, n, n)
-        An exact orthogonal representation: :func:`nearest_representation`, or where
-        that would take too long :func:`averaged_representation`, which explains
-        slightly less of activations that transform ambiguously.
+    representation : Representation
+        An exact one: see :func:`leading_representation`.
     """
-    if T.shape[0] * T.shape[1] <= _LARGEST_FRAME:
-        return nearest_representation(T, product)
-    return averaged_representation(T, product)
+    spectra = []
+    for irrep in group.irreps:
+        rho, embedding = smallest_parts(irrep)
+        size = rho.shape[1] * T.shape[1]
+        F = np.einsum("gab,gij->aibj", rho, T).reshape(size, size)
+        found = clear_eigenvectors((F + F.conj().T) / 2)
+        spectra.append(spectrum(irrep, embedding, *found))
+    return leading_representation(spectra, group, T.shape[1])
 
 
-def averaged_representation(T: NDArray, product: NDArray) -> NDArray:
-    """Orthogonal representation by averaging an almost homomorphism.
-
-    Repeats ``Q_g <- polar(mean over h of Q_gh Q_h')`` as Grove, Karcher and Ruh do
-    [1]_; the error falls quadratically. Directions in which it stalls, because the
-    matrices contradict each other there, are set apart and get the representation of
-    :func:`nearest_representation`.
-
-    Parameters
-    ----------
-    T : ndarray of shape (order, n, n)
-        One matrix per group element; element 0 is the identity.
-    product : ndarray of shape (order, order)
-        Multiplication table.
-
-    Returns
-    -------
-    Q : ndarray of shape (order, n, n)
-        An exact orthogonal representation.
-
-    References
-    ----------
-    .. [1] Grove, Karcher, Ruh. "Group actions and curvature". Inventiones
-       mathematicae 23, 1974.
-    """
-    clear, apart = np.eye(T.shape[1]), np.empty((T.shape[1], 0))
-    result = np.zeros_like(T)
-    while clear.shape[1]:
-        Q, error = _average(np.array([_polar(clear.T @ t @ clear) for t in T]), product)
-        if error < _CONVERGED * max(len(T), 10):
-            result += clear @ Q @ clear.T
-            break
-        kept, dropped = _split_by_defect(Q, product)
-        apart = np.hstack([apart, clear @ dropped])
-        clear = clear @ kept
-    if apart.shape[1]:
-        result += apart @ nearest_representation(apart.T @ T @ apart, product) @ apart.T
-    return result
-
-
-def nearest_representation(T: NDArray, product: NDArray) -> NDArray:
+def leading_representation(
+    spectra: list[IrrepSpectrum], group: FiniteGroup, n: int
+) -> Representation:
     """Orthogonal representation on the leading invariant subspace.
 
-    The matrices T_g = Y' P_g Y are seen as overlaps of a frame Y with its moved
-    copies P_g Y. The copies together span a space on which the group acts exactly.
-    Its n leading directions, those that the copies share, are invariant and make the
-    representation. A copy of an irrep that does not fit whole into n directions is
-    left out; the group leaves the directions that it would have taken alone.
+    Moments ``T_g = Y' P_g Y`` are overlaps of a frame Y with its moved copies P_g Y.
+    The copies together span a space on which the group acts exactly; its n leading
+    directions, those that the copies share, are invariant and make the
+    representation. Found irrep by irrep, they are eigenvectors of the irreps'
+    moments. A copy of an irrep that does not fit whole into n directions is left
+    out; the group leaves the directions that it would have taken alone.
 
     Parameters
     ----------
-    T : ndarray of shape (order, n, n)
-        One matrix per group element; element 0 is the identity.
-    product : ndarray of shape (order, order)
-        Multiplication table.
+    spectra : list of IrrepSpectrum
+        Of each irrep.
+    group : FiniteGroup
+        The group.
+    n : int
+        Dimensions.
 
     Returns
     -------
-    Q : ndarray of shape (order, n, n)
+    representation : Representation
         An exact orthogonal representation.
     """
-    order, n = T.shape[:2]
-    inverse = np.argmin(product, axis=1)  # element 0 is the identity
-    overlap = T[product[inverse]]  # [g, h] holds T of g^-1 h
-    overlap = overlap.transpose(0, 2, 1, 3).reshape(order * n, order * n)
-    values, vectors = np.linalg.eigh((overlap + overlap.T) / 2)
-    values, vectors = values[::-1], vectors[:, ::-1]
-    n_whole = _last_gap(values, n)
-    leading = vectors[:, :n_whole].reshape(order, n, n_whole)
-    frame = _polar(leading[0])
-    moved = np.einsum("ghij,hik->gjk", leading[product], leading, optimize=True)
-    return frame @ moved @ frame.T + np.eye(n) - frame @ frame.T
+    owner = np.repeat(np.arange(len(spectra)), [len(s.values) for s in spectra])
+    values = np.concatenate([s.values for s in spectra])
+    by_clarity = np.argsort(-values, kind="stable")
+    owner, values = owner[by_clarity], values[by_clarity]
+    dims = np.array([s.dim for s in spectra])[owner].cumsum()
+    n_kept = _last_gap(values, int(np.searchsorted(dims, n, side="right")))
+    while True:
+        counts = np.bincount(owner[:n_kept], minlength=len(spectra))
+        kept = [s.leading(c) for s, c in zip(spectra, counts, strict=True)]
+        frames, rank = _orthonormal([s.vectors for s in kept])
+        n_dims = dims[n_kept - 1] if n_kept else 0
+        if rank == n_dims:
+            return Representation(group, frames, [s.values for s in kept])
+        n_kept = _last_gap(values, int(np.searchsorted(dims, rank, side="right")))
 
 
 def _last_gap(values: NDArray, n: int) -> int:
@@ -138,32 +250,42 @@ def _last_gap(values: NDArray, n: int) -> int:
     return n
 
 
-def _average(Q: NDArray, product: NDArray) -> tuple[NDArray, float]:
-    error = homomorphism_error(Q, product)
-    for _ in range(_MAX_ITER):
-        averaged = np.array(
-            [
-                _polar(np.tensordot(Q[product[g]], Q, axes=((0, 2), (0, 2))))
-                for g in range(len(Q))
-            ]
-        )
-        previous, error = error, homomorphism_error(averaged, product)
-        if error > _STALLED * previous:
-            return (averaged, error) if error < previous else (Q, previous)
-        Q = averaged
-    return Q, error
+def _columns(frames: list[NDArray]) -> NDArray:
+    return np.hstack([f.reshape(len(f), f.shape[1] * f.shape[2]) for f in frames])
 
 
-def _split_by_defect(Q: NDArray, product: NDArray) -> tuple[NDArray, NDArray]:
-    """Directions with a small and with a large defect, at least one of the latter."""
-    defect = np.zeros(Q.shape[1:])
-    for g in range(len(Q)):
-        difference = Q[g] @ Q - Q[product[g]]
-        defect += np.tensordot(difference, difference, axes=((0, 1), (0, 1)))
-    values, vectors = np.linalg.eigh(defect / len(Q) ** 2)
-    kept = values < min(_AMBIGUOUS, values[-1])
-    return vectors[:, kept], vectors[:, ~kept]
+def _orthonormal(frames: list[NDArray]) -> tuple[list[NDArray], int]:
+    """Nearest frames that are orthonormal together, and how many dimensions.
+
+    Of directions that are there twice, as in a quaternionic irrep, each gets half.
+    """
+    columns = _columns(frames)
+    if columns.size == 0:
+        return frames, 0
+    values, vectors = eigh(columns @ columns.T, driver="evd", overwrite_a=True)
+    new = values > _DEPENDENT * values[-1]
+    vectors = vectors[:, new]
+    columns = vectors @ ((vectors.T @ columns) / np.sqrt(values[new])[:, np.newaxis])
+    columns = polished(columns)
+    ends = np.cumsum([frame.shape[1] * frame.shape[2] for frame in frames])[:-1]
+    parts = np.split(columns, ends, axis=1)
+    shaped = [p.reshape(f.shape) for p, f in zip(parts, frames, strict=True)]
+    return shaped, int(new.sum())
 
 
-def _polar(matrix: NDArray) -> NDArray:
-    return polar(matrix)[0] if matrix.size else matrix
+def polished(columns: NDArray) -> NDArray:
+    """Take rounding errors out of columns that are orthonormal but for those.
+
+    Parameters
+    ----------
+    columns : ndarray of shape (n, m)
+        Columns whose singular values are near to 1 (or to 0).
+
+    Returns
+    -------
+    polished : ndarray of shape (n, m)
+        One step of Newton and Schulz, which squares the error.
+    """
+    if columns.shape[0] < columns.shape[1]:
+        return 1.5 * columns - 0.5 * (columns @ columns.T) @ columns
+    return 1.5 * columns - 0.5 * columns @ (columns.T @ columns)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy.linalg import orthogonal_procrustes
+from scipy.linalg import orthogonal_procrustes, polar
 
 from sk_eqsae import ActivationTransformFitter, EquivariantSAE, extract_orbits
 from sk_eqsae._training import seeded
@@ -12,16 +12,20 @@ from sk_eqsae.groups import (
     CubeRotation,
     CyclicGroup,
     DihedralGroup,
+    GeneratedGroup,
     GridShift,
     ImageDihedral,
     ProductGroup,
     SymmetricGroup,
     multiplicities,
 )
-from sk_eqsae.groups._representation import (
-    averaged_representation,
+from sk_eqsae.groups._representation import exact_representation
+
+from .representations import (
     homomorphism_error,
-    nearest_representation,
+    is_homomorphism,
+    known_representation,
+    orbits_of,
 )
 
 GROUPS = [
@@ -33,35 +37,20 @@ GROUPS = [
 ]
 every_group = pytest.mark.parametrize("group", GROUPS, ids=repr)
 
-
-def known_representation(group, *, n_copies=2, seed=0):
-    """Regular representation, some copies, in a random basis that is not orthogonal."""
-    eye = np.eye(group.order)
-    regular = np.array(
-        [eye[:, group.multiplication_table[g]] for g in range(group.order)]
-    )
-    regular = (
-        regular.transpose(0, 2, 1) if not _is_homomorphism(regular, group) else regular
-    )
-    M = np.kron(np.eye(n_copies), regular)
-    rng = np.random.default_rng(seed)
-    basis = np.eye(M.shape[1]) + 0.2 * rng.normal(size=M.shape[1:])
-    return basis @ M @ np.linalg.inv(basis)
+# i and j of the quaternions, acting on 1, i, j, k and their opposites
+QUATERNIONS = GeneratedGroup([(1, 4, 3, 6, 5, 0, 7, 2), (2, 7, 4, 1, 6, 3, 0, 5)])
 
 
-def _is_homomorphism(M, group):
-    return homomorphism_error(M, group.multiplication_table) < 1e-12
-
-
-def orbits_of(M, group, *, n_orbits=200, noise=0.0, seed=1):
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(n_orbits, M.shape[1])) + 0.5
-    X = np.einsum("gij,nj->ngi", M, x)
-    X = X + noise * rng.normal(size=X.shape)
-    groups = np.repeat(np.arange(n_orbits), group.order)
-    power = np.tile(group.powers, (n_orbits, 1))
-    power = power[:, 0] if group.n_generators == 1 else power
-    return X.reshape(-1, M.shape[1]), {"groups": groups, "power": power}
+def representation_of_frame(T, group):
+    """Reference: one eigenproblem of order * n dimensions, without irreps."""
+    product, (order, n) = group.multiplication_table, T.shape[:2]
+    overlap = T[product[group.inverses]].transpose(0, 2, 1, 3)
+    overlap = overlap.reshape(order * n, order * n)
+    vectors = np.linalg.eigh((overlap + overlap.T) / 2)[1][:, -n:]
+    leading = vectors.reshape(order, n, n)
+    frame = polar(leading[0])[0]
+    moved = np.einsum("ghij,hik->gjk", leading[product], leading)
+    return frame @ moved @ frame.T
 
 
 def fitted(group, **settings):
@@ -72,7 +61,7 @@ def fitted(group, **settings):
 
 @every_group
 def test_known_representation_is_a_homomorphism(group):
-    assert _is_homomorphism(known_representation(group), group)
+    assert is_homomorphism(known_representation(group), group)
 
 
 @every_group
@@ -219,42 +208,51 @@ def test_bad_powers_of_several_generators(spoil, message):
         )
 
 
-@every_group
-@pytest.mark.parametrize("find", [averaged_representation, nearest_representation])
-def test_noisy_matrices_get_the_exact_representation_near_to_them(group, find):
-    product = group.multiplication_table
-    known = np.array([i.matrices for i in group.irreps][-1])
-    known = np.kron(np.eye(3), known)
-    rng = np.random.default_rng(0)
-    noisy = known + 0.05 * rng.normal(size=known.shape)
+def matrices_near(group, *, n_copies=3, noise=0.05, seed=0):
+    """Copies of the last irrep with symmetric noise; the irrep without noise."""
+    known = np.kron(np.eye(n_copies), group.irreps[-1].matrices)
+    noisy = known + noise * np.random.default_rng(seed).normal(size=known.shape)
     noisy = (noisy + noisy[group.inverses].transpose(0, 2, 1)) / 2
     noisy[0] = np.eye(known.shape[1])
-    Q = find(noisy, product)
-    assert homomorphism_error(Q, product) < 1e-12
+    return known, noisy
+
+
+def matrices_of(representation):
+    order = representation.group.order
+    return np.array([representation.matrix(g) for g in range(order)])
+
+
+any_kind = pytest.mark.parametrize("group", [*GROUPS, QUATERNIONS], ids=repr)
+
+
+@any_kind
+def test_noisy_matrices_get_the_exact_representation_near_to_them(group):
+    known, noisy = matrices_near(group)
+    representation = exact_representation(noisy, group)
+    Q = matrices_of(representation)
+    assert homomorphism_error(Q, group.multiplication_table) < 1e-12
     np.testing.assert_allclose(
         Q @ Q.transpose(0, 2, 1), [np.eye(len(Q[0]))] * group.order, atol=1e-12
     )
     assert np.linalg.norm(Q - known) < 2 * np.linalg.norm(noisy - known)
+    expected = multiplicities(group, np.trace(known, axis1=1, axis2=2))
+    np.testing.assert_allclose(representation.multiplicities, expected, atol=1e-9)
 
 
-@every_group
-@pytest.mark.parametrize("find", [averaged_representation, nearest_representation])
-def test_matrices_that_contradict_each_other_still_give_a_representation(group, find):
-    rng = np.random.default_rng(0)
-    wild = rng.normal(size=(group.order, 7, 7))
+@any_kind
+def test_irrep_by_irrep_is_the_eigenproblem_of_the_whole_frame(group):
+    _, noisy = matrices_near(group)
+    Q = matrices_of(exact_representation(noisy, group))
+    np.testing.assert_allclose(Q, representation_of_frame(noisy, group), atol=1e-9)
+
+
+@any_kind
+def test_matrices_that_contradict_each_other_still_give_a_representation(group):
+    wild = np.random.default_rng(0).normal(size=(group.order, 7, 7))
     wild = (wild + wild[group.inverses].transpose(0, 2, 1)) / 2
     wild[0] = np.eye(7)
-    Q = find(wild, group.multiplication_table)
+    Q = matrices_of(exact_representation(wild, group))
     assert homomorphism_error(Q, group.multiplication_table) < 1e-11
-
-
-def test_large_problems_are_averaged(monkeypatch):
-    group = DihedralGroup(4)
-    _, small = fitted(group)
-    monkeypatch.setattr("sk_eqsae.groups._representation._LARGEST_FRAME", 0)
-    _, large = fitted(group)
-    np.testing.assert_allclose(large.M_, small.M_, atol=1e-6)
-    assert large.order_error_ < 1e-10
 
 
 @pytest.mark.parametrize("group", [DihedralGroup(4), SymmetricGroup(3)], ids=repr)
@@ -284,7 +282,7 @@ def test_equivariant_sae_takes_any_group(group):
 def test_chunks_do_not_change_the_fit(law, monkeypatch):
     X, metadata = orbits_of(known_representation(CyclicGroup(4)), CyclicGroup(4))
     whole = ActivationTransformFitter(group_law=law).fit(X, **metadata).M_
-    monkeypatch.setattr("sk_eqsae.groups._moments._CHUNK_ENTRIES", 7 * X.shape[1])
+    monkeypatch.setattr("sk_eqsae.groups._chunks._CHUNK_ENTRIES", 7 * X.shape[1])
     chunked = ActivationTransformFitter(group_law=law).fit(X, **metadata).M_
     np.testing.assert_allclose(chunked, whole, atol=1e-9)
 

@@ -188,6 +188,7 @@ def test_confidence_level_widens_the_interval(parts, report):
     assert (sure["high"] - sure["low"] > report["high"] - report["low"]).all()
 
 
+@pytest.mark.filterwarnings("ignore:M is not to be trusted. it explains less")
 def test_ceiling_shows_what_a_linear_map_misses():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(600, 2))

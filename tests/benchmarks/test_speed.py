@@ -1,0 +1,32 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.speed import _cases
+from sk_eqsae import TopKSAE
+
+
+def test_training_step_times_every_contender():
+    case = _cases.training_step(64, 64, 4, rounds=1)
+    times = {key for key in case if key.endswith("_ms")}
+    assert len(times) == 6
+    assert all(math.isfinite(case[key]) and case[key] > 0 for key in times)
+    ratio = case["dense_ms"] / case["bare_ms"]
+    assert case["dense_ratio"] == pytest.approx(ratio)
+
+
+def test_bare_loop_takes_the_steps_that_fit_takes(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(96, _cases.N_FEATURES)).astype("float32")
+    losses = []
+    step = torch.optim.Adam.step
+    monkeypatch.setattr(
+        torch.optim.Adam,
+        "step",
+        lambda self, *a, **k: losses.append(1) or step(self, *a, **k),
+    )
+    _cases.Loop(X, 64, 4, 32).sparse()
+    bare = len(losses)
+    TopKSAE(64, k=4, batch_size=32, max_epochs=_cases.EPOCHS, recipe="paper").fit(X)
+    assert len(losses) == 2 * bare == 2 * 3 * _cases.EPOCHS

@@ -1,0 +1,319 @@
+"""The closed form on data that are large, few, degenerate or wrong."""
+
+import re
+import tracemalloc
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sk_eqsae import ActivationTransformFitter
+from sk_eqsae.groups import CyclicGroup, DihedralGroup
+from sk_eqsae.groups._chunks import check_finite
+from sk_eqsae.groups._moments import OrbitMoments
+from sk_eqsae.groups._representation import _last_gap
+
+from .representations import known_representation, orbits_of
+
+C4, D4 = CyclicGroup(4), DihedralGroup(4)
+LAWS = ["exact", "free", "orthogonal"]
+STATUS = Path("/proc/self/status")
+any_law = pytest.mark.parametrize("law", LAWS)
+not_to_be_trusted = pytest.mark.filterwarnings("ignore:M is not to be trusted")
+
+
+def noisy_orbits(group, **settings):
+    return orbits_of(known_representation(group), group, noise=0.2, **settings)
+
+
+def low_rank_orbits(n_features, *, n_orbits=60, n_copies=3, seed=0):
+    """Orbits of C4 in 4 * n_copies of many features."""
+    X, metadata = orbits_of(
+        known_representation(C4, n_copies=n_copies), C4, n_orbits=n_orbits, seed=seed
+    )
+    directions = np.random.default_rng(9).normal(size=(n_features, X.shape[1]))
+    return X @ np.linalg.qr(directions)[0].T, metadata
+
+
+def parts(X, metadata, n_parts):
+    for orbits in np.array_split(np.unique(metadata["groups"]), n_parts):
+        rows = np.isin(metadata["groups"], orbits)
+        yield X[rows], {name: values[rows] for name, values in metadata.items()}
+
+
+def whole(X, metadata):
+    return X, metadata
+
+
+def with_missing_rows(X, metadata):
+    kept = np.random.default_rng(0).random(len(X)) < 0.9
+    kept |= np.tile(np.arange(len(X) // 200) == 0, 200)  # canonical rows
+    return X[kept], {name: values[kept] for name, values in metadata.items()}
+
+
+@any_law
+@pytest.mark.parametrize("group", [C4, D4], ids=repr)
+@pytest.mark.parametrize("rows", [whole, with_missing_rows])
+def test_parts_give_the_same_matrix_as_all_orbits_at_once(law, group, rows):
+    X, metadata = rows(*noisy_orbits(group))
+    settings = {"group": group, "group_law": law}
+    once = ActivationTransformFitter(**settings).fit(X, **metadata)
+    in_parts = ActivationTransformFitter(**settings)
+    for part, its_metadata in parts(X, metadata, 3):
+        in_parts.partial_fit(part, **its_metadata)
+    np.testing.assert_allclose(in_parts.M_, once.M_, atol=1e-8)
+
+
+def test_orbits_with_missing_rows_join_those_without():
+    X, metadata = noisy_orbits(C4)
+    some = metadata["groups"] < 100
+    spoiled, kept = X.copy(), ~((metadata["power"] == 2) & some)
+    once = ActivationTransformFitter(order=4)
+    once.fit(spoiled[kept], **{k: v[kept] for k, v in metadata.items()})
+    in_parts = ActivationTransformFitter(order=4)
+    for rows in (kept & some, ~some):
+        in_parts.partial_fit(X[rows], **{k: v[rows] for k, v in metadata.items()})
+    np.testing.assert_allclose(in_parts.M_, once.M_, atol=1e-8)
+
+
+@pytest.mark.parametrize("group", [C4, D4], ids=repr)
+@pytest.mark.parametrize("n_missing", [0, 30])
+def test_sums_by_irrep_hold_all_pairs_of_rows(group, n_missing):
+    X, _ = noisy_orbits(group)
+    table = np.arange(len(X)).reshape(-1, group.order)
+    table[:n_missing, 1] = -1
+    sums_by = {by: OrbitMoments(group, by_irrep=by) for by in (True, False)}
+    for moments in sums_by.values():
+        moments.add(X, table)
+    found, expected = (moments.all_pairs() for moments in sums_by.values())
+    for sums, its_expected in zip(found, expected, strict=True):
+        np.testing.assert_allclose(sums, its_expected, rtol=1e-9, atol=1e-7)
+
+
+def test_fit_forgets_what_partial_fit_has_seen():
+    X, metadata = noisy_orbits(C4)
+    fitter = ActivationTransformFitter(order=4).partial_fit(X, **metadata)
+    first = fitter.M_
+    other, other_metadata = noisy_orbits(C4, seed=5)
+    again = fitter.fit(other, **other_metadata).M_
+    assert not np.array_equal(again, first)
+    with pytest.warns(UserWarning, match="partial_fit forgets what fit has found"):
+        fitter.partial_fit(X, **metadata)
+    assert np.array_equal(fitter.M_, first)
+
+
+def test_gradient_descent_has_no_partial_fit():
+    fitter = ActivationTransformFitter(order=4, solver="adam")
+    assert not hasattr(fitter, "partial_fit")
+    with pytest.raises(AttributeError) as error:
+        fitter.partial_fit(np.zeros((4, 2)))
+    assert "Set solver='lstsq'" in str(error.value.__cause__)
+
+
+@pytest.mark.parametrize("later", [2, 6])
+def test_later_calls_keep_the_order_of_the_first(later):
+    X, metadata = noisy_orbits(C4)
+    fitter = ActivationTransformFitter().partial_fit(X, **metadata)
+    other, other_metadata = noisy_orbits(CyclicGroup(later))
+    with pytest.raises(ValueError, match=r"features|power"):
+        fitter.partial_fit(other, **other_metadata)
+
+
+@any_law
+def test_file_gives_the_same_matrix_as_memory(law, tmp_path):
+    X, metadata = noisy_orbits(C4)
+    np.save(tmp_path / "X.npy", X.astype(np.float32))
+    on_disk = np.load(tmp_path / "X.npy", mmap_mode="r")
+    fits = [
+        ActivationTransformFitter(group_law=law).fit(rows, **metadata)
+        for rows in (on_disk, np.array(on_disk))
+    ]
+    assert np.array_equal(fits[0].M_, fits[1].M_)
+
+
+@any_law
+def test_file_is_not_read_as_a_whole(law, tmp_path, monkeypatch):
+    monkeypatch.setattr("sk_eqsae.groups._chunks._CHUNK_ENTRIES", 2**14)
+    M = known_representation(C4, n_copies=16)
+    X, metadata = orbits_of(M, C4, n_orbits=20_000)
+    np.save(tmp_path / "X.npy", X.astype(np.float32))
+    X = np.load(tmp_path / "X.npy", mmap_mode="r")
+    tracemalloc.start()
+    ActivationTransformFitter(group_law=law).fit(X, **metadata)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < X.nbytes / 2
+
+
+def resident_file_bytes():
+    found = re.search(r"RssFile:\s+(\d+) kB", STATUS.read_text())
+    return 1024 * int(found.group(1))
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize("shaped", [np.asarray, lambda X: X.reshape(-1, 64)])
+def test_pages_of_a_file_are_let_go_of(shaped, tmp_path):
+    np.save(tmp_path / "X.npy", np.ones((2**17, 64), dtype=np.float32))
+    X = np.load(tmp_path / "X.npy", mmap_mode="r")
+    before = resident_file_bytes()
+    check_finite(shaped(X), "anyone")
+    assert resident_file_bytes() - before < X.nbytes / 2
+
+
+def test_pages_that_were_written_privately_are_kept(tmp_path):
+    np.save(tmp_path / "X.npy", np.zeros((100, 3)))
+    X = np.load(tmp_path / "X.npy", mmap_mode="c")
+    X[:] = 1
+    check_finite(X, "anyone")
+    assert (X == 1).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_bad_number_in_a_late_chunk_is_found(bad, monkeypatch):
+    monkeypatch.setattr("sk_eqsae.groups._chunks._CHUNK_ENTRIES", 100)
+    X, metadata = noisy_orbits(C4)
+    X[-1, -1] = bad
+    with pytest.raises(ValueError, match="Input X contains"):
+        ActivationTransformFitter().fit(X, **metadata)
+
+
+@any_law
+def test_principal_directions_that_hold_all_variance_change_nothing(law):
+    X, metadata = low_rank_orbits(40)
+    full = ActivationTransformFitter(group_law=law).fit(X, **metadata)
+    low = ActivationTransformFitter(group_law=law, n_components=12, random_state=0)
+    low.fit(X, **metadata)
+    np.testing.assert_allclose(low.act(X, 1), full.act(X, 1), atol=1e-4)
+
+
+def test_fewer_principal_directions_keep_the_law_and_leave_the_rest():
+    X, metadata = low_rank_orbits(40)
+    fitter = ActivationTransformFitter(n_components=5, random_state=0)
+    fitter.fit(X, **metadata)
+    change = np.linalg.svd(fitter.M_ - np.eye(40), compute_uv=False)
+    assert (change > 1e-9).sum() <= 5
+    assert np.linalg.norm(np.linalg.matrix_power(fitter.M_, 4) - np.eye(40)) < 1e-9
+    assert fitter.multiplicities_.sum() <= 40
+    assert fitter.rank_ == 5
+
+
+def test_principal_directions_are_those_of_the_first_part():
+    X, metadata = low_rank_orbits(40)
+    once = ActivationTransformFitter(n_components=12, random_state=0).fit(X, **metadata)
+    fitter = ActivationTransformFitter(n_components=12, random_state=0)
+    for part, its_metadata in parts(X, metadata, 3):
+        fitter.partial_fit(part, **its_metadata)
+    np.testing.assert_allclose(fitter.act(X, 1), once.act(X, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("n_components", "n_features", "message"),
+    [
+        (50, 40, r"n_components=50 is more than the 40 feature\(s\) of X"),
+        (30, 40, r"n_components=30 is more than the 20 row\(s\).*too few orbits"),
+    ],
+)
+def test_too_few_orbits_or_features_for_the_rank(n_components, n_features, message):
+    X, metadata = low_rank_orbits(n_features, n_orbits=5)
+    fitter = ActivationTransformFitter(n_components=n_components)
+    with pytest.raises(ValueError, match=message):
+        fitter.fit(X, **metadata)
+
+
+@pytest.mark.parametrize("solver", ["lstsq", "adam"])
+@any_law
+def test_generator_that_is_never_observed_is_named(solver, law):
+    X, metadata = noisy_orbits(D4)
+    turned = metadata["power"][:, 1] == 0
+    fitter = ActivationTransformFitter(group=D4, solver=solver, group_law=law)
+    with pytest.raises(ValueError, match="the generator s is never observed"):
+        fitter.fit(X[turned], **{k: v[turned] for k, v in metadata.items()})
+
+
+def test_many_features_and_few_orbits_are_solved_by_rows():
+    X, metadata = low_rank_orbits(1_000, n_orbits=200, n_copies=20)
+    test, test_metadata = low_rank_orbits(1_000, n_orbits=20, n_copies=20, seed=1)
+    fitter = ActivationTransformFitter().fit(X, **metadata)
+    assert fitter.rank_ == 80
+    assert fitter.order_error_ < 1e-10
+    assert fitter.score(test, **test_metadata) > 1 - 1e-9
+
+
+@pytest.mark.parametrize("group", [C4, D4], ids=repr)
+def test_rows_and_sums_give_the_same_matrix(group):
+    X, metadata = orbits_of(known_representation(group), group, noise=0.2, n_orbits=12)
+    X = X @ np.random.default_rng(0).normal(size=(X.shape[1], 16))
+    by_rows = ActivationTransformFitter(group=group)
+    by_sums = ActivationTransformFitter(group=group)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        by_rows.fit(X, **metadata)
+        for _ in range(2):  # together more orbits than features
+            by_sums.partial_fit(X, **metadata)
+    np.testing.assert_allclose(by_rows.M_, by_sums.M_, atol=1e-8)
+
+
+@not_to_be_trusted
+def test_fewer_rows_than_features_with_noise_keep_the_law():
+    X, metadata = low_rank_orbits(300, n_orbits=20)
+    X = X + 0.1 * np.random.default_rng(0).normal(size=X.shape)
+    fitter = ActivationTransformFitter().fit(X, **metadata)
+    assert fitter.order_error_ < 1e-10
+    assert fitter.rank_ <= 80
+
+
+def test_repeated_eigenvalues_do_not_split_an_irrep():
+    permutation = np.roll(np.eye(12), 3, axis=0)
+    X = np.stack([np.linalg.matrix_power(permutation, p).T for p in range(4)], axis=1)
+    X = np.tile(X.reshape(-1, 12), (2, 1))
+    groups, power = np.repeat(np.arange(24), 4), np.tile(np.arange(4), 24)
+    fitter = ActivationTransformFitter().fit(X, groups=groups, power=power)
+    np.testing.assert_allclose(fitter.M_, permutation, atol=1e-12)
+    assert fitter.multiplicities_.tolist() == [3, 3, 3]
+
+
+@pytest.mark.parametrize(("n", "expected"), [(0, 0), (1, 1), (3, 1), (4, 4), (5, 5)])
+def test_equal_eigenvalues_are_kept_or_left_out_together(n, expected):
+    assert _last_gap(np.array([4.0, 3.0, 3.0, 3.0, 1.0]), n) == expected
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+@pytest.mark.parametrize("group", [CyclicGroup(2), C4, D4], ids=repr)
+def test_invariant_activations_are_left_alone(group, noise):
+    identity = np.tile(np.eye(3), (group.order, 1, 1))
+    X, metadata = orbits_of(identity, group, noise=noise)
+    fitter = ActivationTransformFitter(group=group).fit(X, **metadata)
+    np.testing.assert_allclose(fitter.matrix(group.powers[-1]), np.eye(3), atol=1e-9)
+    assert fitter.multiplicities_[0] == 3
+
+
+def test_orbits_that_do_not_belong_together_are_not_to_be_trusted():
+    X, metadata = noisy_orbits(C4)
+    shuffled = np.random.default_rng(0).permutation(len(X))
+    with pytest.warns(UserWarning, match="explains less of the activations than"):
+        ActivationTransformFitter().fit(X[shuffled], **metadata)
+
+
+def constant(x):
+    return np.ones_like(x)
+
+
+def offset(x):
+    return x + 100
+
+
+def tiny(x):
+    return 1e-6 * x
+
+
+def single_precision(x):
+    return x.astype(np.float32)
+
+
+@pytest.mark.parametrize("change", [constant, np.zeros_like, offset, tiny])
+@pytest.mark.parametrize("precision", [np.asarray, single_precision])
+def test_healthy_activations_raise_no_warning(change, precision):
+    X, metadata = noisy_orbits(C4)
+    fitter = ActivationTransformFitter().fit(precision(change(X)), **metadata)
+    assert fitter.order_error_ < 1e-10
