@@ -18,17 +18,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument(
+        "--cases", default="", help="only those whose name begins so, such as step_2048"
+    )
+    parser.add_argument(
         "--large", action="store_true", help="also fit M on a file of 3.3 GB"
     )
     parser.add_argument("--out", type=Path, default=Path("reports/speed.json"))
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    results = {"machine": _machine(args)}
-    for name, case in _all_cases(args.rounds, args.large):
-        results[name] = case()
-        print(name, json.dumps(results[name], default=float), flush=True)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(results, indent=2, default=float) + "\n")
+    results = json.loads(args.out.read_text()) if args.out.exists() else {}
+    for name, case in _all_cases(args.rounds, args.large):
+        if not name.startswith(args.cases):
+            continue
+        results[name] = case() | _machine(args)
+        print(name, json.dumps(results[name], default=float), flush=True)
+        args.out.write_text(json.dumps(results, indent=2, default=float) + "\n")
 
 
 def _all_cases(rounds, large):

@@ -401,7 +401,8 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
             return orthogonal_generators(moments)
         if self.group_law == "free":
             return free_generators(moments, X.shape[1])
-        return _trusted_law(moments, X.shape[1])
+        # partial_fit needs them again
+        return _trusted_law(moments, X.shape[1], use_up=not hasattr(self, "_moments"))
 
     def _gradient_descent(
         self, X: NDArray, table: NDArray, basis: NDArray | None
@@ -431,7 +432,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
             return descend(rows, table, self.group_, **settings)
         moments = self._new_moments(basis)
         moments.add(X, table)
-        law = _trusted_law(moments, X.shape[1])
+        law = _trusted_law(moments, X.shape[1], use_up=True)
         return refine(law, rows, table, **settings)
 
     def _set_matrices(self, found: NDArray | ExactLaw, basis: NDArray | None) -> Self:
@@ -660,8 +661,8 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         return tags
 
 
-def _trusted_law(moments: OrbitMoments, n_features: int) -> ExactLaw:
-    law = exact_law(moments, n_features)
+def _trusted_law(moments: OrbitMoments, n_features: int, *, use_up: bool) -> ExactLaw:
+    law = exact_law(moments, n_features, use_up=use_up)
     warn_if_untrustworthy(law, moments)
     return law
 

@@ -153,7 +153,9 @@ class ExactLaw:  # numpydoc ignore=PR02
         return np.stack([first[0], *(self.matrix(g) for g in elements[1:])])
 
 
-def exact_law(moments: OrbitMoments, n_features: int) -> ExactLaw:
+def exact_law(
+    moments: OrbitMoments, n_features: int, *, use_up: bool = False
+) -> ExactLaw:
     """Find matrices of all elements that obey the group's law.
 
     In coordinates in which the rows are white, the moments ``sum of x_gh x_h'``
@@ -167,6 +169,9 @@ def exact_law(moments: OrbitMoments, n_features: int) -> ExactLaw:
         Of the orbits.
     n_features : int
         Features over which the mean variance is taken.
+    use_up : bool
+        Whether sums are freed as soon as they are solved, which lowers the
+        peak of memory.
 
     Returns
     -------
@@ -174,7 +179,7 @@ def exact_law(moments: OrbitMoments, n_features: int) -> ExactLaw:
         The matrices. Directions without variance stay where they are.
     """
     if moments.pairs is None:
-        return _law_of_whole_orbits(moments, n_features)
+        return _law_of_whole_orbits(moments, n_features, use_up)
     generators = free_generators(moments, n_features)
     start = all_matrices(moments.group, generators)
     gram = moments.all_pairs().before.sum(axis=0)
@@ -209,9 +214,15 @@ def all_matrices(group: FiniteGroup, generators: NDArray) -> NDArray:
     return matrices
 
 
-def _law_of_whole_orbits(moments: OrbitMoments, n_features: int) -> ExactLaw:
+def _law_of_whole_orbits(
+    moments: OrbitMoments, n_features: int, use_up: bool
+) -> ExactLaw:
     whitening = _whitening_of_irreps(moments.irreps, n_features)
-    spectra = [_spectrum(irrep, whitening.white) for irrep in moments.irreps]
+    spectra = []
+    for irrep in moments.irreps:
+        spectra.append(_spectrum(irrep, whitening.white))
+        if use_up:
+            irrep.forget()
     n = len(whitening.root)
     representation = leading_representation(spectra, moments.group, n)
     return ExactLaw(representation, whitening)

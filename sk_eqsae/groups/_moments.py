@@ -182,6 +182,10 @@ class IrrepMoments:
             rows.append((weights.imag @ orbits).reshape(shape))
         return rows
 
+    def forget(self) -> None:
+        """Free the memory of the sums."""
+        self.rows, self.gram = [], []
+
     @property
     def weight(self) -> float:
         """How often F counts in moments of all irreps together."""

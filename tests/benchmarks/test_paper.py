@@ -10,7 +10,7 @@ from benchmarks.paper._run import Run
 
 TINY = replace(
     PROFILES["smoke"],
-    n_images=60,
+    n_images=100,  # fewer would not determine M
     base_epochs={"mlp": 1},
     adam_epochs=1,
     n_components=32,

@@ -132,6 +132,14 @@ def test_file_gives_the_same_matrix_as_memory(law, tmp_path):
     assert np.array_equal(fits[0].M_, fits[1].M_)
 
 
+def highest_memory(fit, *args, **metadata):
+    tracemalloc.start()
+    fit(*args, **metadata)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
 @any_law
 def test_file_is_not_read_as_a_whole(law, tmp_path, monkeypatch):
     monkeypatch.setattr("sk_eqsae.groups._chunks._CHUNK_ENTRIES", 2**14)
@@ -139,11 +147,19 @@ def test_file_is_not_read_as_a_whole(law, tmp_path, monkeypatch):
     X, metadata = orbits_of(M, C4, n_orbits=20_000)
     np.save(tmp_path / "X.npy", X.astype(np.float32))
     X = np.load(tmp_path / "X.npy", mmap_mode="r")
-    tracemalloc.start()
-    ActivationTransformFitter(group_law=law).fit(X, **metadata)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < X.nbytes / 2
+    fitter = ActivationTransformFitter(group_law=law)
+    assert highest_memory(fitter.fit, X, **metadata) < X.nbytes / 2
+
+
+def test_fit_frees_sums_that_partial_fit_keeps(monkeypatch):
+    monkeypatch.setattr("sk_eqsae.groups._chunks._CHUNK_ENTRIES", 2**14)
+    M = known_representation(C4, n_copies=64)
+    X, metadata = orbits_of(M, C4, n_orbits=300)
+    fit, partial_fit = (
+        highest_memory(getattr(ActivationTransformFitter(), name), X, **metadata)
+        for name in ("fit", "partial_fit")
+    )
+    assert fit < partial_fit - 1.5 * M[0].nbytes
 
 
 def resident_file_bytes():
