@@ -301,8 +301,10 @@ def _to_cpu(code: Code) -> Code:
 
 def _csr(values: NDArray, code: Code, n_components: int) -> csr_array:
     """CSR latents of one chunk, without the entries that the ReLU set to zero."""
+    shape = (len(code.offsets) - 1, n_components)
+    # a copy, for what follows works in place, and codes of one size share offsets
     parts = (values, code.indices.numpy(), code.offsets.numpy())
-    latents = csr_array(parts, shape=(len(code.offsets) - 1, n_components))
+    latents = csr_array(parts, shape=shape, copy=True)
     latents.sort_indices()
     latents.eliminate_zeros()
     return latents

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy.sparse import csr_array
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 
@@ -152,6 +153,19 @@ def test_sparse_output_equals_dense_output(sae, dtype):
     np.testing.assert_allclose(
         sae.inverse_transform(Z), sae.inverse_transform(Z.toarray()), atol=1e-4
     )
+
+
+def test_sparse_output_leaves_later_calls_alone(sae, monkeypatch):
+    monkeypatch.setattr("sk_eqsae.sae._base._CHUNK_ENTRIES", 64 * 50)
+    dense, sparse = clone(sae), clone(sae).set_params(sparse_output=True)
+    for each in (dense, sparse):  # some rows have fewer than k active latents
+        each.__dict__.update({k: v for k, v in vars(sae).items() if k.endswith("_")})
+        each.intercepts_ = [sae.intercepts_[0] - 1]
+    before = dense.transform(X)
+    assert ((before > 0).sum(axis=1) < sae.k).any()
+    for _ in range(2):
+        assert np.array_equal(sparse.transform(X).toarray(), before)
+    assert np.array_equal(dense.transform(X), before)
 
 
 def test_chunks_do_not_change_the_result(sae, monkeypatch):
