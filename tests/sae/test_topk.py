@@ -160,7 +160,7 @@ def test_sparse_output_leaves_later_calls_alone(sae, monkeypatch):
     dense, sparse = clone(sae), clone(sae).set_params(sparse_output=True)
     for each in (dense, sparse):  # some rows have fewer than k active latents
         each.__dict__.update({k: v for k, v in vars(sae).items() if k.endswith("_")})
-        each.intercepts_ = [sae.intercepts_[0] - 1]
+        each.intercepts_ = [sae.intercepts_[0] - 4]
     before = dense.transform(X)
     assert ((before > 0).sum(axis=1) < sae.k).any()
     for _ in range(2):
