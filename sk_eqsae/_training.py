@@ -174,7 +174,7 @@ def train(
     lr_decay: float = 0.0,
     max_grad_norm: float = math.inf,
     verbose: int = 0,
-    description: str = "training",
+    description: str | None = None,
     batches: type[ShuffledBatches] = ShuffledBatches,
     **batches_settings: Any,
 ) -> NDArray:
@@ -203,8 +203,8 @@ def train(
         Largest norm of all gradients together; longer ones are scaled down to it.
     verbose : int
         1 shows a progress bar over epochs.
-    description : str
-        What the progress bar calls it.
+    description : str or None
+        What the progress bar calls it. None is the module's class.
     batches : type of ShuffledBatches
         Makes pairs of input and target from the tensors.
     **batches_settings
@@ -238,7 +238,7 @@ def train(
         iterator_train=batches,
         iterator_train__seed=seed,
         train_split=None,
-        callbacks=[EpochBar(description)] if verbose else "disable",
+        callbacks=[EpochBar(description or type(module).__name__)] if verbose else "disable",
         verbose=0,
         device=device,
         **{f"iterator_train__{key}": value for key, value in batches_settings.items()},

@@ -6,7 +6,6 @@ from matplotlib.ticker import FixedLocator, NullFormatter
 
 from ._adaptors import METHODS, OURS
 
-_TICKS = [m * 10.0**e for e in range(-6, 3) for m in (1, 3)]
 _SCORES = {"fvu": "held-out FVU", "dead": "share of dead latents"}
 
 
@@ -39,12 +38,18 @@ def draw(results: pd.DataFrame):
             axis.set_yticks(range(len(methods)), methods if axis is row[0] else [])
     for axis, data in zip(axes[0], kinds, strict=True):
         axis.set(xscale="log", title=data)
-        axis.xaxis.set_major_locator(FixedLocator(_TICKS))
+        axis.xaxis.set_major_locator(FixedLocator(_ticks(*axis.get_xlim())))
         axis.xaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_minor_formatter(NullFormatter())
     for axis in axes[1]:
         axis.set_xlim(-0.03, 1.03)
     return figure
+
+
+def _ticks(low, high):
+    """Powers of ten, and three times those where few would be in sight."""
+    steps = (1,) if high > 100 * low else (1, 2, 3, 5)
+    return [m * 10.0**e for e in range(-6, 3) for m in steps]
 
 
 def _panel(axis, results, methods, score):

@@ -44,6 +44,9 @@ N_TRAIN, N_TEST = 16_384, 4_096
 def main() -> None:
     """Fit every variant on every kind of data, print a table, store a CSV."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recipe")
+    parser.add_argument(
+        "--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS)
+    )
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=1)
@@ -54,7 +57,7 @@ def main() -> None:
         (variant, data, seed, args.epochs, args.data)
         for data in PROBLEMS
         for seed in range(args.seeds)
-        for variant in VARIANTS
+        for variant in args.variants
     ]
     jobs = Parallel(args.jobs, return_as="generator")(delayed(_fit)(*c) for c in cells)
     results = pd.DataFrame(tqdm(jobs, total=len(cells), unit="fit"))
