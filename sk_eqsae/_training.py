@@ -238,7 +238,9 @@ def train(
         iterator_train=batches,
         iterator_train__seed=seed,
         train_split=None,
-        callbacks=[EpochBar(description or type(module).__name__)] if verbose else "disable",
+        callbacks=[EpochBar(description or type(module).__name__)]
+        if verbose
+        else "disable",
         verbose=0,
         device=device,
         **{f"iterator_train__{key}": value for key, value in batches_settings.items()},
