@@ -1,7 +1,8 @@
 """The matrix M that says how activations move when the input is transformed."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -36,7 +37,7 @@ from ._group import FiniteGroup
 from ._group_table import group_table
 from ._moments import OrbitMoments
 from ._refinement import refine
-from ._trust import warn_if_untrustworthy
+from ._trust import warn_if_rounded, warn_if_untrustworthy
 
 _DTYPES = (np.float64, np.float32)
 
@@ -48,6 +49,18 @@ def _has_closed_form(fitter: "ActivationTransformFitter") -> bool:
             "many times. Set solver='lstsq'."
         )
     return True
+
+
+@contextmanager
+def _all_or_nothing(estimator: BaseEstimator) -> Iterator[None]:
+    """Leave an estimator as it was if anything is raised on the way."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -83,7 +96,9 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         Powers of the generators that `transform` applies.
     n_components : int, default=None
         Fit M in so many principal directions of X and leave the others where they
-        are, for many features or few orbits. None uses all directions.
+        are, for many features or few orbits. None uses all directions. At most
+        n_features and, so that they can be found, n_rows; of those without variance
+        none is moved, so `rank_` may be less.
     max_epochs : int, default=150
         Passes over the orbits, for `solver="adam"`.
     batch_size : int, default=64
@@ -145,6 +160,15 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
 
     The closed form needs memory for second moments, (n_features)^2 a few times over,
     whatever the number of rows, so X may be a memory map of a file.
+
+    Few orbits are no error but a warning, as elsewhere in scikit-learn: M is well
+    defined where rows vary and leaves all other directions alone, whether there are
+    fewer rows than features or a single orbit. What is impossible is an error:
+    `n_components` above the number of rows, or a generator that no row has moved.
+
+    M^order = I holds up to rounding of M's entries, about order * eps * ||M||^2 for
+    the spectral norm of M, and of their products. The norm is large where M moves
+    directions with little variance into directions with much.
 
     With an exact law, M belongs to a one-parameter family ``M^t = expm(t A)``: if g
     is a rotation by 15 degrees, ``act(X, 0.5)`` rotates by 7.5. It is exact for
@@ -260,8 +284,10 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         Warns
         -----
         UserWarning
-            If M is not to be trusted: there are fewer than two rows for each direction
-            in which they vary, or M explains less than the mean does.
+            If an exact law is not to be trusted: there are fewer than two rows for
+            each direction in which they vary, M explains less than the mean does, or
+            M moves directions with little variance so far that rounding leaves an
+            `order_error_` above 1e-10.
         ConvergenceWarning
             If "adam" with an exact law ends above the closed form, which is kept.
         """
@@ -273,7 +299,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         if self.solver == "adam":
             found = self._gradient_descent(X, table, basis)
         else:
-            found = self._closed_form(X, table, self._new_moments(basis))
+            found = self._closed_form(X, table, self._new_moments(basis), use_up=True)
         return self._set_matrices(found, basis)
 
     @available_if(_has_closed_form)
@@ -316,7 +342,8 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         AttributeError
             With `solver="adam"`, which needs all orbits at once.
         ValueError
-            As `fit` does.
+            As `fit` does. A call that raises leaves the estimator as it was, without
+            the orbits of that call.
 
         Warns
         -----
@@ -324,25 +351,37 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
             If M is not to be trusted, or if `fit` was called before: it keeps no sums,
             so that this call starts anew.
         """
-        first = not hasattr(self, "_moments")
-        if first and hasattr(self, "M_"):
+        with _all_or_nothing(self):
+            sums = self._sums_before()
+            X, table = self._checked(X, groups, power, reset=sums is None)
+            if sums is None:
+                moments = self._new_moments(self._principal_directions(X))
+            else:
+                moments = OrbitMoments.from_state(self.group_, sums)
+            if self.group_.order == 1:
+                found, basis = self._identity(), None
+            else:
+                found = self._closed_form(X, table, moments, use_up=False)
+                basis = moments.basis
+            self._set_matrices(found, basis)
+            self._sums = moments.state()
+        return self
+
+    def _sums_before(self) -> dict[str, Any] | None:
+        """Sums of earlier calls of partial_fit; drops all else that was fitted."""
+        sums = getattr(self, "_sums", None)
+        if sums is None and hasattr(self, "M_"):
             warnings.warn(
                 "partial_fit forgets what fit has found, because fit keeps no sums "
                 "over orbits. Make all calls partial_fit.",
-                stacklevel=3,
+                stacklevel=4,
             )
-            self._forget()
-        X, table = self._checked(X, groups, power, reset=first)
-        if first:
-            self._moments = self._new_moments(self._principal_directions(X))
-        if self.group_.order == 1:
-            return self._set_matrices(self._identity(), None)
-        found = self._closed_form(X, table, self._moments)
-        return self._set_matrices(found, self._moments.basis)
+        self._forget()
+        return sums
 
     def _forget(self) -> None:
         """Drop what an earlier fit has set and this one may not."""
-        for name in ("_moments", "rank_", "multiplicities_", "loss_curve_", "n_iter_"):
+        for name in ("_sums", "rank_", "multiplicities_", "loss_curve_", "n_iter_"):
             if hasattr(self, name):
                 delattr(self, name)
 
@@ -393,7 +432,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         return OrbitMoments(self.group_, by_irrep=by_irrep, basis=basis)
 
     def _closed_form(
-        self, X: NDArray, table: NDArray, moments: OrbitMoments
+        self, X: NDArray, table: NDArray, moments: OrbitMoments, *, use_up: bool
     ) -> NDArray | ExactLaw:
         """Solve the moments of these orbits and of those they hold already."""
         moments.add(X, table)
@@ -401,8 +440,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
             return orthogonal_generators(moments)
         if self.group_law == "free":
             return free_generators(moments, X.shape[1])
-        # partial_fit needs them again
-        return _trusted_law(moments, X.shape[1], use_up=not hasattr(self, "_moments"))
+        return _trusted_law(moments, X.shape[1], use_up=use_up)
 
     def _gradient_descent(
         self, X: NDArray, table: NDArray, basis: NDArray | None
@@ -437,6 +475,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
 
     def _set_matrices(self, found: NDArray | ExactLaw, basis: NDArray | None) -> Self:
         """Set what was found, on all features or in the subspace of the basis."""
+        exact = isinstance(found, ExactLaw)
         if isinstance(found, ExactLaw):
             self.rank_ = found.rank
             self.multiplicities_ = found.representation.multiplicities
@@ -448,6 +487,8 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
             moved = basis @ (found - np.eye(found.shape[1])) @ basis.T
             found = np.eye(len(basis)) + moved
         self.M_ = found[0] if len(found) == 1 else found
+        if exact:
+            warn_if_rounded(self.order_error_, found)
         return self
 
     def _law_error(self, generators: NDArray) -> float:

@@ -252,7 +252,7 @@ def _whitening_of_rows(rows: NDArray, n_features: int) -> Whitening:
     small = _whitening(rows @ rows.T, n_features)
     vectors = rows.T @ small.white
     # Directions with little variance are orthogonal only to rounding over variance.
-    return Whitening(polished(polished(vectors)), small.root)
+    return Whitening(polished(vectors), small.root)
 
 
 def _spectrum(moments: IrrepMoments, white: NDArray) -> IrrepSpectrum:

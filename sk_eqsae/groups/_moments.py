@@ -1,6 +1,6 @@
 """Second moments of orbits: all that the closed forms need of the data."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,49 @@ class OrbitMoments:
             self.total = self.total + orbits[observed].sum(axis=0)
         self.n_rows += int((table >= 0).sum())
         self.n_orbits += len(table)
+
+    def state(self) -> dict[str, Any]:
+        """Give all sums as arrays and plain values, which any file format can hold.
+
+        Returns
+        -------
+        state : dict
+            For :meth:`from_state`. Later calls of :meth:`add` may change its arrays.
+        """
+        return {
+            "basis": self.basis,
+            "irreps": [irrep.state() for irrep in self.irreps],
+            "pairs": None if self.pairs is None else list(self.pairs),
+            "total": self.total,
+            "n_rows": self.n_rows,
+            "n_orbits": self.n_orbits,
+        }
+
+    @classmethod
+    def from_state(cls, group: FiniteGroup, state: dict[str, Any]) -> Self:
+        """Build the moments that gave a state.
+
+        Parameters
+        ----------
+        group : FiniteGroup
+            The group.
+        state : dict
+            Of :meth:`state`; adding orbits leaves its arrays alone.
+
+        Returns
+        -------
+        moments : OrbitMoments
+            The sums.
+        """
+        by_irrep = bool(state["irreps"])
+        moments = cls(group, by_irrep=by_irrep, basis=state["basis"])
+        for irrep, its_state in zip(moments.irreps, state["irreps"], strict=True):
+            irrep.restore(its_state)
+        pairs = state["pairs"]
+        moments.pairs = None if pairs is None else PairMoments(*pairs)
+        moments.total = state["total"]
+        moments.n_rows, moments.n_orbits = state["n_rows"], state["n_orbits"]
+        return moments
 
     def all_pairs(self) -> "PairMoments":
         """Sum over rows that are a generator apart, of all orbits.
@@ -181,6 +224,28 @@ class IrrepMoments:
         if np.iscomplexobj(weights):
             rows.append((weights.imag @ orbits).reshape(shape))
         return rows
+
+    def state(self) -> dict[str, Any]:
+        """Give the sums as arrays and plain values.
+
+        Returns
+        -------
+        state : dict
+            For :meth:`restore`.
+        """
+        return {"rows": self.rows, "gram": self.gram, "n_orbits": self.n_orbits}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take the sums of a state.
+
+        Parameters
+        ----------
+        state : dict
+            Of :meth:`state`.
+        """
+        self.rows = list(state["rows"])
+        self.gram = [part.copy() for part in state["gram"]]  # `add` writes into them
+        self.n_orbits = state["n_orbits"]
 
     def forget(self) -> None:
         """Free the memory of the sums."""

@@ -15,6 +15,9 @@ _LARGE = 1_024  # dimensions from which eigenvectors are single precision
 _NOISE = 0.5  # unrelated rows have eigenvalue 1, an exact law has order
 _GAP = 1e-8  # eigenvalues that are closer belong to one irrep
 _DEPENDENT = 1e-10  # square of a length below which directions are not new
+_NEAR = 1e-2  # error of columns that a few steps make orthonormal, without eigenvectors
+_POLISHED = 1e-8  # error that one step takes below rounding
+_MOST_STEPS = 4
 
 
 class IrrepSpectrum(NamedTuple):  # numpydoc ignore=PR02
@@ -92,11 +95,14 @@ class Representation:  # numpydoc ignore=PR02
         right : ndarray of shape (m, n)
             The directions.
         """
-        left = []
+        left, right = [], []
         for irrep, frame in zip(self.group.irreps, self.frames, strict=True):
             change = irrep.matrices[element] - np.eye(irrep.dim)
-            left.append(np.einsum("iac,ab->ibc", frame, change))
-        return _columns(left), _columns(self.frames).T
+            if change.any():
+                left.append(np.einsum("iac,ab->ibc", frame, change))
+                right.append(frame)
+        none = np.empty((len(self.frames[0]), 0, 0))
+        return _columns([none, *left]), _columns([none, *right]).T
 
     def matrix(self, element: int) -> NDArray:
         """Matrix of an element.
@@ -262,19 +268,25 @@ def _orthonormal(frames: list[NDArray]) -> tuple[list[NDArray], int]:
     columns = _columns(frames)
     if columns.size == 0:
         return frames, 0
+    if np.linalg.norm(_gram_error(columns)) < _NEAR:
+        columns, rank = polished(columns), min(columns.shape)
+    else:
+        columns, rank = _orthonormal_by_eigenvectors(columns)
+    ends = np.cumsum([frame.shape[1] * frame.shape[2] for frame in frames])[:-1]
+    parts = np.split(columns, ends, axis=1)
+    return [p.reshape(f.shape) for p, f in zip(parts, frames, strict=True)], rank
+
+
+def _orthonormal_by_eigenvectors(columns: NDArray) -> tuple[NDArray, int]:
     values, vectors = eigh(columns @ columns.T, driver="evd", overwrite_a=True)
     new = values > _DEPENDENT * values[-1]
     vectors = vectors[:, new]
     columns = vectors @ ((vectors.T @ columns) / np.sqrt(values[new])[:, np.newaxis])
-    columns = polished(columns)
-    ends = np.cumsum([frame.shape[1] * frame.shape[2] for frame in frames])[:-1]
-    parts = np.split(columns, ends, axis=1)
-    shaped = [p.reshape(f.shape) for p, f in zip(parts, frames, strict=True)]
-    return shaped, int(new.sum())
+    return polished(columns), int(new.sum())
 
 
 def polished(columns: NDArray) -> NDArray:
-    """Take rounding errors out of columns that are orthonormal but for those.
+    """Take small errors out of columns that are orthonormal but for those.
 
     Parameters
     ----------
@@ -284,8 +296,22 @@ def polished(columns: NDArray) -> NDArray:
     Returns
     -------
     polished : ndarray of shape (n, m)
-        One step of Newton and Schulz, which squares the error.
+        After as many steps of Newton and Schulz as it takes; each squares the error.
     """
-    if columns.shape[0] < columns.shape[1]:
-        return 1.5 * columns - 0.5 * (columns @ columns.T) @ columns
-    return 1.5 * columns - 0.5 * columns @ (columns.T @ columns)
+    for _ in range(_MOST_STEPS):
+        error = _gram_error(columns)
+        if columns.shape[0] < columns.shape[1]:
+            columns = columns - 0.5 * error @ columns
+        else:
+            columns = columns - 0.5 * columns @ error
+        if np.linalg.norm(error) < _POLISHED:
+            break
+    return columns
+
+
+def _gram_error(columns: NDArray) -> NDArray:
+    """Gram matrix of columns, or of rows if there are fewer, less the identity."""
+    wide = columns.shape[0] < columns.shape[1]
+    error = columns @ columns.T if wide else columns.T @ columns
+    error.flat[:: len(error) + 1] -= 1
+    return error

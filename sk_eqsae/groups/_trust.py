@@ -3,11 +3,13 @@
 import warnings
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._closed_form import ExactLaw
 from ._moments import OrbitMoments
 
 _ROWS_PER_DIRECTION = 2
+_ROUNDED = 1e-10  # order error from which the law is not exact for all purposes
 
 
 def warn_if_untrustworthy(law: ExactLaw, moments: OrbitMoments) -> None:
@@ -75,3 +77,34 @@ def explained(law: ExactLaw, moments: OrbitMoments) -> float:
     ):
         unclear -= variance @ np.square(frame).sum(axis=1) @ values / order
     return float(1 - 2 * unclear / centred * order / (order - 1))
+
+
+def warn_if_rounded(order_error: float, generators: NDArray) -> None:
+    """Warn of matrices that obey the law less well than they should.
+
+    Even the exact matrices, computed with more digits and rounded to float64, are
+    about ``order * eps * norm^2`` away from the law, and products of rounded
+    matrices lose some more; a Newton step in float64 adds errors of that size.
+
+    Parameters
+    ----------
+    order_error : float
+        Largest distance of a relation from the identity.
+    generators : ndarray of shape (n_generators, n, n)
+        The matrices.
+
+    Warns
+    -----
+    UserWarning
+        If the order error is above 1e-10.
+    """
+    if order_error <= _ROUNDED:
+        return
+    norm = np.linalg.norm(generators, 2, axis=(1, 2)).max()
+    warnings.warn(
+        "M is not to be trusted in all digits: the group's law holds to "
+        f"{order_error:.0e}, because M has norm {norm:.0e} and float64 rounds so "
+        "large entries. Directions with hardly any variance are moved into ones with "
+        "much; set n_components to leave them alone, if the score allows.",
+        stacklevel=5,
+    )

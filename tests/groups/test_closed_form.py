@@ -1,5 +1,6 @@
 """The closed form on data that are large, few, degenerate or wrong."""
 
+import pickle
 import re
 import tracemalloc
 import warnings
@@ -109,6 +110,102 @@ def test_gradient_descent_has_no_partial_fit():
     with pytest.raises(AttributeError) as error:
         fitter.partial_fit(np.zeros((4, 2)))
     assert "Set solver='lstsq'" in str(error.value.__cause__)
+
+
+@pytest.mark.parametrize("law", ["exact", "free"])
+def test_partial_fit_resets_what_only_other_settings_find(law):
+    X, metadata = noisy_orbits(C4)
+    adam = {"solver": "adam", "max_epochs": 1, "random_state": 0}
+    fitter = ActivationTransformFitter(**adam).fit(X, **metadata)
+    fitter.set_params(solver="lstsq", group_law=law)
+    with pytest.warns(UserWarning, match="partial_fit forgets what fit has found"):
+        fitter.partial_fit(X, **metadata)
+    fresh = ActivationTransformFitter(group_law=law).partial_fit(X, **metadata)
+    assert vars(fitter).keys() == vars(fresh).keys()
+    fitter.set_params(group_law="free").partial_fit(X, **metadata)
+    assert not hasattr(fitter, "rank_")
+    assert not hasattr(fitter, "multiplicities_")
+
+
+def halves_of_orbits(X, metadata):
+    """Rows of powers 0 and 2, which say nothing about one step."""
+    even = metadata["power"] % 2 == 0
+    return X[even], {name: values[even] for name, values in metadata.items()}
+
+
+def test_first_call_that_fails_leaves_nothing_behind():
+    X, metadata = noisy_orbits(C4)
+    useless, its_metadata = halves_of_orbits(X, metadata)
+    fitter = ActivationTransformFitter(order=4)
+    before = vars(fitter).copy()
+    with pytest.raises(ValueError, match="no orbit has two rows"):
+        fitter.partial_fit(useless, **its_metadata)
+    assert vars(fitter) == before
+    expected = ActivationTransformFitter(order=4).partial_fit(X, **metadata).M_
+    assert np.array_equal(fitter.partial_fit(X, **metadata).M_, expected)
+
+
+@any_law
+@pytest.mark.parametrize("n_orbits", [4, 200])  # rows are kept, rows are summed
+def test_later_call_that_fails_adds_no_orbits(law, n_orbits, monkeypatch):
+    X, metadata = noisy_orbits(C4, n_orbits=n_orbits)
+    fitters = [ActivationTransformFitter(group_law=law) for _ in range(2)]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "M is not to be trusted")
+        for fitter in fitters:
+            fitter.partial_fit(X, **metadata)
+        before = vars(fitters[0]).copy()
+        with monkeypatch.context() as broken:
+            broken.setattr(ActivationTransformFitter, "_set_matrices", fail)
+            with pytest.raises(np.linalg.LinAlgError):
+                fitters[0].partial_fit(X, **metadata)
+        assert all(vars(fitters[0])[name] is value for name, value in before.items())
+        once, twice = (f.partial_fit(X, **metadata).M_ for f in fitters)
+    assert np.array_equal(once, twice)
+    assert fitters[0]._sums["n_orbits"] == 2 * n_orbits
+
+
+def fail(*args):
+    raise np.linalg.LinAlgError
+
+
+def test_warning_made_an_error_adds_no_orbits():
+    X, metadata = noisy_orbits(C4)
+    fitter = ActivationTransformFitter().partial_fit(X, **metadata)
+    M = fitter.M_
+    wrong = np.random.default_rng(0).normal(size=X.shape) * 100
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="explains less"):
+            fitter.partial_fit(wrong, **metadata)
+    assert fitter.M_ is M
+    np.testing.assert_allclose(fitter.partial_fit(X, **metadata).M_, M, atol=1e-9)
+
+
+def is_plain(value):
+    """Whether any file format can hold it: arrays, numbers, text, and lists of them."""
+    if isinstance(value, dict):
+        return all(map(is_plain, [*value, *value.values()]))
+    if isinstance(value, list):
+        return all(map(is_plain, value))
+    return type(value) in {np.ndarray, int, float, str, bool, type(None)}
+
+
+@any_law
+@pytest.mark.parametrize("rows", [whole, with_missing_rows])
+@pytest.mark.parametrize("n_components", [None, 5])
+def test_pickle_between_two_calls_changes_nothing(law, rows, n_components):
+    settings = {"n_components": n_components, "random_state": 0}
+    first, second = parts(*rows(*noisy_orbits(C4)), 2)
+    through = ActivationTransformFitter(group_law=law, **settings)
+    through.partial_fit(first[0], **first[1])
+    state = vars(through).copy()
+    assert state.pop("group_") == C4  # a value object of the package
+    assert is_plain(state)
+    copy = pickle.loads(pickle.dumps(through))
+    for fitter in (through, copy):
+        fitter.partial_fit(second[0], **second[1])
+    assert np.array_equal(copy.M_, through.M_)
 
 
 @pytest.mark.parametrize("later", [2, 6])
@@ -237,6 +334,39 @@ def test_too_few_orbits_or_features_for_the_rank(n_components, n_features, messa
         fitter.fit(X, **metadata)
 
 
+def test_first_part_with_too_few_orbits_for_the_rank():
+    X, metadata = low_rank_orbits(40, n_orbits=5)
+    fitter = ActivationTransformFitter(n_components=30)
+    with pytest.raises(ValueError, match=r"row.*of partial_fit's first call.*too few"):
+        fitter.partial_fit(X, **metadata)
+
+
+def test_more_components_than_the_rank_leave_the_others_alone():
+    X, metadata = low_rank_orbits(40)
+    fitter = ActivationTransformFitter(n_components=30, random_state=0)
+    fitter.fit(X, **metadata)
+    assert fitter.rank_ == 12
+    everything = ActivationTransformFitter().fit(X, **metadata)
+    np.testing.assert_allclose(fitter.M_, everything.M_, atol=1e-8)
+
+
+def test_single_orbit_is_enough_for_few_directions():
+    group = CyclicGroup(24)
+    turn = 2 * np.pi * np.arange(24) / 24
+    X = np.column_stack([np.cos(turn), np.sin(turn), np.cos(2 * turn), np.ones(24)])
+    X = X @ np.random.default_rng(0).normal(size=(4, 10))
+    metadata = {"groups": np.zeros(24, dtype=int), "power": np.arange(24)}
+    fitter = ActivationTransformFitter(group=group).fit(X, **metadata)
+    assert fitter.rank_ == 4
+    assert fitter.order_error_ < 1e-10
+
+
+def test_single_orbit_that_any_matrix_fits_warns():
+    X, metadata = noisy_orbits(C4, n_orbits=1)
+    with pytest.warns(UserWarning, match="1 orbits with 4 rows are too few"):
+        ActivationTransformFitter().fit(X, **metadata)
+
+
 @pytest.mark.parametrize("solver", ["lstsq", "adam"])
 @any_law
 def test_generator_that_is_never_observed_is_named(solver, law):
@@ -309,6 +439,53 @@ def test_orbits_that_do_not_belong_together_are_not_to_be_trusted():
     shuffled = np.random.default_rng(0).permutation(len(X))
     with pytest.warns(UserWarning, match="explains less of the activations than"):
         ActivationTransformFitter().fit(X[shuffled], **metadata)
+
+
+def reflection(n, seed):
+    v = np.random.default_rng(seed).normal(size=(n, 1)).astype(np.longdouble)
+    return np.eye(n) - 2 * v @ v.T / (v.T @ v)
+
+
+def law_of_large_norm(n=12, decades=3.3):
+    """C_n on directions of very unequal size, rounded to float64 at the end."""
+    inner, outer = reflection(n, 0), reflection(n, 1)
+    size = np.logspace(0, -decades, n, dtype=np.longdouble)
+    turned = inner @ np.roll(np.eye(n), 1, axis=0) @ inner
+    M = outer @ (turned * size[:, np.newaxis] / size) @ outer
+    powers = [np.eye(n, dtype=np.longdouble)]
+    for _ in range(n - 1):
+        powers.append(M @ powers[-1])
+    return np.array(powers, np.float64), np.float64(size[:, np.newaxis] * outer)
+
+
+def orbits_of_large_norm():
+    M, directions = law_of_large_norm()
+    x = np.random.default_rng(1).normal(size=(200, 12)) @ directions
+    X = np.einsum("gij,nj->ngi", M, x).reshape(-1, 12)
+    groups, power = np.indices((200, 12)).reshape(2, -1)
+    return M[1], X, {"groups": groups, "power": power}
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_law_of_large_norm_holds_as_well_as_float64_allows(method):
+    M, X, metadata = orbits_of_large_norm()
+    fitter = ActivationTransformFitter()
+    with pytest.warns(UserWarning, match=r"law holds to .*norm 2e.03") as caught:
+        getattr(fitter, method)(X, **metadata)
+    assert caught[0].filename == __file__
+    assert fitter.score(X, **metadata) > 0.9999
+    limit = np.linalg.matrix_power(M, 12) - np.eye(12)
+    assert fitter.order_error_ < 10 * np.linalg.norm(limit) / np.sqrt(12)
+
+
+@not_to_be_trusted  # these directions alone do not follow the group
+def test_principal_directions_keep_the_order_error_small():
+    _, X, metadata = orbits_of_large_norm()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "M is not to be trusted in all digits")
+        fitter = ActivationTransformFitter(n_components=6, random_state=0)
+        fitter.fit(X, **metadata)
+    assert fitter.order_error_ < 1e-10
 
 
 def constant(x):

@@ -19,7 +19,7 @@ from sk_eqsae.groups import (
     SymmetricGroup,
     multiplicities,
 )
-from sk_eqsae.groups._representation import exact_representation
+from sk_eqsae.groups._representation import _orthonormal, exact_representation
 
 from .representations import (
     homomorphism_error,
@@ -253,6 +253,30 @@ def test_matrices_that_contradict_each_other_still_give_a_representation(group):
     wild[0] = np.eye(7)
     Q = matrices_of(exact_representation(wild, group))
     assert homomorphism_error(Q, group.multiplication_table) < 1e-11
+
+
+@pytest.mark.parametrize("noise", [1e-12, 1e-4, 0.1])
+@pytest.mark.parametrize("shape", [(20, 12), (20, 20), (12, 20)])
+def test_columns_become_the_nearest_that_are_orthonormal(noise, shape):
+    rng = np.random.default_rng(0)
+    columns = polar(rng.normal(size=shape))[0] + noise * rng.normal(size=shape)
+    n = len(columns)
+    frames = [columns[:, :8].reshape(n, 2, 4), columns[:, 8:].reshape(n, 1, -1)]
+    found, rank = _orthonormal(frames)
+    assert rank == min(shape)
+    found = np.hstack([frame.reshape(n, -1) for frame in found])
+    np.testing.assert_allclose(found, polar(columns)[0], atol=1e-12)
+
+
+def test_factors_leave_out_what_an_element_does_not_move():
+    group = CyclicGroup(4)
+    known, _ = matrices_near(group, noise=0)
+    known = np.pad(known, [(0, 0), (0, 2), (0, 2)])
+    known[:, -2:, -2:] = np.eye(2)
+    representation = exact_representation(known, group)
+    ranks = [representation.factors(g)[0].shape[1] for g in range(4)]
+    assert ranks == [0, 6, 6, 6]
+    np.testing.assert_allclose(matrices_of(representation), known, atol=1e-12)
 
 
 @pytest.mark.parametrize("group", [DihedralGroup(4), SymmetricGroup(3)], ids=repr)
