@@ -10,11 +10,12 @@ from .probing import (
     make_probe,
     make_probe_search,
 )
-from .sae import EquivariantSAE, TopKSAE
+from .sae import EquivariantSAE, GroupTiedSAE, TopKSAE
 
 __all__ = [
     "ActivationTransformFitter",
     "EquivariantSAE",
+    "GroupTiedSAE",
     "MeanDifferenceSelector",
     "TopKSAE",
     "TruncatedReconstruction",

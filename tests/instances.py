@@ -5,6 +5,7 @@ from sklearn.decomposition import PCA
 from sk_eqsae import (
     ActivationTransformFitter,
     EquivariantSAE,
+    GroupTiedSAE,
     MeanDifferenceSelector,
     TopKSAE,
     TruncatedReconstruction,
@@ -22,6 +23,9 @@ AUTOENCODERS = [
     EquivariantSAE(8, k=1, **QUICK),
     EquivariantSAE(k=1, hidden_dim=None, recipe="paper", **QUICK),
     EquivariantSAE(8, order=1, k=1, hidden_dim=4, **QUICK),
+    GroupTiedSAE(8, k=1, **QUICK),
+    GroupTiedSAE(k=1, n_free=3, activation="batch_topk", recipe="paper", **QUICK),
+    GroupTiedSAE(8, order=1, k=1, output="invariant", **QUICK),
 ]
 FITTERS = [
     ActivationTransformFitter(),
@@ -44,6 +48,9 @@ WITH_ORBITS = [
     EquivariantSAE(8, order=4, k=2, hidden_dim=None, recipe="paper", **QUICK),
     EquivariantSAE(8, k=2, activation="batch_topk", nested=[2], **QUICK),
     EquivariantSAE(8, group=CyclicGroup(4), k=2, hidden_dim=4, **QUICK),
+    GroupTiedSAE(8, k=2, **QUICK),
+    GroupTiedSAE(4, order=4, k=2, n_free=3, nested=[2, 9], recipe="paper", **QUICK),
+    GroupTiedSAE(8, group=CyclicGroup(4), k=2, activation="batch_topk", **QUICK),
     ActivationTransformFitter(),
     ActivationTransformFitter(group=CyclicGroup(4), group_law="free"),
     ActivationTransformFitter(order=4, solver="adam", **QUICK),

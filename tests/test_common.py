@@ -8,7 +8,7 @@ import torch
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sk_eqsae import EquivariantSAE, TopKSAE
+from sk_eqsae import EquivariantSAE, GroupTiedSAE, TopKSAE
 from tests.instances import INSTANCES, QUICK, WITH_ORBITS, name
 
 every_estimator = pytest.mark.parametrize("estimator", INSTANCES, ids=name)
@@ -146,3 +146,15 @@ def test_no_metadata_equals_topk_exactly(hidden_dim, recipe, orbits):
     assert np.array_equal(regular.components_, trivial.components_)
     assert regular.score(X) == trivial.score(X)
     assert (trivial.predict_power(X) == 0).all()
+
+
+@pytest.mark.parametrize("activation", ["topk", "batch_topk"])
+@pytest.mark.parametrize("recipe", ["default", "paper"])
+def test_a_dictionary_tied_by_no_group_equals_topk_exactly(activation, recipe, orbits):
+    X, _, _ = orbits
+    settings = {"k": 4, "activation": activation, "recipe": recipe} | QUICK
+    regular = TopKSAE(24, **settings).fit(X)
+    trivial = GroupTiedSAE(20, n_free=4, **settings).fit(X)
+    assert np.array_equal(regular.transform(X), trivial.transform(X))
+    assert np.array_equal(regular.components_, trivial.components_)
+    assert regular.score(X) == trivial.score(X)

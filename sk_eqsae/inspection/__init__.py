@@ -3,10 +3,12 @@
 from .._metrics import fvu
 from ._displays import FeatureSymmetryDisplay, TransformFidelityDisplay
 from ._equivariance import equivariance_error, equivariance_report, r2_per_feature
+from ._feature_orbits import FeatureOrbitDisplay
 from ._metrics import dead_latents
 from ._symmetry import feature_symmetry
 
 __all__ = [
+    "FeatureOrbitDisplay",
     "FeatureSymmetryDisplay",
     "TransformFidelityDisplay",
     "dead_latents",

@@ -1,7 +1,8 @@
 """The sparse autoencoders."""
 
 from ._equivariant import EquivariantSAE
+from ._group_tied import GroupTiedSAE
 from ._recipe import Recipe
 from ._topk import TopKSAE
 
-__all__ = ["EquivariantSAE", "Recipe", "TopKSAE"]
+__all__ = ["EquivariantSAE", "GroupTiedSAE", "Recipe", "TopKSAE"]

@@ -17,6 +17,7 @@ from sklearn.utils import check_array, check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .._metrics import fvu
 from .._training import draw_seed, resolve_device, seeded, train
 from ._code import Code
 from ._module import SAEModule
@@ -75,10 +76,43 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         X = self._check_rows(X)
         if self.sparse_output:
             return self._encode_csr(X)
-        Z = np.zeros((len(X), self._n_features_out), dtype=X.dtype)
+        Z = np.zeros((len(X), len(self.components_)), dtype=X.dtype)
         for rows, values, code in self._encode_chunks(X):
             Z[rows][code.bags.numpy(), code.indices.numpy()] = values
         return Z
+
+    def inverse_transform(self, Z: ArrayLike | csr_array) -> NDArray:
+        """Decode latents.
+
+        Parameters
+        ----------
+        Z : array-like or sparse array of shape (n_rows, n_components)
+            Latents.
+
+        Returns
+        -------
+        X : ndarray of shape (n_rows, n_features)
+            Activations, in the dtype of Z.
+        """
+        return self._inverse(Z)
+
+    def score(self, X: ArrayLike, y: None = None) -> float:
+        """Share of the variance that the reconstruction explains, 1 - FVU.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Activations.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        score : float
+            1 is perfect, 0 is as good as the per-feature mean of X.
+        """
+        X = self._check_rows(X)
+        return 1 - fvu(X, self._decoded(X))
 
     def _is_going_on(self) -> bool:
         return self.warm_start and hasattr(self, "components_")
@@ -89,7 +123,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _encode_csr(self, X: NDArray) -> csr_array:
         parts = [
-            _csr(values, code, self._n_features_out)
+            _csr(values, code, len(self.components_))
             for _, values, code in self._encode_chunks(X)
         ]
         return vstack(parts, format="csr")
@@ -122,7 +156,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return TopK(self.k)
 
     def _chunks(self, n_rows: int) -> Iterator[slice]:
-        return gen_batches(n_rows, max(1, _CHUNK_ENTRIES // self._n_features_out))
+        return gen_batches(n_rows, max(1, _CHUNK_ENTRIES // len(self.components_)))
 
     def _normalized(self, X: NDArray, mean: NDArray | None = None) -> torch.Tensor:
         rows = (X - (self.mean_ if mean is None else mean)) / self.scale_
@@ -138,10 +172,10 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _inverse(self, Z: ArrayLike | csr_array) -> NDArray:
         check_is_fitted(self)
         Z = check_array(Z, accept_sparse="csr", dtype=_DTYPES)
-        if Z.shape[1] != self._n_features_out:
+        if Z.shape[1] != len(self.components_):
             raise ValueError(
                 f"Z has {Z.shape[1]} columns, but {type(self).__name__} has "
-                f"{self._n_features_out} latents. Pass latents as transform returns "
+                f"{len(self.components_)} latents. Pass latents as transform returns "
                 "them, with the ones that are not wanted set to 0 instead of removed."
             )
         return (Z @ self.components_ + self.intercept_).astype(Z.dtype, copy=False)
@@ -183,7 +217,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             BatchTopK(self.k) if self.activation == "batch_topk" else TopK(self.k),
             recipe,
             n_rows=len(tensors[0]),
-            prefixes=self._prefixes(len(module.components)),
+            prefixes=self._prefixes(module.n_latents),
         )
         return train(
             objective,
@@ -237,27 +271,35 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             self.scale_ = _root_mean_square(X - self.mean_) or 1.0
 
     def _new_module(self, n_features: int, seed: int) -> SAEModule:
-        n_components = self._check_sizes(n_features)
+        sizes = (n_features, self._check_sizes(n_features), self.hidden_dim)
+        return self._initialized(seed, SAEModule, *sizes)
+
+    def _initialized(
+        self, seed: int, kind: type[SAEModule], *arguments: Any
+    ) -> SAEModule:
         with seeded(seed):
-            module = SAEModule(n_features, n_components, self.hidden_dim)
+            module = kind(*arguments)
             if self._recipe().tied_init:
                 module.initialize_tied()
         return module
 
     def _check_sizes(self, n_features: int) -> int:
-        n_components = self.n_components or 8 * n_features
-        if self.k > n_components:
+        n_latents = self._n_latents(n_features)
+        if self.k > n_latents:
             raise ValueError(
-                f"k={self.k} is larger than the dictionary of {n_components} latents "
+                f"k={self.k} is larger than the dictionary of {n_latents} latents "
                 f"(n_components={self.n_components}, n_features={n_features}). Lower "
                 "k or raise n_components."
             )
-        return n_components
+        return n_latents
+
+    def _n_latents(self, n_features: int) -> int:
+        return self.n_components or 8 * n_features
 
     def _trained_module(self, target_mean: NDArray) -> SAEModule:
-        if self._check_sizes(self.n_features_in_) != self._n_features_out:
+        if self._check_sizes(self.n_features_in_) != len(self.components_):
             raise ValueError(
-                f"warm_start=True goes on with the {self._n_features_out} latents "
+                f"warm_start=True goes on with the {len(self.components_)} latents "
                 f"fitted before, but n_components={self.n_components}. Set "
                 "warm_start=False to start anew."
             )

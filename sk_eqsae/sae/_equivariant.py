@@ -7,13 +7,14 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
-from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import validate_data
 
 from .._metrics import fvu
 from ..groups import ActivationTransformFitter, FiniteGroup
 from ..groups._group_table import group_table
+from ._activation_transform import fit_activation_transform
 from ._base import _DTYPES, BaseSAE
 from ._recipe import Recipe
 
@@ -242,14 +243,9 @@ class EquivariantSAE(BaseSAE):
         fitter = self.activation_transform
         if fitter is None:
             fitter = ActivationTransformFitter(order=self.order, group=self.group)
-        self.activation_transform_ = clone(fitter)
-        self.activation_transform_.fit(X, None, groups=groups, power=power)
-        if self.activation_transform_.group_ != self.group_:
-            raise ValueError(
-                "activation_transform was fitted for "
-                f"{self.activation_transform_.group_}, but the orbits are of "
-                f"{self.group_}. Fit it for the same group."
-            )
+        self.activation_transform_ = fit_activation_transform(
+            fitter, self.group_, X, groups=groups, power=power
+        )
 
     def inverse_transform(
         self, Z: ArrayLike | csr_array, *, power: ArrayLike | None = None

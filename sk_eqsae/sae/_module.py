@@ -1,5 +1,6 @@
 """The network of a TopK sparse autoencoder."""
 
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -35,6 +36,16 @@ class SAEModule(nn.Module):
         decoder = nn.Linear(n_components, n_features)
         self.components = nn.Parameter(decoder.weight.detach().T.contiguous())
         self.intercept = decoder.bias
+
+    @property
+    def n_latents(self) -> int:
+        """Number of latents."""
+        return len(self.components)
+
+    @property
+    def places(self) -> NDArray:
+        """Place of each latent in the dictionary that `to_arrays` returns."""
+        return np.arange(self.n_latents)
 
     def initialize_tied(self) -> None:
         """Draw unit dictionary rows, zero biases, a linear encoder equal to them."""
@@ -88,13 +99,14 @@ class SAEModule(nn.Module):
         sums : torch.Tensor of shape (n_bags, n_features)
             Normalised reconstructions less the intercept.
         """
+        spare = spare or Spare()
         return SparseAutoencode.apply(
             self.encoder_inputs(inputs),
             self.encoder.weight,
             self.encoder.bias,
             self.components,
-            select,
-            spare or Spare(),
+            partial(_code, select, spare),
+            spare,
         )
 
     def encoder_inputs(self, inputs: Tensor) -> Tensor:
@@ -111,6 +123,10 @@ class SAEModule(nn.Module):
             What the last layer of the encoder sees.
         """
         return inputs if self.hidden is None else self.hidden(inputs).relu()
+
+    def offset(self) -> Tensor:
+        """Return what is added to all reconstructions."""
+        return self.intercept
 
     def to_arrays(
         self,
@@ -162,6 +178,16 @@ class SAEModule(nn.Module):
         module.components = _parameter(components)
         module.intercept = _parameter(intercept)
         return module
+
+
+def _code(
+    select: Selection, spare: Spare, inputs: Tensor, weight: Tensor, bias: Tensor
+) -> Code:
+    pre_activations = spare.take((len(inputs), len(weight)), inputs)
+    torch.addmm(bias, inputs, weight.T, out=pre_activations)
+    code = select(pre_activations)
+    spare.put(pre_activations)
+    return code
 
 
 def _array(tensor: Tensor) -> NDArray:

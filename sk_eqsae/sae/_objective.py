@@ -47,12 +47,13 @@ class Objective(nn.Module):
         super().__init__()
         self.module = module
         self.n_prefixes = len(prefixes)
-        self.select = select if len(prefixes) == 1 else Prefixes(select, prefixes)
+        part = np.searchsorted(prefixes, module.places, side="right")
+        self.select = select if len(prefixes) == 1 else Prefixes(select, part)
         self.recipe = recipe
         self.spare = Spare()
         self.patience = recipe.dead_after * n_rows
         # rows seen since each latent was active
-        self.register_buffer("idle", torch.zeros(len(module.components)))
+        self.register_buffer("idle", torch.zeros(module.n_latents))
         self.register_buffer("dead", torch.empty(0, dtype=torch.long))
         self.rows_until_check = self.patience
 
@@ -72,7 +73,7 @@ class Objective(nn.Module):
         n_rows, n_bags = len(inputs), len(inputs) * self.n_prefixes
         sums = self.module(inputs, self._code, self.spare)
         parts = sums[:n_bags].view(n_rows, self.n_prefixes, -1)
-        error = target.unsqueeze(1) - parts.cumsum(1) - self.module.intercept
+        error = target.unsqueeze(1) - parts.cumsum(1) - self.module.offset()
         loss = error.square().sum(2).mean()
         if len(sums) > n_bags:
             left = error[:, -1].detach() - sums[n_bags:]

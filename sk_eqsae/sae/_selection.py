@@ -78,20 +78,20 @@ class Prefixes:
     ----------
     select : Selection
         Decides which latents are active.
-    sizes : array-like of shape (n_prefixes,)
-        Where each part ends, ascending; the last is the size of the dictionary.
+    part : array-like of shape (n_latents,)
+        Part that each latent belongs to.
     """
 
-    def __init__(self, select: Selection, sizes: np.ndarray) -> None:
+    def __init__(self, select: Selection, part: np.ndarray) -> None:
         self.select = select
-        self.sizes = torch.as_tensor(sizes)
+        self.part = torch.as_tensor(part)
+        self.n_parts = int(self.part.max()) + 1
 
     def __call__(self, pre_activations: Tensor) -> Code:
         """Select, and sort by part."""
         code = self.select(pre_activations)
-        n_parts, n_rows = len(self.sizes), len(pre_activations)
-        sizes = self.sizes.to(code.indices.device)
-        part = torch.searchsorted(sizes, code.indices, right=True)
+        n_parts, n_rows = self.n_parts, len(pre_activations)
+        part = self.part.to(code.indices.device)[code.indices]
         bags, order = (code.bags * n_parts + part).sort(stable=True)
         split = ragged_code(
             code.values[order], code.indices[order], bags, n_rows * n_parts

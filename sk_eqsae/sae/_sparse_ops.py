@@ -52,7 +52,7 @@ class SparseAutoencode(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor,
         components: Tensor,
-        select: Callable[[Tensor], Code],
+        encode: Callable[[Tensor, Tensor, Tensor], Code],
         spare: Spare,
     ) -> Tensor:
         """Encode and decode.
@@ -67,9 +67,9 @@ class SparseAutoencode(torch.autograd.Function):
             Encoder, (n_components, n_inputs) and (n_components,).
         components : torch.Tensor of shape (n_components, n_features)
             Dictionary.
-        select : callable
-            From pre-activations of shape (n_rows, n_components) to the code, with
-            no value below zero. It must not keep the pre-activations.
+        encode : callable
+            From `inputs`, `weight` and `bias` to the code, with no value below zero:
+            its entries above zero are inner products of rows and weights, plus bias.
         spare : Spare
             Memory to use.
 
@@ -78,10 +78,7 @@ class SparseAutoencode(torch.autograd.Function):
         decoded : torch.Tensor of shape (n_bags, n_features)
             The reconstruction of each bag, without an intercept.
         """
-        pre_activations = spare.take((len(inputs), len(weight)), inputs)
-        torch.addmm(bias, inputs, weight.T, out=pre_activations)
-        code = select(pre_activations)
-        spare.put(pre_activations)
+        code = encode(inputs, weight, bias)
         ctx.save_for_backward(inputs, weight, components, *code)
         ctx.spare = spare
         return decode_sparse(code, components)

@@ -4,12 +4,10 @@ from typing import Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
+from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 from sklearn.utils.validation import validate_data
 
-from .._metrics import fvu
 from ._base import _DTYPES, BaseSAE
 from ._recipe import Recipe
 
@@ -179,36 +177,3 @@ class TopKSAE(BaseSAE):
         X = validate_data(self, X, dtype=_DTYPES, reset=not self._is_going_on())
         self._fit_rows(X)
         return self
-
-    def inverse_transform(self, Z: ArrayLike | csr_array) -> NDArray:
-        """Decode latents.
-
-        Parameters
-        ----------
-        Z : array-like or sparse array of shape (n_rows, n_components)
-            Latents.
-
-        Returns
-        -------
-        X : ndarray of shape (n_rows, n_features)
-            Activations, in the dtype of Z.
-        """
-        return self._inverse(Z)
-
-    def score(self, X: ArrayLike, y: None = None) -> float:
-        """Share of the variance that the reconstruction explains, 1 - FVU.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Activations.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        score : float
-            1 is perfect, 0 is as good as the per-feature mean of X.
-        """
-        X = self._check_rows(X)
-        return 1 - fvu(X, self._decoded(X))

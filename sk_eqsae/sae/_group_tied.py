@@ -1,0 +1,476 @@
+"""An autoencoder whose dictionary is closed under a group."""
+
+from numbers import Integral
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import (
+    _check_feature_names_in,
+    _is_fitted,
+    check_is_fitted,
+    validate_data,
+)
+
+from ..groups import ActivationTransformFitter, FiniteGroup
+from ..groups._group_table import group_table
+from ..groups._irrep_basis import irrep_basis
+from ..groups._pose import element_matrices
+from ._activation_transform import fit_activation_transform
+from ._base import _DTYPES, BaseSAE
+from ._module import SAEModule
+from ._recipe import Recipe
+from ._tied_module import TiedModule
+
+
+def _knows_pose(sae: "GroupTiedSAE") -> bool:
+    if not hasattr(sae, "canonical_code_"):
+        raise AttributeError(
+            "predict_power needs to have seen which rows are canonical: give fit "
+            "groups and power."
+        )
+    return True
+
+
+def _keeps_pose(sae: "GroupTiedSAE") -> bool:
+    if sae.output == "invariant":
+        raise AttributeError(
+            "invariant latents do not say how a row is turned, so they cannot be "
+            "decoded. Set output='equivariant' before transform."
+        )
+    return True
+
+
+class GroupTiedSAE(BaseSAE):
+    """Sparse autoencoder whose dictionary is closed under a symmetry of the inputs.
+
+    Each base vector d of the dictionary stands for all that the group makes of it,
+    and so do the weights w of the encoder. With M_g the matrix that moves
+    activations by the group's element g, and b their mean::
+
+        z_ig  = ReLU(TopK over all (i, g) of < w_i, M_g^-1 (x - b) > + c_i)
+        x_hat = b + sum over i and g of z_ig M_g d_i
+
+    To move a row moves its code: ``z(M_h x)_ig = z(x)_i(h^-1 g)``. No row needs to
+    be told to be canonical, and the dictionary has as many free parameters as one of
+    `n_components` vectors.
+
+    Parameters
+    ----------
+    n_components : int, default=None
+        Number of base vectors, each of which stands for as many latents as the group
+        has elements. None makes 8 times as many latents as there are features.
+    order : int, default=None
+        Order of the group; for one generator g, applying g `order` times changes
+        nothing. None reads it from the powers given to `fit`, from `group` or from a
+        fitted `activation_transform`; without any of them the group is trivial and
+        the estimator equals :class:`TopKSAE`.
+    group : FiniteGroup, default=None
+        The group, such as ``DihedralGroup(4)``. None is the cyclic group.
+    k : int, default=32
+        Number of latents kept per row.
+    n_free : int, default=0
+        Number of vectors beside the base vectors that stand for themselves alone, so
+        that what does not follow the group is coded too.
+    activation_transform : estimator, default=None
+        How M is fitted: it is cloned and fitted on the same orbits. None is
+        ``ActivationTransformFitter()``. A fitted one is taken as it is if `fit` gets
+        no groups and power; wrap it in :class:`sklearn.frozen.FrozenEstimator` to
+        keep it through cloning, as in a grid search.
+    output : {"equivariant", "invariant"}, default="equivariant"
+        What `transform` returns. "equivariant": all latents. "invariant": for each
+        base vector the largest of its latents, which the group leaves alone.
+    activation : {"topk", "batch_topk"}, default="topk"
+        Which latents are active. "topk": the `k` largest of each row. "batch_topk":
+        while training the largest of a batch, `k` per row on average; afterwards
+        those above a threshold, so that a row may have more or fewer.
+    nested : array-like of shape (n_prefixes,), default=None
+        Sizes of prefixes of the dictionary, in latents, that reconstruct rows by
+        themselves (Matryoshka), see :class:`TopKSAE`.
+    recipe : {"default", "paper"} or Recipe, default="default"
+        How to train, see :class:`TopKSAE`.
+    max_epochs : int, default=None
+        Passes over the data. None is 200, or 500 for `recipe="paper"`.
+    batch_size : int, default=None
+        Rows per step. None is 256, or 64 for `recipe="paper"`.
+    lr : float, default=None
+        Learning rate of Adam. None is 2e-3, or 1e-3 for `recipe="paper"`.
+    warm_start : bool, default=False
+        If True, `fit` goes on from the weights and the M of the last fit.
+    sparse_output : bool, default=False
+        If True, `transform` returns a CSR array.
+    device : str or torch.device, default="auto"
+        Where to compute. "auto" uses a GPU when there is one.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the initial weights and of the order of the rows. The global random
+        states of numpy and torch stay as they are.
+    verbose : int, default=0
+        1 shows a progress bar over epochs.
+
+    Attributes
+    ----------
+    activation_transform_ : estimator
+        Fitted M.
+    group_ : FiniteGroup
+        The group.
+    order_ : int
+        Order of the group.
+    n_components_ : int
+        Number of base vectors.
+    components_ : ndarray of shape (n_components * order + n_free, n_features)
+        Dictionary: row ``i * order + g`` is M_g d_i; free vectors come last.
+    canonical_code_ : ndarray of shape (n_components, order)
+        Mean latents of canonical rows; only if `fit` got groups and power.
+    intercept_ : ndarray of shape (n_features,)
+        What a row without active latents decodes to.
+    coefs_ : list of one ndarray of shape (n_features, n_components * order + n_free)
+        Encoder weights.
+    intercepts_ : list of one ndarray of shape (n_components * order + n_free,)
+        Encoder biases.
+    mean_ : ndarray of shape (n_features,)
+        Subtracted from a row before it is encoded; the group leaves it alone.
+    scale_ : float
+        Divides a row before it is encoded.
+    threshold_ : float
+        Latents above it are active; `activation="batch_topk"` only.
+    loss_curve_ : ndarray of shape (n_iter_,)
+        Mean loss of each epoch, in units of `scale_` squared.
+    n_iter_ : int
+        Epochs done. Fewer than asked for if the fit was interrupted.
+    n_features_in_ : int
+        Number of features seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features, where X had them.
+
+    See Also
+    --------
+    EquivariantSAE : The paper's method, which needs canonical rows.
+    TopKSAE : The regular autoencoder.
+    sk_eqsae.inspection.feature_symmetry : What each vector does under the group.
+
+    Notes
+    -----
+    Vectors have length 1 in the metric that the group keeps, the mean over g of
+    M_g' M_g, so that all copies of a vector are equally long.
+
+    A vector that some elements leave alone has copies that are equal. They have
+    equal latents, each of which counts among the `k`; a free vector does the same
+    with one. :func:`~sk_eqsae.inspection.feature_symmetry` lists such vectors by
+    their ``stabilizer_size``. A row that some elements leave alone has equal latents,
+    too. Where `k` cuts between equal latents, rounding decides which are kept.
+
+    Dictionaries that are closed under a group are known from group-equivariant
+    sparse coding [1]_ and from crosscoders over a group's copies of a network [2]_.
+    Here M is fitted to the network's activations, and copies share all weights.
+
+    References
+    ----------
+    .. [1] Shewmake, Miolane, Olshausen. "Group Equivariant Sparse Coding". Geometric
+       Science of Information, 2023.
+    .. [2] Gorton. "Group Crosscoders for Mechanistic Analysis of Symmetry".
+       arXiv:2410.24184, 2024.
+
+    Examples
+    --------
+    Three directions of one orientation each, seen from four sides:
+
+    >>> import numpy as np
+    >>> from sk_eqsae import GroupTiedSAE
+    >>> rng = np.random.default_rng(0)
+    >>> x = np.abs(rng.normal(size=(200, 3))) @ np.eye(3, 12)
+    >>> X = np.stack([np.roll(x, 3 * p, axis=1) for p in range(4)])
+    >>> groups, power = np.tile(np.arange(200), 4), np.repeat(np.arange(4), 200)
+    >>> sae = GroupTiedSAE(4, k=3, max_epochs=50, random_state=0)
+    >>> sae = sae.fit(X.reshape(-1, 12), groups=groups, power=power)
+    >>> sae.transform(X[0]).shape, sae.components_.shape
+    ((200, 16), (16, 12))
+    >>> sae.score(X.reshape(-1, 12)) > 0.9
+    True
+
+    The code of a moved row is the code of the row, moved:
+
+    >>> code, moved = (sae.transform(rows).reshape(200, 4, 4) for rows in X[:2])
+    >>> np.allclose(moved, np.roll(code, 1, axis=2), atol=1e-4)
+    True
+    """
+
+    hidden_dim = None
+
+    __metadata_request__fit: ClassVar[dict] = {"groups": True, "power": True}
+
+    _parameter_constraints: ClassVar[dict] = {
+        **{
+            name: constraint
+            for name, constraint in BaseSAE._parameter_constraints.items()
+            if name != "hidden_dim"
+        },
+        "order": [Interval(Integral, 1, None, closed="left"), None],
+        "group": [FiniteGroup, None],
+        "n_free": [Interval(Integral, 0, None, closed="left")],
+        "activation_transform": [HasMethods(["fit", "act", "matrix"]), None],
+        "output": [StrOptions({"equivariant", "invariant"})],
+    }
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        order: int | None = None,
+        group: FiniteGroup | None = None,
+        k: int = 32,
+        n_free: int = 0,
+        activation_transform: BaseEstimator | None = None,
+        output: str = "equivariant",
+        activation: str = "topk",
+        nested: ArrayLike | None = None,
+        recipe: str | Recipe = "default",
+        max_epochs: int | None = None,
+        batch_size: int | None = None,
+        lr: float | None = None,
+        warm_start: bool = False,
+        sparse_output: bool = False,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.order = order
+        self.group = group
+        self.k = k
+        self.n_free = n_free
+        self.activation_transform = activation_transform
+        self.output = output
+        self.activation = activation
+        self.nested = nested
+        self.recipe = recipe
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.warm_start = warm_start
+        self.sparse_output = sparse_output
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(
+        self,
+        X: ArrayLike,
+        y: None = None,
+        *,
+        groups: ArrayLike | None = None,
+        power: ArrayLike | None = None,
+    ) -> Self:
+        """Fit M, unless it is given, and train the autoencoder.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Activations.
+        y : None
+            Ignored.
+        groups : array-like of shape (n_rows,), default=None
+            Orbit id of each row.
+        power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
+            Powers of the generators of each row; 0 is the canonical row.
+
+        Returns
+        -------
+        self : GroupTiedSAE
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If groups and power do not describe orbits with one canonical row each,
+            if M does not obey the group's law, if k is larger than the number of
+            latents, or if training diverges.
+        """
+        going_on = self._is_going_on()
+        X = validate_data(self, X, dtype=_DTYPES, reset=not going_on)
+        given = self.activation_transform
+        unlabelled = groups is None and power is None
+        if unlabelled and given is not None and _is_fitted(given):
+            table = np.arange(len(X))[:, np.newaxis]
+            self._take_activation_transform(given)
+        else:
+            self.group_, table = group_table(
+                groups, power, order=self.order, group=self.group, n_rows=len(X)
+            )
+            if not going_on:
+                self._fit_activation_transform(X, groups, power)
+        self.order_ = self.group_.order
+        self._fit_rows(X[table[table >= 0]])
+        if groups is not None:
+            self._set_canonical_code(X[table[:, 0]])
+        return self
+
+    def _take_activation_transform(self, fitter: BaseEstimator) -> None:
+        self.activation_transform_, self.group_ = fitter, fitter.group_
+        if self.order not in {None, self.group_.order} or (
+            self.group not in {None, self.group_}
+        ):
+            raise ValueError(
+                f"activation_transform was fitted for {self.group_}, but "
+                f"order={self.order} and group={self.group}. Leave those two out, or "
+                "fit it for the same group."
+            )
+
+    def _fit_activation_transform(
+        self, X: NDArray, groups: ArrayLike | None, power: ArrayLike | None
+    ) -> None:
+        fitter = self.activation_transform
+        if fitter is None:
+            fitter = ActivationTransformFitter(order=self.order, group=self.group)
+        self.activation_transform_ = fit_activation_transform(
+            fitter, self.group_, X, groups=groups, power=power
+        )
+
+    def _set_normalization(self, X: NDArray, recipe: Recipe) -> None:
+        super()._set_normalization(X, recipe)
+        # rows' mean but for what the group would move
+        self.mean_ = self._matrices().mean(axis=0) @ self.mean_
+
+    def _matrices(self) -> NDArray:
+        return element_matrices(self.activation_transform_)
+
+    def _new_module(self, n_features: int, seed: int) -> SAEModule:
+        self.n_components_ = self._n_base_vectors(n_features)
+        n_latents = self._check_sizes(n_features)
+        if self.order_ == 1:
+            return self._initialized(seed, SAEModule, n_features, n_latents)
+        basis = irrep_basis(self._matrices(), self.group_)
+        sizes = (self.n_components_, self.n_free)
+        return self._initialized(seed, TiedModule, self.group_, basis, *sizes)
+
+    def _n_base_vectors(self, n_features: int) -> int:
+        return self.n_components or -(-8 * n_features // self.order_)
+
+    def _n_latents(self, n_features: int) -> int:
+        return self._n_base_vectors(n_features) * self.order_ + self.n_free
+
+    def _trained_module(self, target_mean: NDArray) -> SAEModule:
+        regular = super()._trained_module(target_mean)
+        if self.order_ == 1:
+            return regular
+        basis = irrep_basis(self._matrices(), self.group_)
+        module = TiedModule(self.group_, basis, self.n_components_, self.n_free)
+        module.set_weights(regular)
+        return module
+
+    def _set_canonical_code(self, canonical: NDArray) -> None:
+        mean = self._encode_csr(canonical).mean(axis=0)
+        tied = np.asarray(mean)[: self.n_components_ * self.order_]
+        self.canonical_code_ = tied.reshape(self.n_components_, self.order_)
+
+    def transform(self, X: ArrayLike) -> NDArray | csr_array:
+        """Encode activations.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Activations.
+
+        Returns
+        -------
+        Z : ndarray or csr_array
+            Latents, non-negative, in the units of the activations and in the dtype
+            of X. With ``output="equivariant"`` of shape
+            (n_rows, n_components * order + n_free), at most `k` of a row non-zero;
+            with ``output="invariant"`` of shape (n_rows, n_components).
+        """
+        if self.output == "equivariant":
+            return super().transform(X)
+        Z = self._pooled(self._encode_csr(self._check_rows(X)))
+        return Z if self.sparse_output else Z.toarray()
+
+    def _pooled(self, Z: csr_array) -> csr_array:
+        """Largest latent of each base vector, row by row."""
+        Z = Z[:, : self.n_components_ * self.order_].tocoo()
+        key = Z.row.astype(np.int64) * self.n_components_ + Z.col // self.order_
+        starts = np.flatnonzero(np.diff(key, prepend=-1))
+        row, base = np.divmod(key[starts], self.n_components_)
+        largest = np.maximum.reduceat(Z.data, starts) if len(starts) else Z.data
+        return csr_array((largest, (row, base)), (Z.shape[0], self.n_components_))
+
+    @available_if(_keeps_pose)
+    def inverse_transform(self, Z: ArrayLike | csr_array) -> NDArray:
+        """Decode latents; only with ``output="equivariant"``.
+
+        Parameters
+        ----------
+        Z : array-like or sparse array of shape (n_rows, n_latents)
+            Latents, as `transform` returns them with ``output="equivariant"``.
+
+        Returns
+        -------
+        X : ndarray of shape (n_rows, n_features)
+            Activations, in the dtype of Z.
+        """
+        return super().inverse_transform(Z)
+
+    @available_if(_knows_pose)
+    def predict_power(self, X: ArrayLike) -> NDArray:
+        """Pose of each row: the power that brings it nearest to canonical rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Activations.
+
+        Returns
+        -------
+        power : ndarray of shape (n_rows,) or (n_rows, n_generators)
+            The p whose inverse makes the code most like `canonical_code_`, by inner
+            product; the first on ties. It means something only as far as canonical
+            rows can be told from the others.
+        """
+        Z = self._encode_csr(self._check_rows(X))
+        tied = Z[:, : self.n_components_ * self.order_]
+        # element h moves latent g to h g
+        back = self.group_.multiplication_table[self.group_.inverses]
+        moved = self.canonical_code_[:, back].transpose(1, 0, 2)
+        elements = (tied @ moved.reshape(self.order_, -1).T).argmax(axis=1)
+        powers = self.group_.powers[elements]
+        return powers if self.group_.n_generators > 1 else powers[:, 0]
+
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray:
+        """Name the latents.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Only checked against the names seen in `fit`.
+
+        Returns
+        -------
+        names : ndarray of str
+            ``grouptiedsae3_g2`` is what the second power of the generator g makes of
+            base vector 3, and ``grouptiedsae_free1`` the second free vector. Of
+            invariant latents and of a trivial group, ``grouptiedsae3`` is base
+            vector 3.
+        """
+        check_is_fitted(self)
+        _check_feature_names_in(self, input_features)
+        prefix = type(self).__name__.lower()
+        elements = [""]
+        if self.output == "equivariant" and self.order_ > 1:
+            generators = self.group_.generator_names
+            elements = [
+                "_" + "".join(f"{g}{p}" for g, p in zip(generators, row, strict=True))
+                for row in self.group_.powers
+            ]
+        names = [f"{prefix}{i}{e}" for i in range(self.n_components_) for e in elements]
+        if self.output == "equivariant":
+            names += [f"{prefix}_free{j}" for j in range(self.n_free)]
+        return np.array(names, dtype=object)
+
+    @property
+    def _n_features_out(self) -> int:
+        pooled = self.output == "invariant"
+        return self.n_components_ if pooled else len(self.components_)

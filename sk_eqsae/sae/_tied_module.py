@@ -1,0 +1,194 @@
+"""The network of an autoencoder whose dictionary is closed under a group."""
+
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..groups import FiniteGroup
+from ..groups._irrep_basis import IrrepBasis
+from ._code import Code, order_by_latent
+from ._irrep_blocks import IrrepBlocks, MovedSum
+from ._module import SAEModule
+from ._selection import Selection
+from ._spare import Spare
+from ._sparse_ops import SparseAutoencode
+
+
+class TiedModule(SAEModule):
+    """Linear encoder and decoder, each vector of them moved by all of a group.
+
+    Works in the coordinates of an irrep basis, where to move a row takes a few
+    operations per coordinate: a row is moved back by each element and met with one
+    copy of each weight, and what the vectors of an element make of it is moved on::
+
+        z_ig = < w_i, M_g^-1 x > + c_i,    x_hat = sum_g M_g sum_i z_ig d_i
+
+    Latents are in the order (g, i), and then those of the free vectors.
+
+    Parameters
+    ----------
+    group : FiniteGroup
+        The group.
+    basis : IrrepBasis
+        Coordinates in which it acts in blocks.
+    n_tied, n_free : int
+        Number of vectors that the group moves, and of those that stay.
+    """
+
+    to_irreps: Tensor
+    from_irreps: Tensor
+
+    def __init__(
+        self, group: FiniteGroup, basis: IrrepBasis, n_tied: int, n_free: int
+    ) -> None:
+        super().__init__(len(basis.to_irreps), n_tied + n_free)
+        self.order, self.n_tied, self.n_free = group.order, n_tied, n_free
+        self.n_invariant = int(basis.multiplicities[0])  # the trivial irrep is first
+        self.blocks = IrrepBlocks(group, basis.multiplicities)
+        for name in ("to_irreps", "from_irreps"):
+            matrix = torch.from_numpy(getattr(basis, name).T.astype(np.float32))
+            self.register_buffer(name, matrix.contiguous())
+
+    @property
+    def n_latents(self) -> int:
+        """Number of latents, one for each copy of a vector."""
+        return self.order * self.n_tied + self.n_free
+
+    @property
+    def places(self) -> NDArray:
+        """Place of each latent in the dictionary that `to_arrays` returns."""
+        places = np.arange(self.n_latents)
+        n = self.order * self.n_tied
+        places[:n] = places[:n].reshape(self.n_tied, self.order).T.ravel()
+        return places
+
+    def forward(
+        self, inputs: Tensor, select: Selection, spare: Spare | None = None
+    ) -> Tensor:
+        """Encode, and sum moved dictionary vectors bag by bag.
+
+        Parameters
+        ----------
+        inputs : torch.Tensor of shape (n_rows, n_features)
+            Normalised rows.
+        select : Selection
+            Which latents are kept, in which bags.
+        spare : Spare, default=None
+            Memory to use.
+
+        Returns
+        -------
+        sums : torch.Tensor of shape (n_bags, n_features)
+            Normalised reconstructions less the intercept.
+        """
+        spare = spare or Spare()
+        moved_back = self.blocks.move_back(inputs @ self.to_irreps)
+        sums = SparseAutoencode.apply(
+            moved_back.flatten(0, 1),
+            self.encoder.weight,
+            self.encoder.bias,
+            self.components,
+            partial(self._code, select, spare),
+            spare,
+        )
+        parts = sums.view(self.order, -1, sums.shape[1])
+        return MovedSum.apply(parts, self.blocks) @ self.from_irreps
+
+    def _code(
+        self,
+        select: Selection,
+        spare: Spare,
+        moved: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+    ) -> Code:
+        """Find the active latents of rows that each element has moved back."""
+        parts = moved.chunk(self.order)
+        pre_activations = spare.take((len(parts[0]), self.n_latents), moved)
+        self._pre_activate(parts, weight, bias, pre_activations)
+        code = self._tie(select(pre_activations), len(parts[0]))
+        spare.put(pre_activations)
+        return code
+
+    def _pre_activate(
+        self, parts: tuple[Tensor, ...], weight: Tensor, bias: Tensor, out: Tensor
+    ) -> None:
+        """Write the products of rows moved back by each element with the weights."""
+        n = self.n_tied
+        for element, part in enumerate(parts):
+            columns = out[:, element * n : (element + 1) * n]
+            torch.addmm(bias[:n], part, weight[:n].T, out=columns)
+        if self.n_free:
+            columns = out[:, self.order * n :]
+            torch.addmm(bias[n:], parts[0], weight[n:].T, out=columns)
+
+    def _tie(self, code: Code, n_rows: int) -> Code:
+        """Give each bag a bag for each element, of vectors yet to be moved by it."""
+        n_bags = len(code.offsets) - 1
+        element = torch.div(code.indices, self.n_tied, rounding_mode="floor")
+        element = element.where(element < self.order, 0)  # free vectors stay
+        first_free = self.order * self.n_tied
+        vector = torch.where(
+            code.indices < first_free,
+            code.indices - element * self.n_tied,
+            code.indices - first_free + self.n_tied,
+        )
+        bags = element * n_bags + code.bags
+        order, offsets = order_by_latent(bags, self.order * n_bags)
+        device = bags.device
+        rows = torch.arange(n_bags, device=device) if code.rows is None else code.rows
+        starts = n_rows * torch.arange(self.order, device=device)
+        rows = (starts[:, None] + rows).flatten()
+        return Code(code.values[order], vector[order], bags[order], offsets, rows)
+
+    def offset(self) -> Tensor:
+        """Return the part of the decoder bias that the group leaves alone."""
+        n = self.n_invariant
+        return self.intercept @ self.to_irreps[:, :n] @ self.from_irreps[:n]
+
+    @torch.no_grad()
+    def set_weights(self, module: SAEModule) -> None:
+        """Take over the weights that `to_arrays` has copied out.
+
+        Parameters
+        ----------
+        module : SAEModule
+            A module of all copies, in the coordinates of the rows.
+        """
+        n = self.order * self.n_tied
+        kept = [*range(0, n, self.order), *range(n, self.n_latents)]
+        self.encoder.weight.copy_(module.encoder.weight[kept] @ self.from_irreps.T)
+        self.encoder.bias.copy_(module.encoder.bias[kept])
+        self.components.copy_(module.components[kept] @ self.to_irreps)
+        self.intercept.copy_(module.intercept)
+
+    def to_arrays(
+        self,
+    ) -> tuple[list[NDArray], list[NDArray], NDArray, NDArray]:
+        """Copy out the weights of all copies, in the coordinates of the rows.
+
+        Returns
+        -------
+        coefs, intercepts : list of ndarray
+            Encoder, of shape (n_features, n_latents) and (n_latents,).
+        components : ndarray of shape (n_latents, n_features)
+            Dictionary, in the order (i, g), free vectors last.
+        intercept : ndarray of shape (n_features,)
+            Decoder bias.
+        """
+        tied, free = self.encoder.bias.detach().split([self.n_tied, self.n_free])
+        bias = torch.cat([tied.repeat_interleave(self.order), free])
+        coefs = self._copies(self.encoder.weight) @ self.to_irreps.double().T
+        components = self._copies(self.components) @ self.from_irreps.double()
+        arrays = [x.float().cpu().numpy() for x in (coefs, bias, components)]
+        intercept = self.offset().detach().cpu().numpy().copy()
+        return [arrays[0].T], [arrays[1]], arrays[2], intercept
+
+    @torch.no_grad()
+    def _copies(self, vectors: Tensor) -> Tensor:
+        tied, free = vectors.double().split([self.n_tied, self.n_free])
+        copies = self.blocks.move_on(tied).transpose(0, 1).flatten(0, 1)
+        return torch.cat([copies, free])

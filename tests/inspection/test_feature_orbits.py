@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from sk_eqsae import GroupTiedSAE
+from sk_eqsae.inspection import FeatureOrbitDisplay
+
+
+@pytest.fixture
+def plt():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot  # noqa: PLC0415
+
+    yield pyplot
+    pyplot.close("all")
+
+
+@pytest.fixture(scope="module")
+def turning_pixels():
+    """Images of 2 x 2 pixels, one of them lit, that shift round."""
+    x = np.abs(np.random.default_rng(0).normal(size=(50, 1))) * np.eye(4)[:1]
+    X = np.stack([np.roll(x, p, axis=1) for p in range(4)]).reshape(-1, 4)
+    groups, power = np.tile(np.arange(50), 4), np.repeat(np.arange(4), 50)
+    sae = GroupTiedSAE(2, k=1, max_epochs=40, batch_size=32, random_state=0)
+    return sae.fit(X, groups=groups, power=power), X
+
+
+def decode(rows):
+    return rows.reshape(-1, 2, 2)
+
+
+def test_copies_are_decoded_as_strong_as_the_first_gets(plt, turning_pixels):
+    sae, X = turning_pixels
+    display = FeatureOrbitDisplay.from_estimator(
+        sae, X, X.reshape(-1, 2, 2), decode=decode, features=[1]
+    )
+    strength = sae.transform(X)[:, 4].max()
+    expected = sae.intercept_ + strength * sae.components_[4:]
+    np.testing.assert_allclose(display.copies[0].reshape(4, 4), expected, atol=1e-5)
+
+
+def test_inputs_are_those_that_fire_the_first_copy_most(plt, turning_pixels):
+    sae, X = turning_pixels
+    display = FeatureOrbitDisplay.from_estimator(
+        sae, X, X.reshape(-1, 2, 2), decode=decode, features=[0], n_top=3
+    )
+    order = np.argsort(-sae.transform(X)[:, 0], kind="stable")[:3]
+    np.testing.assert_array_equal(display.top_images[0], X[order].reshape(3, 2, 2))
+
+
+def test_strongest_vectors_come_first_and_are_named(plt, turning_pixels):
+    sae, X = turning_pixels
+    display = FeatureOrbitDisplay.from_estimator(
+        sae, X, X.reshape(-1, 2, 2), decode=decode, n_top=2
+    )
+    totals = sae.transform(X).reshape(-1, 2, 4).sum(axis=(0, 2))
+    assert display.names == [f"vector {i}" for i in np.argsort(-totals)]
+    assert display.axes_.shape == (2, 6)
+    assert [ax.get_title() for ax in display.axes_[0, :4]] == [
+        "$1$",
+        "$g$",
+        "$g^{2}$",
+        "$g^{3}$",
+    ]
+
+
+def test_images_that_do_not_belong_to_the_rows_are_an_error(plt, turning_pixels):
+    sae, X = turning_pixels
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        FeatureOrbitDisplay.from_estimator(
+            sae, X, X[1:].reshape(-1, 2, 2), decode=decode
+        )

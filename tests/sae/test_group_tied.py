@@ -1,0 +1,346 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from torch.nn.functional import linear
+
+from sk_eqsae import ActivationTransformFitter, GroupTiedSAE, TopKSAE
+from sk_eqsae.groups import (
+    CyclicGroup,
+    DihedralGroup,
+    ProductGroup,
+    SymmetricGroup,
+)
+from sk_eqsae.groups._irrep_basis import irrep_basis
+from sk_eqsae.groups._pose import element_matrices
+from sk_eqsae.inspection import feature_symmetry
+from sk_eqsae.sae._code import append
+from sk_eqsae.sae._selection import BatchTopK, Prefixes, TopK
+from sk_eqsae.sae._tied_module import TiedModule
+
+from ..groups.representations import known_representation, orbits_of
+
+GROUPS = [
+    CyclicGroup(2),
+    CyclicGroup(4),
+    CyclicGroup(5),
+    DihedralGroup(4),
+    SymmetricGroup(3),
+    ProductGroup(CyclicGroup(2), CyclicGroup(3)),
+]
+SETTINGS = {"max_epochs": 2, "random_state": 0}
+LONG = {"max_epochs": 60, "batch_size": 32, "random_state": 0}
+every_group = pytest.mark.parametrize("group", GROUPS, ids=str)
+
+
+def fit(group, **settings):
+    X, metadata = orbits_of(known_representation(group), group, n_orbits=60)
+    sae = GroupTiedSAE(6, group=group, k=5, **SETTINGS | settings)
+    return sae.fit(X, **metadata), X
+
+
+@pytest.fixture(scope="module")
+def turning(turning_orbits):
+    X, groups, power, _ = turning_orbits
+    return X, {"groups": groups, "power": power}
+
+
+@pytest.fixture(scope="module")
+def fitted(turning):
+    X, metadata = turning
+    return GroupTiedSAE(6, k=3, **LONG).fit(X, **metadata)
+
+
+@every_group
+@pytest.mark.parametrize("n_free", [0, 4])
+def test_moving_a_row_permutes_its_latents(group, n_free):
+    sae, X = fit(group, n_free=n_free)
+    n = 6 * group.order
+    Z = sae.transform(X)
+    code, free = Z[:, :n].reshape(-1, 6, group.order), Z[:, n:]
+    scale = code.max()
+    for h, M in enumerate(element_matrices(sae.activation_transform_)):
+        moved = sae.transform((X - sae.mean_) @ M.T + sae.mean_)
+        back = group.multiplication_table[group.inverses[h]]
+        if n_free == 0:
+            expected = code[:, :, back]
+            np.testing.assert_allclose(
+                moved.reshape(expected.shape), expected, atol=1e-4 * scale
+            )
+        assert (free >= 0).all()
+
+
+@every_group
+def test_dictionary_holds_all_copies_of_its_base_vectors(group):
+    sae, _ = fit(group)
+    D = sae.components_.reshape(6, group.order, -1)
+    for g, M in enumerate(element_matrices(sae.activation_transform_)):
+        np.testing.assert_allclose(D[:, g], D[:, 0] @ M.T, atol=1e-5)
+
+
+@every_group
+def test_reconstruction_of_a_moved_row_is_moved(group):
+    sae, X = fit(group)
+    decoded = sae.inverse_transform(sae.transform(X))
+    for M in element_matrices(sae.activation_transform_):
+        moved = sae.inverse_transform(sae.transform(X @ M.T))
+        np.testing.assert_allclose(moved, decoded @ M.T, atol=1e-4 * np.abs(X).max())
+
+
+def tied_and_dense(group, select, seed=0):
+    """Loss of the tied module, and of a dense one with all copies written out."""
+    M = known_representation(group)
+    torch.manual_seed(seed)
+    basis = irrep_basis(M, group)
+    module = TiedModule(group, basis, 3, 2).double()
+    for name in ("to_irreps", "from_irreps"):
+        getattr(module, name).copy_(torch.from_numpy(getattr(basis, name).T))
+    rows = torch.randn(7, M.shape[1], dtype=torch.float64)
+    weights = torch.randn(len(rows), M.shape[1], dtype=torch.float64)
+    return module, rows, weights, torch.from_numpy(M), basis
+
+
+def dense_sums(module, rows, select, M, basis):
+    to, back = (torch.from_numpy(x) for x in (basis.to_irreps, basis.from_irreps))
+    encoder, components = module.encoder.weight @ to, module.components @ back.T
+    tied, free = slice(None, 3), slice(3, None)
+    inverse = torch.linalg.inv(M)
+    W = torch.cat([*(encoder[tied] @ m for m in inverse), encoder[free]])
+    D = torch.cat([*(components[tied] @ m.T for m in M), components[free]])
+    b = module.encoder.bias
+    b = torch.cat([b[tied].repeat(len(M)), b[free]])
+    pre_activations = linear(rows, W, b)
+    code = select(pre_activations.detach())
+    values = pre_activations[code.bags % len(rows), code.indices]
+    values = values * (code.values > 0)
+    Z = torch.zeros(len(code.offsets) - 1, len(W), dtype=rows.dtype)
+    return Z.index_put((code.bags, code.indices), values) @ D
+
+
+def with_auxiliary(pre_activations):
+    latents = torch.tensor([1, 4, pre_activations.shape[1] - 1])
+    values = pre_activations[:, latents].relu()
+    return append(TopK(3)(pre_activations), values, latents.expand(len(values), -1))
+
+
+@every_group
+@pytest.mark.parametrize("select", [TopK(3), BatchTopK(4), with_auxiliary])
+def test_sums_and_gradients_equal_those_of_all_copies_written_out(group, select):
+    results = []
+    for dense in (False, True):
+        module, rows, _, M, basis = tied_and_dense(group, select)
+        sums = (
+            dense_sums(module, rows, select, M, basis)
+            if dense
+            else module(rows, select)
+        )
+        weights = torch.sin(torch.arange(sums.numel(), dtype=sums.dtype))
+        (sums * weights.view_as(sums)).sum().backward()
+        parameters = (module.encoder.weight, module.encoder.bias, module.components)
+        results.append([sums.detach(), *(p.grad for p in parameters)])
+    for tied, written_out in zip(*results, strict=True):
+        torch.testing.assert_close(tied, written_out)
+
+
+def test_prefixes_follow_the_order_of_the_public_dictionary():
+    module, rows, _, _, _ = tied_and_dense(CyclicGroup(4), None)
+    part = np.searchsorted([4, 14], module.places, side="right")
+    sums = module(rows, Prefixes(TopK(14), part)).view(len(rows), 2, -1)
+    weight, bias = module.encoder.weight, module.encoder.bias
+    with torch.no_grad():  # without the first base vector, its part is empty
+        weight[0] = 0
+        bias[0] = -1
+    changed = module(rows, Prefixes(TopK(14), part)).view(len(rows), 2, -1)
+    assert (changed[:, 0] == 0).all()
+    assert (sums[:, 0] != 0).any()
+    torch.testing.assert_close(changed[:, 1], sums[:, 1])
+
+
+def test_as_good_as_a_regular_one_of_as_many_latents(fitted, turning):
+    X, _ = turning
+    small, large = (TopKSAE(n, k=3, **LONG).fit(X).score(X) for n in (6, 24))
+    assert fitted.score(X) > 0.97
+    assert fitted.score(X) > large - 0.02 > small
+
+
+def test_adam_holds_as_many_weights_as_there_are_base_vectors(fitted):
+    module = fitted._trained_module(fitted.mean_)
+    assert len(module.encoder.weight) == 6
+    assert len(fitted.components_) == 24
+
+
+def test_fitted_m_needs_no_metadata(fitted, turning):
+    X, metadata = turning
+    M = ActivationTransformFitter().fit(X, **metadata)
+    with_m = GroupTiedSAE(6, k=3, activation_transform=M, **LONG).fit(X)
+    frozen = clone(with_m).set_params(activation_transform=FrozenEstimator(M)).fit(X)
+    assert np.array_equal(with_m.components_, fitted.components_)
+    assert np.array_equal(frozen.components_, fitted.components_)
+    assert not hasattr(with_m, "predict_power")
+    with pytest.raises(AttributeError) as error:
+        with_m.predict_power(X)
+    assert "give fit groups and power" in str(error.value.__cause__)
+
+
+@pytest.mark.parametrize("wrong", [{"order": 2}, {"group": DihedralGroup(2)}])
+def test_fitted_m_of_another_group_is_an_error(turning, wrong):
+    X, metadata = turning
+    M = ActivationTransformFitter().fit(X, **metadata)
+    sae = GroupTiedSAE(6, k=3, activation_transform=M, **SETTINGS, **wrong)
+    with pytest.raises(ValueError, match=r"fitted for CyclicGroup\(n=4\)"):
+        sae.fit(X)
+
+
+def test_m_that_breaks_the_law_is_an_error(turning):
+    X, metadata = turning
+    noisy = X + np.random.default_rng(0).normal(size=X.shape)
+    free = ActivationTransformFitter(group_law="free")
+    sae = GroupTiedSAE(6, k=3, activation_transform=free, **SETTINGS)
+    with pytest.raises(ValueError, match="group_law='exact'"):
+        sae.fit(noisy, **metadata)
+
+
+def test_k_may_not_exceed_the_latents(turning):
+    X, metadata = turning
+    with pytest.raises(ValueError, match="dictionary of 11 latents"):
+        GroupTiedSAE(2, k=12, n_free=3, **SETTINGS).fit(X, **metadata)
+
+
+def test_default_is_8_latents_per_feature(turning):
+    X, metadata = turning
+    sae = GroupTiedSAE(**SETTINGS).fit(X, **metadata)
+    assert (sae.n_components_, len(sae.components_)) == (24, 96)
+
+
+@pytest.mark.parametrize("sparse_output", [False, True])
+def test_invariant_latents_are_the_largest_of_a_base_vector(
+    fitted, turning, sparse_output
+):
+    X, _ = turning
+    Z = fitted.transform(X).reshape(-1, 6, 4)
+    sae = clone_fitted(fitted, output="invariant", sparse_output=sparse_output)
+    pooled = sae.transform(X)
+    pooled = pooled.toarray() if sparse_output else pooled
+    assert np.array_equal(pooled, Z.max(axis=2))
+    orbits = pooled.reshape(-1, 4, 6)
+    np.testing.assert_allclose(orbits, orbits[:, :1].repeat(4, axis=1), atol=2e-3)
+    assert sae.score(X) == fitted.score(X)
+
+
+def clone_fitted(fitted, **changes):
+    changed = GroupTiedSAE(**fitted.get_params(deep=False))
+    changed.__dict__.update(fitted.__dict__)
+    return changed.set_params(**changes)
+
+
+def test_no_active_latent_is_an_empty_row(turning):
+    X, metadata = turning
+    sae = GroupTiedSAE(6, k=3, n_free=2, output="invariant", **SETTINGS)
+    sae.fit(X, **metadata)
+    sae.intercepts_ = [np.full_like(sae.intercepts_[0], -1e6)]
+    assert not sae.transform(X).any()
+
+
+def test_invariant_latents_cannot_be_decoded(fitted, turning):
+    X, _ = turning
+    sae = clone_fitted(fitted, output="invariant")
+    with pytest.raises(AttributeError) as error:
+        sae.inverse_transform(sae.transform(X))
+    assert "do not say how a row is turned" in str(error.value.__cause__)
+
+
+def test_names_say_base_vector_and_power(turning):
+    X, metadata = turning
+    sae = GroupTiedSAE(2, k=2, n_free=1, **SETTINGS).fit(X, **metadata)
+    assert sae.get_feature_names_out().tolist() == [
+        *(f"grouptiedsae{i}_g{p}" for i in range(2) for p in range(4)),
+        "grouptiedsae_free0",
+    ]
+    assert sae.set_params(output="invariant").get_feature_names_out().tolist() == [
+        "grouptiedsae0",
+        "grouptiedsae1",
+    ]
+    flips, _ = fit(DihedralGroup(4))
+    assert "grouptiedsae5_r3s1" in flips.get_feature_names_out()
+
+
+def test_pose_is_that_of_the_canonical_rows(fitted, turning):
+    X, metadata = turning
+    assert (fitted.predict_power(X) == metadata["power"]).mean() > 0.98
+
+
+def test_pose_of_several_generators():
+    group = DihedralGroup(4)
+    M = known_representation(group, n_copies=1)
+    rng = np.random.default_rng(0)
+    x = np.abs(rng.normal(size=(80, 1))) @ rng.normal(size=(1, M.shape[1]))
+    X = np.einsum("gij,nj->ngi", M, x).reshape(-1, M.shape[1])
+    power = np.tile(group.powers, (80, 1))
+    sae = GroupTiedSAE(2, group=group, k=1, **LONG)
+    sae.fit(X, groups=np.repeat(np.arange(80), 8), power=power)
+    assert (sae.predict_power(X) == power).all(axis=1).mean() > 0.98
+
+
+def test_warm_start_goes_on(fitted, turning):
+    X, metadata = turning
+    sae = clone_fitted(fitted, warm_start=True, max_epochs=1, lr=1e-9)
+    sae.fit(X, **metadata)
+    np.testing.assert_allclose(sae.components_, fitted.components_, atol=1e-5)
+    np.testing.assert_allclose(sae.coefs_[0], fitted.coefs_[0], atol=1e-5)
+    np.testing.assert_allclose(sae.intercept_, fitted.intercept_, atol=1e-5)
+    assert sae.n_iter_ == fitted.n_iter_ + 1
+
+
+@pytest.fixture(scope="module")
+def turned_and_fixed():
+    """A feature that turns and one that the group leaves alone."""
+    rng = np.random.default_rng(0)
+    sizes = np.abs(rng.normal(size=(100, 2)))
+    x = sizes @ np.eye(5)[[0, 4]]
+    X = np.stack([np.hstack([np.roll(x[:, :4], p, 1), x[:, 4:]]) for p in range(4)])
+    groups, power = np.tile(np.arange(100), 4), np.repeat(np.arange(4), 100)
+    return X.reshape(-1, 5), {"groups": groups, "power": power}
+
+
+def test_a_free_vector_codes_what_would_take_copies_that_are_equal(turned_and_fixed):
+    X, metadata = turned_and_fixed
+    tied, mixed = (
+        GroupTiedSAE(1, n_free=n_free, k=2, **LONG).fit(X, **metadata)
+        for n_free in (0, 1)
+    )
+    assert mixed.score(X) > tied.score(X) + 0.1
+    assert (mixed.transform(X)[:, 4] > 0).mean() > 0.5
+
+
+def test_symmetric_vectors_are_listed_by_their_stabilizer(turned_and_fixed):
+    X, metadata = turned_and_fixed
+    sae = GroupTiedSAE(1, n_free=1, k=2, **LONG).fit(X, **metadata)
+    table = feature_symmetry(sae, threshold=0.95)
+    assert table["stabilizer_size"].tolist() == [1, 1, 1, 1, 4]
+    assert table["orbit"].tolist() == [0, 0, 0, 0, 1]
+
+
+def test_a_row_that_the_group_leaves_alone_has_a_code_that_it_leaves_alone(fitted):
+    row = fitted.mean_ + np.ones((1, 12))
+    all_latents = clone_fitted(fitted, k=24)
+    code = all_latents.transform(row).reshape(6, 4)
+    np.testing.assert_allclose(code, code[:, :1].repeat(4, axis=1), atol=1e-4)
+    assert (fitted.transform(row) > 0).sum() <= 3  # ties are cut at k
+
+
+def test_a_group_that_the_orbits_never_show_is_an_error(turning):
+    X, metadata = turning
+    canonical = {name: values[::4] for name, values in metadata.items()}
+    with pytest.raises(ValueError, match="never"):
+        GroupTiedSAE(6, order=4, k=3, **SETTINGS).fit(X[::4], **canonical)
+
+
+def test_activations_that_do_not_follow_the_group_are_fitted_with_a_warning(turning):
+    _, metadata = turning
+    X = np.random.default_rng(0).normal(size=(len(metadata["power"]), 12))
+    with pytest.warns(UserWarning, match="they do not follow the group"):
+        sae = GroupTiedSAE(6, k=3, **LONG).fit(X, **metadata)
+    M = sae.activation_transform_
+    assert M.score(X, **metadata) < 0.5
+    assert sae.score(X) > 0.3
