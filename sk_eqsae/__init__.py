@@ -10,7 +10,7 @@ from .probing import (
     make_probe,
     make_probe_search,
 )
-from .sae import EquivariantSAE, GroupTiedSAE, TopKSAE
+from .sae import EquivariantSAE, GroupTiedSAE, TopKSAE, fit_many
 
 __all__ = [
     "ActivationTransformFitter",
@@ -21,6 +21,7 @@ __all__ = [
     "TruncatedReconstruction",
     "evaluate_probes",
     "extract_orbits",
+    "fit_many",
     "make_probe",
     "make_probe_search",
     "make_shapes",

@@ -2,8 +2,9 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import TensorDataset
 from tqdm.auto import tqdm
 
@@ -46,6 +46,22 @@ class ShuffledBatches:
             yield tuple(tensor.index_select(0, rows) for tensor in self.tensors)
 
 
+class DivergedError(ValueError):
+    """The loss is not finite.
+
+    Parameters
+    ----------
+    message : str
+        What happened.
+    model : int
+        Which of the models trained at once.
+    """
+
+    def __init__(self, message: str, model: int) -> None:
+        super().__init__(message)
+        self.model = model
+
+
 class Net(NeuralNet):
     """A skorch net without per-batch bookkeeping.
 
@@ -53,14 +69,16 @@ class Net(NeuralNet):
     ----------
     module : torch.nn.Module
         The network. A method ``loss(inputs, target)`` takes the place of the
-        criterion, and ``after_step()`` is called after each step of the optimizer.
+        criterion; ``before_step()`` and ``after_step()`` are called around each step
+        of the optimizer. A loss with an entry for each of several models trains
+        them at once.
     *args
         As for :class:`skorch.NeuralNet`.
+    lrs : sequence of float
+        Learning rate of each model that is trained.
     lr_decay : float
-        Share of the steps, at the end, over which the learning rate falls linearly
+        Share of the steps, at the end, over which the learning rates fall linearly
         to zero.
-    max_grad_norm : float
-        Largest norm of all gradients together; longer ones are scaled down to it.
     **kwargs
         As for :class:`skorch.NeuralNet`.
     """
@@ -69,22 +87,21 @@ class Net(NeuralNet):
         self,
         module: nn.Module,
         *args: Any,
+        lrs: Sequence[float],
         lr_decay: float = 0.0,
-        max_grad_norm: float = math.inf,
         **kwargs: Any,
     ) -> None:
         super().__init__(module, *args, **kwargs)
+        self.lrs = lrs
         self.lr_decay = lr_decay
-        self.max_grad_norm = max_grad_norm
 
     def train_step(self, batch: tuple[Tensor, ...], **fit_params: Any) -> Tensor:
         """One step of the optimizer; the loss stays on the device."""
         inputs, target = batch[0], batch[-1]
         self.module_.zero_grad(set_to_none=True)
         loss = self._loss(inputs, target)
-        loss.backward()
-        if self.max_grad_norm < math.inf:
-            clip_grad_norm_(self.module_.parameters(), self.max_grad_norm)
+        loss.backward(torch.ones_like(loss))
+        self._call_module("before_step")
         self.optimizer_.step()
         return loss.detach()
 
@@ -92,6 +109,9 @@ class Net(NeuralNet):
         if hasattr(self.module_, "loss"):
             return self.module_.loss(inputs, target)
         return self.criterion_(self.module_(inputs), target)
+
+    def _call_module(self, method: str) -> None:
+        getattr(self.module_, method, lambda: None)()
 
     def run_single_epoch(
         self,
@@ -105,34 +125,38 @@ class Net(NeuralNet):
         if iterator is None:
             return
         self._set_training(training)
-        after_step = getattr(self.module_, "after_step", lambda: None)
         n_batches = math.ceil(len(iterator.tensors[0]) / iterator.batch_size)
         n_steps = self.max_epochs * n_batches
         step = (len(self.history) - 1) * n_batches
-        total = 0.0
+        total, n_rows = torch.zeros(()), 0
         for batch in iterator:
-            self._set_lr(self.lr * _decayed(step / n_steps, self.lr_decay))
-            total = total + step_fn(batch) * len(batch[0])
-            after_step()
+            self._decay_lr(_decayed(step / n_steps, self.lr_decay))
+            loss = step_fn(batch)
+            n_batch_rows = len(batch[0]) // loss.numel()  # of each model
+            total = total + loss * n_batch_rows
+            self._call_module("after_step")
+            n_rows += n_batch_rows
             step += 1
-        self._record_loss(float(total) / len(iterator.tensors[0]))
+        self._record_loss(total.cpu().numpy().astype(np.float64) / n_rows)
 
-    def _set_lr(self, lr: float) -> None:
+    def _decay_lr(self, factor: float) -> None:
         for group in self.optimizer_.param_groups:
-            group["lr"] = lr
+            group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
 
-    def _record_loss(self, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise ValueError(
-                f"training diverged: the loss is {loss} in epoch {len(self.history)} "
-                f"with lr={self.lr:g}. Lower lr (the learning rate), or look for "
-                "extreme values in X."
-            )
+    def _record_loss(self, loss: NDArray) -> None:
+        for model, each in enumerate(loss.flat):
+            if not math.isfinite(each):
+                raise DivergedError(
+                    f"training diverged: the loss is {each} in epoch "
+                    f"{len(self.history)} with lr={self.lrs[model]:g}. Lower lr (the "
+                    "learning rate), or look for extreme values in X.",
+                    model,
+                )
         self.history.record("train_loss", loss)
 
     @property
     def loss_curve(self) -> NDArray:
-        """Mean training loss of each finished epoch."""
+        """Mean training loss of each finished epoch, of each model."""
         return np.array([e["train_loss"] for e in self.history if "train_loss" in e])
 
 
@@ -154,7 +178,7 @@ class EpochBar(Callback):
 
     def on_epoch_end(self, net: Net, **kwargs: Any) -> None:
         """Move the bar by one epoch."""
-        self.bar_.set_postfix(loss=f"{net.history[-1, 'train_loss']:.4g}")
+        self.bar_.set_postfix(loss=f"{net.history[-1, 'train_loss'].mean():.4g}")
         self.bar_.update()
 
     def on_train_end(self, net: Net, **kwargs: Any) -> None:
@@ -165,14 +189,13 @@ class EpochBar(Callback):
 def train(
     module: nn.Module,
     *tensors: Tensor,
-    lr: float,
+    lr: float | Sequence[float],
     batch_size: int,
     max_epochs: int,
-    seed: int,
+    seed: int | Sequence[int],
     device: torch.device,
     criterion: type[nn.Module] = nn.MSELoss,
     lr_decay: float = 0.0,
-    max_grad_norm: float = math.inf,
     verbose: int = 0,
     description: str | None = None,
     batches: type[ShuffledBatches] = ShuffledBatches,
@@ -187,20 +210,19 @@ def train(
     *tensors : torch.Tensor of shape (n_rows, ...)
         What batches are made of: what goes in and what should come out. One tensor
         is both.
-    lr : float
-        Learning rate of Adam.
+    lr : float or sequence of float
+        Learning rate of Adam; that of each model where several are trained at once.
+        Parameters with ``runs.i`` in their names belong to the i-th run of equal ones.
     batch_size, max_epochs : int
         Rows per step and passes over the data.
-    seed : int
-        Seed of the order of the rows.
+    seed : int or sequence of int
+        Seed of the order of the rows, as `batches` takes it.
     device : torch.device
         Where to train.
     criterion : type of torch.nn.Module
         Loss of (output, target), of a module without its own.
     lr_decay : float
         Share of the steps, at the end, over which lr falls linearly to zero.
-    max_grad_norm : float
-        Largest norm of all gradients together; longer ones are scaled down to it.
     verbose : int
         1 shows a progress bar over epochs.
     description : str or None
@@ -212,12 +234,12 @@ def train(
 
     Returns
     -------
-    loss_curve : ndarray of shape (n_epochs,)
+    loss_curve : ndarray of shape (n_epochs,) or (n_epochs, n_models)
         Mean loss of each finished epoch.
 
     Raises
     ------
-    ValueError
+    DivergedError
         If the loss is not finite; the message names the learning rate.
 
     Warns
@@ -225,14 +247,16 @@ def train(
     ConvergenceWarning
         If training was interrupted; the module keeps what it has learned.
     """
+    lrs = np.atleast_1d(lr).tolist()
     net = Net(
         module,
         criterion=criterion,
         optimizer=torch.optim.Adam,
         optimizer__fused=True,
-        lr=lr,
+        optimizer__param_groups=_param_groups(lrs),
+        lr=lrs[0],
+        lrs=lrs,
         lr_decay=lr_decay,
-        max_grad_norm=max_grad_norm,
         max_epochs=max_epochs,
         batch_size=batch_size,
         iterator_train=batches,
@@ -303,6 +327,12 @@ def draw_seed(random_state: np.random.RandomState) -> int:
         A seed.
     """
     return int(random_state.randint(2**31 - 1))
+
+
+def _param_groups(lrs: list[float]) -> list[tuple[str, dict[str, float]]]:
+    """Skorch's groups of parameters by name; what no name fits has the first rate."""
+    runs = [lr for lr, _ in groupby(lrs)]
+    return [(f"*runs.{i}.*", {"lr": lr}) for i, lr in enumerate(runs) if i]
 
 
 def _decayed(progress: float, decay: float) -> float:

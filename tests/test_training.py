@@ -88,14 +88,40 @@ def test_learning_rate_falls_linearly_to_zero_over_the_last_share_of_the_steps()
     assert rates == pytest.approx(expected, rel=1e-2)
 
 
-def test_gradients_longer_than_allowed_are_scaled_down():
-    rates = []
-    for max_grad_norm in (1e-6, 2e-6, 1e9):
-        module = linear()
-        before = module.weight.detach().clone()
-        fit(module, max_epochs=1, batch_size=50, max_grad_norm=max_grad_norm)
-        rates.append((module.weight.detach() - before).abs().max().item())
-    assert rates[0] < rates[1] < rates[2]  # Adam's epsilon of 1e-8 shows in the first
+def test_module_is_called_between_gradients_and_step():
+    class Still(nn.Linear):
+        def before_step(self):
+            for parameter in self.parameters():
+                assert parameter.grad.abs().sum() > 0
+                parameter.grad.zero_()
+
+    module = Still(3, 3)
+    before = module.weight.detach().clone()
+    fit(module)
+    assert torch.equal(module.weight, before)
+
+
+class TwoModels(nn.Module):
+    """Two numbers that should become the mean of the rows; each is a run."""
+
+    def __init__(self):
+        super().__init__()
+        self.runs = nn.ModuleList(
+            nn.ParameterList([nn.Parameter(torch.zeros(3))]) for _ in range(2)
+        )
+
+    def loss(self, inputs, target):
+        errors = [target - run[0] for run in self.runs]
+        return torch.stack([error.square().sum(1).mean() for error in errors])
+
+
+def test_models_trained_at_once_have_their_own_rates_and_losses():
+    module = TwoModels()
+    loss_curve = fit(module, lr=[1e-2, 1e-12], batch_size=50)
+    assert loss_curve.shape == (5, 2)
+    assert loss_curve[0] == pytest.approx([ROWS.square().sum(1).mean().item()] * 2)
+    assert loss_curve[-1, 0] < loss_curve[0, 0]
+    assert loss_curve[-1, 1] == pytest.approx(loss_curve[0, 1])
 
 
 def test_diverging_fit_names_the_learning_rate():

@@ -45,6 +45,16 @@ def _all_cases(rounds, large):
                     partial(_cases.training_step, n, batch_size, k, rounds),
                 )
     yield "two_layer", lambda: _cases.two_layer_step(rounds)
+    for n, n_features, batch_size, n_models in [
+        (64, 16, 64, 8),
+        (256, 64, 64, 8),
+        (512, 128, 256, 8),
+        (2048, 256, 64, 4),
+    ]:
+        yield (
+            f"many_{n}",
+            partial(_cases.many, n, n_features, batch_size, n_models, rounds),
+        )
     yield "transform", lambda: _cases.transform(rounds)
     yield "memory", _cases.peak_memory
     yield "import", lambda: _cases.import_time(rounds)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from sklearn.base import clone
 
-from sk_eqsae import TopKSAE
+from sk_eqsae import TopKSAE, fit_many
 
 # no public name runs the bare step
 from sk_eqsae.sae._module import SAEModule
@@ -121,6 +121,45 @@ def two_layer_step(rounds: int) -> dict:
         "two_layer": lambda: two_layer.fit(X),
     }
     return per_step(interleaved(contenders, rounds), EPOCHS * 50)
+
+
+def many(
+    n_components: int, n_features: int, batch_size: int, n_models: int, rounds: int
+) -> dict:
+    """Compare `fit_many` with fits one after another, per model and step.
+
+    The models are a sweep over seeds, over k ("k") or over learning rates ("lr").
+    """
+    n_batches = 50
+    X = np.random.default_rng(0).normal(size=(n_batches * batch_size, n_features))
+    X = X.astype(np.float32)
+    sweeps = {
+        "many": ("random_state", range(n_models)),
+        "many_k": ("k", range(4, 4 + n_models)),
+        "many_lr": ("lr", np.linspace(1e-3, 4e-3, n_models).tolist()),
+    }
+
+    def estimators(name, values):
+        fixed = {"k": 8, "random_state": 0, "batch_size": batch_size}
+        fixed |= {"max_epochs": EPOCHS}
+        return [TopKSAE(n_components, **(fixed | {name: value})) for value in values]
+
+    def in_turn():
+        for estimator in estimators(*sweeps["many"]):
+            estimator.fit(X)
+
+    contenders = {"in_turn": in_turn} | {
+        name: lambda sweep=sweep: fit_many(estimators(*sweep), X)
+        for name, sweep in sweeps.items()
+    }
+    case = {
+        "n_components": n_components,
+        "n_features": n_features,
+        "batch_size": batch_size,
+        "n_models": n_models,
+    }
+    times = interleaved(contenders, rounds)
+    return case | per_step(times, n_models * EPOCHS * n_batches)
 
 
 def transform(rounds: int) -> dict:

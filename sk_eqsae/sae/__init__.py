@@ -2,7 +2,8 @@
 
 from ._equivariant import EquivariantSAE
 from ._group_tied import GroupTiedSAE
+from ._many import fit_many
 from ._recipe import Recipe
 from ._topk import TopKSAE
 
-__all__ = ["EquivariantSAE", "GroupTiedSAE", "Recipe", "TopKSAE"]
+__all__ = ["EquivariantSAE", "GroupTiedSAE", "Recipe", "TopKSAE", "fit_many"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -28,6 +28,30 @@ from ._sparse_ops import decode_sparse
 
 _DTYPES = (np.float64, np.float32)
 _CHUNK_ENTRIES = 2**22  # latents held dense at a time: 16 MiB
+
+
+class Run(NamedTuple):
+    """A fit that is ready to train.
+
+    Attributes
+    ----------
+    module : SAEModule
+        What is trained.
+    tensors : tuple of torch.Tensor
+        Normalised rows, and their targets where they are not their own.
+    seed : int
+        Seed of the order of the rows.
+    target_mean : ndarray of shape (n_features,)
+        What was subtracted from the targets.
+    previous_losses : ndarray of shape (n_epochs,)
+        Losses of the epochs that training goes on from.
+    """
+
+    module: SAEModule
+    tensors: tuple[torch.Tensor, ...]
+    seed: int
+    target_mean: NDArray
+    previous_losses: NDArray
 
 
 class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -180,11 +204,13 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
         return (Z @ self.components_ + self.intercept_).astype(Z.dtype, copy=False)
 
-    def _fit_rows(self, X: NDArray, target: NDArray | None = None) -> None:
-        """Train on rows and their targets, and keep what was learned as arrays.
+    def _fit_rows(self, X: NDArray, target: NDArray | None = None) -> Self:
+        """Train on rows and their targets; without targets, rows are their own."""
+        run = self._start(X, target)
+        return self._finish(run, self._train(run))
 
-        Without targets, rows are their own.
-        """
+    def _start(self, X: NDArray, target: NDArray | None = None) -> Run:
+        """All of a fit that comes before training."""
         recipe = self._recipe()
         going_on = self._is_going_on()
         random_state = check_random_state(self.random_state)
@@ -197,41 +223,57 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             module = self._trained_module(target_mean)
         else:
             module = self._new_module(X.shape[1], draw_seed(random_state))
-        loss_curve = self._train(
+        targets = [] if target is None else [self._normalized(target, target_mean)]
+        return Run(
             module,
-            self._normalized(X),
-            *([] if target is None else [self._normalized(target, target_mean)]),
-            seed=draw_seed(random_state),
+            (self._normalized(X), *targets),
+            draw_seed(random_state),
+            target_mean,
+            self.loss_curve_ if going_on else np.empty(0),
         )
-        self._keep(module, target_mean)
-        previous = self.loss_curve_ if going_on else np.empty(0)
-        self.loss_curve_ = np.concatenate([previous, loss_curve])
-        self.n_iter_ = len(self.loss_curve_)
-        if self.activation == "batch_topk":
-            self.threshold_ = self._mean_threshold(X)
 
-    def _train(self, module: SAEModule, *tensors: torch.Tensor, seed: int) -> NDArray:
-        recipe = self._recipe()
+    def _train(self, run: Run) -> NDArray:
         objective = Objective(
-            module,
-            BatchTopK(self.k) if self.activation == "batch_topk" else TopK(self.k),
-            recipe,
-            n_rows=len(tensors[0]),
-            prefixes=self._prefixes(module.n_latents),
+            run.module,
+            self._training_selection(),
+            self._recipe(),
+            n_rows=len(run.tensors[0]),
+            prefixes=self._prefixes(run.module.n_latents),
         )
         return train(
             objective,
-            *tensors,
-            lr=self.lr or recipe.lr,
-            lr_decay=recipe.lr_decay,
-            max_grad_norm=recipe.max_grad_norm,
-            batch_size=self.batch_size or recipe.batch_size,
-            max_epochs=self.max_epochs or recipe.max_epochs,
-            seed=seed,
-            device=resolve_device(self.device),
+            *run.tensors,
+            lr=self._lr(),
+            seed=run.seed,
             verbose=self.verbose,
             description=type(self).__name__,
+            **self._schedule(),
         )
+
+    def _training_selection(self) -> Selection:
+        return BatchTopK(self.k) if self.activation == "batch_topk" else TopK(self.k)
+
+    def _lr(self) -> float:
+        return self.lr or self._recipe().lr
+
+    def _schedule(self) -> dict[str, Any]:
+        """Settings of training that fits at once have in common."""
+        recipe = self._recipe()
+        return {
+            "lr_decay": recipe.lr_decay,
+            "batch_size": self.batch_size or recipe.batch_size,
+            "max_epochs": self.max_epochs or recipe.max_epochs,
+            "device": resolve_device(self.device),
+        }
+
+    def _finish(self, run: Run, loss_curve: NDArray) -> Self:
+        """Keep what was learned as arrays."""
+        self._keep(run.module, run.target_mean)
+        self.loss_curve_ = np.concatenate([run.previous_losses, loss_curve])
+        self.n_iter_ = len(self.loss_curve_)
+        if self.activation == "batch_topk":
+            self.threshold_ = self._mean_threshold(run.tensors[0])
+        return self
 
     def _recipe(self) -> Recipe:
         return RECIPES[self.recipe] if isinstance(self.recipe, str) else self.recipe
@@ -253,13 +295,12 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return sizes if sizes[-1] == n_components else np.append(sizes, n_components)
 
     @torch.no_grad()
-    def _mean_threshold(self, X: NDArray) -> float:
+    def _mean_threshold(self, inputs: torch.Tensor) -> float:
         """Mean over batches of the smallest latent that BatchTopK keeps."""
         module, device = self._make_module()
         smallest = []
-        for rows in self._chunks(len(X)):
-            inputs = self._normalized(X[rows]).to(device)
-            values = module.encode(inputs, BatchTopK(self.k)).values
+        for rows in self._chunks(len(inputs)):
+            values = module.encode(inputs[rows].to(device), BatchTopK(self.k)).values
             smallest.append(float(values.min()))
         return self.scale_ * float(np.mean(smallest))
 

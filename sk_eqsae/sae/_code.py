@@ -47,12 +47,12 @@ def fixed_size_code(values: Tensor, indices: Tensor) -> Code:
     return Code(values.flatten(), indices.flatten(), bags, offsets)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _fixed_size_bags(
     n_rows: int, k: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     bags = torch.arange(n_rows, device=device).repeat_interleave(k)
-    return bags, torch.arange(0, n_rows * k + 1, k, device=device)
+    return bags, torch.arange(n_rows + 1, device=device) * k
 
 
 def ragged_code(values: Tensor, indices: Tensor, bags: Tensor, n_bags: int) -> Code:
@@ -74,31 +74,50 @@ def ragged_code(values: Tensor, indices: Tensor, bags: Tensor, n_bags: int) -> C
     return Code(values, indices, bags, torch.searchsorted(bags, starts))
 
 
-def append(code: Code, values: Tensor, indices: Tensor) -> Code:
+def concat(codes: list[Code]) -> Code:
+    """Put codes of different rows one below the other.
+
+    Parameters
+    ----------
+    codes : list of Code
+        Codes with one bag per row.
+
+    Returns
+    -------
+    code : Code
+        The bags of the first code, then those of the second, and so on.
+    """
+    if len(codes) == 1:
+        return codes[0]
+    bags = np.cumsum([0] + [len(code.offsets) - 1 for code in codes]).tolist()
+    starts = np.cumsum([0] + [len(code.values) for code in codes]).tolist()
+    ends = [c.offsets[1:] + start for c, start in zip(codes, starts, strict=False)]
+    return Code(
+        torch.cat([code.values for code in codes]),
+        torch.cat([code.indices for code in codes]),
+        torch.cat([c.bags + bag for c, bag in zip(codes, bags, strict=False)]),
+        torch.cat([codes[0].offsets[:1], *ends]),
+    )
+
+
+def append(code: Code, more: Code) -> Code:
     """Append one more bag for each row.
 
     Parameters
     ----------
     code : Code
         Code to begin with.
-    values, indices : torch.Tensor of shape (n_rows, k)
-        Latents of the new bags, and their columns.
+    more : Code
+        Code of the same rows, one bag per row.
 
     Returns
     -------
     code : Code
         The bags of `code` and then the new ones.
     """
-    more = fixed_size_code(values, indices)
-    rows = torch.arange(len(values), device=values.device)
-    n_bags = len(code.offsets) - 1
-    return Code(
-        torch.cat([code.values, more.values]),
-        torch.cat([code.indices, more.indices]),
-        torch.cat([code.bags, more.bags + n_bags]),
-        torch.cat([code.offsets, more.offsets[1:] + len(code.values)]),
-        torch.cat([rows if code.rows is None else code.rows, rows]),
-    )
+    rows = torch.arange(len(more.offsets) - 1, device=more.values.device)
+    first = rows if code.rows is None else code.rows
+    return concat([code, more])._replace(rows=torch.cat([first, rows]))
 
 
 def order_by_latent(indices: Tensor, n_components: int) -> tuple[Tensor, Tensor]:

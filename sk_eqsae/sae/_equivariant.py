@@ -193,7 +193,6 @@ class EquivariantSAE(BaseSAE):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=False)
     def fit(
         self,
         X: ArrayLike,
@@ -226,6 +225,13 @@ class EquivariantSAE(BaseSAE):
             If groups and power do not describe orbits with one canonical row each,
             if k is larger than the dictionary, or if training diverges.
         """
+        return self._fit_rows(*self._training_rows(X, groups=groups, power=power))
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def _training_rows(
+        self, X: ArrayLike, *, groups: ArrayLike | None, power: ArrayLike | None
+    ) -> tuple[NDArray, NDArray]:
+        """Check parameters and orbits, and fit M; rows and their targets."""
         X = validate_data(self, X, dtype=_DTYPES, reset=not self._is_going_on())
         self.group_, table = group_table(
             groups, power, order=self.order, group=self.group, n_rows=len(X)
@@ -234,8 +240,7 @@ class EquivariantSAE(BaseSAE):
         self._fit_activation_transform(X, groups, power)
         rows = table[table >= 0]
         canonical = np.broadcast_to(table[:, :1], table.shape)[table >= 0]
-        self._fit_rows(X[rows], X[canonical])
-        return self
+        return X[rows], X[canonical]
 
     def _fit_activation_transform(
         self, X: NDArray, groups: ArrayLike | None, power: ArrayLike | None

@@ -37,6 +37,8 @@ class SAEModule(nn.Module):
         self.components = nn.Parameter(decoder.weight.detach().T.contiguous())
         self.intercept = decoder.bias
 
+    stack_shape: tuple[int, ...] = ()  # of models trained at once: this is one
+
     @property
     def n_latents(self) -> int:
         """Number of latents."""
@@ -57,11 +59,9 @@ class SAEModule(nn.Module):
             if self.hidden is None:
                 self.encoder.weight.copy_(self.components)
 
-    @torch.no_grad()
     def normalize_components(self) -> None:
         """Bring dictionary rows to norm 1."""
-        norms = torch.linalg.vector_norm(self.components, dim=1, keepdim=True)
-        self.components.div_(norms.clamp_min_(1e-12))
+        normalize_rows(self.components)
 
     def encode(self, inputs: Tensor, select: Selection) -> Code:
         """Find the active latents.
@@ -105,7 +105,7 @@ class SAEModule(nn.Module):
             self.encoder.weight,
             self.encoder.bias,
             self.components,
-            partial(_code, select, spare),
+            partial(_encode, select=select, spare=spare),
             spare,
         )
 
@@ -125,8 +125,37 @@ class SAEModule(nn.Module):
         return inputs if self.hidden is None else self.hidden(inputs).relu()
 
     def offset(self) -> Tensor:
-        """Return what is added to all reconstructions."""
+        """Return what is added to all reconstructions.
+
+        Returns
+        -------
+        offset : torch.Tensor of shape (n_features,)
+            The decoder bias.
+        """
         return self.intercept
+
+    def gradients(self) -> list[Tensor]:
+        """Return the gradients of all weights, as they lie in memory.
+
+        Returns
+        -------
+        gradients : list of torch.Tensor
+            Those that there are.
+        """
+        gradients = [parameter.grad for parameter in self.parameters()]
+        return [gradient for gradient in gradients if gradient is not None]
+
+    def leave_gradients(self, spare: Spare) -> None:
+        """Leave the memory of the large gradients.
+
+        Parameters
+        ----------
+        spare : Spare
+            Where to.
+        """
+        for parameter in (self.encoder.weight, self.components):
+            if parameter.grad is not None:
+                spare.put(parameter.grad)
 
     def to_arrays(
         self,
@@ -180,14 +209,27 @@ class SAEModule(nn.Module):
         return module
 
 
-def _code(
-    select: Selection, spare: Spare, inputs: Tensor, weight: Tensor, bias: Tensor
+def _encode(
+    inputs: Tensor, weight: Tensor, bias: Tensor, *, select: Selection, spare: Spare
 ) -> Code:
     pre_activations = spare.take((len(inputs), len(weight)), inputs)
     torch.addmm(bias, inputs, weight.T, out=pre_activations)
     code = select(pre_activations)
     spare.put(pre_activations)
     return code
+
+
+@torch.no_grad()
+def normalize_rows(table: Tensor) -> None:
+    """Bring rows to norm 1, in place.
+
+    Parameters
+    ----------
+    table : torch.Tensor of shape (n_rows, n_columns)
+        The rows.
+    """
+    norms = torch.linalg.vector_norm(table, dim=1, keepdim=True)
+    table.div_(norms.clamp_min_(1e-12))
 
 
 def _array(tensor: Tensor) -> NDArray:

@@ -1,14 +1,18 @@
 """What an autoencoder is trained for, step by step."""
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ._code import Code, append
+from ._code import Code, append, concat, fixed_size_code
 from ._module import SAEModule
 from ._recipe import Recipe
 from ._selection import Prefixes, Selection
 from ._spare import Spare
+from ._stack import Stack
 from ._top_k import top_k
 
 _CHECKS = 16  # looks for dead latents in the time after which a latent is dead
@@ -19,12 +23,13 @@ class Objective(nn.Module):
 
     Parameters
     ----------
-    module : SAEModule
+    module : SAEModule or Stack
         What is trained.
     select : Selection
         Which latents are kept.
-    recipe : Recipe
-        How to train.
+    recipe : Recipe or sequence of Recipe
+        How to train; of a stack one for each model, which may differ in lr,
+        max_grad_norm, aux_weight (if none is 0) and aux_k.
     n_rows : int
         Rows of the training data.
     prefixes : array-like of shape (n_prefixes,)
@@ -34,12 +39,14 @@ class Objective(nn.Module):
 
     idle: Tensor
     dead: Tensor
+    max_grad_norm: Tensor
+    aux_weight: Tensor
 
     def __init__(
         self,
-        module: SAEModule,
+        module: SAEModule | Stack,
         select: Selection,
-        recipe: Recipe,
+        recipe: Recipe | Sequence[Recipe],
         *,
         n_rows: int,
         prefixes: np.ndarray,
@@ -49,13 +56,22 @@ class Objective(nn.Module):
         self.n_prefixes = len(prefixes)
         part = np.searchsorted(prefixes, module.places, side="right")
         self.select = select if len(prefixes) == 1 else Prefixes(select, part)
-        self.recipe = recipe
+        self.recipes = [recipe] if isinstance(recipe, Recipe) else list(recipe)
         self.spare = Spare()
-        self.patience = recipe.dead_after * n_rows
+        self.patience = self.recipes[0].dead_after * n_rows
         # rows seen since each latent was active
         self.register_buffer("idle", torch.zeros(module.n_latents))
+        self.register_buffer("max_grad_norm", self._of_each("max_grad_norm"))
+        self.register_buffer("aux_weight", self._of_each("aux_weight"))
+        self.clips = any(recipe.max_grad_norm < math.inf for recipe in self.recipes)
+        self.revives = any(recipe.aux_weight > 0 for recipe in self.recipes)
         self.register_buffer("dead", torch.empty(0, dtype=torch.long))
+        self.dead_of_each: list[Tensor] = []
         self.rows_until_check = self.patience
+
+    def _of_each(self, setting: str) -> Tensor:
+        values = [getattr(recipe, setting) for recipe in self.recipes]
+        return torch.tensor(values, dtype=torch.float32)
 
     def loss(self, inputs: Tensor, target: Tensor) -> Tensor:
         """Mean over rows of the squared error, summed over features (equation 2).
@@ -63,34 +79,38 @@ class Objective(nn.Module):
         Parameters
         ----------
         inputs, target : torch.Tensor of shape (n_rows, n_features)
-            What goes in and what should come out.
+            What goes in and what should come out; of a stack as many rows of each
+            model, one model after the other.
 
         Returns
         -------
-        loss : torch.Tensor
-            A number.
+        loss : torch.Tensor of shape () or (n_models,)
+            A number, or that of each model.
         """
-        n_rows, n_bags = len(inputs), len(inputs) * self.n_prefixes
+        models, n_bags = self.module.stack_shape, len(inputs) * self.n_prefixes
         sums = self.module(inputs, self._code, self.spare)
-        parts = sums[:n_bags].view(n_rows, self.n_prefixes, -1)
-        error = target.unsqueeze(1) - parts.cumsum(1) - self.module.offset()
-        loss = error.square().sum(2).mean()
+        parts = sums[:n_bags].view(*models, -1, self.n_prefixes, sums.shape[1])
+        target = target.view(*models, -1, 1, sums.shape[1])
+        error = target - parts.cumsum(-2) - self.module.offset()
+        loss = error.square().sum(-1).mean((-2, -1))
         if len(sums) > n_bags:
-            left = error[:, -1].detach() - sums[n_bags:]
-            loss = loss + self.recipe.aux_weight * left.square().sum(1).mean()
+            error = error[..., -1, :].detach()
+            left = error - sums[n_bags:].view(error.shape)
+            weight = self.used_aux_weight.view(models)
+            loss = loss + weight * left.square().sum(-1).mean(-1)
         return loss
 
     def _code(self, pre_activations: Tensor) -> Code:
         """Active latents, and one bag more per row of dead ones to be revived."""
         code = self.select(pre_activations)
-        if self.recipe.aux_weight == 0:
+        if not self.revives:
             return code
-        self._note_activity(code, len(pre_activations))
+        self._note_activity(code, len(pre_activations) // len(self.recipes))
         if len(self.dead) == 0:
             return code
-        k = min(self.recipe.aux_k, len(self.dead))
-        values, places = top_k(pre_activations[:, self.dead], k)
-        return append(code, values.relu_(), self.dead[places])
+        tables = pre_activations.chunk(len(self.recipes))
+        parts = zip(tables, self.dead_of_each, self.recipes, strict=True)
+        return append(code, concat([_revived(*part) for part in parts]))
 
     def _note_activity(self, code: Code, n_rows: int) -> None:
         active = torch.zeros_like(self.idle)
@@ -98,8 +118,15 @@ class Objective(nn.Module):
         self.idle = (self.idle + n_rows) * (active == 0)
         self.rows_until_check -= n_rows
         if self.rows_until_check <= 0:  # not each step: a GPU has to wait for it
-            self.dead = (self.idle >= self.patience).nonzero()[:, 0]
+            self._find_dead()
             self.rows_until_check = self.patience / _CHECKS
+
+    def _find_dead(self) -> None:
+        dead = (self.idle >= self.patience).view(len(self.recipes), -1)
+        counts = dead.sum(1)
+        self.dead = dead.flatten().nonzero()[:, 0]
+        self.dead_of_each = list(self.dead.split(counts.tolist()))
+        self.used_aux_weight = self.aux_weight * (counts > 0)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Take the gradients away, and keep the memory of the large ones.
@@ -110,12 +137,35 @@ class Objective(nn.Module):
             As for :class:`torch.nn.Module`.
         """
         if set_to_none:
-            for parameter in (self.module.encoder.weight, self.module.components):
-                if parameter.grad is not None:
-                    self.spare.put(parameter.grad)
+            self.module.leave_gradients(self.spare)
         super().zero_grad(set_to_none)
+
+    def before_step(self) -> None:
+        """Scale gradients down to the norm that the recipe allows."""
+        if self.clips:
+            _scale_down(self.module.gradients(), self.max_grad_norm)
 
     def after_step(self) -> None:
         """Bring dictionary rows back to norm 1, where the recipe says so."""
-        if self.recipe.unit_rows:
+        if self.recipes[0].unit_rows:
             self.module.normalize_components()
+
+
+def _revived(table: Tensor, dead: Tensor, recipe: Recipe) -> Code:
+    """Dead latents with the largest pre-activations; `dead` counts on from model to
+    model, and columns of `table` are one model's."""
+    k = min(recipe.aux_k, len(dead))
+    if k == 0:
+        return fixed_size_code(table[:, :0], dead.expand(len(table), 0))
+    values, places = top_k(table[:, dead % table.shape[1]], k)
+    return fixed_size_code(values.relu_(), dead[places])
+
+
+def _scale_down(gradients: list[Tensor], max_norms: Tensor) -> None:
+    """Clip the norm of each model's gradients together, as torch does for one."""
+    tables = [gradient.view(len(max_norms), -1) for gradient in gradients]
+    norms = [torch.linalg.vector_norm(table, dim=1) for table in tables]
+    total = torch.linalg.vector_norm(torch.stack(norms, dim=1), dim=1)
+    factors = (max_norms / (total + 1e-6)).clamp_(max=1.0).unsqueeze(1)
+    for table in tables:
+        table.mul_(factors)

@@ -1,12 +1,13 @@
 """Which latents of a row are active."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import groupby
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ._code import Code, fixed_size_code, ragged_code
+from ._code import Code, concat, fixed_size_code, ragged_code
 from ._top_k import top_k
 
 Selection = Callable[[Tensor], Code]
@@ -98,3 +99,39 @@ class Prefixes:
         )
         rows = torch.arange(n_rows, device=bags.device).repeat_interleave(n_parts)
         return split._replace(rows=rows)
+
+
+class Stacked:
+    """The selections of several models of one size, each on rows of its own.
+
+    Parameters
+    ----------
+    selects : sequence of Selection
+        One for each model. Neighbours that are TopK of the same k work as one.
+    """
+
+    def __init__(self, selects: Sequence[Selection]) -> None:
+        self.n_models = len(selects)
+        self.runs = [list(run) for _, run in groupby(selects, _shared_k)]
+
+    def __call__(self, pre_activations: Tensor) -> Code:
+        """Select, and count latents on from model to model."""
+        n_rows, n_components = pre_activations.shape
+        tables = pre_activations.split(
+            [len(run) * n_rows // self.n_models for run in self.runs]
+        )
+        codes, first = [], 0
+        for run, table in zip(self.runs, tables, strict=True):
+            codes.append(_counted_on(run[0](table), n_components, first, len(run)))
+            first += len(run)
+        return concat(codes)
+
+
+def _shared_k(select: Selection) -> int | Selection:
+    return select.k if isinstance(select, TopK) else select
+
+
+def _counted_on(code: Code, n_components: int, first: int, n_models: int) -> Code:
+    models = torch.arange(first, first + n_models, device=code.indices.device)
+    latents = code.indices.view(n_models, -1) + n_components * models.unsqueeze(1)
+    return code._replace(indices=latents.flatten())

@@ -145,7 +145,13 @@ class TiedModule(SAEModule):
         return Code(code.values[order], vector[order], bags[order], offsets, rows)
 
     def offset(self) -> Tensor:
-        """Return the part of the decoder bias that the group leaves alone."""
+        """Return what is added to all reconstructions.
+
+        Returns
+        -------
+        offset : torch.Tensor of shape (n_features,)
+            The part of the decoder bias that the group leaves alone.
+        """
         n = self.n_invariant
         return self.intercept @ self.to_irreps[:, :n] @ self.from_irreps[:n]
 

@@ -4,7 +4,7 @@ from typing import Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
 from sklearn.utils.validation import validate_data
 
@@ -153,7 +153,6 @@ class TopKSAE(BaseSAE):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: None = None) -> Self:
         """Train the autoencoder.
 
@@ -174,6 +173,9 @@ class TopKSAE(BaseSAE):
         ValueError
             If k is larger than the dictionary, or if training diverges.
         """
-        X = validate_data(self, X, dtype=_DTYPES, reset=not self._is_going_on())
-        self._fit_rows(X)
-        return self
+        return self._fit_rows(*self._training_rows(X))
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def _training_rows(self, X: ArrayLike, **metadata: None) -> tuple[NDArray]:
+        """Check parameters and rows."""
+        return (validate_data(self, X, dtype=_DTYPES, reset=not self._is_going_on()),)

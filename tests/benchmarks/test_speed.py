@@ -17,6 +17,13 @@ def test_training_step_times_every_contender():
     assert case["dense_ratio"] == pytest.approx(ratio)
 
 
+def test_fits_at_once_are_timed_against_fits_in_turn():
+    case = _cases.many(16, 4, 8, 2, rounds=1)
+    times = {key for key in case if key.endswith("_ms")}
+    assert times == {"in_turn_ms", "many_ms", "many_k_ms", "many_lr_ms"}
+    assert case["many_ratio"] == pytest.approx(case["many_ms"] / case["in_turn_ms"])
+
+
 def test_bare_loop_takes_the_steps_that_fit_takes(monkeypatch):
     X = np.random.default_rng(0).normal(size=(96, _cases.N_FEATURES)).astype("float32")
     losses = []

@@ -15,7 +15,7 @@ from sk_eqsae.groups import (
 from sk_eqsae.groups._irrep_basis import irrep_basis
 from sk_eqsae.groups._pose import element_matrices
 from sk_eqsae.inspection import feature_symmetry
-from sk_eqsae.sae._code import append
+from sk_eqsae.sae._code import append, fixed_size_code
 from sk_eqsae.sae._selection import BatchTopK, Prefixes, TopK
 from sk_eqsae.sae._tied_module import TiedModule
 
@@ -121,7 +121,8 @@ def dense_sums(module, rows, select, M, basis):
 def with_auxiliary(pre_activations):
     latents = torch.tensor([1, 4, pre_activations.shape[1] - 1])
     values = pre_activations[:, latents].relu()
-    return append(TopK(3)(pre_activations), values, latents.expand(len(values), -1))
+    auxiliary = fixed_size_code(values, latents.expand(len(values), -1))
+    return append(TopK(3)(pre_activations), auxiliary)
 
 
 @every_group
@@ -181,6 +182,14 @@ def test_fitted_m_needs_no_metadata(fitted, turning):
     with pytest.raises(AttributeError) as error:
         with_m.predict_power(X)
     assert "give fit groups and power" in str(error.value.__cause__)
+
+
+def test_rows_on_one_side_of_their_orbits_leave_the_mean_invariant(turning):
+    X, metadata = turning
+    M = ActivationTransformFitter().fit(X, **metadata)
+    sae = GroupTiedSAE(6, k=3, activation_transform=M, **SETTINGS).fit(X[::4])
+    np.testing.assert_allclose(M.M_ @ sae.mean_, sae.mean_, atol=1e-6)
+    np.testing.assert_allclose(M.M_ @ sae.intercept_, sae.intercept_, atol=1e-6)
 
 
 @pytest.mark.parametrize("wrong", [{"order": 2}, {"group": DihedralGroup(2)}])

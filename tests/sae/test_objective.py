@@ -146,6 +146,19 @@ def test_recipe_decides_whether_rows_come_back_to_norm_one():
         assert torch.equal(before, made.module.components) != unit_rows
 
 
+def test_gradients_longer_than_allowed_are_scaled_down_together():
+    for max_grad_norm, clipped in [(0.1, True), (1e9, False), (np.inf, False)]:
+        made = objective(max_grad_norm=max_grad_norm)
+        made.loss(ROWS, ROWS).backward()
+        gradients = [p.grad for p in made.module.parameters()]
+        before = [gradient.clone() for gradient in gradients]
+        norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+        made.before_step()
+        factor = max_grad_norm / norm if clipped else 1.0
+        for gradient, previous in zip(gradients, before, strict=True):
+            torch.testing.assert_close(gradient, previous * factor)
+
+
 def test_memory_of_gradients_is_kept_for_the_next_step():
     made = objective()
     places = []

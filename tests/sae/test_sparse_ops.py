@@ -5,7 +5,7 @@ from torch.nn.functional import linear
 
 from sk_eqsae._training import seeded
 from sk_eqsae.sae import _sparse_ops
-from sk_eqsae.sae._code import append
+from sk_eqsae.sae._code import append, fixed_size_code
 from sk_eqsae.sae._module import SAEModule
 from sk_eqsae.sae._selection import BatchTopK, Prefixes, Threshold, TopK
 from sk_eqsae.sae._spare import Spare
@@ -19,17 +19,15 @@ def kernels(request, monkeypatch):
 
 
 def encoder(select):
-    """Encode densely, then select."""
-    return lambda inputs, weight, bias: select(linear(inputs, weight, bias))
+    def encode(inputs, weight, bias):
+        return select(linear(inputs, weight, bias))
+
+    return encode
 
 
 def sparse_forward(inputs, weight, bias, components, k):
-    parts = (inputs, weight, bias, components, encoder(TopK(k)), Spare())
-    return SparseAutoencode.apply(*parts)
-
-
-def parts_of(*sizes):
-    return np.repeat(np.arange(len(sizes)), sizes)
+    select = encoder(TopK(k))
+    return SparseAutoencode.apply(inputs, weight, bias, components, select, Spare())
 
 
 def dense_forward(inputs, weight, bias, components, k):
@@ -54,12 +52,16 @@ def tensors(n_rows=6, n_inputs=5, n_components=12, n_features=4):
     ]
 
 
+def parts(*sizes):
+    return np.repeat(np.arange(len(sizes)), np.diff(sizes, prepend=0))
+
+
 def with_auxiliary(pre_activations):
     """Code of a training step that revives latents 1, 4 and 5."""
     latents = torch.tensor([1, 4, 5])
     values = pre_activations[:, latents].relu()
-    main = Prefixes(TopK(3), parts_of(4, 8))(pre_activations)
-    return append(main, values, latents.expand(len(values), -1))
+    main = Prefixes(TopK(3), parts(4, 12))(pre_activations)
+    return append(main, fixed_size_code(values, latents.expand(len(values), -1)))
 
 
 @pytest.mark.parametrize(
@@ -70,8 +72,8 @@ def with_auxiliary(pre_activations):
         TopK(12),
         BatchTopK(3),
         Threshold(0.5),
-        Prefixes(TopK(3), parts_of(4, 8)),
-        Prefixes(BatchTopK(3), parts_of(1, 4, 7)),
+        Prefixes(TopK(3), parts(4, 12)),
+        Prefixes(BatchTopK(3), parts(1, 5, 12)),
         with_auxiliary,
     ],
     ids=lambda s: type(s).__name__,

@@ -1,0 +1,272 @@
+import re
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
+
+import sk_eqsae.sae._many
+from sk_eqsae import EquivariantSAE, TopKSAE, fit_many
+from sk_eqsae.sae import Recipe
+from sk_eqsae.sae._objective import Objective
+
+X = load_digits(return_X_y=True)[0][:301]
+SETTINGS = {"k": 8, "max_epochs": 4, "batch_size": 64, "random_state": 0}
+
+
+def topk(n_components=64, **changes):
+    return TopKSAE(n_components, **(SETTINGS | changes))
+
+
+def equivariant(**changes):
+    settings = SETTINGS | {"k": 4, "order": 4, "hidden_dim": 30} | changes
+    return EquivariantSAE(24, **settings)
+
+
+@pytest.fixture
+def stack_sizes(monkeypatch):
+    """How many estimators each training has trained."""
+    sizes = []
+    train = sk_eqsae.sae._many._train
+
+    def spy(stack):
+        sizes.append(len(stack))
+        return train(stack)
+
+    monkeypatch.setattr(sk_eqsae.sae._many, "_train", spy)
+    return sizes
+
+
+def fitted_state(sae):
+    return {
+        "components": sae.components_,
+        "intercept": sae.intercept_,
+        "loss_curve": sae.loss_curve_,
+        "threshold": np.array(getattr(sae, "threshold_", np.nan)),
+        "n_iter": np.array(sae.n_iter_),
+        **{f"coef {i}": coef for i, coef in enumerate(sae.coefs_)},
+        **{f"bias {i}": bias for i, bias in enumerate(sae.intercepts_)},
+    }
+
+
+def assert_equal_to_the_bit(ours, theirs):
+    ours, theirs = fitted_state(ours), fitted_state(theirs)
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        assert np.array_equal(ours[name], theirs[name], equal_nan=True), name
+
+
+SWEEPS = {
+    "k": [topk(k=k) for k in (5, 2, 64, 2)],
+    "seed": [topk(random_state=seed) for seed in range(3)],
+    "lr": [topk(lr=lr) for lr in (4e-3, 1e-3, 4e-3)],
+    "lr and k": [topk(lr=lr, k=k) for lr in (1e-3, 4e-3) for k in (4, 8)],
+    "paper": [topk(recipe="paper", random_state=seed) for seed in range(3)],
+    "two layers": [topk(hidden_dim=48, k=k) for k in (4, 8)],
+    "two layers, lr": [topk(hidden_dim=48, lr=lr) for lr in (1e-3, 4e-3)],
+    "nested": [topk(nested=[16, 40], k=k) for k in (4, 8)],
+    "batch_topk": [topk(activation="batch_topk", k=k) for k in (4, 8, 4)],
+    "nested batch_topk": [
+        topk(nested=[16, 40], activation="batch_topk", k=k) for k in (4, 8)
+    ],
+    "activation": [topk(activation=a) for a in ("topk", "batch_topk", "topk")],
+    "clipping": [topk(recipe=Recipe(max_grad_norm=norm)) for norm in (1e-2, 1, np.inf)],
+    # neither weights nor batches come out even where a processor takes 16 at a time
+    "odd sizes": [topk(33, k=k, batch_size=37) for k in (3, 4, 9)],
+    "tiny": [topk(5, k=k, batch_size=29) for k in (2, 3, 2)],
+    "odd sizes, two layers": [topk(33, hidden_dim=7, k=k) for k in (3, 4)],
+}
+
+
+@pytest.mark.parametrize("sweep", SWEEPS.values(), ids=SWEEPS)
+def test_each_equals_its_own_fit_to_the_bit(sweep, stack_sizes):
+    together = fit_many([clone(sae) for sae in sweep], X)
+    assert stack_sizes == [len(sweep)]
+    for ours, sae in zip(together, sweep, strict=True):
+        assert_equal_to_the_bit(ours, clone(sae).fit(X))
+
+
+def test_batches_that_do_not_begin_on_a_cache_line_round_alike():
+    rows = X[:, :33]
+    sweep = [topk(5, k=k, batch_size=29) for k in (2, 3, 2)]
+    together = fit_many(map(clone, sweep), rows)
+    for ours, sae in zip(together, sweep, strict=True):
+        assert_equal_to_the_bit(ours, sae.fit(rows))
+
+
+def test_dead_latents_are_revived_as_in_a_fit_of_its_own(stack_sizes, monkeypatch):
+    dead_of_each = []
+    find_dead = Objective._find_dead
+
+    def spy(objective):
+        find_dead(objective)
+        dead_of_each.append([len(dead) for dead in objective.dead_of_each])
+
+    monkeypatch.setattr(Objective, "_find_dead", spy)
+    settings = {"n_components": 256, "max_epochs": 6}
+    sweep = [
+        topk(k=k, recipe=Recipe(aux_weight=weight, aux_k=aux_k), **settings)
+        for k, weight, aux_k in [(2, 1, 32), (256, 1, 32), (4, 0.3, 3)]
+    ]
+    together = fit_many([clone(sae) for sae in sweep], X)
+    assert stack_sizes == [3]
+    assert np.ptp(np.array(dead_of_each), axis=1).max() > 100
+    for ours, sae in zip(together, sweep, strict=True):
+        assert_equal_to_the_bit(ours, clone(sae).fit(X))
+
+
+@pytest.mark.parametrize("activation", ["topk", "batch_topk"])
+def test_equivariant_ones_equal_their_own_fits(activation, turning_orbits, stack_sizes):
+    rows, groups, power, _ = turning_orbits
+    sweep = [equivariant(k=k, activation=activation) for k in (2, 4)]
+    together = fit_many(map(clone, sweep), rows, groups=groups, power=power)
+    assert stack_sizes == [2]
+    for ours, sae in zip(together, sweep, strict=True):
+        theirs = clone(sae).fit(rows, groups=groups, power=power)
+        assert_equal_to_the_bit(ours, theirs)
+        assert np.array_equal(
+            ours.activation_transform_.M_, theirs.activation_transform_.M_
+        )
+        assert ours.group_ == theirs.group_
+
+
+def test_warm_start_goes_on_as_a_fit_of_its_own_does(stack_sizes):
+    sweep = [topk(k=k, warm_start=True) for k in (4, 8)]
+    together = fit_many([clone(sae) for sae in sweep], X)
+    fit_many(together, X)
+    assert stack_sizes == [2, 2]
+    for ours, sae in zip(together, sweep, strict=True):
+        assert ours.n_iter_ == 8
+        assert_equal_to_the_bit(ours, sae.fit(X).fit(X))
+
+
+def test_warm_start_after_other_rows_is_not_trained_on_the_wrong_ones(stack_sizes):
+    gone_on, fresh = topk(warm_start=True), topk()
+    expected = clone(gone_on).fit(2 * X + 1).fit(X)
+    gone_on.fit(2 * X + 1)
+    fit_many([fresh, gone_on], X)
+    assert stack_sizes == [1, 1]
+    assert_equal_to_the_bit(gone_on, expected)
+
+
+def test_those_that_cannot_share_a_step_are_fitted_in_turn(turning_orbits, stack_sizes):
+    rows, groups, power, _ = turning_orbits
+    sweep = [
+        topk(),
+        equivariant(),
+        topk(48),
+        topk(random_state=1),
+        topk(batch_size=32),
+        topk(max_epochs=2),
+        topk(hidden_dim=16),
+        topk(nested=[8]),
+        topk(recipe="paper"),
+        topk(recipe=Recipe(aux_weight=0)),
+        topk(recipe=Recipe(lr_decay=0)),
+        topk(recipe=Recipe(unit_rows=False)),
+        topk(recipe=Recipe(dead_after=2)),
+        equivariant(activation_transform=None, random_state=1),
+    ]
+    together = fit_many(map(clone, sweep), rows, groups=groups, power=power)
+    assert sorted(stack_sizes) == [1] * 10 + [2] * 2
+    for ours, sae in zip(together, sweep, strict=True):
+        metadata = {} if type(sae) is TopKSAE else {"groups": groups, "power": power}
+        assert_equal_to_the_bit(ours, clone(sae).fit(rows, **metadata))
+
+
+def test_a_stack_does_not_grow_without_end(stack_sizes, monkeypatch):
+    monkeypatch.setattr(sk_eqsae.sae._many, "_MAX_LATENTS", 2 * 64)
+    fit_many([topk(random_state=seed) for seed in range(5)], X)
+    assert stack_sizes == [2, 2, 1]
+
+
+def test_shared_random_state_is_drawn_from_in_turn():
+    shared, own = np.random.RandomState(3), np.random.RandomState(3)
+    together = fit_many([topk(random_state=shared) for _ in range(2)], X)
+    in_turn = [topk(random_state=own).fit(X) for _ in range(2)]
+    for ours, theirs in zip(together, in_turn, strict=True):
+        assert_equal_to_the_bit(ours, theirs)
+
+
+def test_returns_the_estimators_in_their_order():
+    sweep = [topk(k=k) for k in (9, 3, 5)]
+    together = fit_many((sae for sae in sweep), X)
+    assert all(ours is sae for ours, sae in zip(together, sweep, strict=True))
+    assert [(sae.transform(X) > 0).sum(1).max() for sae in sweep] == [9, 3, 5]
+    assert fit_many([], X) == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (topk(k=65), "k=65 is larger than the dictionary"),
+        (topk(lr=0.0), "The 'lr' parameter"),
+        (topk(nested=[3, 2]), "nested=[3, 2] has to list"),
+        (topk(lr=1e30, recipe="paper"), "training diverged"),
+    ],
+)
+def test_errors_say_which_estimator_is_meant(bad, message):
+    sweep = [topk(recipe="paper"), topk(k=3, recipe="paper"), bad]
+    with pytest.raises(ValueError, match=re.escape(f"estimators[2]: {message}")):
+        fit_many(sweep, X)
+
+
+def test_diverging_one_is_named_with_its_learning_rate():
+    sweep = [topk(lr=lr, recipe="paper") for lr in (1e-2, 1e30, 1e-3)]
+    with pytest.raises(ValueError, match=r"^estimators\[1\].*lr=1e\+30\."):
+        fit_many(sweep, X)
+
+
+def test_same_estimator_twice_is_an_error():
+    sae = topk()
+    with pytest.raises(ValueError, match=r"estimators\[2\] is estimators\[0\]"):
+        fit_many([sae, topk(), sae], X)
+
+
+def test_other_estimators_are_an_error():
+    with pytest.raises(TypeError, match=r"estimators\[1\] is 'sae'"):
+        fit_many([topk(), "sae"], X)
+
+
+def test_interrupt_keeps_the_epochs_done(monkeypatch):
+    steps = []
+    after_step = Objective.after_step
+
+    def interrupt(objective):
+        after_step(objective)
+        steps.append(1)
+        if len(steps) == 12:  # in the third epoch of 5 batches
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Objective, "after_step", interrupt)
+    sweep = [topk(random_state=seed) for seed in range(2)]
+    with pytest.warns(ConvergenceWarning, match="after 2 of 4 epochs"):
+        fit_many(sweep, X)
+    assert [sae.n_iter_ for sae in sweep] == [2, 2]
+    assert all(np.isfinite(sae.score(X)) for sae in sweep)
+
+
+def test_interrupt_in_the_first_epoch(monkeypatch):
+    def interrupt(objective):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Objective, "after_step", interrupt)
+    sweep = [topk(random_state=seed) for seed in range(2)]
+    with pytest.warns(ConvergenceWarning, match="after 0 of 4 epochs"):
+        fit_many(sweep, X)
+    assert [sae.n_iter_ for sae in sweep] == [0, 0]
+
+
+def test_one_bar_for_all(capsys):
+    fit_many([topk(random_state=0, verbose=1), topk(random_state=1)], X)
+    shown = capsys.readouterr().err
+    assert "2 TopKSAE" in shown
+    assert "4/4" in shown
+
+
+def test_large_dictionaries_are_fitted_in_turn(stack_sizes, monkeypatch):
+    monkeypatch.setattr(sk_eqsae.sae._many, "_MAX_ENTRIES", 64 * 64)
+    sizes = (64, 65)
+    fit_many([topk(n, random_state=seed) for seed in range(2) for n in sizes], X)
+    assert sorted(stack_sizes) == [1, 1, 2]
