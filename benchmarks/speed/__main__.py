@@ -21,7 +21,9 @@ def main() -> None:
         "--cases", default="", help="only those whose name begins so, such as step_2048"
     )
     parser.add_argument(
-        "--large", action="store_true", help="also fit M on a file of 3.3 GB"
+        "--large",
+        action="store_true",
+        help="also a fit of 500 epochs, and M of a file of 3.3 GB",
     )
     parser.add_argument("--out", type=Path, default=Path("reports/speed.json"))
     args = parser.parse_args()
@@ -55,6 +57,12 @@ def _all_cases(rounds, large):
             f"many_{n}",
             partial(_cases.many, n, n_features, batch_size, n_models, rounds),
         )
+    for n, batch_size in [(2048, 64), (2048, 256), (2048, 1024), (8192, 256)]:
+        yield (
+            f"tied_{n}_{batch_size}",
+            partial(_cases.tied_step, n, batch_size, rounds),
+        )
+    yield "probing", lambda: _cases.probing_sweep(rounds)
     yield "transform", lambda: _cases.transform(rounds)
     yield "memory", _cases.peak_memory
     yield "import", lambda: _cases.import_time(rounds)
@@ -64,6 +72,7 @@ def _all_cases(rounds, large):
             partial(_symmetry.exact_against_adam, base_model),
         )
     if large:
+        yield "long_fit", _cases.long_fit
         yield "activation_transform_large", _symmetry.large_activation_transform
 
 

@@ -2,18 +2,24 @@
 
 import subprocess
 import sys
+import time
 
 import numpy as np
 import torch
 from sklearn.base import clone
+from sklearn.metrics import f1_score
+from xgboost import XGBClassifier
 
-from sk_eqsae import TopKSAE, fit_many
+from sk_eqsae import MeanDifferenceSelector, TopKSAE, evaluate_probes, fit_many
+from sk_eqsae.groups import CyclicGroup
 
 # no public name runs the bare step
+from sk_eqsae.groups._irrep_basis import irrep_basis
 from sk_eqsae.sae._module import SAEModule
 from sk_eqsae.sae._objective import Objective
 from sk_eqsae.sae._recipe import RECIPES
 from sk_eqsae.sae._selection import TopK
+from sk_eqsae.sae._tied_module import TiedModule
 
 from ._rounds import interleaved
 
@@ -66,10 +72,15 @@ class Loop:
         self.data = torch.from_numpy(X)
         self.n_components, self.k, self.batch_size = n_components, k, batch_size
 
-    def sparse(self):
-        recipe = RECIPES["paper"]
+    def sparse(self, module=None):
+        """Take the sparse step, of a module made here or elsewhere."""
+        module = module or self._module()
         objective = Objective(
-            self._module(), TopK(self.k), recipe, n_rows=len(self.data), prefixes=[0]
+            module,
+            TopK(self.k),
+            RECIPES["paper"],
+            n_rows=len(self.data),
+            prefixes=[0],
         )
         self._train(objective, objective.loss, fused=True)
 
@@ -121,6 +132,75 @@ def two_layer_step(rounds: int) -> dict:
         "two_layer": lambda: two_layer.fit(X),
     }
     return per_step(interleaved(contenders, rounds), EPOCHS * 50)
+
+
+def tied_step(n_latents: int, batch_size: int, rounds: int) -> dict:
+    """Compare the step of a dictionary tied by C4 with a regular one's.
+
+    Both have as many latents; the tied one has a fourth of the weights.
+    """
+    n_batches = max(5, 1600 // batch_size)
+    X = np.random.default_rng(0).normal(size=(n_batches * batch_size, N_FEATURES))
+    loop = Loop(X.astype(np.float32), n_latents, 32, batch_size)
+    group = CyclicGroup(4)
+    turn = np.roll(np.eye(N_FEATURES), N_FEATURES // 4, axis=0)
+    matrices = np.array([np.linalg.matrix_power(turn, p) for p in range(4)])
+    basis = irrep_basis(matrices, group)
+
+    def tied():
+        torch.manual_seed(0)
+        loop.sparse(TiedModule(group, basis, n_latents // 4, 0))
+
+    case = {"n_latents": n_latents, "batch_size": batch_size, "k": 32}
+    times = interleaved({"regular": loop.sparse, "tied": tied}, rounds)
+    return case | per_step(times, EPOCHS * n_batches)
+
+
+def probing_sweep(rounds: int, n_rows: int = 4_000, n_tasks: int = 8) -> dict:
+    """Compare a sweep of XGBoost probes over CSR latents with a plain loop.
+
+    The loop is what one would write: for each task, select 32 of the dense latents
+    and fit XGBoost with its own threads.
+    """
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n_rows, N_FEATURES)).astype(np.float32)
+    Y = (X[:, :n_tasks] + X[:, 1 : n_tasks + 1] > 1).astype(int)
+    sae = TopKSAE(2048, k=32, max_epochs=1, random_state=0, sparse_output=True)
+    Z = sae.fit_transform(X)
+    train, test = np.split(np.arange(n_rows), [3 * n_rows // 4])
+
+    def loop():
+        dense = Z.toarray()
+        for y in Y.T:
+            selector = MeanDifferenceSelector(32).fit(dense[train], y[train])
+            probe = XGBClassifier(n_estimators=100, max_depth=6, learning_rate=0.3)
+            probe.fit(selector.transform(dense[train]), y[train])
+            f1_score(y[test], probe.predict(selector.transform(dense[test])))
+
+    def sweep():
+        evaluate_probes(
+            Z,
+            Y,
+            train=train,
+            test=test,
+            transformer=MeanDifferenceSelector(32),
+            probes=("xgboost",),
+            n_jobs=2,
+        )
+
+    return interleaved({"sweep": sweep, "loop": loop}, rounds)
+
+
+def long_fit() -> dict:
+    """Time 500 epochs of 10,000 rows, 2,048 latents, once."""
+    X = np.random.default_rng(0).normal(size=(10_000, N_FEATURES)).astype(np.float32)
+    result = {}
+    for recipe in ("default", "paper"):
+        sae = TopKSAE(2048, k=32, recipe=recipe, max_epochs=500, random_state=0)
+        start = time.perf_counter()
+        sae.fit(X)
+        result[f"{recipe}_s"] = time.perf_counter() - start
+    return result
 
 
 def many(

@@ -22,7 +22,7 @@ from ..groups._group_table import group_table
 from ..groups._irrep_basis import irrep_basis
 from ..groups._pose import element_matrices
 from ._activation_transform import fit_activation_transform
-from ._base import _DTYPES, BaseSAE
+from ._base import _DTYPES, BaseSAE, Run
 from ._module import SAEModule
 from ._recipe import Recipe
 from ._tied_module import TiedModule
@@ -347,6 +347,13 @@ class GroupTiedSAE(BaseSAE):
         basis = irrep_basis(self._matrices(), self.group_)
         sizes = (self.n_components_, self.n_free)
         return self._initialized(seed, TiedModule, self.group_, basis, *sizes)
+
+    def _train(self, run: Run) -> NDArray:
+        if isinstance(run.module, TiedModule):
+            to_irreps = torch.from_numpy(run.module.basis.to_irreps)
+            rows = (run.tensors[0].double() @ to_irreps.T).float()
+            run = run._replace(tensors=(rows,))
+        return super()._train(run)
 
     def _n_base_vectors(self, n_features: int) -> int:
         return self.n_components or -(-8 * n_features // self.order_)

@@ -134,6 +134,21 @@ class SAEModule(nn.Module):
         """
         return self.intercept
 
+    def squared_length(self, errors: Tensor) -> Tensor:
+        """Return the squared length of each error.
+
+        Parameters
+        ----------
+        errors : torch.Tensor of shape (..., n_features)
+            What reconstructions miss.
+
+        Returns
+        -------
+        squares : torch.Tensor of shape (...)
+            Sums over features.
+        """
+        return errors.square().sum(-1)
+
     def gradients(self) -> list[Tensor]:
         """Return the gradients of all weights, as they lie in memory.
 

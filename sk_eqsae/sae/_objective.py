@@ -92,12 +92,12 @@ class Objective(nn.Module):
         parts = sums[:n_bags].view(*models, -1, self.n_prefixes, sums.shape[1])
         target = target.view(*models, -1, 1, sums.shape[1])
         error = target - parts.cumsum(-2) - self.module.offset()
-        loss = error.square().sum(-1).mean((-2, -1))
+        loss = self.module.squared_length(error).mean((-2, -1))
         if len(sums) > n_bags:
             error = error[..., -1, :].detach()
             left = error - sums[n_bags:].view(error.shape)
             weight = self.used_aux_weight.view(models)
-            loss = loss + weight * left.square().sum(-1).mean(-1)
+            loss = loss + weight * self.module.squared_length(left).mean(-1)
         return loss
 
     def _code(self, pre_activations: Tensor) -> Code:

@@ -1,6 +1,7 @@
 """The network of an autoencoder whose dictionary is closed under a group."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,17 +12,19 @@ from ..groups import FiniteGroup
 from ..groups._irrep_basis import IrrepBasis
 from ._code import Code, order_by_latent
 from ._irrep_blocks import IrrepBlocks, MovedSum
-from ._module import SAEModule
+from ._module import SAEModule, _array
 from ._selection import Selection
 from ._spare import Spare
 from ._sparse_ops import SparseAutoencode
+
+_STRAIGHT = 1e-6  # distance from the usual metric that does not count
 
 
 class TiedModule(SAEModule):
     """Linear encoder and decoder, each vector of them moved by all of a group.
 
-    Works in the coordinates of an irrep basis, where to move a row takes a few
-    operations per coordinate: a row is moved back by each element and met with one
+    Rows are given in the coordinates of an irrep basis, where to move a row takes a
+    few operations per coordinate: it is moved back by each element and met with one
     copy of each weight, and what the vectors of an element make of it is moved on::
 
         z_ig = < w_i, M_g^-1 x > + c_i,    x_hat = sum_g M_g sum_i z_ig d_i
@@ -38,8 +41,7 @@ class TiedModule(SAEModule):
         Number of vectors that the group moves, and of those that stay.
     """
 
-    to_irreps: Tensor
-    from_irreps: Tensor
+    metric: Tensor | None
 
     def __init__(
         self, group: FiniteGroup, basis: IrrepBasis, n_tied: int, n_free: int
@@ -48,9 +50,11 @@ class TiedModule(SAEModule):
         self.order, self.n_tied, self.n_free = group.order, n_tied, n_free
         self.n_invariant = int(basis.multiplicities[0])  # the trivial irrep is first
         self.blocks = IrrepBlocks(group, basis.multiplicities)
-        for name in ("to_irreps", "from_irreps"):
-            matrix = torch.from_numpy(getattr(basis, name).T.astype(np.float32))
-            self.register_buffer(name, matrix.contiguous())
+        self.basis = basis
+        metric = basis.from_irreps.T @ basis.from_irreps
+        straight = np.allclose(metric, np.eye(len(metric)), rtol=0, atol=_STRAIGHT)
+        metric = None if straight else torch.from_numpy(metric.astype(np.float32))
+        self.register_buffer("metric", metric)
 
     @property
     def n_latents(self) -> int:
@@ -73,7 +77,7 @@ class TiedModule(SAEModule):
         Parameters
         ----------
         inputs : torch.Tensor of shape (n_rows, n_features)
-            Normalised rows.
+            Normalised rows, in the coordinates of the basis.
         select : Selection
             Which latents are kept, in which bags.
         spare : Spare, default=None
@@ -82,10 +86,10 @@ class TiedModule(SAEModule):
         Returns
         -------
         sums : torch.Tensor of shape (n_bags, n_features)
-            Normalised reconstructions less the intercept.
+            Normalised reconstructions less the intercept, in the same coordinates.
         """
         spare = spare or Spare()
-        moved_back = self.blocks.move_back(inputs @ self.to_irreps)
+        moved_back = self.blocks.move_back(inputs)
         sums = SparseAutoencode.apply(
             moved_back.flatten(0, 1),
             self.encoder.weight,
@@ -95,7 +99,7 @@ class TiedModule(SAEModule):
             spare,
         )
         parts = sums.view(self.order, -1, sums.shape[1])
-        return MovedSum.apply(parts, self.blocks) @ self.from_irreps
+        return MovedSum.apply(parts, self.blocks)
 
     def _code(
         self,
@@ -152,8 +156,25 @@ class TiedModule(SAEModule):
         offset : torch.Tensor of shape (n_features,)
             The part of the decoder bias that the group leaves alone.
         """
-        n = self.n_invariant
-        return self.intercept @ self.to_irreps[:, :n] @ self.from_irreps[:n]
+        moved = self.intercept.new_zeros(len(self.intercept) - self.n_invariant)
+        return torch.cat([self.intercept[: self.n_invariant], moved])
+
+    def squared_length(self, errors: Tensor) -> Tensor:
+        """Return the squared length of each error, in the rows' own coordinates.
+
+        Parameters
+        ----------
+        errors : torch.Tensor of shape (..., n_features)
+            What reconstructions miss, in the coordinates of the basis.
+
+        Returns
+        -------
+        squares : torch.Tensor of shape (...)
+            Sums over features.
+        """
+        if self.metric is None:
+            return super().squared_length(errors)
+        return SquaredLength.apply(errors, self.metric)
 
     @torch.no_grad()
     def set_weights(self, module: SAEModule) -> None:
@@ -166,10 +187,11 @@ class TiedModule(SAEModule):
         """
         n = self.order * self.n_tied
         kept = [*range(0, n, self.order), *range(n, self.n_latents)]
-        self.encoder.weight.copy_(module.encoder.weight[kept] @ self.from_irreps.T)
+        to, back = (torch.from_numpy(x.astype(np.float32)) for x in self.basis[:2])
+        self.encoder.weight.copy_(module.encoder.weight[kept] @ back)
         self.encoder.bias.copy_(module.encoder.bias[kept])
-        self.components.copy_(module.components[kept] @ self.to_irreps)
-        self.intercept.copy_(module.intercept)
+        self.components.copy_(module.components[kept] @ to.T)
+        self.intercept.copy_(to @ module.intercept)
 
     def to_arrays(
         self,
@@ -187,14 +209,63 @@ class TiedModule(SAEModule):
         """
         tied, free = self.encoder.bias.detach().split([self.n_tied, self.n_free])
         bias = torch.cat([tied.repeat_interleave(self.order), free])
-        coefs = self._copies(self.encoder.weight) @ self.to_irreps.double().T
-        components = self._copies(self.components) @ self.from_irreps.double()
-        arrays = [x.float().cpu().numpy() for x in (coefs, bias, components)]
-        intercept = self.offset().detach().cpu().numpy().copy()
-        return [arrays[0].T], [arrays[1]], arrays[2], intercept
+        coefs = self._copies(self.encoder.weight) @ self.basis.to_irreps
+        components = self._copies(self.components) @ self.basis.from_irreps.T
+        intercept = self.basis.from_irreps @ _array(self.offset())
+        return (
+            [coefs.astype(np.float32).T],
+            [_array(bias)],
+            components.astype(np.float32),
+            intercept.astype(np.float32),
+        )
 
     @torch.no_grad()
-    def _copies(self, vectors: Tensor) -> Tensor:
+    def _copies(self, vectors: Tensor) -> NDArray:
         tied, free = vectors.double().split([self.n_tied, self.n_free])
         copies = self.blocks.move_on(tied).transpose(0, 1).flatten(0, 1)
-        return torch.cat([copies, free])
+        return _array(torch.cat([copies, free]))
+
+
+class SquaredLength(torch.autograd.Function):
+    """Squared length ``e' G e`` of errors e in a metric G."""
+
+    @staticmethod
+    def forward(ctx: Any, errors: Tensor, metric: Tensor) -> Tensor:
+        """Compute the squares.
+
+        Parameters
+        ----------
+        ctx : torch.autograd.function.FunctionCtx
+            Keeps what the backward pass needs.
+        errors : torch.Tensor of shape (..., n_features)
+            The errors e.
+        metric : torch.Tensor of shape (n_features, n_features)
+            The metric G, symmetric.
+
+        Returns
+        -------
+        squares : torch.Tensor of shape (...)
+            Their squared lengths.
+        """
+        product = errors @ metric
+        ctx.save_for_backward(product)
+        return (errors * product).sum(-1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """Compute the gradient, of the product that is there already.
+
+        Parameters
+        ----------
+        ctx : torch.autograd.function.FunctionCtx
+            As filled by the forward pass.
+        grad : torch.Tensor of shape (...)
+            Gradient of the squares.
+
+        Returns
+        -------
+        gradients : tuple
+            Of the errors, and None.
+        """
+        (product,) = ctx.saved_tensors
+        return 2 * grad.unsqueeze(-1) * product, None

@@ -24,6 +24,16 @@ def test_fits_at_once_are_timed_against_fits_in_turn():
     assert case["many_ratio"] == pytest.approx(case["many_ms"] / case["in_turn_ms"])
 
 
+def test_a_tied_step_is_timed_against_a_regular_one():
+    case = _cases.tied_step(64, 32, rounds=1)
+    assert case["tied_ratio"] == pytest.approx(case["tied_ms"] / case["regular_ms"])
+
+
+def test_a_sweep_of_probes_is_timed_against_a_loop():
+    case = _cases.probing_sweep(1, n_rows=200, n_tasks=2)
+    assert case["loop_ratio"] == pytest.approx(case["loop_ms"] / case["sweep_ms"])
+
+
 def test_bare_loop_takes_the_steps_that_fit_takes(monkeypatch):
     X = np.random.default_rng(0).normal(size=(96, _cases.N_FEATURES)).astype("float32")
     losses = []

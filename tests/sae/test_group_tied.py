@@ -88,21 +88,18 @@ def test_reconstruction_of_a_moved_row_is_moved(group):
         np.testing.assert_allclose(moved, decoded @ M.T, atol=1e-4 * np.abs(X).max())
 
 
-def tied_and_dense(group, select, seed=0):
-    """Loss of the tied module, and of a dense one with all copies written out."""
+def tied_module(group):
+    """A module, rows in their own coordinates and in those of the module's basis."""
     M = known_representation(group)
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     basis = irrep_basis(M, group)
     module = TiedModule(group, basis, 3, 2).double()
-    for name in ("to_irreps", "from_irreps"):
-        getattr(module, name).copy_(torch.from_numpy(getattr(basis, name).T))
     rows = torch.randn(7, M.shape[1], dtype=torch.float64)
-    weights = torch.randn(len(rows), M.shape[1], dtype=torch.float64)
-    return module, rows, weights, torch.from_numpy(M), basis
+    return module, rows, rows @ torch.from_numpy(basis.to_irreps).T, torch.from_numpy(M)
 
 
-def dense_sums(module, rows, select, M, basis):
-    to, back = (torch.from_numpy(x) for x in (basis.to_irreps, basis.from_irreps))
+def dense_sums(module, rows, select, M):
+    to, back = (torch.from_numpy(matrix) for matrix in module.basis[:2])
     encoder, components = module.encoder.weight @ to, module.components @ back.T
     tied, free = slice(None, 3), slice(3, None)
     inverse = torch.linalg.inv(M)
@@ -130,12 +127,12 @@ def with_auxiliary(pre_activations):
 def test_sums_and_gradients_equal_those_of_all_copies_written_out(group, select):
     results = []
     for dense in (False, True):
-        module, rows, _, M, basis = tied_and_dense(group, select)
-        sums = (
-            dense_sums(module, rows, select, M, basis)
-            if dense
-            else module(rows, select)
-        )
+        module, rows, moved, M = tied_module(group)
+        if dense:
+            sums = dense_sums(module, rows, select, M)
+        else:
+            back = torch.from_numpy(module.basis.from_irreps)
+            sums = module(moved, select) @ back.T
         weights = torch.sin(torch.arange(sums.numel(), dtype=sums.dtype))
         (sums * weights.view_as(sums)).sum().backward()
         parameters = (module.encoder.weight, module.encoder.bias, module.components)
@@ -144,8 +141,25 @@ def test_sums_and_gradients_equal_those_of_all_copies_written_out(group, select)
         torch.testing.assert_close(tied, written_out)
 
 
+@every_group
+def test_errors_are_as_long_as_in_the_coordinates_of_the_rows(group):
+    module, rows, moved, _ = tied_module(group)
+    lengths = module.squared_length(moved.requires_grad_())
+    torch.testing.assert_close(lengths, rows.square().sum(1), rtol=1e-5, atol=0)
+    assert torch.autograd.gradcheck(module.squared_length, moved, atol=1e-4)
+
+
+def test_the_loss_is_the_squared_error_in_the_units_of_the_rows():
+    group = DihedralGroup(4)
+    settings = {"recipe": "paper", "lr": 1e-12, "max_epochs": 1}
+    sae, X = fit(group, **settings)
+    errors = X - sae.inverse_transform(sae.transform(X))
+    expected = (errors**2).sum(axis=1).mean()
+    assert sae.loss_curve_[0] == pytest.approx(expected, rel=1e-4)
+
+
 def test_prefixes_follow_the_order_of_the_public_dictionary():
-    module, rows, _, _, _ = tied_and_dense(CyclicGroup(4), None)
+    module, _, rows, _ = tied_module(CyclicGroup(4))
     part = np.searchsorted([4, 14], module.places, side="right")
     sums = module(rows, Prefixes(TopK(14), part)).view(len(rows), 2, -1)
     weight, bias = module.encoder.weight, module.encoder.bias
