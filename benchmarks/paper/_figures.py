@@ -10,14 +10,22 @@ COLOURS = {  # Okabe and Ito: told apart by colour-blind readers
     "wide": "#56B4E9",
     "two-layer": "#E69F00",
     "equivariant": "#D55E00",
+    "group-tied": "#009E73",
 }
-MARKERS = {"regular": "o", "wide": "s", "two-layer": "^", "equivariant": "D"}
+MARKERS = {
+    "regular": "o",
+    "wide": "s",
+    "two-layer": "^",
+    "equivariant": "D",
+    "group-tied": "v",
+}
 HATCHES = {
     "none": "",
     "regular": "",
     "wide": "//",
     "two-layer": "..",
     "equivariant": "",
+    "group-tied": "xx",
 }
 KINDS = ["S", "SP", "SO", "SPO"]
 

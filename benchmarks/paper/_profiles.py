@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 
-from sk_eqsae import EquivariantSAE, TopKSAE
+from sk_eqsae import EquivariantSAE, GroupTiedSAE, TopKSAE
 
 SAES = {
     "regular": (TopKSAE, {}),
     "wide": (TopKSAE, {"width": 4}),
     "two-layer": (TopKSAE, {"hidden_dim": 512}),
     "equivariant": (EquivariantSAE, {"order": 4, "hidden_dim": 512}),
+    # not the paper's: as many latents as the regular one
+    "group-tied": (GroupTiedSAE, {"order": 4, "width": 1 / 4}),
 }
 
 
@@ -103,7 +105,7 @@ def _grid(ks, probed_ks):
     ]
     random = [
         Cell("mlp", "random", sae, ks[0], recipe=recipe)
-        for sae in ("regular", "equivariant")
+        for sae in ("regular", "equivariant", "group-tied")
         for recipe in ("default", "paper")
     ]
     return tuple(upright + plain + random)

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from . import _stages
 from ._profiles import Cell, Profile
 
-_SLOW_FIRST = ("wide", "equivariant", "two-layer", "regular")
+_SLOW_FIRST = ("wide", "equivariant", "two-layer", "group-tied", "regular")
 
 
 class Run:

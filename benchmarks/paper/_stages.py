@@ -119,7 +119,7 @@ def fit_cell(profile: Profile, cell: Cell, train: Orbits):
     kind, settings = SAES[cell.sae]
     settings = dict(settings)
     sae = kind(
-        profile.n_components * settings.pop("width", 1),
+        int(profile.n_components * settings.pop("width", 1)),
         k=cell.k,
         recipe=cell.recipe,
         max_epochs=profile.sae_epochs[cell.recipe],
@@ -129,7 +129,7 @@ def fit_cell(profile: Profile, cell: Cell, train: Orbits):
     )
     metadata = {"groups": train.groups, "power": train.power}
     seconds = -time.perf_counter()
-    sae.fit(train.X, **(metadata if cell.sae == "equivariant" else {}))
+    sae.fit(train.X, **(metadata if "order" in settings else {}))
     return sae, seconds + time.perf_counter()
 
 
@@ -156,7 +156,7 @@ def sae_rows(profile: Profile, cell: Cell, *, sae, seconds, model, test: Orbits)
         "steps": sae.n_iter_,
         "fit_seconds": seconds,
     }
-    if hasattr(sae, "predict_power"):
+    if hasattr(sae, "reconstruct"):
         shared["pose_accuracy"] = (sae.predict_power(test.X) == test.power).mean()
     return [
         shared
@@ -171,7 +171,7 @@ def sae_rows(profile: Profile, cell: Cell, *, sae, seconds, model, test: Orbits)
 
 def _reconstructions(sae, Z, test):
     canonical = sae.inverse_transform(Z)
-    if not hasattr(sae, "predict_power"):
+    if not hasattr(sae, "reconstruct"):
         return [("plain", canonical)]
     return [
         ("invariant", canonical),
@@ -250,7 +250,7 @@ def _features(profile, sae, X):
         _Features("latents", sae.transform(X), MeanDifferenceSelector(m)),
         _Features("reconstruction", X, truncated),
     ]
-    if hasattr(sae, "predict_power"):
+    if hasattr(sae, "reconstruct"):
         invariant = clone(truncated).set_params(output="invariant")
         features += [
             _Features("invariant reconstruction", X, invariant),

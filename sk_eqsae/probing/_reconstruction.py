@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from inspect import signature
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -85,7 +86,7 @@ def _encode(
     sae: Any, rows: Any, *, power: NDArray | None = None, infer_power: bool = False
 ) -> Iterator[_Encoded]:
     """Encode validated rows piece by piece, with the power given or inferred."""
-    infer = getattr(sae, "predict_power", None) if infer_power else None
+    infer = sae.predict_power if infer_power and _moves(sae) else None
     n_latents = _latents_of(sae, _safe_indexing(rows, slice(1))).shape[1]
     for part in _row_batches(_num_samples(rows), n_latents):
         piece = _safe_indexing(rows, part)
@@ -127,12 +128,17 @@ def _decode(
     return out
 
 
+def _moves(sae: Any) -> bool:
+    """Whether an SAE rebuilds canonical rows, to be moved by a power."""
+    return "power" in signature(sae.inverse_transform).parameters
+
+
 def _check_power(sae: Any, power: ArrayLike, n_rows: int) -> NDArray:
     """Powers as an array, one per row, for an SAE that can use them."""
-    if not hasattr(sae, "predict_power"):
+    if not _moves(sae):
         raise ValueError(
-            f"power was given, but {sae!r} has no predict_power: it rebuilds every row "
-            "as it is; leave power=None"
+            f"power was given, but inverse_transform of {sae!r} takes none: it "
+            "rebuilds every row as it is; leave power=None"
         )
     powers = column_or_1d(power)
     if len(powers) != n_rows:
@@ -168,9 +174,11 @@ class TruncatedReconstruction(OneToOneFeatureMixin, TransformerMixin, BaseEstima
     n_features_to_select : int, default=32
         How many latents to keep.
     output : {"equivariant", "invariant"}, default="equivariant"
-        For an SAE that has `predict_power`: whether :meth:`transform` moves the
-        canonical reconstruction by the power inferred for each row, or leaves it
-        canonical. Other SAEs have one reconstruction, and this changes nothing.
+        For an SAE that rebuilds canonical rows, whose `inverse_transform` takes a
+        power, such as :class:`~sk_eqsae.EquivariantSAE`: whether :meth:`transform`
+        moves the canonical reconstruction by the power inferred for each row, or
+        leaves it canonical. Other SAEs have one reconstruction, and this changes
+        nothing.
 
     Attributes
     ----------
@@ -315,8 +323,8 @@ class TruncatedReconstruction(OneToOneFeatureMixin, TransformerMixin, BaseEstima
         Raises
         ------
         ValueError
-            If `power` is given and `estimator` has no `predict_power`, or there is
-            not one power per row.
+            If `power` is given and `estimator` cannot move what it rebuilds, or there
+            is not one power per row.
         """
         check_is_fitted(self)
         checked = validate_data(self, X, dtype=FLOATS, reset=False)

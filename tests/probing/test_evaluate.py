@@ -327,7 +327,7 @@ def bad(**change):
                 power=np.zeros(200),
                 transformer=TruncatedReconstruction(PCA(2), 1),
             ),
-            "has no predict_power",
+            "takes none: it rebuilds every row",
         ),
         (bad(probes="knn"), r"one string; give a list, \['knn'\]"),
         (bad(probes=["svm"]), "'svm' is not a probe"),

@@ -10,6 +10,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import Pipeline
 
+from sk_eqsae import GroupTiedSAE
 from sk_eqsae.probing import TruncatedReconstruction, _selection, make_probe
 
 ORDER = 3
@@ -101,7 +102,7 @@ def test_batches_do_not_show(orbits, method, monkeypatch):
 
 def test_known_power_needs_an_estimator_that_can_use_it(orbits):
     X, y, _, power = orbits
-    with pytest.raises(ValueError, match=r"PCA\(\) has no predict_power"):
+    with pytest.raises(ValueError, match=r"inverse_transform of PCA\(\) takes none"):
         TruncatedReconstruction(PCA(), 2).fit(X, y).reconstruct(X, power=power)
     with pytest.raises(ValueError, match="power has 3 entries for 60 rows"):
         TruncatedReconstruction(RollSAE(), 2).fit(X, y).reconstruct(X, power=power[:3])
@@ -184,3 +185,13 @@ def test_orbits_reach_the_sae_through_a_search(orbits, routing):
     sae = search.best_estimator_["truncated"].estimator_
     assert_array_equal(sae.power_, power)
     assert_array_equal(sae.groups_, groups)
+
+
+def test_an_sae_that_rebuilds_rows_where_they_are_is_not_moved(orbits):
+    X, y, groups, power = orbits
+    sae = GroupTiedSAE(12, k=4, max_epochs=2, random_state=0)
+    truncated = TruncatedReconstruction(sae, 36)
+    truncated.fit(X, y, groups=groups, power=power)
+    assert hasattr(truncated.estimator_, "predict_power")
+    expected = truncated.estimator_.inverse_transform(truncated.estimator_.transform(X))
+    np.testing.assert_allclose(truncated.transform(X), expected)
