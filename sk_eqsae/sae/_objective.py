@@ -89,13 +89,15 @@ class Objective(nn.Module):
         """
         models, n_bags = self.module.stack_shape, len(inputs) * self.n_prefixes
         sums = self.module(inputs, self._code, self.spare)
-        parts = sums[:n_bags].view(*models, -1, self.n_prefixes, sums.shape[1])
+        decoded = sums[:n_bags].view(*models, -1, self.n_prefixes, sums.shape[1])
+        if self.n_prefixes > 1:
+            decoded = decoded.cumsum(-2)
         target = target.view(*models, -1, 1, sums.shape[1])
-        error = target - parts.cumsum(-2) - self.module.offset()
+        error = decoded - target + self.module.offset()
         loss = self.module.squared_length(error).mean((-2, -1))
         if len(sums) > n_bags:
             error = error[..., -1, :].detach()
-            left = error - sums[n_bags:].view(error.shape)
+            left = error + sums[n_bags:].view(error.shape)
             weight = self.used_aux_weight.view(models)
             loss = loss + weight * self.module.squared_length(left).mean(-1)
         return loss
