@@ -26,6 +26,7 @@ AUTOENCODERS = [
     GroupTiedSAE(8, k=1, **QUICK),
     GroupTiedSAE(k=1, n_free=3, activation="batch_topk", recipe="paper", **QUICK),
     GroupTiedSAE(8, order=1, k=1, output="invariant", **QUICK),
+    GroupTiedSAE(k=1, n_free="auto", **QUICK),
 ]
 FITTERS = [
     ActivationTransformFitter(),
@@ -51,6 +52,7 @@ WITH_ORBITS = [
     GroupTiedSAE(8, k=2, **QUICK),
     GroupTiedSAE(4, order=4, k=2, n_free=3, nested=[2, 9], recipe="paper", **QUICK),
     GroupTiedSAE(8, group=CyclicGroup(4), k=2, activation="batch_topk", **QUICK),
+    GroupTiedSAE(8, k=2, n_free="auto", **QUICK),
     ActivationTransformFitter(),
     ActivationTransformFitter(group=CyclicGroup(4), group_law="free"),
     ActivationTransformFitter(order=4, solver="adam", **QUICK),

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
@@ -17,15 +18,18 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from .._training import draw_seed
 from ..groups import ActivationTransformFitter, FiniteGroup
 from ..groups._group_table import group_table
 from ..groups._irrep_basis import irrep_basis
 from ..groups._pose import element_matrices
-from ._activation_transform import fit_activation_transform
+from ._activation_transform import fit_activation_transform, unexplained_moves
 from ._base import _DTYPES, BaseSAE, Run
 from ._module import SAEModule
 from ._recipe import Recipe
 from ._tied_module import TiedModule
+
+_FREE_PER_UNEXPLAINED = 25  # n_free="auto", by benchmarks/group_tied
 
 
 def _knows_pose(sae: "GroupTiedSAE") -> bool:
@@ -74,9 +78,12 @@ class GroupTiedSAE(BaseSAE):
         The group, such as ``DihedralGroup(4)``. None is the cyclic group.
     k : int, default=32
         Number of latents kept per row.
-    n_free : int, default=0
+    n_free : int or "auto", default=0
         Number of vectors beside the base vectors that stand for themselves alone, so
-        that what does not follow the group is coded too.
+        that what does not follow the group is coded too. "auto" chooses it from the
+        share of the moves along orbits that M does not explain, see Notes. If
+        `n_components` is None, free vectors take the place of tied ones; otherwise
+        they come on top, at most as many as there are tied latents.
     activation_transform : estimator, default=None
         How M is fitted: it is cloned and fitted on the same orbits. None is
         ``ActivationTransformFitter()``. A fitted one is taken as it is if `fit` gets
@@ -122,6 +129,8 @@ class GroupTiedSAE(BaseSAE):
         Order of the group.
     n_components_ : int
         Number of base vectors.
+    n_free_ : int
+        Number of free vectors.
     components_ : ndarray of shape (n_components * order + n_free, n_features)
         Dictionary: row ``i * order + g`` is M_g d_i; free vectors come last.
     canonical_code_ : ndarray of shape (n_components, order)
@@ -163,6 +172,19 @@ class GroupTiedSAE(BaseSAE):
     with one. :func:`~sk_eqsae.inspection.feature_symmetry` lists such vectors by
     their ``stabilizer_size``. A row that some elements leave alone has equal latents,
     too. Where `k` cuts between equal latents, rounding decides which are kept.
+
+    What M does not explain is lost to tied vectors, and what the group leaves alone
+    costs them a latent for each element. Both show in the share of the moves along
+    orbits that M does not explain, with x_e the canonical row::
+
+        u = sum || x_g - M_g x_e ||^2 / sum || x_g - x_e ||^2
+
+    ``n_free="auto"`` takes it over a quarter of the orbits, drawn by `random_state`,
+    with M fitted on the others; a frozen M is taken as it is. ``min(1, 25 u)`` of the
+    tied latents get as many free vectors: in their place if `n_components` is None,
+    which leaves one base vector at least, or else beside them. The factor is the one
+    that kept a mixture within 5 % of the FVU of a regular autoencoder of equal size on
+    small networks.
 
     Dictionaries that are closed under a group are known from group-equivariant
     sparse coding [1]_ and from crosscoders over a group's copies of a network [2]_.
@@ -211,7 +233,7 @@ class GroupTiedSAE(BaseSAE):
         },
         "order": [Interval(Integral, 1, None, closed="left"), None],
         "group": [FiniteGroup, None],
-        "n_free": [Interval(Integral, 0, None, closed="left")],
+        "n_free": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
         "activation_transform": [HasMethods(["fit", "act", "matrix"]), None],
         "output": [StrOptions({"equivariant", "invariant"})],
     }
@@ -223,7 +245,7 @@ class GroupTiedSAE(BaseSAE):
         order: int | None = None,
         group: FiniteGroup | None = None,
         k: int = 32,
-        n_free: int = 0,
+        n_free: int | str = 0,
         activation_transform: BaseEstimator | None = None,
         output: str = "equivariant",
         activation: str = "topk",
@@ -289,7 +311,8 @@ class GroupTiedSAE(BaseSAE):
         ValueError
             If groups and power do not describe orbits with one canonical row each,
             if M does not obey the group's law, if k is larger than the number of
-            latents, or if training diverges.
+            latents, if `n_free` is "auto" and there are no orbits to tell it, or if
+            training diverges.
         """
         going_on = self._is_going_on()
         X = validate_data(self, X, dtype=_DTYPES, reset=not going_on)
@@ -305,6 +328,10 @@ class GroupTiedSAE(BaseSAE):
             if not going_on:
                 self._fit_activation_transform(X, groups, power)
         self.order_ = self.group_.order
+        if self.n_free != "auto":
+            self.n_free_ = int(self.n_free)
+        elif not going_on:
+            self.n_free_ = self._choose_n_free(X, table, groups, power)
         self._fit_rows(X[table[table >= 0]])
         if groups is not None:
             self._set_canonical_code(X[table[:, 0]])
@@ -324,12 +351,44 @@ class GroupTiedSAE(BaseSAE):
     def _fit_activation_transform(
         self, X: NDArray, groups: ArrayLike | None, power: ArrayLike | None
     ) -> None:
-        fitter = self.activation_transform
-        if fitter is None:
-            fitter = ActivationTransformFitter(order=self.order, group=self.group)
         self.activation_transform_ = fit_activation_transform(
-            fitter, self.group_, X, groups=groups, power=power
+            self._new_fitter(), self.group_, X, groups=groups, power=power
         )
+
+    def _new_fitter(self) -> BaseEstimator:
+        if self.activation_transform is None:
+            return ActivationTransformFitter(order=self.order, group=self.group)
+        return self.activation_transform
+
+    def _choose_n_free(
+        self,
+        X: NDArray,
+        table: NDArray,
+        groups: ArrayLike | None,
+        power: ArrayLike | None,
+    ) -> int:
+        """Free vectors that take the place of, or go with, whole base vectors."""
+        if self.order_ == 1:
+            return 0
+        if groups is None or power is None:
+            raise ValueError(
+                "n_free='auto' has to see how well M explains orbits, and a fitted M "
+                "without orbits does not tell. Give fit groups and power, with M in a "
+                "sklearn.frozen.FrozenEstimator to keep it, or set n_free to a number."
+            )
+        unexplained = unexplained_moves(
+            self._new_fitter(),
+            self.group_,
+            X,
+            table,
+            groups=groups,
+            power=power,
+            seed=draw_seed(check_random_state(self.random_state)),
+        )
+        share = min(1.0, _FREE_PER_UNEXPLAINED * unexplained)
+        n_tied = self.n_components or self._n_by_default(X.shape[1])
+        largest = n_tied - (self.n_components is None)  # keep one base vector
+        return self.order_ * min(round(share * n_tied), largest)
 
     def _set_normalization(self, X: NDArray, recipe: Recipe) -> None:
         super()._set_normalization(X, recipe)
@@ -345,7 +404,7 @@ class GroupTiedSAE(BaseSAE):
         if self.order_ == 1:
             return self._initialized(seed, SAEModule, n_features, n_latents)
         basis = irrep_basis(self._matrices(), self.group_)
-        sizes = (self.n_components_, self.n_free)
+        sizes = (self.n_components_, self.n_free_)
         return self._initialized(seed, TiedModule, self.group_, basis, *sizes)
 
     def _train(self, run: Run) -> NDArray:
@@ -356,17 +415,21 @@ class GroupTiedSAE(BaseSAE):
         return super()._train(run)
 
     def _n_base_vectors(self, n_features: int) -> int:
-        return self.n_components or -(-8 * n_features // self.order_)
+        replaced = self.n_free_ // self.order_ if self.n_free == "auto" else 0
+        return self.n_components or self._n_by_default(n_features) - replaced
+
+    def _n_by_default(self, n_features: int) -> int:
+        return -(-8 * n_features // self.order_)
 
     def _n_latents(self, n_features: int) -> int:
-        return self._n_base_vectors(n_features) * self.order_ + self.n_free
+        return self._n_base_vectors(n_features) * self.order_ + self.n_free_
 
     def _trained_module(self, target_mean: NDArray) -> SAEModule:
         regular = super()._trained_module(target_mean)
         if self.order_ == 1:
             return regular
         basis = irrep_basis(self._matrices(), self.group_)
-        module = TiedModule(self.group_, basis, self.n_components_, self.n_free)
+        module = TiedModule(self.group_, basis, self.n_components_, self.n_free_)
         module.set_weights(regular)
         return module
 
@@ -474,7 +537,7 @@ class GroupTiedSAE(BaseSAE):
             ]
         names = [f"{prefix}{i}{e}" for i in range(self.n_components_) for e in elements]
         if self.output == "equivariant":
-            names += [f"{prefix}_free{j}" for j in range(self.n_free)]
+            names += [f"{prefix}_free{j}" for j in range(self.n_free_)]
         return np.array(names, dtype=object)
 
     @property

@@ -29,7 +29,9 @@ class TiedModule(SAEModule):
 
         z_ig = < w_i, M_g^-1 x > + c_i,    x_hat = sum_g M_g sum_i z_ig d_i
 
-    Latents are in the order (g, i), and then those of the free vectors.
+    Latents are in the order (g, i), and then those of the free vectors. These meet the
+    rows in their own coordinates, in which the error counts: where M is far from
+    orthogonal those of the basis are skew, which costs free vectors a tenth in FVU.
 
     Parameters
     ----------
@@ -42,19 +44,23 @@ class TiedModule(SAEModule):
     """
 
     metric: Tensor | None
+    to_irreps: Tensor
+    from_irreps: Tensor
 
     def __init__(
         self, group: FiniteGroup, basis: IrrepBasis, n_tied: int, n_free: int
     ) -> None:
         super().__init__(len(basis.to_irreps), n_tied + n_free)
         self.order, self.n_tied, self.n_free = group.order, n_tied, n_free
+        self.n_parts = group.order + (n_free > 0)  # the free vectors' is the last
         self.n_invariant = int(basis.multiplicities[0])  # the trivial irrep is first
         self.blocks = IrrepBlocks(group, basis.multiplicities)
         self.basis = basis
         metric = basis.from_irreps.T @ basis.from_irreps
         straight = np.allclose(metric, np.eye(len(metric)), rtol=0, atol=_STRAIGHT)
-        metric = None if straight else torch.from_numpy(metric.astype(np.float32))
-        self.register_buffer("metric", metric)
+        self.register_buffer("metric", None if straight else _tensor(metric))
+        for name in ("to_irreps", "from_irreps"):
+            self.register_buffer(name, _tensor(getattr(basis, name).T))
 
     @property
     def n_latents(self) -> int:
@@ -89,17 +95,20 @@ class TiedModule(SAEModule):
             Normalised reconstructions less the intercept, in the same coordinates.
         """
         spare = spare or Spare()
-        moved_back = self.blocks.move_back(inputs)
+        parts = self.blocks.move_back(inputs)
+        if self.n_free:
+            parts = torch.cat([parts, (inputs @ self.from_irreps)[None]])
         sums = SparseAutoencode.apply(
-            moved_back.flatten(0, 1),
+            parts.flatten(0, 1),
             self.encoder.weight,
             self.encoder.bias,
             self.components,
             partial(self._code, select, spare),
             spare,
         )
-        parts = sums.view(self.order, -1, sums.shape[1])
-        return MovedSum.apply(parts, self.blocks)
+        parts = sums.view(self.n_parts, -1, sums.shape[1])
+        tied = MovedSum.apply(parts[: self.order], self.blocks)
+        return tied + parts[-1] @ self.to_irreps if self.n_free else tied
 
     def _code(
         self,
@@ -110,7 +119,7 @@ class TiedModule(SAEModule):
         bias: Tensor,
     ) -> Code:
         """Find the active latents of rows that each element has moved back."""
-        parts = moved.chunk(self.order)
+        parts = moved.chunk(self.n_parts)
         pre_activations = spare.take((len(parts[0]), self.n_latents), moved)
         self._pre_activate(parts, weight, bias, pre_activations)
         code = self._tie(select(pre_activations), len(parts[0]))
@@ -122,29 +131,24 @@ class TiedModule(SAEModule):
     ) -> None:
         """Write the products of rows moved back by each element with the weights."""
         n = self.n_tied
-        for element, part in enumerate(parts):
+        for element, part in enumerate(parts[: self.order]):
             columns = out[:, element * n : (element + 1) * n]
             torch.addmm(bias[:n], part, weight[:n].T, out=columns)
         if self.n_free:
             columns = out[:, self.order * n :]
-            torch.addmm(bias[n:], parts[0], weight[n:].T, out=columns)
+            torch.addmm(bias[n:], parts[-1], weight[n:].T, out=columns)
 
     def _tie(self, code: Code, n_rows: int) -> Code:
-        """Give each bag a bag for each element, of vectors yet to be moved by it."""
+        """Give each bag a bag for each part, of vectors yet to be moved by it."""
         n_bags = len(code.offsets) - 1
-        element = torch.div(code.indices, self.n_tied, rounding_mode="floor")
-        element = element.where(element < self.order, 0)  # free vectors stay
-        first_free = self.order * self.n_tied
-        vector = torch.where(
-            code.indices < first_free,
-            code.indices - element * self.n_tied,
-            code.indices - first_free + self.n_tied,
-        )
-        bags = element * n_bags + code.bags
-        order, offsets = order_by_latent(bags, self.order * n_bags)
+        part = torch.div(code.indices, self.n_tied, rounding_mode="floor")
+        part.clamp_(max=self.order)  # free vectors
+        vector = code.indices - self.n_tied * part.clamp(max=self.order - 1)
+        bags = part * n_bags + code.bags
+        order, offsets = order_by_latent(bags, self.n_parts * n_bags)
         device = bags.device
         rows = torch.arange(n_bags, device=device) if code.rows is None else code.rows
-        starts = n_rows * torch.arange(self.order, device=device)
+        starts = n_rows * torch.arange(self.n_parts, device=device)
         rows = (starts[:, None] + rows).flatten()
         return Code(code.values[order], vector[order], bags[order], offsets, rows)
 
@@ -187,11 +191,13 @@ class TiedModule(SAEModule):
         """
         n = self.order * self.n_tied
         kept = [*range(0, n, self.order), *range(n, self.n_latents)]
-        to, back = (torch.from_numpy(x.astype(np.float32)) for x in self.basis[:2])
-        self.encoder.weight.copy_(module.encoder.weight[kept] @ back)
+        self.encoder.weight.copy_(module.encoder.weight[kept])
         self.encoder.bias.copy_(module.encoder.bias[kept])
-        self.components.copy_(module.components[kept] @ to.T)
-        self.intercept.copy_(to @ module.intercept)
+        self.components.copy_(module.components[kept])
+        self.intercept.copy_(module.intercept @ self.to_irreps)
+        tied = slice(self.n_tied)
+        self.encoder.weight[tied] = self.encoder.weight[tied] @ self.from_irreps.T
+        self.components[tied] = self.components[tied] @ self.to_irreps
 
     def to_arrays(
         self,
@@ -209,8 +215,8 @@ class TiedModule(SAEModule):
         """
         tied, free = self.encoder.bias.detach().split([self.n_tied, self.n_free])
         bias = torch.cat([tied.repeat_interleave(self.order), free])
-        coefs = self._copies(self.encoder.weight) @ self.basis.to_irreps
-        components = self._copies(self.components) @ self.basis.from_irreps.T
+        coefs = self._copies(self.encoder.weight, self.basis.to_irreps)
+        components = self._copies(self.components, self.basis.from_irreps.T)
         intercept = self.basis.from_irreps @ _array(self.offset())
         return (
             [coefs.astype(np.float32).T],
@@ -220,10 +226,14 @@ class TiedModule(SAEModule):
         )
 
     @torch.no_grad()
-    def _copies(self, vectors: Tensor) -> NDArray:
+    def _copies(self, vectors: Tensor, to_rows: NDArray) -> NDArray:
         tied, free = vectors.double().split([self.n_tied, self.n_free])
         copies = self.blocks.move_on(tied).transpose(0, 1).flatten(0, 1)
-        return _array(torch.cat([copies, free]))
+        return np.concatenate([_array(copies) @ to_rows, _array(free)])
+
+
+def _tensor(matrix: NDArray) -> Tensor:
+    return torch.from_numpy(matrix.astype(np.float32)).contiguous()
 
 
 class SquaredLength(torch.autograd.Function):

@@ -100,13 +100,12 @@ def tied_module(group):
 
 def dense_sums(module, rows, select, M):
     to, back = (torch.from_numpy(matrix) for matrix in module.basis[:2])
-    encoder, components = module.encoder.weight @ to, module.components @ back.T
-    tied, free = slice(None, 3), slice(3, None)
+    encoder, components = module.encoder.weight, module.components
     inverse = torch.linalg.inv(M)
-    W = torch.cat([*(encoder[tied] @ m for m in inverse), encoder[free]])
-    D = torch.cat([*(components[tied] @ m.T for m in M), components[free]])
+    W = torch.cat([*(encoder[:3] @ to @ m for m in inverse), encoder[3:]])
+    D = torch.cat([*(components[:3] @ back.T @ m.T for m in M), components[3:]])
     b = module.encoder.bias
-    b = torch.cat([b[tied].repeat(len(M)), b[free]])
+    b = torch.cat([b[:3].repeat(len(M)), b[3:]])
     pre_activations = linear(rows, W, b)
     code = select(pre_activations.detach())
     values = pre_activations[code.bags % len(rows), code.indices]
@@ -329,7 +328,9 @@ def turned_and_fixed():
 def test_a_free_vector_codes_what_would_take_copies_that_are_equal(turned_and_fixed):
     X, metadata = turned_and_fixed
     tied, mixed = (
-        GroupTiedSAE(1, n_free=n_free, k=2, **LONG).fit(X, **metadata)
+        GroupTiedSAE(1, n_free=n_free, k=2, **LONG | {"random_state": 1}).fit(
+            X, **metadata
+        )
         for n_free in (0, 1)
     )
     assert mixed.score(X) > tied.score(X) + 0.1
@@ -367,3 +368,102 @@ def test_activations_that_do_not_follow_the_group_are_fitted_with_a_warning(turn
     M = sae.activation_transform_
     assert M.score(X, **metadata) < 0.5
     assert sae.score(X) > 0.3
+
+
+def noisy_turns(noise, n_orbits=200):
+    """Orbits of C4 in 8 dimensions; each row has noise that does not turn."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n_orbits, 8))
+    X = np.stack([np.roll(x, 2 * p, axis=1) for p in range(4)], axis=1)
+    X = X + noise * rng.normal(size=X.shape)
+    groups, power = np.indices((n_orbits, 4)).reshape(2, -1)
+    return X.reshape(-1, 8), {"groups": groups, "power": power}
+
+
+def fit_auto(X, metadata, n_components=None, **settings):
+    settings = {"max_epochs": 1, "random_state": 0} | settings
+    sae = GroupTiedSAE(n_components, k=2, n_free="auto", **settings)
+    return sae.fit(X, **metadata)
+
+
+def test_free_vectors_take_the_place_of_what_m_does_not_explain():
+    fits = [fit_auto(*noisy_turns(noise)) for noise in (0, 0.1, 1)]
+    assert [len(sae.components_) for sae in fits] == [64, 64, 64]
+    assert [sae.n_components_ * 4 + sae.n_free_ for sae in fits] == [64, 64, 64]
+    none, some, nearly_all = (sae.n_free_ for sae in fits)
+    assert none == 0
+    # noise in two rows and their distance: u = 0.01 (1 + 1) / 2 / (1 + 0.01)
+    assert some == pytest.approx(25 * 0.01 * 64, abs=6)
+    assert nearly_all == 60
+
+
+@pytest.mark.parametrize(("noise", "n_free"), [(0, 0), (1, 20)])
+def test_free_vectors_come_on_top_of_base_vectors_that_are_asked_for(noise, n_free):
+    sae = fit_auto(*noisy_turns(noise), n_components=5)
+    assert (sae.n_components_, sae.n_free_) == (5, n_free)
+    assert len(sae.get_feature_names_out()) == len(sae.components_) == 20 + n_free
+
+
+def test_m_is_judged_on_orbits_that_it_is_not_fitted_on():
+    rng = np.random.default_rng(0)  # as many rows as directions: any M fits them
+    groups, power = np.indices((16, 2)).reshape(2, -1)
+    X = rng.normal(size=(32, 32))
+    with pytest.warns(UserWarning, match="M is not to be trusted") as caught:
+        sae = fit_auto(X, {"groups": groups, "power": power})
+    assert len(caught) == 1
+    assert sae.n_components_ == 1
+
+
+def test_what_the_group_leaves_alone_is_coded_by_free_vectors():
+    rng = np.random.default_rng(0)
+    groups, power = np.indices((100, 4)).reshape(2, -1)
+    X = rng.normal(size=(100, 6)).repeat(4, axis=0)
+    sae = fit_auto(X, {"groups": groups, "power": power})
+    assert (sae.n_components_, sae.n_free_) == (1, 44)
+
+
+def test_frozen_m_is_judged_on_the_orbits():
+    X, metadata = noisy_turns(1)
+    clean, _ = noisy_turns(0)
+    M = FrozenEstimator(ActivationTransformFitter().fit(clean, **metadata))
+    assert fit_auto(clean, metadata, activation_transform=M).n_free_ == 0
+    assert fit_auto(X, metadata, activation_transform=M).n_free_ == 60
+
+
+def test_fitted_m_without_orbits_does_not_tell_how_many_are_free():
+    X, metadata = noisy_turns(0)
+    M = ActivationTransformFitter().fit(X, **metadata)
+    with pytest.raises(ValueError, match="Give fit groups and power"):
+        fit_auto(X, {}, activation_transform=M)
+
+
+def test_one_orbit_does_not_tell_how_many_are_free():
+    X, metadata = noisy_turns(0, n_orbits=1)
+    with (
+        pytest.warns(UserWarning, match="too few"),
+        pytest.raises(ValueError, match="needs two or more, found 1"),
+    ):
+        fit_auto(X, metadata)
+
+
+def test_warm_start_keeps_the_free_vectors():
+    X, metadata = noisy_turns(0.1)
+    sae = fit_auto(X, metadata, warm_start=True)
+    n_free = sae.n_free_
+    assert sae.fit(X[:40], **{name: m[:40] for name, m in metadata.items()})
+    assert (sae.n_free_, sae.n_iter_) == (n_free, 2)
+    with pytest.raises(ValueError, match="warm_start=True goes on with the 64"):
+        sae.set_params(n_free=3).fit(X, **metadata)
+
+
+def test_free_vectors_are_trained_in_the_coordinates_of_the_rows():
+    """However skew those of the group are, as long as free vectors do the work."""
+    skew = np.diag(np.geomspace(1, 30, 8))
+    X, metadata = noisy_turns(0)
+    X = X @ skew
+    rows = slice(0, None, 4)  # these alone say nothing of the group
+    M = ActivationTransformFitter().fit(X, **metadata)
+    settings = {"k": 2, "max_epochs": 30, "batch_size": 32, "random_state": 0}
+    regular = TopKSAE(28, **settings).fit(X[rows])
+    mixed = GroupTiedSAE(1, n_free=24, activation_transform=M, **settings).fit(X[rows])
+    assert mixed.score(X[rows]) > regular.score(X[rows]) - 0.05
