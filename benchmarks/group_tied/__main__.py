@@ -1,0 +1,46 @@
+"""Compare a tied dictionary with others: python -m benchmarks.group_tied."""
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+
+import matplotlib as mpl
+
+PARTS = (
+    "curve",
+    "budget",
+    "recovery",
+    "probing",
+    "other",
+    "adaptive",
+)
+
+
+def main() -> None:
+    """Compute what the chosen parts lack, store tables and figures, print them."""
+    args = _arguments()
+    args.out.mkdir(parents=True, exist_ok=True)
+    mpl.use("agg")
+    for name in args.parts:
+        part = import_module(f"._{name}", __package__)
+        print(f"\n## {name}\n")
+        part.run(
+            seeds=list(range(args.seeds)),
+            jobs=args.jobs,
+            out=args.out,
+            quick=args.quick,
+        )
+
+
+def _arguments():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.group_tied")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--seeds", type=int, default=3, help="how many")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--quick", action="store_true", help="a few small fits")
+    parser.add_argument("--out", type=Path, default=Path("reports/group_tied"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

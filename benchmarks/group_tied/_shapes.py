@@ -1,0 +1,89 @@
+"""Activations of the paper's base models, trained once for each seed and kept."""
+
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sk_eqsae import extract_orbits, make_shapes
+from sk_eqsae.activations import Orbits
+from sk_eqsae.base_models import CNNAutoencoder, MLPAutoencoder, fit_autoencoder
+from sk_eqsae.groups import ImageRotation
+
+BASE_MODELS = {"mlp": MLPAutoencoder, "cnn": CNNAutoencoder}
+BASE_EPOCHS = {"mlp": 100, "cnn": 20}
+TEST_SIZE = 0.2
+
+
+class Activations(NamedTuple):
+    """Orbits of activations of one base model, split by base image."""
+
+    train: Orbits
+    test: Orbits
+    base_epochs: int
+
+
+def images_of(orientation: str, seed: int, n_images: int):
+    """Draw the images that both base models of a seed see."""
+    return make_shapes(n_images, orientation=orientation, random_state=seed)
+
+
+@cache
+def load(
+    base: str, orientation: str, seed: int, *, n_images: int, folder: Path
+) -> Activations:
+    """Read the activations of one base model, or train it and store them.
+
+    Parameters
+    ----------
+    base : {"mlp", "cnn"}
+        The base model.
+    orientation : {"upright", "random"}
+        How shapes are turned in canonical images.
+    seed : int
+        Seed of the images, of the base model and of the split.
+    n_images : int
+        Canonical images; a fifth of the different ones is held out.
+    folder : pathlib.Path
+        Where the file is.
+
+    Returns
+    -------
+    activations : Activations
+        All training and test orbits.
+    """
+    path = folder / f"{base}-{orientation}-{seed}-{n_images}.npz"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        _store(path, _compute(base, orientation, seed, n_images))
+    with np.load(path) as stored:
+        parts = [
+            Orbits(*(stored[f"{side}_{name}"] for name in ("X", "groups", "power")))
+            for side in ("train", "test")
+        ]
+        return Activations(*parts, int(stored["base_epochs"]))
+
+
+def _compute(base, orientation, seed, n_images):
+    shapes = images_of(orientation, seed, n_images)
+    epochs = BASE_EPOCHS[base]
+    model = fit_autoencoder(
+        BASE_MODELS[base](), shapes.images, max_epochs=epochs, random_state=seed
+    )
+    orbits = extract_orbits(
+        model, shapes.images, layer="encoder", action=ImageRotation(order=4)
+    )
+    parts = orbits.split(TEST_SIZE, base=shapes.base_id, random_state=seed)
+    return Activations(*parts, epochs)
+
+
+def _store(path, activations):
+    arrays = {
+        f"{side}_{name}": getattr(orbits, name)
+        for side, orbits in zip(("train", "test"), activations[:2], strict=True)
+        for name in ("X", "groups", "power")
+    }
+    partial = path.with_suffix(".part.npz")  # so that a killed run leaves no half file
+    np.savez(partial, **arrays, base_epochs=activations.base_epochs)
+    partial.rename(path)
