@@ -3,6 +3,7 @@
 from .activations import extract_orbits
 from .datasets import make_shapes, shape_tasks
 from .groups import ActivationTransformFitter
+from .persistence import load, save
 from .probing import (
     MeanDifferenceSelector,
     TruncatedReconstruction,
@@ -22,8 +23,10 @@ __all__ = [
     "evaluate_probes",
     "extract_orbits",
     "fit_many",
+    "load",
     "make_probe",
     "make_probe_search",
     "make_shapes",
+    "save",
     "shape_tasks",
 ]

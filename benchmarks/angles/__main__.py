@@ -11,6 +11,7 @@ from sk_eqsae import ActivationTransformFitter, extract_orbits, make_shapes
 from sk_eqsae.base_models import CNNAutoencoder
 from sk_eqsae.groups import ImageRotation
 from sk_eqsae.inspection import fvu
+from sk_eqsae.persistence import atomic_write
 
 STEPS = 24  # of 15 degrees
 
@@ -30,7 +31,8 @@ def main() -> None:
         table.groupby("kind")[["r2", "r2_refined", "identity", "nearest_step"]].mean()
     )
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(args.out, index=False)
+    with atomic_write(args.out) as part:
+        table.to_csv(part, index=False)
 
 
 def round_images(n_images: int) -> torch.Tensor:

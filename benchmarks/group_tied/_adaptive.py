@@ -9,6 +9,7 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from . import _networks
+from ._store import store_figure, store_table
 
 N_LATENTS = 256
 METHODS = ("regular", 0, 64, 128, 192, "auto")  # numbers: of free vectors
@@ -41,8 +42,8 @@ def run(*, seeds: list[int], jobs: int, out: Path, quick: bool) -> None:
     done = Parallel(jobs, return_as="generator")(delayed(_fits)(*c) for c in cells)
     rows = [row for cell in tqdm(done, total=len(cells), unit="net") for row in cell]
     results = pd.DataFrame(rows)
-    results.to_csv(out / "adaptive.csv", index=False, float_format="%.5g")
-    draw(results).savefig(out / "adaptive.png", dpi=150)
+    store_table(results, out / "adaptive.csv")
+    store_figure(draw(results), out / "adaptive.png")
     print(table(results))
 
 

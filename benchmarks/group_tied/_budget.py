@@ -7,6 +7,7 @@ import pandas as pd
 
 from . import _curve
 from ._cells import COLOURS, MARKERS, Cell, markdown, settings_of, table
+from ._store import store_figure
 
 SHARES = (8, 4, 2, 1)
 DATA = (("mlp", "random"), ("cnn", "random"))
@@ -19,7 +20,7 @@ def run(*, seeds: list[int], jobs: int, out: Path, quick: bool) -> None:
     Each budget is a fit of its own, so that the learning rate decays within it.
     """
     results = table(_curve.score, cells(seeds, quick), out / "budget.csv", jobs)
-    figure(results).savefig(out / "budget.png", dpi=150)
+    store_figure(figure(results), out / "budget.png")
     print(markdown(_wide(results)))
 
 

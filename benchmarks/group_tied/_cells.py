@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 from sk_eqsae import EquivariantSAE, GroupTiedSAE, TopKSAE
 
 from . import _shapes
+from ._store import store_table
 
 ORDER = 4
 METHODS = {
@@ -161,9 +162,8 @@ def table(function: Callable, cells: list, path: Path, jobs: int) -> pd.DataFram
     for _ in _parallel(_draw, _first_of_each_draw(missing), out, jobs, "base models"):
         pass
     for rows in _parallel(function, missing, out, jobs, path.stem):
-        pd.DataFrame(rows).to_csv(
-            path, mode="a", header=not path.exists(), index=False, float_format="%.6g"
-        )
+        before = [pd.read_csv(path)] if path.exists() else []
+        store_table(pd.concat([*before, pd.DataFrame(rows)]), path, 6)
     wanted = pd.DataFrame([asdict(cell) for cell in cells])
     return wanted.merge(pd.read_csv(path), on=list(wanted.columns))
 

@@ -20,6 +20,7 @@ from ._cells import (
     settings_of,
     table,
 )
+from ._store import store_figure, store_table
 
 DATA = list(product(("mlp", "cnn"), ("random", "upright")))
 KS = (8, 4, 16, 32)
@@ -40,8 +41,8 @@ def run(*, seeds: list[int], jobs: int, out: Path, quick: bool) -> None:
     """Fit every size of every method, and store a CSV, a table and a figure."""
     results = table(score, cells(seeds, quick), out / "curve.csv", jobs)
     factors = factors_of(results)
-    factors.to_csv(out / "curve_factors.csv", index=False, float_format="%.4g")
-    figure(results[results.k == KS[0]]).savefig(out / "curve.png", dpi=150)
+    store_table(factors, out / "curve_factors.csv", 4)
+    store_figure(figure(results[results.k == KS[0]]), out / "curve.png")
     print(markdown(_wide(results)), markdown(factors), sep="\n\n")
 
 

@@ -12,6 +12,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter
 from tqdm.auto import tqdm
 
 from . import _networks
+from ._store import store_figure, store_table
 
 N_BASE = 32  # vectors of the small and of the tied dictionary
 _N_BASE_OF_SIGNALS = (8, N_BASE)
@@ -50,8 +51,8 @@ def run(*, seeds: list[int], jobs: int, out: Path, quick: bool) -> None:
     done = Parallel(jobs, return_as="generator")(delayed(_fits)(*c) for c in cells)
     rows = [row for cell in tqdm(done, total=len(cells), unit="net") for row in cell]
     results = pd.DataFrame(rows)
-    results.to_csv(out / "other.csv", index=False, float_format="%.5g")
-    draw(results).savefig(out / "other.png", dpi=150)
+    store_table(results, out / "other.csv")
+    store_figure(draw(results), out / "other.png")
     print(table(results))
 
 

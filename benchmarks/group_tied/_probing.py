@@ -21,6 +21,7 @@ from ._cells import (
     table,
 )
 from ._shapes import images_of
+from ._store import store_figure, store_table
 
 DATA = (("mlp", "random"), ("cnn", "random"))
 KINDS = ("S", "SP", "SO", "SPO")
@@ -72,8 +73,8 @@ def run(*, seeds: list[int], jobs: int, out: Path, quick: bool) -> None:
     """Probe every source of features, and store a CSV, two tables and a figure."""
     results = table(score, cells(seeds, quick), out / "probing.csv", jobs)
     means, gaps = means_of(results), gaps_of(results)
-    gaps.to_csv(out / "probing_gaps.csv", index=False, float_format="%.4g")
-    figure(means).savefig(out / "probing.png", dpi=150)
+    store_table(gaps, out / "probing_gaps.csv", 4)
+    store_figure(figure(means), out / "probing.png")
     print(markdown(_wide(means)), markdown(gaps), sep="\n\n")
 
 

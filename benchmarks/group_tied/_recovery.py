@@ -22,6 +22,7 @@ from ._cells import (
     table,
 )
 from ._shapes import images_of
+from ._store import store_figure
 
 DATA = (("mlp", "random"), ("cnn", "random"))
 SIZES = {"regular": (32, 64, 96, 128, 512, 2048), "tied": (8, 16, 24, 32, 128, 512)}
@@ -36,7 +37,7 @@ LABELS = {
 def run(*, seeds: list[int], jobs: int, out: Path, quick: bool) -> None:
     """Compare dictionaries with the atoms, and store a CSV, a table and a figure."""
     results = table(score, cells(seeds, quick), out / "recovery.csv", jobs)
-    figure(results).savefig(out / "recovery.png", dpi=150)
+    store_figure(figure(results), out / "recovery.png")
     print(markdown(_means(results)))
 
 

@@ -12,6 +12,8 @@ import pandas as pd
 import sklearn
 import torch
 
+from sk_eqsae.persistence import atomic_write
+
 from . import _figures
 from ._profiles import Profile
 from ._stages import images_of
@@ -64,13 +66,15 @@ def write_report(profile: str, settings: Profile, tables: dict, folder: Path, se
     """
     mpl.rcParams["figure.constrained_layout.use"] = True
     for name, table in tables.items():
-        table.to_csv(folder / f"{name}.csv", index=False)
+        with atomic_write(folder / f"{name}.csv") as part:
+            table.to_csv(part, index=False)
     sections = _sections(settings, tables, folder)
     body = "\n".join(
         f"<h2>{html.escape(title)}</h2>\n{content}" for title, content in sections
     )
     page = _PAGE.substitute(profile=profile, minutes=f"{seconds / 60:.1f}", body=body)
-    (folder / "index.html").write_text(page, encoding="utf-8")
+    with atomic_write(folder / "index.html") as part:
+        part.write_text(page, encoding="utf-8")
     return summarise(tables)
 
 
@@ -173,7 +177,8 @@ def summarise(tables: dict) -> str:
 
 
 def _figure(figure, folder, name):
-    figure.savefig(folder / f"{name}.png", dpi=150, bbox_inches="tight")
+    with atomic_write(folder / f"{name}.png") as part:
+        figure.savefig(part, dpi=150, bbox_inches="tight")
     mpl.pyplot.close(figure)
     return f'<p><img src="{name}.png" alt="{name.replace("_", " ")}"></p>\n'
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import matplotlib as mpl
 import torch
 
+from sk_eqsae.persistence import atomic_write
+
 from ._adaptors import METHODS, is_installed
 from ._data import PROBLEMS
 from ._report import write_report
@@ -19,7 +21,8 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     if args.speed:
         table = speed(args.methods, args.rounds, args.threads)
-        table.to_csv(args.out / "speed.csv", index=False)
+        with atomic_write(args.out / "speed.csv") as part:
+            table.to_csv(part, index=False)
         print(table.round(2).to_string(index=False))
         return
     mpl.use("agg")

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from sk_eqsae.persistence import atomic_write
+
 from ._adaptors import METHODS, OURS, REFERENCE
 from ._figure import draw
 from ._run import LIMITS
@@ -27,11 +29,14 @@ def write_report(results: pd.DataFrame, out: Path) -> str:
         The tables in markdown.
     """
     summary, leads = summarise(results), lead(results)
-    summary.to_csv(out / "summary.csv", index=False)
-    leads.to_csv(out / "lead.csv", index=False)
-    draw(results).savefig(out / "peers.png", dpi=150)
+    for name, table in {"summary": summary, "lead": leads}.items():
+        with atomic_write(out / f"{name}.csv") as part:
+            table.to_csv(part, index=False)
+    with atomic_write(out / "peers.png") as part:
+        draw(results).savefig(part, dpi=150)
     report = "\n\n".join([_heading(results), _rounded(summary), _rounded(leads)])
-    (out / "report.md").write_text(report + "\n")
+    with atomic_write(out / "report.md") as part:
+        part.write_text(report + "\n")
     return report
 
 

@@ -9,6 +9,8 @@ import torch
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
+from sk_eqsae.persistence import atomic_write
+
 from . import _adaptors
 from ._data import PROBLEMS, load
 from ._metrics import quality
@@ -54,7 +56,7 @@ def run(cells: list[Cell], out: Path, n_jobs: int) -> pd.DataFrame:
     cells : list of Cell
         What is wanted.
     out : pathlib.Path
-        Folder of "results.csv", to which each result is appended as it comes.
+        Folder of "results.csv", which gets each result as it comes.
     n_jobs : int
         Processes.
 
@@ -69,7 +71,7 @@ def run(cells: list[Cell], out: Path, n_jobs: int) -> pd.DataFrame:
     for _ in _parallel("data", _draw, _first_of_each_draw(missing), out, n_jobs):
         pass
     for row in _parallel("methods", _compute, missing, out, n_jobs):
-        row.to_csv(path, mode="a", header=not path.exists(), index=False)
+        _append(row, path)
     wanted = pd.DataFrame([asdict(cell) for cell in cells])
     return wanted.merge(pd.read_csv(path), on=_KEY)
 
@@ -82,6 +84,13 @@ def _stored(path):
     if not path.exists():
         return set()
     return set(pd.read_csv(path)[_KEY].itertuples(index=False, name=None))
+
+
+def _append(row, path):
+    """Add a row; the rows before it are copied as they are, to the last digit."""
+    before = path.read_text() if path.exists() else ""
+    with atomic_write(path) as part:
+        part.write_text(before + row.to_csv(header=not before, index=False))
 
 
 def _first_of_each_draw(cells):

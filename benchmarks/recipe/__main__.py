@@ -10,6 +10,7 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from sk_eqsae import TopKSAE
+from sk_eqsae.persistence import atomic_write
 from sk_eqsae.sae import Recipe
 
 from ..peers._data import PROBLEMS, load
@@ -62,7 +63,8 @@ def main() -> None:
     jobs = Parallel(args.jobs, return_as="generator")(delayed(_fit)(*c) for c in cells)
     results = pd.DataFrame(tqdm(jobs, total=len(cells), unit="fit"))
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    results.to_csv(args.out, index=False, float_format="%.5g")
+    with atomic_write(args.out) as part:
+        results.to_csv(part, index=False, float_format="%.5g")
     print(_table(results))
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from sk_eqsae.persistence import atomic_write
+
 from . import _cases, _symmetry
 
 
@@ -35,7 +37,8 @@ def main() -> None:
             continue
         results[name] = case() | _machine(args)
         print(name, json.dumps(results[name], default=float), flush=True)
-        args.out.write_text(json.dumps(results, indent=2, default=float) + "\n")
+        with atomic_write(args.out) as part:
+            part.write_text(json.dumps(results, indent=2, default=float) + "\n")
 
 
 def _all_cases(rounds, large):

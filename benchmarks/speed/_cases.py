@@ -145,15 +145,15 @@ def tied_step(n_latents: int, batch_size: int, rounds: int) -> dict:
     group = CyclicGroup(4)
     turn = np.roll(np.eye(N_FEATURES), N_FEATURES // 4, axis=0)
     matrices = np.array([np.linalg.matrix_power(turn, p) for p in range(4)])
-    basis = irrep_basis(matrices, group)
-
-    def tied():
-        torch.manual_seed(0)
-        loop.sparse(TiedModule(group, basis, n_latents // 4, 0))
-
+    # made before: threads of numpy's matrix products linger and slow torch's down
+    tied = TiedModule(group, irrep_basis(matrices, group), n_latents // 4, 0)
+    regular = SAEModule(N_FEATURES, n_latents)
+    contenders = {
+        "regular": lambda: loop.sparse(regular),
+        "tied": lambda: loop.sparse(tied),
+    }
     case = {"n_latents": n_latents, "batch_size": batch_size, "k": 32}
-    times = interleaved({"regular": loop.sparse, "tied": tied}, rounds)
-    return case | per_step(times, EPOCHS * n_batches)
+    return case | per_step(interleaved(contenders, rounds), EPOCHS * n_batches)
 
 
 def probing_sweep(rounds: int, n_rows: int = 4_000, n_tasks: int = 8) -> dict:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from sk_eqsae.persistence import atomic_write
+
 from ._digits import digits
 from ._shapes import cnn_shapes, mlp_shapes
 from ._superposition import superposition
@@ -72,6 +74,5 @@ def load(name: str, seed: int, *, n_train: int, n_test: int, folder: Path) -> tu
 
 def _store(path, **arrays):
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part.npz")
-    np.savez(unfinished, **{name: np.float32(array) for name, array in arrays.items()})
-    unfinished.replace(path)
+    with atomic_write(path) as part:
+        np.savez(part, **{name: np.float32(array) for name, array in arrays.items()})

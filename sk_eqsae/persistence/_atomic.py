@@ -1,0 +1,73 @@
+"""Files that are there whole or not at all."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
+    """Replace a file in one step, when all that is to be in it has been written.
+
+    Gives a path in the same folder to write to. At the end of the block, what was
+    written there is brought to the disk and takes the place of `path`; after an error
+    it is removed. Whatever happens in between, a kill, a full disk or a power cut,
+    `path` holds all of the old file or all of the new one.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file to write. Where it is a symbolic link, the file that it points to.
+
+    Yields
+    ------
+    part : pathlib.Path
+        Where to write: a name with the same suffix, hidden by a leading dot.
+
+    Notes
+    -----
+    A kill leaves the unfinished file ``.NAME.XXXXXXXX.part.SUFFIX`` behind, which
+    nothing reads; remove it at will.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from sk_eqsae.persistence import atomic_write
+    >>> path = Path(tempfile.mkdtemp()) / "results.csv"
+    >>> with atomic_write(path) as part:
+    ...     _ = part.write_text("k,fvu")
+    >>> path.read_text()
+    'k,fvu'
+    """
+    target = Path(os.path.realpath(path))
+    part = _new_file_beside(target)
+    try:
+        yield part
+        _to_disk(part)
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    _to_disk(target.parent)
+
+
+def _new_file_beside(target: Path) -> Path:
+    """Create an empty file with the permissions that the target has or would get."""
+    name = f".{target.stem}.{secrets.token_hex(4)}.part{target.suffix}"
+    part = target.with_name(name)
+    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    if target.exists():
+        part.chmod(target.stat().st_mode & 0o7777)
+    return part
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until the disk holds a file, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,238 @@
+"""A file is the old one or the new one, whatever happens in the middle of a write."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from sk_eqsae import ActivationTransformFitter, load, save
+from sk_eqsae.persistence import atomic_write
+
+N_KILLS, N_STOPS = 2, 8
+LARGE = 1_500  # features: M has 18 MB
+
+
+def fitter(n_features, seed=0):
+    """Make a file of a known size quickly: M is set, not fitted."""
+    X = np.random.default_rng(seed).normal(size=(2, n_features))
+    fitted = ActivationTransformFitter().fit(X)
+    fitted.M_ = np.full((n_features, n_features), float(seed))
+    return fitted
+
+
+CHILD = """
+import os, resource, sys, time
+import numpy as np
+from sk_eqsae import load, save
+from tests.test_persistence_atomic import fitter, LARGE
+def ready():
+    print("ready", flush=True)
+"""
+
+
+def child(code, path):
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD + code, str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_ready(process):
+    line = process.stdout.readline()
+    assert line == "ready\n", process.communicate()
+
+
+def kill(process):
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+def unfinished(folder):
+    return [name for name in os.listdir(folder) if ".part" in name]
+
+
+@pytest.fixture
+def old(tmp_path):
+    """A file that is there before; its M is all zeros."""
+    path = tmp_path / "model.safetensors"
+    save(fitter(3), path)
+    return path
+
+
+def test_a_kill_in_the_middle_of_the_data_leaves_the_old_file(old):
+    before = old.read_bytes()
+    process = child(
+        """
+from sk_eqsae.persistence import _files
+def half(file, arrays, metadata):
+    file.write(b"half of the new file")
+    file.flush()
+    ready()
+    time.sleep(60)
+_files.write_arrays = half
+save(fitter(3, seed=1), sys.argv[1])
+""",
+        old,
+    )
+    wait_for_ready(process)
+    kill(process)
+    assert old.read_bytes() == before
+    assert not load(old).M_.any()
+    assert len(unfinished(old.parent)) == 1
+
+
+def test_a_kill_before_the_data_are_on_the_disk_leaves_the_old_file(old):
+    before = old.read_bytes()
+    process = child(
+        """
+def stop(descriptor):
+    ready()
+    time.sleep(60)
+os.fsync = stop
+save(fitter(3, seed=1), sys.argv[1])
+""",
+        old,
+    )
+    wait_for_ready(process)
+    kill(process)
+    assert old.read_bytes() == before
+
+
+def test_kills_at_any_time_leave_a_whole_file(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save(fitter(LARGE), path)
+    rng, seeds = np.random.default_rng(0), set()
+    code = """
+models = [fitter(LARGE, seed) for seed in (1, 2)]
+ready()
+while True:
+    for model in models:
+        save(model, sys.argv[1])
+"""
+    for _ in range(N_KILLS):
+        process = child(code, path)
+        wait_for_ready(process)
+        for _ in range(N_STOPS):
+            # stopped in the middle of whatever it does, the file has to be whole
+            time.sleep(rng.uniform(0.01, 0.1))
+            os.kill(process.pid, signal.SIGSTOP)
+            M = load(path).M_
+            assert M.min() == M.max()
+            seeds.add(M[0, 0])
+            os.kill(process.pid, signal.SIGCONT)
+        kill(process)
+        M = load(path).M_
+        assert M.min() == M.max()
+    assert seeds & {1, 2}  # it did write
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_other(old):
+    before = old.read_bytes()
+    process = child(
+        """
+model = fitter(300, seed=1)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    save(model, sys.argv[1])
+except OSError as error:
+    print("OSError", error.errno, flush=True)
+""",
+        old,
+    )
+    output, errors = process.communicate(timeout=120)
+    assert output == "OSError 27\n", errors  # EFBIG
+    assert old.read_bytes() == before
+    assert unfinished(old.parent) == []
+
+
+def test_an_error_in_the_middle_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+
+    def fail():
+        with atomic_write(path) as part:
+            part.write_text("half of the n")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["table.csv"]
+
+
+def test_file_and_folder_are_on_the_disk_in_the_right_order(tmp_path, monkeypatch):
+    events = []
+    fsync, replace = os.fsync, os.replace
+
+    def log_fsync(descriptor):
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        events.append("folder" if is_folder else "file")
+        fsync(descriptor)
+
+    def log_replace(*args):
+        events.append("rename")
+        replace(*args)
+
+    monkeypatch.setattr(os, "fsync", log_fsync)
+    monkeypatch.setattr(os, "replace", log_replace)
+    monkeypatch.setattr(os, "rename", log_replace)
+    save(fitter(3), tmp_path / "model")
+    assert events == ["file", "rename", "folder"]
+
+
+def test_permissions_are_the_old_ones_or_the_usual_ones(tmp_path):
+    usual, new, old = (tmp_path / name for name in ("usual", "new", "old"))
+    usual.write_text("")
+    with atomic_write(new) as part:
+        part.write_text("new")
+    assert new.stat().st_mode == usual.stat().st_mode
+    old.write_text("old")
+    old.chmod(0o640)
+    with atomic_write(old) as part:
+        part.write_text("new")
+    assert stat.S_IMODE(old.stat().st_mode) == 0o640
+
+
+def test_a_link_keeps_pointing_to_the_file_that_is_replaced(tmp_path):
+    (tmp_path / "folder").mkdir()
+    target, link = tmp_path / "folder" / "target.csv", tmp_path / "link.csv"
+    target.write_text("old")
+    link.symlink_to(target)
+    with atomic_write(link) as part:
+        part.write_text("new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+
+
+def test_the_part_is_in_the_same_folder_and_keeps_the_suffix(tmp_path):
+    with atomic_write(tmp_path / "figure.png") as part:
+        assert part.parent == tmp_path
+        assert part.suffix == ".png"
+        assert part.name.startswith(".figure.")
+
+
+def test_results_are_written_by_nothing_else():
+    """No place in the package or the benchmarks opens its results by itself."""
+    root = os.path.dirname(os.path.dirname(__file__))
+    writes = (".to_csv(", ".savefig(", ".write_text(", "np.savez(", '"w")', '"wb")')
+    found = []
+    for room in ("sk_eqsae", "benchmarks"):
+        for folder, _, names in os.walk(os.path.join(root, room)):
+            for name in filter(lambda name: name.endswith(".py"), names):
+                with open(os.path.join(folder, name), encoding="utf-8") as file:
+                    found += [
+                        f"{name}: {line.strip()}"
+                        for line in file
+                        if any(write in line for write in writes)
+                        and not line.strip().startswith(("...", "#"))
+                        and "part" not in line
+                    ]
+    assert found == []

@@ -1,0 +1,625 @@
+"""Whatever a file holds, loading it gives an estimator or a clear ValueError."""
+
+import json
+import os
+import pickle
+import re
+import tracemalloc
+import warnings
+from copy import deepcopy
+from io import BytesIO
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+
+from sk_eqsae import (
+    ActivationTransformFitter,
+    EquivariantSAE,
+    TopKSAE,
+    TruncatedReconstruction,
+    load,
+    save,
+)
+from sk_eqsae.groups import DihedralGroup, ProductGroup
+from sk_eqsae.persistence._files import read_estimator
+from sk_eqsae.sae import Recipe
+from tests.fitted import CASES, data, fitted
+from tests.instances import QUICK
+
+N_MUTATED = 12_000
+
+
+def two_layers():
+    return TopKSAE(6, k=2, hidden_dim=3, activation="batch_topk", **QUICK)
+
+
+def summed():
+    X, _, metadata = data()
+    return ActivationTransformFitter(4).partial_fit(X, **metadata)
+
+
+def truncated():
+    X, y, metadata = data()
+    sae = EquivariantSAE(8, k=2, hidden_dim=None, **QUICK).fit(X, **metadata)
+    return TruncatedReconstruction(FrozenEstimator(sae), 2).fit(X, y)
+
+
+def unfitted():
+    group = ProductGroup(DihedralGroup(2), DihedralGroup(3))
+    return EquivariantSAE(group=group, recipe=Recipe(max_grad_norm=float("inf")))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Bytes of small files of every class."""
+    path = tmp_path_factory.mktemp("files") / "file"
+    X, _, _ = data()
+    estimators = [two_layers().fit(X), summed(), truncated(), unfitted()]
+    kinds = {type(e): i for i, (e, _) in reversed(list(enumerate(CASES)))}
+    kinds.pop(TruncatedReconstruction)
+    contents = []
+    for estimator in [*estimators, *map(fitted, kinds.values())]:
+        save(estimator, path)
+        contents.append(path.read_bytes())
+    return contents
+
+
+@pytest.fixture(scope="module")
+def good(files):
+    """Bytes of a TopKSAE with two layers."""
+    return files[0]
+
+
+def taken_apart(content):
+    """Header, description of the estimator, and data of a file."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    return header, json.loads(header["__metadata__"]["sk_eqsae"]), content[end:]
+
+
+def put_together(header, description, data):
+    header = deepcopy(header)
+    if description is not None:
+        header["__metadata__"] = {"sk_eqsae": json.dumps(description)}
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def in_header(change):
+    def changed(content):
+        header, description, data = taken_apart(content)
+        return put_together(change(header) or header, description, data)
+
+    return changed
+
+
+def in_description(change):
+    def changed(content):
+        header, description, data = taken_apart(content)
+        return put_together(header, change(description) or description, data)
+
+    return changed
+
+
+def in_estimator(change):
+    return in_description(lambda description: change(description["estimator"]))
+
+
+def in_array(name, value):
+    """Write other values where an array of float32 or float64 begins."""
+
+    def changed(content):
+        header, _, data = taken_apart(content)
+        start = header[name]["data_offsets"][0]
+        dtype = {"F32": "<f4", "F64": "<f8"}[header[name]["dtype"]]
+        bytes_ = np.array(value, dtype)
+        spoilt = bytearray(data)
+        spoilt[start : start + bytes_.nbytes] = bytes_.tobytes()
+        return content[: len(content) - len(data)] + bytes(spoilt)
+
+    return changed
+
+
+def renamed(old, new):
+    def change(header):
+        header[new] = header.pop(old)
+
+    return in_header(change)
+
+
+def with_entry(name, **values):
+    return in_header(lambda header: header[name].update(values))
+
+
+def with_parameter(name, value):
+    return in_estimator(lambda e: e["parameters"].update({name: value}))
+
+
+def with_attribute(name, value):
+    return in_estimator(lambda e: e["attributes"].update({name: value}))
+
+
+def with_header_length(n):
+    return lambda content: n.to_bytes(8, "little") + content[8:]
+
+
+def twice_in_json(content):
+    end = 8 + int.from_bytes(content[:8], "little")
+    text = content[8:end].rstrip()[:-1] + b', "mean_": {}, "mean_": {}}'
+    return len(text).to_bytes(8, "little") + text + content[end:]
+
+
+def deep(n):
+    def changed(content):
+        text = b'{"a":' * n + b"1" + b"}" * n
+        return len(text).to_bytes(8, "little") + text
+
+    return changed
+
+
+def deep_description(n):
+    def changed(content):
+        header, _, data = taken_apart(content)
+        header["__metadata__"]["sk_eqsae"] = '{"a":' + "[" * n + "]" * n + "}"
+        return put_together(header, None, data)
+
+    return changed
+
+
+def missing_array(content):
+    header, description, data = taken_apart(content)
+    name, entry = max(
+        ((n, e) for n, e in header.items() if n != "__metadata__"),
+        key=lambda item: item[1]["data_offsets"][0],
+    )
+    del header[name]
+    return put_together(header, description, data[: entry["data_offsets"][0]])
+
+
+class MakesFolder:
+    """What a hostile pickle would do."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+HOSTILE = {
+    "empty": (lambda c: b"", "cut short: it has 0 bytes"),
+    "half a length": (lambda c: c[:5], "cut short: it has 5 bytes"),
+    "half a header": (lambda c: c[:100], "cut short: its header has"),
+    "half the data": (lambda c: c[:-300], "cut short: it has"),
+    "one byte short": (lambda c: c[:-1], "cut short: it has"),
+    "one byte more": (lambda c: c + b"x", "1 bytes after its last array"),
+    "random bytes": (lambda c: np.random.default_rng(0).bytes(999), "is no safe"),
+    "text": (lambda c: (9).to_bytes(8, "little") + b"some text", "no JSON object"),
+    "no UTF-8": (lambda c: (3).to_bytes(8, "little") + b'{"\xff', "no valid JSON"),
+    "a zip archive": (lambda c: b"PK\x03\x04" + c, "it looks like a zip archive"),
+    "a .npy file": (lambda c: b"\x93NUMPY\x01\x00" + c, "it looks like a .npy file"),
+    "header of 10 GB": (
+        with_header_length(10 * 2**30),
+        "its header would have 10737418240 bytes",
+    ),
+    "header of 2^64": (with_header_length(2**64 - 1), "its header would have 18"),
+    "header of 8 MiB": (with_header_length(2**23), "its header has 8388608 bytes"),
+    "header of JSON, deep": (deep(50), "no dtype|needs a dtype"),
+    "header of JSON, deeper": (deep(100), "nested too deep"),
+    "header of JSON, deepest": (deep(10**6), "nested too deep"),
+    "description, deep": (deep_description(1000), "nested too deep"),
+    "description, deepest": (deep_description(10**6), "nested too deep"),
+    "name twice": (twice_in_json, "'mean_' is there twice"),
+    "not of this package": (
+        in_header(lambda h: h.update({"x": h["mean_"]})),
+        "begins at byte",
+    ),
+    "metadata a list": (
+        lambda c: put_together({"__metadata__": []}, None, b""),
+        "object of strings",
+    ),
+    "other safetensors": (
+        lambda c: put_together({"__metadata__": {"format": "pt"}}, None, b""),
+        "not of this package",
+    ),
+    "no metadata": (lambda c: put_together({}, None, b""), "not of this package"),
+    "shape of another size": (with_entry("mean_", shape=[13]), "does not fill its 96"),
+    "shape turned": (with_entry("components_", shape=[12, 6]), "components_ has shape"),
+    "shape negative": (with_entry("mean_", shape=[-12]), "no valid shape"),
+    "shape huge": (with_entry("mean_", shape=[2**62, 2**62]), "does not fill"),
+    "shape huge and empty": (with_entry("mean_", shape=[0, 2**62]), "does not fill"),
+    "shape of bools": (with_entry("mean_", shape=[True] * 3), "no valid shape"),
+    "more dimensions": (with_entry("mean_", shape=[12, 1]), "mean_ has shape (12, 1)"),
+    "dtype swap": (
+        with_entry("components_", dtype="I32"),
+        "components_ has to be an array of float32, found int32",
+    ),
+    "dtype swap, half as wide": (
+        with_entry("mean_", dtype="F32", shape=[24]),
+        "mean_ has to be an array of float64, found float32",
+    ),
+    "dtype unknown": (with_entry("mean_", dtype="F8_E4M3"), "unknown dtype 'F8_E4M3'"),
+    "dtype a list": (with_entry("mean_", dtype=["F64"]), "unknown dtype list"),
+    "offsets that overlap": (
+        with_entry("mean_", data_offsets=[1, 97]),
+        "begins at byte",
+    ),
+    "offsets turned": (with_entry("mean_", data_offsets=[96, 0]), "does not fill"),
+    "offsets of 10 GB": (
+        with_entry("mean_", data_offsets=[0, 10**10], shape=[10**10 // 8]),
+        "begins at byte|cut short",
+    ),
+    "missing array": (missing_array, "is missing"),
+    "array of nothing": (
+        in_header(lambda h: h.update({"x": {**h["mean_"], "data_offsets": [0, 0]}})),
+        "'x' of dtype F64",
+    ),
+    "path traversal": (
+        renamed("mean_", "../../../../etc/passwd"),
+        "array 'mean_' is missing",
+    ),
+    "path traversal beside the others": (
+        in_header(
+            lambda h: h.update(
+                {"../x": {"dtype": "F64", "shape": [0], "data_offsets": [0, 0]}}
+            )
+        ),
+        "'../x' belongs to nothing",
+    ),
+    "NaN weights": (in_array("components_", np.nan), "components_ holds NaN"),
+    "infinite weights": (in_array("coefs_.1", np.inf), "coefs_.1 holds NaN or inf"),
+    "NaN mean": (in_array("mean_", np.nan), "mean_ holds NaN"),
+    "NaN number": (with_attribute("scale_", float("nan")), "'NaN' is no finite number"),
+    "scale of zero": (with_attribute("scale_", 0.0), "scale_ has to be positive"),
+    "scale of the wrong type": (with_attribute("scale_", "1"), "scale_ has to be a"),
+    "fewer epochs": (with_attribute("n_iter_", 2), "loss_curve_ has shape (3,)"),
+    "more layers": (with_attribute("coefs_", []), "of one layer or of two"),
+    "coefs_ an object": (with_attribute("coefs_", {"dict": {}}), "have to be lists"),
+    "unknown attribute": (
+        with_attribute("transform", 1),
+        "'transform' is no attribute that fit sets",
+    ),
+    "a method as attribute": (
+        with_attribute("_validate_params", 1),
+        "'_validate_params' is no attribute",
+    ),
+    "__class__": (with_attribute("__class__", "os.system"), "'__class__' is no attr"),
+    "names too few": (
+        with_attribute("feature_names_in_", {"strings": ["a"]}),
+        "feature_names_in_ has 1 names",
+    ),
+    "names of the wrong type": (
+        with_attribute("feature_names_in_", {"strings": [1] * 12}),
+        "has to be a list of strings",
+    ),
+    "class of another package": (
+        in_estimator(lambda e: e.update({"class": "os.system"})),
+        "class 'os.system' is none of",
+    ),
+    "class of scikit-learn": (
+        in_estimator(lambda e: e.update({"class": "sklearn.decomposition.PCA"})),
+        "class 'sklearn.decomposition.PCA' is none of",
+    ),
+    "class a dunder": (
+        in_estimator(lambda e: e.update({"class": "__import__"})),
+        "class '__import__' is none of",
+    ),
+    "class a list": (in_estimator(lambda e: e.update({"class": []})), "class list is"),
+    "another class of ours": (
+        in_estimator(lambda e: e.update({"class": "EquivariantSAE"})),
+        "it has no activation_transform_, group_, order_",
+    ),
+    "no class": (
+        in_estimator(lambda e: e.__delitem__("class")),
+        "has to have attributes, cl",
+    ),
+    "no estimator": (
+        in_description(lambda d: {"format_version": 1}),
+        "other parts than it should",
+    ),
+    "estimator a list": (in_description(lambda d: {**d, "estimator": []}), "has to"),
+    "later format": (
+        in_description(lambda d: d.update({"format_version": 2})),
+        "it has format version 2, but sk-eqsae 0.1.0 reads version 1",
+    ),
+    "format of another type": (
+        in_description(lambda d: d.update({"format_version": True})),
+        "it has format version True",
+    ),
+    "parameter of the wrong type": (with_parameter("k", "2"), "'k' parameter"),
+    "parameter out of range": (with_parameter("lr", -1.0), "'lr' parameter"),
+    "parameter unknown": (with_parameter("evil", 1), "unknown parameter 'evil'"),
+    "k too large": (
+        in_estimator(
+            lambda e: e["parameters"].update({"activation": "topk", "k": 10**9})
+        ),
+        "k=1000000000 is more than the latents",
+    ),
+    "device": (with_parameter("device", "rm -rf"), "device='rm -rf' is no device"),
+    "device object": (
+        with_parameter("device", {"device": "rm"}),
+        "device is no device, found 'rm'",
+    ),
+    "group for a number": (
+        with_parameter("k", {"group": ["CyclicGroup", 3]}),
+        "'k' parameter",
+    ),
+    "group of 10^12": (
+        with_parameter("nested", {"group": ["CyclicGroup", 10**12]}),
+        "has more than 10000 elements",
+    ),
+    "product of groups": (
+        with_parameter(
+            "nested", {"group": ["ProductGroup", *[["CyclicGroup", 9]] * 9]}
+        ),
+        "more than 10000 elements",
+    ),
+    "long permutations": (
+        with_parameter(
+            "nested",
+            {"group": ["GeneratedGroup", [[*range(1, 50_000), 0]] * 2, []]},
+        ),
+        "too many elements",
+    ),
+    "no group": (with_parameter("nested", {"group": ["eval", "1"]}), "'eval' with 1"),
+    "recipe": (
+        with_parameter("recipe", {"recipe": {"lr": "x"}}),
+        "recipe.lr has to be of type float",
+    ),
+    "recipe unknown": (with_parameter("recipe", {"recipe": {"x": 1}}), "no part 'x'"),
+    "tag unknown": (
+        with_parameter("k", {"py/object": "os.system"}),
+        "k is a 'py/object', which nothing is known of",
+    ),
+    "scalar of no type": (with_parameter("k", {"scalar": ["O", 1]}), "needs a dtype"),
+    "scalar too large": (with_parameter("k", {"scalar": ["int8", 300]}), "fit into"),
+    "output": (
+        with_attribute("_sklearn_output_config", {"dict": {"transform": "os"}}),
+        "output of transform has to be",
+    ),
+    "requests": (
+        with_attribute("_metadata_request", {"dict": {"__init__": {"dict": {}}}}),
+        "only be requested by the methods",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spoil", "message"), HOSTILE.values(), ids=list(HOSTILE))
+def test_a_hostile_file_is_a_clear_error(spoil, message, good, tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(spoil(good))
+    parts = map(re.escape, message.split("|"))
+    with pytest.raises(ValueError, match="|".join(parts)) as error:
+        load(path)
+    assert str(error.value).startswith(f"cannot load '{path}': ")
+
+
+def test_a_number_that_overflows_is_an_error(good, tmp_path):
+    spoilt = re.sub(rb'(scale_\\":)[0-9.]+', lambda m: m[1] + b"1e9999", good)
+    spoilt = (len(spoilt) - len(good) + int.from_bytes(good[:8], "little")).to_bytes(
+        8, "little"
+    ) + spoilt[8:]
+    with pytest.raises(ValueError, match="'1e9999' is no finite number"):
+        read_estimator(BytesIO(spoilt))
+
+
+def test_a_file_taken_apart_and_put_together_loads(good):
+    X, _, _ = data()
+    again = put_together(*taken_apart(good))
+    one, two = (read_estimator(BytesIO(c)).transform(X) for c in (good, again))
+    assert np.array_equal(one, two)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickle_in_disguise_is_not_run(protocol, tmp_path):
+    path, evil = tmp_path / "model.safetensors", tmp_path / "evil"
+    path.write_bytes(pickle.dumps(MakesFolder(str(evil)), protocol=protocol))
+    with pytest.raises(ValueError, match="cannot load"):
+        load(path)
+    assert not evil.exists()
+    pickle.loads(path.read_bytes())  # the pickle is a dangerous one
+    assert evil.exists()
+
+
+def test_loading_never_reaches_for_pickle(files, monkeypatch):
+    def never(*args, **kwargs):
+        raise AssertionError("a pickle was loaded")
+
+    monkeypatch.setattr(pickle, "loads", never)
+    monkeypatch.setattr(pickle, "load", never)
+    monkeypatch.setattr(pickle, "Unpickler", never)
+    monkeypatch.setattr(np, "load", never)
+    for content in files:
+        read_estimator(BytesIO(content))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        with_header_length(10 * 2**30),
+        with_header_length(2**23),
+        with_entry("mean_", data_offsets=[0, 10**10], shape=[10**10 // 8]),
+        with_parameter("nested", {"group": ["CyclicGroup", 10**12]}),
+        deep(10**6),
+    ],
+)
+def test_what_a_file_claims_takes_no_memory(spoil, good):
+    spoilt = BytesIO(spoil(good))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"."):
+        read_estimator(spoilt)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 64 * 2**20
+
+
+def test_a_header_takes_a_bounded_multiple_of_its_size():
+    n = 2**19
+    text = b'{"a":[' + b"[]," * (n // 3 - 4) + b"[]]}"
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="needs a dtype"):
+        read_estimator(BytesIO(len(text).to_bytes(8, "little") + text))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50 * n
+
+
+def test_parameters_that_a_file_lacks_get_their_default(good):
+    older = in_estimator(lambda e: e["parameters"].pop("warm_start"))(good)
+    assert read_estimator(BytesIO(older)).warm_start is False
+
+
+# --- mutated files ---------------------------------------------------------------
+
+VALUES = [
+    *(None, True, False, 0, 1, -1, 2, 3, 12, 13, 2**31, 2**63, 10**30, -(2**40)),
+    *(0.0, -1.0, 0.5, 1e-300, 1e300, "", "C", "F", "topk", "batch_topk", "x", "inf"),
+    *([], [1], [[1]], [0, "a"], {}, {"tuple": []}, {"array": "C"}, {"array": "F"}),
+    *({"float": "inf"}, {"scalar": ["float32", 1.5]}, {"strings": ["a"]}),
+    *({"group": ["CyclicGroup", 4]}, {"recipe": {}}, {"device": "cpu"}, {"dict": {}}),
+    *("TopKSAE", "EquivariantSAE", "GroupTiedSAE", "FrozenEstimator", "invariant"),
+    *("ActivationTransformFitter", "MeanDifferenceSelector", "free", "orthogonal"),
+]
+
+
+def changed_bytes(rng, content, files):
+    spoilt = bytearray(content)
+    for place in rng.integers(len(spoilt), size=rng.integers(1, 9)):
+        spoilt[place] = rng.integers(256)
+    return bytes(spoilt)
+
+
+def changed_header_bytes(rng, content, files):
+    end = 8 + int.from_bytes(content[:8], "little")
+    return changed_bytes(rng, content[:end], files) + content[end:]
+
+
+def cut_short(rng, content, files):
+    return content[: rng.integers(len(content))]
+
+
+def with_a_piece_more_or_less(rng, content, files):
+    start, stop = np.sort(rng.integers(len(content), size=2))
+    if rng.random() < 0.5:
+        return content[:start] + content[stop:]
+    return content[:stop] + content[start:]
+
+
+def with_two_parents(rng, content, files):
+    other = files[rng.integers(len(files))]
+    if rng.random() < 0.5:
+        place = rng.integers(min(len(content), len(other)))
+        return content[:place] + other[place:]
+    header, _, data = taken_apart(content)
+    return put_together(header, taken_apart(other)[1], data)
+
+
+def with_other_numbers(rng, content, files):
+    end = 8 + int.from_bytes(content[:8], "little")
+    data = bytearray(content[end:])
+    if data:
+        value = rng.choice([np.nan, np.inf, -1.0, 0.0, 1e30, 1e300, 1e-320])
+        dtype, size = (("<f4", 4), ("<f8", 8))[rng.integers(2)]
+        start = size * rng.integers(max(1, len(data) // size))
+        with np.errstate(over="ignore"):
+            data[start : start + size] = np.array(value).astype(dtype).tobytes()
+    return content[:end] + bytes(data)
+
+
+def nodes(value):
+    """Every container in a JSON value, with each of its keys."""
+    if isinstance(value, dict | list):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, child in list(pairs):
+            yield value, key
+            yield from nodes(child)
+
+
+def change_node(rng, tree):
+    places = list(nodes(tree))
+    parent, key = places[rng.integers(len(places))]
+    other, other_key = places[rng.integers(len(places))]
+    action = rng.integers(5)
+    if action == 0:
+        parent.pop(key)
+    elif action == 1:
+        parent[key] = deepcopy(other[other_key])
+    elif action == 2 and isinstance(parent, dict) and isinstance(other, dict):
+        parent[other_key] = parent.pop(key)
+    elif isinstance(parent[key], int | float) and rng.random() < 0.5:
+        parent[key] = parent[key] * int(rng.integers(-1, 3)) + int(rng.integers(-1, 2))
+    else:
+        parent[key] = deepcopy(VALUES[rng.integers(len(VALUES))])
+
+
+def with_another_description(rng, content, files):
+    header, description, data = taken_apart(content)
+    for _ in range(rng.integers(1, 4)):
+        change_node(rng, description)
+    return put_together(header, description, data)
+
+
+def with_another_header(rng, content, files):
+    header, description, data = taken_apart(content)
+    header.pop("__metadata__")
+    if header:
+        change_node(rng, header)
+    return put_together(header, description, data)
+
+
+MUTATIONS = [
+    (changed_bytes, 1),
+    (changed_header_bytes, 2),
+    (cut_short, 0.5),
+    (with_a_piece_more_or_less, 0.5),
+    (with_two_parents, 1),
+    (with_other_numbers, 1),
+    (with_another_description, 4),
+    (with_another_header, 2),
+]
+
+
+def outcome(content, X):
+    """Load and use a file; anything but a ValueError is let through."""
+    try:
+        estimator = read_estimator(BytesIO(content))
+    except ValueError:
+        return "refused"
+    try:
+        estimator.transform(X[:, : getattr(estimator, "n_features_in_", 12)])
+    except ValueError:
+        return "loaded, but not fit for use"
+    return "loaded and used"
+
+
+def test_a_mutated_file_loads_or_is_a_value_error(files):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3, 12))
+    mutations, weights = zip(*MUTATIONS, strict=True)
+    shares = np.array(weights) / np.sum(weights)
+    counts = {"refused": 0, "loaded, but not fit for use": 0, "loaded and used": 0}
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # huge weights overflow
+        for _ in range(N_MUTATED):
+            mutate = mutations[rng.choice(len(mutations), p=shares)]
+            content = mutate(rng, files[rng.integers(len(files))], files)
+            counts[outcome(content, X)] += 1
+    assert counts["refused"] > N_MUTATED / 3, counts
+    assert counts["loaded and used"] > N_MUTATED / 20, counts
+
+
+def test_cloning_what_was_loaded_gives_the_same_parameters(files):
+    for content in files:
+        estimator = read_estimator(BytesIO(content))
+        assert repr(clone(estimator)) == repr(estimator)
+
+
+def test_a_fitter_that_counts_epochs_needs_their_losses(tmp_path):
+    X, _, metadata = data()
+    fitter = ActivationTransformFitter(4, solver="adam", **QUICK).fit(X, **metadata)
+    save(fitter, tmp_path / "file")
+    spoil = in_estimator(lambda e: e["attributes"].__delitem__("loss_curve_"))
+    with pytest.raises(ValueError, match="it has no loss_curve_"):
+        read_estimator(BytesIO(spoil((tmp_path / "file").read_bytes())))
