@@ -11,6 +11,7 @@ PARTS = (
     "budget",
     "recovery",
     "probing",
+    "features",
     "other",
     "adaptive",
 )

@@ -11,6 +11,7 @@ from benchmarks.group_tied import (
     _budget,
     _cells,
     _curve,
+    _features,
     _probing,
     _recovery,
     _shapes,
@@ -64,6 +65,13 @@ def test_probing_scores_every_source_of_features(out, monkeypatch, capsys):
     assert rows.f1.between(0, 1).all()
     assert rows.groupby(["features", "kind", "n_selected"]).size().max() == 4
     assert "±" in capsys.readouterr().out
+
+
+def test_features_are_drawn_from_a_network_of_their_own(out, monkeypatch, capsys):
+    monkeypatch.setitem(_features.N_IMAGES, True, 40)
+    run(monkeypatch, out, "features")
+    assert "FVU 0." in capsys.readouterr().out
+    assert (out / "features.png").exists()
 
 
 def test_stored_cells_are_not_computed_again(out, monkeypatch):
