@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sk_eqsae import EquivariantSAE, GroupTiedSAE, TopKSAE
-from tests.instances import INSTANCES, QUICK, WITH_ORBITS, name
+from tests.instances import AUTOENCODERS, INSTANCES, QUICK, WITH_ORBITS, name
 
 every_estimator = pytest.mark.parametrize("estimator", INSTANCES, ids=name)
 every_orbit_estimator = pytest.mark.parametrize("estimator", WITH_ORBITS, ids=name)
@@ -158,3 +159,20 @@ def test_a_dictionary_tied_by_no_group_equals_topk_exactly(activation, recipe, o
     assert np.array_equal(regular.transform(X), trivial.transform(X))
     assert np.array_equal(regular.components_, trivial.components_)
     assert regular.score(X) == trivial.score(X)
+
+
+@pytest.mark.parametrize(
+    "estimator", [e for e in AUTOENCODERS if e.n_components], ids=name
+)
+def test_a_fit_that_fails_leaves_an_autoencoder_as_it_was(estimator, orbits):
+    X, _, _ = orbits
+    sae = clone(estimator).set_params(k=2).fit(X)
+    before = sae.transform(X)
+    with pytest.raises(ValueError, match="larger than the dictionary"):
+        sae.set_params(k=99).fit(100 * X + 50)
+    np.testing.assert_array_equal(sae.set_params(k=2).transform(X), before)
+    unfitted = clone(estimator).set_params(k=99)
+    with pytest.raises(ValueError, match="larger than the dictionary"):
+        unfitted.fit(X)
+    with pytest.raises(NotFittedError):
+        unfitted.transform(X)

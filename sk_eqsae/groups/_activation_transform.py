@@ -1,8 +1,7 @@
 """The matrix M that says how activations move when the input is transformed."""
 
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -22,6 +21,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._metrics import fvu
+from .._state import all_or_nothing
 from .._training import draw_seed, resolve_device
 from ..activations._orbit_table import check_integers
 from ._chunks import check_finite
@@ -49,18 +49,6 @@ def _has_closed_form(fitter: "ActivationTransformFitter") -> bool:
             "many times. Set solver='lstsq'."
         )
     return True
-
-
-@contextmanager
-def _all_or_nothing(estimator: BaseEstimator) -> Iterator[None]:
-    """Leave an estimator as it was if anything is raised on the way."""
-    before = vars(estimator).copy()
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
 
 
 class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -351,7 +339,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
             If M is not to be trusted, or if `fit` was called before: it keeps no sums,
             so that this call starts anew.
         """
-        with _all_or_nothing(self):
+        with all_or_nothing(self):
             sums = self._sums_before()
             X, table = self._checked(X, groups, power, reset=sums is None)
             if sums is None:

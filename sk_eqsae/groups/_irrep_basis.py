@@ -55,7 +55,8 @@ def irrep_basis(matrices: NDArray, group: FiniteGroup) -> IrrepBasis:
     ValueError
         If the matrices do not obey the group's law.
     """
-    root, inverse_root = _roots(np.einsum("gij,gik->jk", matrices, matrices))
+    stacked = matrices.reshape(-1, matrices.shape[2])
+    root, inverse_root = _roots(stacked.T @ stacked)
     scale = group.order**0.5
     root, inverse_root = root / scale, inverse_root * scale
     moved = root @ matrices @ inverse_root

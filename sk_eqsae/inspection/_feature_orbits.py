@@ -100,8 +100,8 @@ class FeatureOrbitDisplay:
         images : array-like of shape (n_rows, height, width)
             Inputs that they belong to.
         decode : callable
-            From activations of shape (n, n_features) to images of shape
-            (n, height, width): the rest of the network.
+            The rest of the network: from an ndarray of activations, float32 and of
+            shape (n, n_features), to images of shape (n, height, width).
         features : array-like of shape (n_shown,), default=None
             Base vectors to show. None is the 6 with the largest latents, in sum.
         n_top : int, default=4
@@ -113,8 +113,19 @@ class FeatureOrbitDisplay:
         -------
         display : FeatureOrbitDisplay
             The drawn display.
+
+        Raises
+        ------
+        TypeError
+            If `sae` is no GroupTiedSAE.
+        ValueError
+            If there is not one image per row, or no such base vector.
         """
-        check_is_fitted(sae, "n_components_")
+        check_is_fitted(sae)
+        if not hasattr(sae, "n_components_"):
+            raise TypeError(
+                f"{sae!r} has no base vectors with copies. Pass a fitted GroupTiedSAE."
+            )
         images = check_array(images, allow_nd=True, ensure_min_features=0)
         check_consistent_length(X, images)
         Z = sae._encode_csr(sae._check_rows(X))[:, : sae.n_components_ * sae.order_]
@@ -122,6 +133,11 @@ class FeatureOrbitDisplay:
             total = Z.sum(axis=0).reshape(-1, sae.order_).sum(axis=1)
             features = np.argsort(-total, kind="stable")[:6]
         features = np.asarray(features)
+        if not np.isin(features, np.arange(sae.n_components_)).all():
+            raise ValueError(
+                f"features={features.tolist()} has to list base vectors, from 0 to "
+                f"{sae.n_components_ - 1}."
+            )
         first = Z[:, features * sae.order_].toarray()
         strongest = np.argsort(-first, axis=0, kind="stable")[:n_top].T
         names = sae.group_.generator_names

@@ -1,4 +1,4 @@
-"""What TopKSAE and EquivariantSAE share: parameters, training, encoding, decoding."""
+"""What the autoencoders share: parameters, training, encoding, decoding."""
 
 from collections.abc import Iterator
 from numbers import Integral, Real
@@ -290,7 +290,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         ):
             raise ValueError(
                 f"nested={self.nested} has to list growing numbers of latents, from 1 "
-                f"to n_components={n_components}."
+                f"to {n_components}, which is all of them."
             )
         return sizes if sizes[-1] == n_components else np.append(sizes, n_components)
 
@@ -338,11 +338,13 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return self.n_components or 8 * n_features
 
     def _trained_module(self, target_mean: NDArray) -> SAEModule:
-        if self._check_sizes(self.n_features_in_) != len(self.components_):
+        n_latents = self._check_sizes(self.n_features_in_)
+        if n_latents != len(self.components_):
             raise ValueError(
                 f"warm_start=True goes on with the {len(self.components_)} latents "
-                f"fitted before, but n_components={self.n_components}. Set "
-                "warm_start=False to start anew."
+                f"fitted before, but the parameters, such as n_components="
+                f"{self.n_components}, now ask for {n_latents}. Set warm_start=False "
+                "to start anew."
             )
         intercept = ((self.intercept_ - target_mean) / self.scale_).astype(np.float32)
         return SAEModule.from_arrays(

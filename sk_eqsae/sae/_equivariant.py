@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import validate_data
 
 from .._metrics import fvu
+from .._state import all_or_nothing
 from ..groups import ActivationTransformFitter, FiniteGroup
 from ..groups._group_table import group_table
 from ._activation_transform import fit_activation_transform
@@ -225,7 +226,9 @@ class EquivariantSAE(BaseSAE):
             If groups and power do not describe orbits with one canonical row each,
             if k is larger than the dictionary, or if training diverges.
         """
-        return self._fit_rows(*self._training_rows(X, groups=groups, power=power))
+        with all_or_nothing(self):
+            rows = self._training_rows(X, groups=groups, power=power)
+            return self._fit_rows(*rows)
 
     @_fit_context(prefer_skip_nested_validation=False)
     def _training_rows(

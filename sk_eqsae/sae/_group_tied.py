@@ -1,7 +1,7 @@
 """An autoencoder whose dictionary is closed under a group."""
 
 from numbers import Integral
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from .._state import all_or_nothing
 from .._training import draw_seed
 from ..groups import ActivationTransformFitter, FiniteGroup
 from ..groups._group_table import group_table
@@ -60,9 +61,9 @@ class GroupTiedSAE(BaseSAE):
         z_ig  = ReLU(TopK over all (i, g) of < w_i, M_g^-1 (x - b) > + c_i)
         x_hat = b + sum over i and g of z_ig M_g d_i
 
-    To move a row moves its code: ``z(M_h x)_ig = z(x)_i(h^-1 g)``. No row needs to
-    be told to be canonical, and the dictionary has as many free parameters as one of
-    `n_components` vectors.
+    To move a row moves its code: ``z(M_h x)_ig = z(x)_i(h^-1 g)``, unless there are
+    free vectors, which stay where they are. No row needs to be told to be canonical,
+    and the dictionary has as many free parameters as one of `n_components` vectors.
 
     Parameters
     ----------
@@ -91,7 +92,8 @@ class GroupTiedSAE(BaseSAE):
         keep it through cloning, as in a grid search.
     output : {"equivariant", "invariant"}, default="equivariant"
         What `transform` returns. "equivariant": all latents. "invariant": for each
-        base vector the largest of its latents, which the group leaves alone.
+        base vector the largest of its latents, which the group leaves alone (with
+        free vectors beside them, nearly).
     activation : {"topk", "batch_topk"}, default="topk"
         Which latents are active. "topk": the `k` largest of each row. "batch_topk":
         while training the largest of a batch, `k` per row on average; afterwards
@@ -167,6 +169,9 @@ class GroupTiedSAE(BaseSAE):
     Vectors have length 1 in the metric that the group keeps, the mean over g of
     M_g' M_g, so that all copies of a vector are equally long.
 
+    Free vectors compete with tied ones for the `k` places and do not move with the
+    rows, so that with `n_free` above 0 codes move only in part.
+
     A vector that some elements leave alone has copies that are equal. They have
     equal latents, each of which counts among the `k`; a free vector does the same
     with one. :func:`~sk_eqsae.inspection.feature_symmetry` lists such vectors by
@@ -222,6 +227,7 @@ class GroupTiedSAE(BaseSAE):
     """
 
     hidden_dim = None
+    activation_transform_: Any
 
     __metadata_request__fit: ClassVar[dict] = {"groups": True, "power": True}
 
@@ -314,50 +320,75 @@ class GroupTiedSAE(BaseSAE):
             latents, if `n_free` is "auto" and there are no orbits to tell it, or if
             training diverges.
         """
-        going_on = self._is_going_on()
-        X = validate_data(self, X, dtype=_DTYPES, reset=not going_on)
-        given = self.activation_transform
-        unlabelled = groups is None and power is None
-        if unlabelled and given is not None and _is_fitted(given):
-            table = np.arange(len(X))[:, np.newaxis]
-            self._take_activation_transform(given)
-        else:
-            self.group_, table = group_table(
-                groups, power, order=self.order, group=self.group, n_rows=len(X)
-            )
-            if not going_on:
-                self._fit_activation_transform(X, groups, power)
-        self.order_ = self.group_.order
-        if self.n_free != "auto":
-            self.n_free_ = int(self.n_free)
-        elif not going_on:
-            self.n_free_ = self._choose_n_free(X, table, groups, power)
-        self._fit_rows(X[table[table >= 0]])
-        if groups is not None:
-            self._set_canonical_code(X[table[:, 0]])
+        with all_or_nothing(self):
+            going_on = self._is_going_on()
+            X = validate_data(self, X, dtype=_DTYPES, reset=not going_on)
+            table = self._fit_symmetry(X, groups, power)
+            self._fit_rows(X[table[table >= 0]])
+            if groups is not None:
+                self._set_canonical_code(X[table[:, 0]])
+            elif hasattr(self, "canonical_code_"):
+                del self.canonical_code_
         return self
 
-    def _take_activation_transform(self, fitter: BaseEstimator) -> None:
-        self.activation_transform_, self.group_ = fitter, fitter.group_
-        if self.order not in {None, self.group_.order} or (
-            self.group not in {None, self.group_}
-        ):
+    def _fit_symmetry(
+        self, X: NDArray, groups: ArrayLike | None, power: ArrayLike | None
+    ) -> NDArray:
+        """Find the group, M and the number of free vectors, and arrange the rows."""
+        going_on = self._is_going_on()
+        known = self.activation_transform_ if going_on else self._given()
+        labelled = groups is not None or power is not None
+        if labelled or known is None:
+            known = None
+            group, table = group_table(
+                groups, power, order=self.order, group=self.group, n_rows=len(X)
+            )
+        else:  # each row is taken as it is
+            group, table = known.group_, np.arange(len(X))[:, np.newaxis]
+            self._check_given(known, X.shape[1])
+        if going_on:
+            self._check_unchanged(group, X.shape[1])
+            return table
+        self.group_, self.order_ = group, group.order
+        self.activation_transform_ = known or fit_activation_transform(
+            self._new_fitter(), group, X, groups=groups, power=power
+        )
+        self.n_free_ = self._choose_n_free(X, table, groups, power)
+        return table
+
+    def _given(self) -> BaseEstimator | None:
+        """M, if it is fitted already."""
+        fitter = self.activation_transform
+        return fitter if fitter is not None and _is_fitted(fitter) else None
+
+    def _check_given(self, fitter: BaseEstimator, n_features: int) -> None:
+        group = fitter.group_
+        if self.order not in {None, group.order} or self.group not in {None, group}:
             raise ValueError(
-                f"activation_transform was fitted for {self.group_}, but "
-                f"order={self.order} and group={self.group}. Leave those two out, or "
-                "fit it for the same group."
+                f"activation_transform was fitted for {group}, but order={self.order} "
+                f"and group={self.group}. Leave those two out, or fit it for the same "
+                "group."
+            )
+        if fitter.n_features_in_ != n_features:
+            raise ValueError(
+                f"activation_transform was fitted on {fitter.n_features_in_} features, "
+                f"but X has {n_features}. Fit it on activations of the same layer."
             )
 
-    def _fit_activation_transform(
-        self, X: NDArray, groups: ArrayLike | None, power: ArrayLike | None
-    ) -> None:
-        self.activation_transform_ = fit_activation_transform(
-            self._new_fitter(), self.group_, X, groups=groups, power=power
-        )
+    def _check_unchanged(self, group: FiniteGroup, n_features: int) -> None:
+        n_free = self.n_free_ if self.n_free == "auto" else self.n_free
+        before = (self.group_, self.n_components_, self.n_free_)
+        if (group, self._n_base_vectors(n_features), n_free) != before:
+            raise ValueError(
+                f"warm_start=True goes on with the {len(self.components_)} latents "
+                f"fitted before ({self.n_components_} base vectors moved by "
+                f"{self.group_}, {self.n_free_} free), but the parameters or the "
+                "orbits now are of others. Set warm_start=False to start anew."
+            )
 
     def _new_fitter(self) -> BaseEstimator:
         if self.activation_transform is None:
-            return ActivationTransformFitter(order=self.order, group=self.group)
+            return ActivationTransformFitter(group=self.group_)
         return self.activation_transform
 
     def _choose_n_free(
@@ -368,6 +399,8 @@ class GroupTiedSAE(BaseSAE):
         power: ArrayLike | None,
     ) -> int:
         """Free vectors that take the place of, or go with, whole base vectors."""
+        if self.n_free != "auto":
+            return int(self.n_free)
         if self.order_ == 1:
             return 0
         if groups is None or power is None:
@@ -451,8 +484,9 @@ class GroupTiedSAE(BaseSAE):
         Z : ndarray or csr_array
             Latents, non-negative, in the units of the activations and in the dtype
             of X. With ``output="equivariant"`` of shape
-            (n_rows, n_components * order + n_free), at most `k` of a row non-zero;
-            with ``output="invariant"`` of shape (n_rows, n_components).
+            (n_rows, n_components * order + n_free), at most `k` of a row non-zero, or
+            with ``activation="batch_topk"`` those above `threshold_`; with
+            ``output="invariant"`` of shape (n_rows, n_components).
         """
         if self.output == "equivariant":
             return super().transform(X)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from .._state import all_or_nothing
 from .._training import DivergedError, train
 from ._base import BaseSAE, Run
 from ._equivariant import EquivariantSAE
@@ -68,7 +69,7 @@ def fit_many(
         If an estimator is neither TopKSAE nor EquivariantSAE.
     ValueError
         If an estimator comes twice, or if one's own ``fit`` would raise; the message
-        names its index. Those trained together with it stay unfitted.
+        names its index. All estimators are then left as they were.
 
     See Also
     --------
@@ -97,12 +98,13 @@ def fit_many(
     estimators = list(estimators)
     _check_estimators(estimators)
     stacks: list[list[_Member]] = []
-    for index, estimator in enumerate(estimators):
-        with _named(index):
-            rows = estimator._training_rows(X, groups=groups, power=power)
-            _add(stacks, _Member(index, estimator, estimator._start(*rows)))
-    for stack in stacks:
-        _fit_stack(stack)
+    with all_or_nothing(*estimators):
+        for index, estimator in enumerate(estimators):
+            with _named(index):
+                rows = estimator._training_rows(X, groups=groups, power=power)
+                _add(stacks, _Member(index, estimator, estimator._start(*rows)))
+        for stack in stacks:
+            _fit_stack(stack)
     return estimators
 
 

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
 from sklearn.utils.validation import validate_data
 
+from .._state import all_or_nothing
 from ._base import _DTYPES, BaseSAE
 from ._recipe import Recipe
 
@@ -173,7 +174,8 @@ class TopKSAE(BaseSAE):
         ValueError
             If k is larger than the dictionary, or if training diverges.
         """
-        return self._fit_rows(*self._training_rows(X))
+        with all_or_nothing(self):
+            return self._fit_rows(*self._training_rows(X))
 
     @_fit_context(prefer_skip_nested_validation=True)
     def _training_rows(self, X: ArrayLike, **metadata: None) -> tuple[NDArray]:

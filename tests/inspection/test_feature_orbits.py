@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sk_eqsae import GroupTiedSAE
+from sk_eqsae import GroupTiedSAE, TopKSAE
 from sk_eqsae.inspection import FeatureOrbitDisplay
 
 
@@ -69,4 +69,17 @@ def test_images_that_do_not_belong_to_the_rows_are_an_error(plt, turning_pixels)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         FeatureOrbitDisplay.from_estimator(
             sae, X, X[1:].reshape(-1, 2, 2), decode=decode
+        )
+
+
+def test_vectors_that_are_not_there_are_an_error(plt, turning_pixels):
+    sae, X = turning_pixels
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        FeatureOrbitDisplay.from_estimator(
+            sae, X, X.reshape(-1, 2, 2), decode=decode, features=[2]
+        )
+    regular = TopKSAE(4, k=1, max_epochs=1).fit(X)
+    with pytest.raises(TypeError, match="Pass a fitted GroupTiedSAE"):
+        FeatureOrbitDisplay.from_estimator(
+            regular, X, X.reshape(-1, 2, 2), decode=decode
         )

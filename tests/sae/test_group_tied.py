@@ -137,7 +137,7 @@ def test_sums_and_gradients_equal_those_of_all_copies_written_out(group, select)
         parameters = (module.encoder.weight, module.encoder.bias, module.components)
         results.append([sums.detach(), *(p.grad for p in parameters)])
     for tied, written_out in zip(*results, strict=True):
-        torch.testing.assert_close(tied, written_out)
+        torch.testing.assert_close(tied, written_out, rtol=1e-5, atol=1e-5)
 
 
 @every_group
@@ -467,3 +467,51 @@ def test_free_vectors_are_trained_in_the_coordinates_of_the_rows():
     regular = TopKSAE(28, **settings).fit(X[rows])
     mixed = GroupTiedSAE(1, n_free=24, activation_transform=M, **settings).fit(X[rows])
     assert mixed.score(X[rows]) > regular.score(X[rows]) - 0.05
+
+
+def test_fit_without_labels_forgets_the_canonical_rows(turning):
+    X, metadata = turning
+    M = FrozenEstimator(ActivationTransformFitter().fit(X, **metadata))
+    sae = GroupTiedSAE(6, k=3, activation_transform=M, **SETTINGS)
+    assert hasattr(sae.fit(X, **metadata), "predict_power")
+    assert not hasattr(sae.fit(X), "predict_power")
+
+
+def test_warm_start_without_labels_keeps_the_group_and_m(fitted, turning):
+    X, _ = turning
+    other = ActivationTransformFitter(order=4, group_law="orthogonal")
+    sae = clone_fitted(
+        fitted, warm_start=True, max_epochs=1, lr=1e-9, activation_transform=other
+    ).fit(X)
+    assert sae.order_ == 4
+    assert sae.activation_transform_ is fitted.activation_transform_
+    np.testing.assert_allclose(sae.components_, fitted.components_, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "change", [{"n_free": 4}, {"n_components": 5, "n_free": 4}, {"n_components": 7}]
+)
+def test_warm_start_with_other_sizes_is_an_error(fitted, turning, change):
+    X, metadata = turning
+    sae = clone_fitted(fitted, warm_start=True, **change)
+    with pytest.raises(ValueError, match=r"6 base vectors moved by .*, 0 free"):
+        sae.fit(X, **metadata)
+    assert sae.n_free_ == 0
+
+
+def test_warm_start_with_another_group_is_an_error(fitted, turning):
+    X, metadata = turning
+    halves = metadata["power"] % 2 == 0
+    rows = {"groups": metadata["groups"][halves], "power": metadata["power"][halves]}
+    rows["power"] = rows["power"] // 2
+    sae = clone_fitted(fitted, warm_start=True)
+    with pytest.raises(ValueError, match="the orbits now are of others"):
+        sae.fit(X[halves], **rows)
+
+
+def test_fitted_m_of_another_width_is_an_error(turning):
+    X, metadata = turning
+    M = ActivationTransformFitter().fit(X, **metadata)
+    sae = GroupTiedSAE(6, k=3, activation_transform=M, **SETTINGS)
+    with pytest.raises(ValueError, match="fitted on 12 features, but X has 8"):
+        sae.fit(X[:, :8])
