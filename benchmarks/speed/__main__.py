@@ -13,6 +13,15 @@ from sk_eqsae.persistence import atomic_write
 
 from . import _cases, _symmetry
 
+TIED_STEPS = [
+    (128, 256),
+    (512, 256),
+    (2048, 64),
+    (2048, 256),
+    (2048, 1024),
+    (8192, 256),
+]
+
 
 def main() -> None:
     """Run the cases, print them and store them as JSON."""
@@ -60,7 +69,7 @@ def _all_cases(rounds, large):
             f"many_{n}",
             partial(_cases.many, n, n_features, batch_size, n_models, rounds),
         )
-    for n, batch_size in [(2048, 64), (2048, 256), (2048, 1024), (8192, 256)]:
+    for n, batch_size in TIED_STEPS:
         yield (
             f"tied_{n}_{batch_size}",
             partial(_cases.tied_step, n, batch_size, rounds),
