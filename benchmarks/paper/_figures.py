@@ -108,15 +108,18 @@ def frontier(sae: pd.DataFrame, base_losses: pd.DataFrame):
     for base, axis in zip(bases, np.atleast_1d(axes), strict=True):
         of_base = rows[rows.base == base]
         for (name, kind), line in of_base.groupby(["sae", "reconstruction"]):
+            style = {"marker": MARKERS[name], "color": COLOURS[name]}
             axis.plot(
                 line.spliced_loss,
                 line.l1,
-                marker=MARKERS[name],
-                color=COLOURS[name],
+                **style,
+                ms=4,
                 linestyle=":" if kind == "invariant" else "-",
                 fillstyle="none" if kind == "inferred power" else "full",
                 label=name if kind == "plain" else f"{name}, {kind}",
             )
+            if kind != "inferred power":
+                axis.scatter(line.spliced_loss, line.l1, s=4 * line.k, **style)
         unspliced = base_losses.query("base == @base and orientation == 'upright'")
         axis.axvline(
             unspliced.test_loss.item(),
@@ -125,16 +128,8 @@ def frontier(sae: pd.DataFrame, base_losses: pd.DataFrame):
             ls="--",
             label="unspliced",
         )
-        for point in of_base[of_base.reconstruction != "inferred power"].itertuples():
-            axis.annotate(
-                f"k={point.k}",
-                (point.spliced_loss, point.l1),
-                xytext=(7, -3),
-                textcoords="offset points",
-                fontsize=7,
-            )
-        axis.set(xscale="log", title=base)
-        axis.set_ylim(bottom=0)
+        axis.set(xscale="log", title=f"{base}; larger marks, larger k")
+        axis.set_ylim(0, 1.08 * of_base.l1.max())
         axis.margins(x=0.2)
         axis.set_xlabel("loss with the SAE spliced in")
         axis.grid(alpha=0.3)
