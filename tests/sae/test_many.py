@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 import sk_eqsae.sae._many
 from sk_eqsae import EquivariantSAE, TopKSAE, fit_many
@@ -216,6 +216,17 @@ def test_diverging_one_is_named_with_its_learning_rate():
     sweep = [topk(lr=lr, recipe="paper") for lr in (1e-2, 1e30, 1e-3)]
     with pytest.raises(ValueError, match=r"^estimators\[1\].*lr=1e\+30\."):
         fit_many(sweep, X)
+
+
+@pytest.mark.parametrize("bad", [topk(k=65), topk(lr=1e30, recipe="paper")])
+def test_an_error_leaves_all_estimators_as_they_were(bad):
+    fitted, unfitted = topk(recipe="paper").fit(X), topk(48)
+    before = fitted.transform(X)
+    with pytest.raises(ValueError, match=r"estimators\[2\]"):
+        fit_many([fitted, unfitted, clone(bad)], 100 * X + 50)
+    assert np.array_equal(fitted.transform(X), before)
+    with pytest.raises(NotFittedError):
+        unfitted.transform(X)
 
 
 def test_same_estimator_twice_is_an_error():
