@@ -5,8 +5,6 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from joblib import Parallel, delayed
-from tqdm.auto import tqdm
 
 from . import _networks
 from ._store import store_figure, store_table
@@ -39,9 +37,7 @@ def run(*, seeds: list[int], jobs: int, out: Path, quick: bool) -> None:
     """
     n_steps = 50 if quick else 1_000
     cells = [(share, seed, n_steps) for share in _SHARES for seed in seeds]
-    done = Parallel(jobs, return_as="generator")(delayed(_fits)(*c) for c in cells)
-    rows = [row for cell in tqdm(done, total=len(cells), unit="net") for row in cell]
-    results = pd.DataFrame(rows)
+    results = _networks.table_of(_fits, cells, jobs)
     store_table(results, out / "adaptive.csv")
     store_figure(draw(results), out / "adaptive.png")
     print(table(results))

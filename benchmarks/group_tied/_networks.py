@@ -5,10 +5,13 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+import pandas as pd
 import torch
+from joblib import Parallel, delayed
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from sk_eqsae import (
     ActivationTransformFitter,
@@ -454,3 +457,25 @@ _POLYGONS = tuple(
         ],
     )
 )
+
+
+def table_of(fits: Callable, cells: list[tuple], jobs: int) -> pd.DataFrame:
+    """Compute the rows of all cells, with a progress bar over networks.
+
+    Parameters
+    ----------
+    fits : callable
+        From the entries of a cell to its rows, a list of dict.
+    cells : list of tuple
+        What to compute.
+    jobs : int
+        Processes.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        The rows, cell by cell.
+    """
+    done = Parallel(jobs, return_as="generator")(delayed(fits)(*c) for c in cells)
+    bar = tqdm(done, total=len(cells), unit="net")
+    return pd.DataFrame([row for rows in bar for row in rows])

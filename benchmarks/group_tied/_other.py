@@ -7,9 +7,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from matplotlib.ticker import FixedLocator, NullFormatter
-from tqdm.auto import tqdm
 
 from . import _networks
 from ._store import store_figure, store_table
@@ -48,9 +46,7 @@ def run(*, seeds: list[int], jobs: int, out: Path, quick: bool) -> None:
     """
     n_steps = 50 if quick else 1_000
     cells = [(name, seed, n_steps) for seed in seeds for name in _NETWORKS]
-    done = Parallel(jobs, return_as="generator")(delayed(_fits)(*c) for c in cells)
-    rows = [row for cell in tqdm(done, total=len(cells), unit="net") for row in cell]
-    results = pd.DataFrame(rows)
+    results = _networks.table_of(_fits, cells, jobs)
     store_table(results, out / "other.csv")
     store_figure(draw(results), out / "other.png")
     print(table(results))

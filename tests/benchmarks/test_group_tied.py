@@ -8,10 +8,12 @@ from scipy.sparse import csr_array
 
 from benchmarks.group_tied import __main__ as command
 from benchmarks.group_tied import (
+    _adaptive,
     _budget,
     _cells,
     _curve,
     _features,
+    _other,
     _probing,
     _recovery,
     _shapes,
@@ -65,6 +67,24 @@ def test_probing_scores_every_source_of_features(out, monkeypatch, capsys):
     assert rows.f1.between(0, 1).all()
     assert rows.groupby(["features", "kind", "n_selected"]).size().max() == 4
     assert "±" in capsys.readouterr().out
+
+
+def test_mixtures_are_compared_on_networks_that_follow_in_part(out, monkeypatch):
+    monkeypatch.setattr(_adaptive, "_SHARES", (1.0,))
+    run(monkeypatch, out, "adaptive")
+    rows = pd.read_csv(out / "adaptive.csv")
+    assert list(rows["method"].astype(str)) == [str(m) for m in _adaptive.METHODS]
+    assert rows["fvu"].between(0, 1).all()
+    assert (out / "adaptive.png").exists()
+
+
+def test_other_networks_are_compared_at_equal_sizes(out, monkeypatch):
+    signals = {n: f for n, f in _other._NETWORKS.items() if n == "signals, C4"}
+    monkeypatch.setattr(_other, "_NETWORKS", signals)
+    run(monkeypatch, out, "other")
+    rows = pd.read_csv(out / "other.csv")
+    assert set(rows["order"]) == {4}
+    assert rows["fvu"].between(0, 1).all()
 
 
 def test_features_are_drawn_from_a_network_of_their_own(out, monkeypatch, capsys):
