@@ -133,7 +133,20 @@ class Stack(nn.Module):
         """Bring dictionary rows to norm 1."""
         normalize_rows(self.weights["components"].storage)
 
-    squared_length = SAEModule.squared_length
+    def squared_length(self, errors: Tensor) -> Tensor:
+        """Return the squared length of each error.
+
+        Parameters
+        ----------
+        errors : torch.Tensor of shape (..., n_features)
+            What reconstructions miss.
+
+        Returns
+        -------
+        squares : torch.Tensor of shape (...)
+            Sums over features.
+        """
+        return errors.square().sum(-1)
 
     def gradients(self) -> list[Tensor]:
         """Return the gradients of all weights, as they lie in memory.
