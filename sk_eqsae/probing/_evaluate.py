@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import joblib
@@ -35,7 +37,8 @@ if TYPE_CHECKING:
 
 PACKAGES_IN_KEY = ("sk-eqsae", "scikit-learn", "xgboost", "torch", "numpy")
 NAMED_IN_ERROR = 10
-COLUMNS = ("task", "kind", "probe", "f1", "train_positives", "test_positives")
+F1_COLUMNS = ("f1", "validation_f1")
+POSITIVES = ("train_positives", "test_positives", "validation_positives")
 
 
 class Rows(NamedTuple):
@@ -47,10 +50,10 @@ class Rows(NamedTuple):
 
 
 class Split(NamedTuple):
-    """The rows that all tasks share."""
+    """The rows that all tasks share: to fit on, and to score on, test rows first."""
 
     train: Rows
-    test: Rows
+    scored: tuple[Rows, ...]
 
 
 class Settings(NamedTuple):
@@ -65,7 +68,7 @@ class Task(NamedTuple):
     """Labels of one task, 0 or 1, on either side of the split."""
 
     y_train: NDArray
-    y_test: NDArray
+    y_scored: tuple[NDArray, ...]
 
 
 def evaluate_probes(
@@ -74,6 +77,7 @@ def evaluate_probes(
     *,
     train: ArrayLike,
     test: ArrayLike,
+    validation: ArrayLike | None = None,
     transformer: Any = None,
     probes: Sequence[str] | Mapping[str, Any] = PAPER_PROBES,
     power: ArrayLike | None = None,
@@ -97,6 +101,9 @@ def evaluate_probes(
     train, test : array-like of int, or of bool of shape (n_rows,)
         Rows to fit on and rows to score on, as indices or as a mask. Keep orbits
         whole.
+    validation : array-like of int, or of bool of shape (n_rows,), default=None
+        More rows to score on, to choose among probes, or numbers of latents, without
+        a look at the test rows. Nothing is fitted on them.
     transformer : estimator, default=None
         What the probes see: the selected latents (:class:`MeanDifferenceSelector`),
         the reconstruction from them (:class:`TruncatedReconstruction` of a
@@ -128,14 +135,15 @@ def evaluate_probes(
     pandas.DataFrame
         One row per task and probe, in the order of the tasks: `task`, `kind`,
         `probe`, `f1`, and the number of positive rows `train_positives` and
-        `test_positives`.
+        `test_positives`; with `validation`, also `validation_f1` and
+        `validation_positives`.
 
     Raises
     ------
     ValueError
-        If a task has one class in the training or in the test rows, `train` and
-        `test` overlap, shapes disagree, or `power` is given for a transformer that
-        cannot use it.
+        If a task has one class in the training, test or validation rows, two of these
+        overlap, shapes disagree, or `power` is given for a transformer that cannot
+        use it.
 
     See Also
     --------
@@ -172,17 +180,22 @@ def evaluate_probes(
     n_rows = activations.shape[0]
     labels, names = _check_labels(Y, n_rows, task_names)
     kinds = _check_kinds(task_kinds, len(names))
-    fit_rows, score_rows = _check_split(train, test, n_rows)
-    _check_classes(labels[fit_rows], labels[score_rows], names)
+    sides = {"train": train, "test": test, "validation": validation}
+    rows = _check_split({s: r for s, r in sides.items() if r is not None}, n_rows)
+    _check_classes({side: labels[r] for side, r in rows.items()}, names)
     transformer = None if transformer is None else clone(transformer)
     powers = _check_known_power(transformer, power, n_rows)
     classifiers = _check_probes(probes)
 
+    fit_rows, *scored = rows.values()
     split = Split(
         _take_rows(activations, powers, fit_rows),
-        _take_rows(activations, powers, score_rows),
+        tuple(_take_rows(activations, powers, part) for part in scored),
     )
-    tasks = [Task(column[fit_rows], column[score_rows]) for column in labels.T]
+    tasks = [
+        Task(column[fit_rows], tuple(column[part] for part in scored))
+        for column in labels.T
+    ]
     scores = _run_tasks(
         Settings(split, transformer, classifiers), tasks, memory, n_jobs, verbose
     )
@@ -195,7 +208,7 @@ def _run_tasks(
     memory: Any,
     n_jobs: int | None,
     verbose: int,
-) -> list[dict[str, float]]:
+) -> list[dict[str, tuple[float, ...]]]:
     """Look up the finished tasks, compute the others, in the order of `tasks`."""
     store = check_memory(os.fspath(memory) if hasattr(memory, "__fspath__") else memory)
     evaluate = store.cache(_evaluate_task, ignore=["task", "settings"])
@@ -235,7 +248,7 @@ def _task_keys(settings: Settings, tasks: Sequence[Task], *, stored: bool) -> li
 
 def _numbered(
     number: int, function: Callable[..., dict], *args: Any
-) -> tuple[int, dict[str, float]]:
+) -> tuple[int, dict[str, tuple[float, ...]]]:
     """Call a function and say which call it was, for results that come unordered."""
     return number, function(*args)
 
@@ -259,29 +272,34 @@ def _progress(
     return tqdm(finished, total=total, initial=already_done, unit="task", desc="probes")
 
 
-def _evaluate_task(key: str, task: Task, settings: Settings) -> dict[str, float]:
+def _evaluate_task(
+    key: str, task: Task, settings: Settings
+) -> dict[str, tuple[float, ...]]:
     """F1 of each probe on one task; `key` stands for all the rest in the store."""
     split, transformer, probes = settings
     # One thread, in every worker and without workers too: ties between neighbours and
     # the last bits of sums depend on the number of threads.
     with threadpool_limits(limits=1):
-        seen, unseen = _features(split, task.y_train, transformer)
+        seen, *unseen = _features(split, task.y_train, transformer)
+        fitted = {
+            name: clone(probe).fit(seen, task.y_train) for name, probe in probes.items()
+        }
         return {
-            name: _probe_f1(clone(probe), seen, task.y_train, unseen, task.y_test)
-            for name, probe in probes.items()
+            name: tuple(map(partial(_probe_f1, probe), unseen, task.y_scored))
+            for name, probe in fitted.items()
         }
 
 
-def _probe_f1(probe: Any, X: Any, y: NDArray, X_test: Any, y_test: NDArray) -> float:
-    """F1 of the class 1 on the test rows, 0 if the probe never predicts it."""
-    predicted = probe.fit(X, y).predict(X_test)
-    return float(f1_score(y_test, predicted, zero_division=0.0))
+def _probe_f1(probe: Any, X: Any, y: NDArray) -> float:
+    """F1 of the class 1, 0 if the probe never predicts it."""
+    return float(f1_score(y, probe.predict(X), zero_division=0.0))
 
 
 def _features(split: Split, y: NDArray, transformer: Any) -> list[Any]:
-    """What the probes of a task see of the training and of the test rows."""
+    """What the probes of a task see of the training rows and of those to score."""
+    sides = (split.train, *split.scored)
     if transformer is None:
-        return [rows.X for rows in split]
+        return [rows.X for rows in sides]
     if split.train.encoded is not None:
         return _rebuilt(split, y, transformer)
     fitted = clone(transformer).fit(split.train.X, y)
@@ -289,7 +307,7 @@ def _features(split: Split, y: NDArray, transformer: Any) -> list[Any]:
         fitted.transform(rows.X)
         if rows.power is None
         else fitted.reconstruct(rows.X, power=rows.power)
-        for rows in split
+        for rows in sides
     ]
 
 
@@ -301,7 +319,7 @@ def _rebuilt(split: Split, y: NDArray, truncated: TruncatedReconstruction) -> li
     columns = selector.get_support(indices=True)
     return [
         _decode(sae, rows.encoded.pieces(), columns, np.empty(rows.X.shape, dtype))
-        for rows in split
+        for rows in (split.train, *split.scored)
     ]
 
 
@@ -311,8 +329,12 @@ def _encode_once(split: Split, transformer: Any) -> Split:
     if type(transformer) is not TruncatedReconstruction or not frozen:
         return split
     transformer._validate_params()
-    infer = transformer.output == "equivariant"
-    return Split(*(_encode_rows(rows, transformer.estimator, infer) for rows in split))
+    encode = partial(
+        _encode_rows,
+        sae=transformer.estimator,
+        infer_power=transformer.output == "equivariant",
+    )
+    return Split(encode(split.train), tuple(map(encode, split.scored)))
 
 
 def _encode_rows(rows: Rows, sae: Any, infer_power: bool) -> Rows:
@@ -333,24 +355,23 @@ def _tabulate(
     kinds: Sequence[str | None],
     tasks: Sequence[Task],
     probes: Iterable[str],
-    scores: Sequence[Mapping[str, float]],
+    scores: Sequence[Mapping[str, tuple[float, ...]]],
 ) -> pd.DataFrame:
     """Table with one row per task and probe."""
     import pandas as pd  # noqa: PLC0415  (slow to import)
 
     rows = [
-        (
-            name,
-            kind,
-            probe,
-            by_probe[probe],
-            int(task.y_train.sum()),
-            int(task.y_test.sum()),
-        )
+        {"task": name, "kind": kind, "probe": probe, **_entries(task, by_probe[probe])}
         for name, kind, task, by_probe in zip(names, kinds, tasks, scores, strict=True)
         for probe in probes
     ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows)
+
+
+def _entries(task: Task, scores: Sequence[float]) -> dict[str, float]:
+    """Scores of a probe on a task, and how many rows were positive."""
+    positives = [int(y.sum()) for y in (task.y_train, *task.y_scored)]
+    return dict(zip(F1_COLUMNS, scores)) | dict(zip(POSITIVES, positives))  # noqa: B905
 
 
 def _check_rows(X: ArrayLike) -> Any:
@@ -404,18 +425,18 @@ def _check_kinds(
 
 
 def _check_split(
-    train: ArrayLike, test: ArrayLike, n_rows: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Indices of the training and the test rows, which share none."""
-    fit_rows = _check_indices(train, n_rows, "train")
-    score_rows = _check_indices(test, n_rows, "test")
-    both = np.intersect1d(fit_rows, score_rows)
-    if both.size:
-        raise ValueError(
-            f"train and test share {both.size} rows, the first of them {both[0]}; a "
-            "probe must be scored on rows that it was not fitted on"
-        )
-    return fit_rows, score_rows
+    sides: Mapping[str, ArrayLike], n_rows: int
+) -> dict[str, NDArray[np.intp]]:
+    """Indices of the rows of each side, which share none."""
+    rows = {side: _check_indices(given, n_rows, side) for side, given in sides.items()}
+    for one, other in combinations(rows, 2):
+        both = np.intersect1d(rows[one], rows[other])
+        if both.size:
+            raise ValueError(
+                f"{one} and {other} share {both.size} rows, the first of them "
+                f"{both[0]}; a row may be in one of them only"
+            )
+    return rows
 
 
 def _check_indices(rows: ArrayLike, n_rows: int, name: str) -> NDArray[np.intp]:
@@ -436,9 +457,9 @@ def _check_indices(rows: ArrayLike, n_rows: int, name: str) -> NDArray[np.intp]:
     return given.astype(np.intp)
 
 
-def _check_classes(y_train: NDArray, y_test: NDArray, names: Sequence[str]) -> None:
+def _check_classes(sides: Mapping[str, NDArray], names: Sequence[str]) -> None:
     """Raise if a task has one class on a side of the split."""
-    for side, labels in (("train", y_train), ("test", y_test)):
+    for side, labels in sides.items():
         constant = np.flatnonzero(labels.min(axis=0) == labels.max(axis=0))
         if constant.size:
             shown = ", ".join(repr(names[t]) for t in constant[:NAMED_IN_ERROR])

@@ -112,6 +112,19 @@ def test_f1_is_that_of_selector_and_probe_by_hand(data):
     assert table["f1"].nunique() > 3
 
 
+def test_validation_rows_are_scored_and_change_nothing_else(data, tmp_path):
+    X, Y = data
+    validation = np.arange(90, 120)
+    split = {"train": np.arange(90), "test": TEST, "memory": tmp_path}
+    alone = evaluate_probes(X, Y, **split, probes=["logistic"])
+    table = evaluate_probes(X, Y, **split, validation=validation, probes=["logistic"])
+    assert_frame_equal(table[alone.columns], alone)
+    swapped = split | {"test": validation}
+    expected = evaluate_probes(X, Y, **swapped, probes=["logistic"])
+    assert table["validation_f1"].tolist() == expected["f1"].tolist()
+    assert (table["validation_positives"] == expected["test_positives"]).all()
+
+
 def test_csr_masks_and_frames_give_the_same_table(data):
     X, Y = data
     common = {"transformer": MeanDifferenceSelector(3), "probes": ["knn", "xgboost"]}
@@ -311,6 +324,7 @@ def bad(**change):
     ("change", "message"),
     [
         (bad(train=range(121)), "train and test share 1 rows, the first of them 120"),
+        (bad(validation=[150]), "test and validation share 1 rows"),
         (bad(train=[]), "train is an array .* name at least one row"),
         (bad(test=[0.5]), "test is an array of float64"),
         (bad(test=[True, False]), r"mask of shape \(200,\)"),
