@@ -27,6 +27,13 @@ HATCHES = {
     "equivariant": "",
     "group-tied": "xx",
 }
+DASHES = {
+    "regular": "-",
+    "wide": "--",
+    "two-layer": ":",
+    "equivariant": "-",
+    "group-tied": "-.",
+}
 KINDS = ["S", "SP", "SO", "SPO"]
 
 
@@ -35,15 +42,51 @@ def samples(shapes, n_images=5):
     figure, axes = plt.subplots(4, n_images, figsize=(1.35 * n_images, 5.7))
     for p, row in enumerate(axes):
         for image, axis in zip(shapes.rotate(p).images, row, strict=False):
-            axis.imshow(image[0], cmap="gray", vmin=0, vmax=1)
-            axis.set(xticks=[], yticks=[])
+            _show(axis, image[0], cmap="gray", vmin=0, vmax=1)
         row[0].set_ylabel(f"power {p}")
     figure.suptitle("Base images and their orbits under quarter-turns", fontsize=11)
     return figure
 
 
+def base_shapes(shapes):
+    """Draw each shape once, upright (Figure 6)."""
+    figure, axes = plt.subplots(1, 8, figsize=(8.6, 1.4), layout="constrained")
+    for number, (name, axis) in enumerate(zip(shapes.shape_names, axes, strict=True)):
+        image, quadrant = np.argwhere(shapes.shape == number)[0]
+        rows, columns = ((0, 0), (1, 0), (1, 1), (0, 1))[quadrant]
+        tile = shapes.images[image, 0].reshape(2, 32, 2, 32)[rows, :, columns]
+        _show(axis, tile, cmap="gray", vmin=0, vmax=1)
+        axis.set_title(name, fontsize=8)
+    return figure
+
+
+def _show(axis, picture, **style):
+    axis.imshow(picture, **style)
+    axis.set(xticks=[], yticks=[])
+
+
+def features(pictures, cosines):
+    """Draw what features add to a picture, along their orbits (Figure 1, right)."""
+    n = pictures.shape[1]
+    figure, axes = plt.subplots(
+        n, 8, figsize=(8.6, 1.08 * n + 0.7), squeeze=False, layout="constrained"
+    )
+    titles = ("most invariant", "most moving")
+    for half, (title, rows) in enumerate(zip(titles, pictures, strict=True)):
+        for i, row in enumerate(rows):
+            limit = np.abs(row).max()
+            for power, picture in enumerate(row):
+                axis = axes[i, 4 * half + power]
+                _show(axis, picture, cmap="RdBu_r", vmin=-limit, vmax=limit)
+                if i == 0:
+                    axis.set_title(f"{title}\n" * (power == 0) + f"power {power}")
+                    axis.title.set_fontsize(8)
+            axes[i, 4 * half].set_ylabel(f"{cosines[half, i]:.2f}", fontsize=8)
+    return figure
+
+
 def transform_fidelity(transform: pd.DataFrame):
-    """Draw the R2 of M per power (Result 1)."""
+    """Draw the R2 of M per power, mean and deviation over seeds (Result 1)."""
     names = transform[["base", "orientation"]].drop_duplicates().to_numpy()
     figure, axes = plt.subplots(
         1, len(names), figsize=(3.3 * len(names), 3.1), sharey=True, squeeze=False
@@ -56,9 +99,17 @@ def transform_fidelity(transform: pd.DataFrame):
     for (base, orientation), axis in zip(names, axes[0], strict=True):
         rows = transform.query("base == @base and orientation == @orientation")
         for solver, (colour, marker) in styles.items():
-            r2 = rows[rows.solver == solver].filter(regex="r2_power_").to_numpy()[0]
-            axis.plot([1, 2, 3], r2, marker=marker, color=colour, label=solver)
-        identity = rows[rows.solver == "identity"].r2.item()
+            r2 = rows[rows.solver == solver].filter(regex="r2_power_")
+            axis.errorbar(
+                [1, 2, 3],
+                r2.mean(),
+                yerr=r2.std(ddof=0),
+                marker=marker,
+                color=colour,
+                label=solver,
+                capsize=3,
+            )
+        identity = rows[rows.solver == "identity"].r2.mean()
         axis.set_title(f"{base}, {orientation}\n(M = I: {identity:.2f})", fontsize=10)
         axis.set(xticks=[1, 2, 3], xlabel="power p")
         axis.grid(axis="y", alpha=0.3)
@@ -67,106 +118,216 @@ def transform_fidelity(transform: pd.DataFrame):
     return figure
 
 
-def probing(scores: pd.DataFrame, base: str, k: int, probe: str):
-    """Draw F1 per kind of task for latents and truncated reconstructions (Figure 3)."""
-    rows = scores.query("base == @base and k in (0, @k) and probe == @probe")
-    panels = {"latents": ["latents"], "truncated reconstructions": ["reconstruction"]}
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True)
-    saes = [s for s in COLOURS if s in set(rows.sae)]
-    for (title, features), axis in zip(panels.items(), axes, strict=True):
-        for i, sae in enumerate(saes):
-            chosen = rows[rows.sae == sae]
-            if sae != "none":
-                chosen = chosen[chosen.features.isin(features)]
-            by_kind = chosen.groupby("kind").f1
-            place = np.arange(len(KINDS)) + (i - (len(saes) - 1) / 2) * 0.16
-            axis.bar(
-                place,
-                by_kind.mean().reindex(KINDS),
-                width=0.15,
-                yerr=by_kind.sem().reindex(KINDS),
-                error_kw={"elinewidth": 0.8},
-                color=COLOURS[sae],
-                hatch=HATCHES.get(sae),
-                edgecolor="white",
-                label="activations" if sae == "none" else sae,
-            )
-        axis.set(xticks=range(len(KINDS)), xticklabels=KINDS, title=title)
-        axis.grid(axis="y", alpha=0.3)
-        axis.set_axisbelow(True)
-    axes[0].set_ylabel("test F1")
-    axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    figure.suptitle(f"{base}, k = {k}, {probe} probe", fontsize=11)
+def probing(scores: pd.DataFrame, title: str):
+    """Draw F1 per kind of task, one column of panels for each k (Figures 3 and 7).
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        F1 by task of one base model, probe and truncation.
+    title : str
+        What they are of.
+
+    Returns
+    -------
+    figure : matplotlib Figure
+        Latents above, truncated reconstructions below.
+    """
+    ks = sorted(set(scores.k) - {0})
+    figure, axes = plt.subplots(
+        2,
+        len(ks),
+        figsize=(1.4 + 3.6 * len(ks), 5.8),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for features, row in zip(("latents", "reconstruction"), axes, strict=True):
+        for k, axis in zip(ks, row, strict=True):
+            _bars(axis, scores[scores.k.isin((0, k))], features)
+            axis.set_title(f"{features}, k = {k}", fontsize=10)
+        row[0].set_ylabel("test F1")
+    handles, labels = axes[1, 0].get_legend_handles_labels()
+    style = {"frameon": False, "fontsize": 9, "ncols": 2 + len(ks)}
+    figure.legend(handles, labels, loc="outside lower center", **style)
+    figure.suptitle(title, fontsize=11)
     return figure
 
 
-def frontier(sae: pd.DataFrame, base_losses: pd.DataFrame):
-    """Draw L1 of the latents against the spliced loss (Figure 4)."""
-    rows = sae.query("orientation == 'upright' and recipe == 'default'")
-    bases = list(dict.fromkeys(rows.base))
-    figure, axes = plt.subplots(1, len(bases), figsize=(4.2 * len(bases), 3.4))
-    for base, axis in zip(bases, np.atleast_1d(axes), strict=True):
-        of_base = rows[rows.base == base]
-        for (name, kind), line in of_base.groupby(["sae", "reconstruction"]):
-            style = {"marker": MARKERS[name], "color": COLOURS[name]}
-            axis.plot(
-                line.spliced_loss,
-                line.l1,
-                **style,
-                ms=4,
-                linestyle=":" if kind == "invariant" else "-",
-                fillstyle="none" if kind == "inferred power" else "full",
-                label=name if kind == "plain" else f"{name}, {kind}",
-            )
-            if kind != "inferred power":
-                axis.scatter(line.spliced_loss, line.l1, s=4 * line.k, **style)
-        unspliced = base_losses.query("base == @base and orientation == 'upright'")
-        axis.axvline(
-            unspliced.test_loss.item(),
-            color="black",
-            lw=0.8,
-            ls="--",
-            label="unspliced",
+def _bars(axis, scores, features):
+    saes = [sae for sae in COLOURS if sae in set(scores.sae)]
+    for i, sae in enumerate(saes):
+        chosen = scores[
+            (scores.sae == sae) & scores.features.isin(("activations", features))
+        ]
+        by_kind = chosen.groupby("kind").f1
+        place = np.arange(len(KINDS)) + (i - (len(saes) - 1) / 2) * 0.14
+        axis.bar(
+            place,
+            by_kind.mean().reindex(KINDS),
+            width=0.13,
+            yerr=by_kind.sem().reindex(KINDS),
+            error_kw={"elinewidth": 0.8},
+            color=COLOURS[sae],
+            hatch=HATCHES[sae],
+            edgecolor="white",
+            label="activations" if sae == "none" else sae,
         )
-        axis.set(xscale="log", title=f"{base}; larger marks, larger k")
+        told = scores[
+            (scores.sae == sae) & (scores.features == f"{features}, true power")
+        ]
+        if len(told):
+            axis.plot(
+                place,
+                told.groupby("kind").f1.mean().reindex(KINDS),
+                "kD",
+                fillstyle="none",
+                ms=4,
+                label=f"{sae}, told the power",
+            )
+    axis.set(xticks=range(len(KINDS)), xticklabels=KINDS)
+    axis.grid(axis="y", alpha=0.3)
+    axis.set_axisbelow(True)
+
+
+def frontier(sae: pd.DataFrame, base_losses: pd.DataFrame):
+    """Draw L1 of the latents against the spliced loss (Figure 4).
+
+    Parameters
+    ----------
+    sae : pandas.DataFrame
+        Reconstructions of one recipe.
+    base_losses : pandas.DataFrame
+        Losses of the base models.
+
+    Returns
+    -------
+    figure : matplotlib Figure
+        One panel for each base model.
+    """
+    bases = list(dict.fromkeys(sae.base))
+    figure, axes = plt.subplots(
+        1,
+        len(bases),
+        figsize=(2 + 4 * len(bases), 3.6),
+        squeeze=False,
+        layout="constrained",
+    )
+    for base, axis in zip(bases, axes[0], strict=True):
+        of_base = sae[sae.base == base]
+        for (name, kind), line in of_base.groupby(["sae", "reconstruction"]):
+            _frontier_line(axis, line.sort_values("k"), name, kind)
+        unspliced = base_losses[base_losses.base == base].test_loss.item()
+        axis.axvline(unspliced, color="black", lw=0.8, ls="--", label="unspliced")
+        wide = of_base.spliced_loss.max() > 3 * unspliced
+        axis.set(xscale="log" if wide else "linear")
+        axis.set_title(f"{base}; larger marks, larger k", fontsize=10)
         axis.set_ylim(0, 1.08 * of_base.l1.max())
         axis.margins(x=0.2)
         axis.set_xlabel("loss with the SAE spliced in")
         axis.grid(alpha=0.3)
-    np.atleast_1d(axes)[0].set_ylabel("L1 of the latents")
-    np.atleast_1d(axes)[-1].legend(
-        fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False
-    )
+    axes[0, 0].set_ylabel("L1 of the latents")
+    handles, labels = axes[0, -1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=8)
     return figure
 
 
+def _frontier_line(axis, line, name, kind):
+    style = {"marker": MARKERS[name], "color": COLOURS[name]}
+    axis.plot(
+        line.spliced_loss,
+        line.l1,
+        **style,
+        ms=4,
+        linestyle=":" if kind == "invariant" else "-",
+        fillstyle="none" if kind == "inferred power" else "full",
+        label=name if kind == "plain" else f"{name}, {kind}",
+    )
+    if kind != "inferred power":
+        axis.scatter(line.spliced_loss, line.l1, s=4 * line.k, **style)
+
+
 def training(curves: pd.DataFrame):
-    """Draw FVU over epochs for every autoencoder."""
+    """Draw training FVU over steps for every autoencoder."""
     panels = curves[["base", "orientation", "recipe"]].drop_duplicates().to_numpy()
     columns = min(3, len(panels))
     n_rows = -(-len(panels) // columns)
     figure, axes = plt.subplots(
-        n_rows, columns, figsize=(3.6 * columns, 2.9 * n_rows), squeeze=False
+        n_rows,
+        columns,
+        figsize=(2 + 3.4 * columns, 2.9 * n_rows),
+        squeeze=False,
+        layout="constrained",
     )
     for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
+    dashes = dict(zip(sorted(set(curves.k)), ("-", "--", ":"), strict=False))
     for (base, orientation, recipe), axis in zip(panels, axes.flat, strict=False):
         chosen = curves.query(
-            "base == @base and orientation == @orientation and recipe == @recipe"
+            "base == @base and orientation == @orientation and recipe == @recipe "
+            "and seed == 0"
         )
         for (name, k), line in chosen.groupby(["sae", "k"]):
             axis.plot(
-                line.epoch,
+                line.step,
                 line.train_fvu,
                 color=COLOURS[name],
-                linestyle="-" if k == chosen.k.min() else "--",
+                linestyle=dashes[k],
                 label=f"{name}, k={k}",
             )
         axis.set(yscale="log", title=f"{base}, {orientation}, {recipe} recipe")
-        axis.set(xlabel="epoch", ylabel="training FVU")
+        axis.set(xlabel="step", ylabel="training FVU")
         axis.title.set_fontsize(10)
-        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
-    handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", fontsize=8)
+    entries: dict = {}
+    for axis in axes.flat:
+        entries |= dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
+    figure.legend(
+        entries.values(), entries, loc="outside right upper", frameon=False, fontsize=8
+    )
+    return figure
+
+
+def symmetry(counts: pd.DataFrame):
+    """Draw how dictionary vectors move: cosine(d, M^p d) (Figure 1, right).
+
+    Parameters
+    ----------
+    counts : pandas.DataFrame
+        Histograms of one reading, recipe and k.
+
+    Returns
+    -------
+    figure : matplotlib Figure
+        One row for each base model, one panel for each power.
+    """
+    bases = list(dict.fromkeys(counts.base))
+    figure, axes = plt.subplots(
+        len(bases),
+        3,
+        figsize=(10.5, 2.5 * len(bases)),
+        sharex=True,
+        sharey="row",
+        squeeze=False,
+        layout="constrained",
+    )
+    for base, row in zip(bases, axes, strict=True):
+        for power, axis in zip((1, 2, 3), row, strict=True):
+            chosen = counts.query("base == @base and power == @power")
+            for name, bins in chosen.groupby("sae", sort=False):
+                axis.step(
+                    bins.cosine_from,
+                    bins.latents / max(bins.latents.sum(), 1),
+                    where="post",
+                    color=COLOURS[name],
+                    linestyle=DASHES[name],
+                    label=name,
+                )
+            axis.set_title(f"{base}, power {power}", fontsize=10)
+            axis.grid(alpha=0.3)
+        row[0].set_ylabel("share of live latents")
+    for axis in axes[-1]:
+        axis.set_xlabel(r"cosine($d$, $M^p d$)")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=9)
     return figure

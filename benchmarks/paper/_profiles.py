@@ -1,6 +1,7 @@
 """All settings, one table per profile."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from sk_eqsae import EquivariantSAE, GroupTiedSAE, TopKSAE
 
@@ -12,6 +13,30 @@ SAES = {
     # not the paper's: as many latents as the regular one
     "group-tied": (GroupTiedSAE, {"order": 4, "width": 1 / 4}),
 }
+PROBES = ("knn", "logistic", "xgboost")
+
+
+class Model(NamedTuple):
+    """One base model and its activations.
+
+    Parameters
+    ----------
+    base : str
+        "mlp" or "cnn".
+    orientation : str
+        How shapes are turned in canonical images, "upright" or "random".
+    seed : int
+        Seed of images, split, weights and all that is fitted to the activations.
+    """
+
+    base: str
+    orientation: str
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of its results."""
+        return f"{self.base}-{self.orientation}-s{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -20,26 +45,31 @@ class Cell:
 
     Parameters
     ----------
-    base : str
-        Base model, "mlp" or "cnn".
-    orientation : str
-        How shapes are turned in canonical images, "upright" or "random".
+    model : Model
+        Whose activations it is trained on.
     sae : str
         Key of SAES.
     k : int
         Latents kept per row.
     recipe : str
         Recipe of the autoencoder.
-    probed : bool
-        Whether its latents and truncated reconstructions are probed.
+    probes : tuple of str
+        Probes of its latents and truncated reconstructions.
+    truncations : tuple of int
+        Numbers of latents that the probes are given.
     """
 
-    base: str
-    orientation: str
+    model: Model
     sae: str
     k: int
     recipe: str = "default"
-    probed: bool = False
+    probes: tuple = ()
+    truncations: tuple = ()
+
+    @property
+    def name(self) -> str:
+        """Name of its results."""
+        return f"{self.model.name}-{self.recipe}-k{self.k}-{self.sae}"
 
 
 @dataclass(frozen=True)
@@ -57,19 +87,19 @@ class Profile:
     n_components : int
         Latents of the regular autoencoder; the wide one has 4 times as many.
     sae_epochs : dict
-        Epochs of each recipe.
-    truncation : int
-        Latents kept for a probe.
+        Epochs of each recipe, over all four rotations of the training images.
+    batch_sizes : dict
+        Rows per step of each recipe.
     tasks_per_kind : int or None
         Tasks of each kind that are probed; None is all.
     probe_rows : tuple of int
-        Most training and test rows of a probe.
+        Most training, validation and test rows of a probe.
     cells : tuple of Cell
-        Autoencoders to train.
+        Autoencoders to train, the most wanted first.
+    more_models : tuple of Model
+        Base models for M alone.
     test_size : float
         Share of base images held out.
-    seed : int
-        Seed of everything.
     """
 
     n_images: int
@@ -77,39 +107,57 @@ class Profile:
     adam_epochs: int
     n_components: int
     sae_epochs: dict
-    truncation: int
+    batch_sizes: dict
     tasks_per_kind: int | None
     probe_rows: tuple
     cells: tuple
+    more_models: tuple = ()
     test_size: float = 0.2
-    seed: int = 0
 
     @property
-    def models(self):
-        """Pairs of base model and orientation, in order."""
-        return tuple(dict.fromkeys((c.base, c.orientation) for c in self.cells))
+    def models(self) -> tuple:
+        """Base models, in order."""
+        return tuple(dict.fromkeys((*(c.model for c in self.cells), *self.more_models)))
+
+    @property
+    def settings(self) -> dict:
+        """What every result depends on: all but the list of results."""
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in ("cells", "more_models")
+        }
 
 
-def _grid(ks, probed_ks):
-    """Every autoencoder on the paper's reading, then what the paper leaves open."""
-    upright = [
-        Cell(base, "upright", sae, k, probed=k in probed_ks)
-        for base in ("mlp", "cnn")
+BASES = ("cnn", "mlp")
+
+
+def _cells(orientation, ks, *, seed=0, bases=BASES, saes=SAES, **settings):
+    """Autoencoders of all kinds on one reading, k by k."""
+    return [
+        Cell(Model(base, orientation, seed), sae, k, **settings)
         for k in ks
-        for sae in SAES
+        for base in bases
+        for sae in saes
     ]
-    plain = [
-        Cell(base, "upright", sae, ks[0], recipe="paper")
-        for base in ("mlp", "cnn")
-        for sae in ("regular", "equivariant")
-    ]
-    random = [
-        Cell("mlp", "random", sae, ks[0], recipe=recipe)
-        for sae in ("regular", "equivariant", "group-tied")
-        for recipe in ("default", "paper")
-    ]
-    return tuple(upright + plain + random)
 
+
+def _samples_of_the_recipes(k, **probed):
+    """Plain recipe and harder reading, one k, for the smaller profiles."""
+    plain = _cells("upright", (k,), saes=("regular", "equivariant"), recipe="paper")
+    saes = ("regular", "equivariant", "group-tied")
+    random = [
+        cell
+        for recipe in ("default", "paper")
+        for cell in _cells("random", (k,), bases=("mlp",), saes=saes, recipe=recipe)
+    ]
+    return [*_cells("upright", (k,), **probed), *plain, *random]
+
+
+_ALL = {"probes": PROBES, "truncations": (8, 32)}
+_PART = {"probes": ("xgboost",), "truncations": (32,)}
+
+_BATCH_SIZES = {"default": 256, "paper": 64}
 
 PROFILES = {
     "smoke": Profile(
@@ -118,10 +166,10 @@ PROFILES = {
         adam_epochs=10,
         n_components=256,
         sae_epochs={"default": 5, "paper": 2},
-        truncation=8,
+        batch_sizes=_BATCH_SIZES,
         tasks_per_kind=1,
-        probe_rows=(600, 300),
-        cells=_grid(ks=(8,), probed_ks=(8,)),
+        probe_rows=(500, 100, 300),
+        cells=tuple(_samples_of_the_recipes(8, probes=PROBES, truncations=(8,))),
     ),
     "quick": Profile(
         n_images=10_000,
@@ -129,20 +177,37 @@ PROFILES = {
         adam_epochs=150,
         n_components=2_048,
         sae_epochs={"default": 12, "paper": 4},
-        truncation=32,
+        batch_sizes=_BATCH_SIZES,
         tasks_per_kind=4,
-        probe_rows=(4_000, 2_000),
-        cells=_grid(ks=(8, 32), probed_ks=(8,)),
+        probe_rows=(4_000, 1_000, 2_000),
+        cells=(
+            *_samples_of_the_recipes(8, probes=PROBES, truncations=(32,)),
+            *_cells("upright", (32,)),
+        ),
     ),
+    # The paper's own settings. Its 500 epochs over 10,000 samples are as many rows as
+    # 156 epochs over the four rotations of 8,000 training images.
     "full": Profile(
         n_images=10_000,
         base_epochs={"mlp": 100, "cnn": 100},
         adam_epochs=150,
         n_components=2_048,
-        sae_epochs={"default": 200, "paper": 500},
-        truncation=32,
+        sae_epochs={"default": 156, "paper": 156},
+        batch_sizes=_BATCH_SIZES,
         tasks_per_kind=None,
-        probe_rows=(32_000, 8_000),
-        cells=_grid(ks=(8, 16, 32), probed_ks=(8, 16, 32)),
+        probe_rows=(8_000, 2_000, 4_000),
+        cells=(
+            *_cells("upright", (8, 32, 16), **_ALL),
+            *_cells("upright", (8, 32), recipe="paper", **_PART),
+            *_cells("random", (8, 32), **_PART),
+            *_cells("random", (8, 32), recipe="paper", **_PART),
+            *_cells("upright", (8, 32), seed=1, bases=("cnn",), **_PART),
+        ),
+        more_models=tuple(
+            Model(base, orientation, seed)
+            for orientation in ("upright", "random")
+            for seed in (1, 2)
+            for base in BASES
+        ),
     ),
 }

@@ -2,7 +2,6 @@
 
 import html
 import platform
-from dataclasses import asdict
 from pathlib import Path
 from string import Template
 
@@ -15,8 +14,10 @@ import torch
 from sk_eqsae.persistence import atomic_write
 
 from . import _figures
-from ._profiles import Profile
-from ._stages import images_of
+from ._claims import MARGIN, claims_table
+from ._models import BASE_MODELS, images_of
+from ._profiles import Model
+from ._run import Run
 
 _PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -36,28 +37,26 @@ thead th {border-bottom: 2px solid #888} tbody th {text-align: left}
 </style></head><body>
 <h1>Equivariant sparse autoencoders: $profile run</h1>
 <p>Every number and picture on this page comes from one run of
-<code>make reproduce PROFILE=$profile</code>, which took $minutes minutes.
+<code>make reproduce PROFILE=$profile</code>; $done parts are finished.
 Tables are beside this page as CSV, figures as PNG.</p>
 $body
 </body></html>
 """)
 
 
-def write_report(profile: str, settings: Profile, tables: dict, folder: Path, seconds):
+def write_report(profile: str, run: Run, tables: dict, folder: Path) -> str:
     """Write everything there is to look at.
 
     Parameters
     ----------
     profile : str
         Name of the profile.
-    settings : Profile
-        Its settings.
+    run : Run
+        What was computed.
     tables : dict of pandas.DataFrame
         As returned by ``Run.compute``.
     folder : pathlib.Path
         Where to write.
-    seconds : float
-        Time of the run.
 
     Returns
     -------
@@ -65,70 +64,84 @@ def write_report(profile: str, settings: Profile, tables: dict, folder: Path, se
         The main numbers, for the terminal.
     """
     mpl.rcParams["figure.constrained_layout.use"] = True
-    for name, table in tables.items():
+    probe = best_probe(tables["probes"])
+    shown = tables | {
+        "probes": probe_means(tables["probes"]),
+        "claims": claims_table(tables, probe),
+    }
+    for name, table in shown.items():
         with atomic_write(folder / f"{name}.csv") as part:
-            table.to_csv(part, index=False)
-    sections = _sections(settings, tables, folder)
+            table.to_csv(part, index=False, float_format="%.6g")
+    sections = _sections(run, tables, shown, probe, folder)
     body = "\n".join(
         f"<h2>{html.escape(title)}</h2>\n{content}" for title, content in sections
     )
-    page = _PAGE.substitute(profile=profile, minutes=f"{seconds / 60:.1f}", body=body)
+    done = f"{sum(part.name in run.store for part in run.parts)} of {len(run.parts)}"
+    page = _PAGE.substitute(profile=profile, done=done, body=body)
     with atomic_write(folder / "index.html") as part:
         part.write_text(page, encoding="utf-8")
-    return summarise(tables)
+    return summarise(tables, shown, probe)
 
 
-def _sections(settings, tables, folder):
-    k = min(c.k for c in settings.cells)
-    probes, probe = tables["probes"], best_probe(tables["probes"])
-    bars = [
-        _figure(_figures.probing(probes, base, k, probe), folder, f"probing_{base}")
-        for base in dict.fromkeys(probes.base)
-    ]
+def _sections(run, tables, shown, probe, folder):
+    n_images = run.profile.n_images
+    upright = images_of(n_images, Model("mlp", "upright"))
+
+    def picture(name, function, *args):
+        return _figure(function(*args), folder, name)
+
     return [
         (
+            "The paper's claims",
+            _html(shown["claims"])
+            + _note(
+                "On upright images, seed 0 (M: all seeds). Comparisons of F1 are mean "
+                f"over the tasks of a kind; closer than {MARGIN} counts as equal."
+            ),
+        ),
+        (
             "Data",
-            _figure(_figures.samples(images_of(settings, "upright")), folder, "samples")
+            picture("samples", _figures.samples, upright)
+            + picture("shapes", _figures.base_shapes, upright)
             + _note(
                 "Four shapes an image. A canonical image (power 0) shows them upright; "
                 "in the harder reading, <i>random</i>, each is turned at random."
             ),
         ),
         (
-            "Base models",
-            _html(tables["base"])
+            "Base models (Table 1)",
+            _html(architectures())
+            + _html(tables["base"])
             + _note("Mean squared error on held-out images in all four rotations."),
         ),
         (
             "Result 1: one matrix moves the activations",
-            _figure(
-                _figures.transform_fidelity(tables["transform"]), folder, "r2_per_power"
-            )
-            + _html(tables["transform"])
+            picture("r2_per_power", _figures.transform_fidelity, tables["transform"])
+            + _html(transform_means(tables["transform"]))
             + _note(
-                "R2 per feature, weighted by variance, on held-out orbits. exact law "
-                "and least squares are closed forms, with M^4 = I and without; adam "
-                "is gradient descent from the identity, as in the paper. order_error "
-                "is the norm of M^4 - I over the root of the width."
+                "On held-out orbits, mean and deviation over seeds. r2 is per feature, "
+                "weighted by variance; r2_uniform is the plain mean over features, and "
+                "r2_pooled takes one mean for all entries. exact law and least squares "
+                "are closed forms, with M^4 = I and without; adam is gradient descent "
+                "from the identity, as in the paper. order_error is the norm of "
+                "M^4 - I over the root of the width."
             ),
         ),
         (
             "Result 2: how useful the features are",
-            "".join(bars)
-            + _html(probe_means(probes))
+            _probing_figures(tables["probes"], probe, folder)
+            + _html(shown["probes"].query("probe == @probe"))
             + _note(
-                f"F1 on held-out rows, {settings.truncation} latents, mean over the "
-                "tasks of each kind; bars show the standard error over tasks. The "
-                f"figures show {probe}, the probe that is best on average. The "
-                "reconstruction of the equivariant SAE is moved by the power that it "
-                "infers; with the true power, the probe is told the orientation."
+                "F1 on held-out rows, mean over the tasks of each kind; bars and sem "
+                f"show the standard error over tasks. {probe} is the best probe on "
+                "average over validation rows; probes.csv has all. The reconstruction "
+                "of the equivariant SAE is moved by the power that it infers; with the "
+                "true power, the probe is told the orientation."
             ),
         ),
         (
             "Result 3: reconstruction and sparsity",
-            _figure(
-                _figures.frontier(tables["sae"], tables["base"]), folder, "frontier"
-            )
+            _frontiers(tables, folder)
             + _html(tables["sae"])
             + _note(
                 "FVU is the share of the variance of held-out activations that is not "
@@ -138,35 +151,123 @@ def _sections(settings, tables, folder):
             ),
         ),
         (
-            "Training",
-            _figure(_figures.training(tables["curves"]), folder, "training"),
+            "Which features move (Figure 1, right)",
+            _symmetries(tables["symmetry"], folder) + _feature_pictures(run),
         ),
-        ("Settings", _settings_table(settings)),
+        ("Training", picture("training", _figures.training, tables["curves"])),
+        ("Settings", _settings_table(run.profile)),
     ]
+
+
+def architectures() -> pd.DataFrame:
+    """Layers of the base models (Table 1)."""
+    layers = {
+        name: [repr(m) for m in model().modules() if not list(m.children())]
+        for name, model in BASE_MODELS.items()
+    }
+    return pd.DataFrame({name: pd.Series(column) for name, column in layers.items()})
+
+
+def transform_means(transform: pd.DataFrame) -> pd.DataFrame:
+    """R2 of M, mean and deviation over seeds."""
+    by = transform.groupby(["base", "orientation", "solver"], sort=False)
+    means = by.mean(numeric_only=True).drop(columns="seed")
+    means.insert(4, "r2_std", by.r2.std(ddof=0))
+    means.insert(0, "seeds", by.size())
+    return means.reset_index()
 
 
 def best_probe(probes: pd.DataFrame) -> str:
-    """Name the probe with the best F1 on average over everything."""
-    return str(probes.groupby("probe").f1.mean().idxmax())
+    """Name the probe that is best on average, on validation rows.
+
+    Only results that all probes have are looked at.
+    """
+    keys = ["base", "orientation", "seed", "sae", "recipe", "k"]
+    every = probes.groupby(keys).probe.transform("nunique") == probes.probe.nunique()
+    return str(probes[every].groupby("probe").validation_f1.mean().idxmax())
 
 
 def probe_means(probes: pd.DataFrame) -> pd.DataFrame:
-    """Mean F1 per kind of task, one row per source of features and probe."""
-    index = ["base", "k", "sae", "features", "probe"]
-    means = probes.pivot_table("f1", index, "kind", sort=False)
-    return means[_figures.KINDS].reset_index().rename_axis(columns=None)
+    """F1 per kind of task, mean and standard error over tasks."""
+    index = [c for c in probes if c not in ("task", "kind", "f1", "validation_f1")]
+    f1 = probes.groupby([*index, "kind"], sort=False).f1
+    mean, error = f1.mean().unstack("kind"), f1.sem().unstack("kind")
+    kinds = [kind for kind in _figures.KINDS if kind in mean]
+    table = mean[kinds].join(error[kinds].add_suffix("_sem"))
+    return table.reset_index().rename_axis(columns=None)
 
 
-def summarise(tables: dict) -> str:
+def _probing_figures(probes, probe, folder):
+    """One figure for each base model, reading, recipe and truncation."""
+    chosen = probes[(probes.probe == probe) & (probes.seed == 0)]
+    keys = ["base", "orientation", "recipe", "truncation"]
+    html_parts = []
+    for names, rows in chosen[chosen.k > 0].groupby(keys, sort=False):
+        base, orientation, recipe, m = names
+        activations = chosen.query(
+            "k == 0 and base == @base and orientation == @orientation"
+        )
+        title = f"{base}, {orientation}, {recipe} recipe: {m} latents, {probe} probe"
+        figure = _figures.probing(pd.concat([activations, rows]), title)
+        html_parts.append(
+            _figure(figure, folder, f"probing_{base}_{orientation}_{recipe}_{m}")
+        )
+    return "".join(html_parts)
+
+
+def _frontiers(tables, folder):
+    base = tables["base"].query("orientation == 'upright' and seed == 0")
+    sae = tables["sae"].query("orientation == 'upright' and seed == 0")
+    return "".join(
+        f"<p>{recipe} recipe</p>"
+        + _figure(_figures.frontier(rows, base), folder, f"frontier_{recipe}")
+        for recipe, rows in sae.groupby("recipe", sort=False)
+    )
+
+
+def _symmetries(symmetry, folder):
+    chosen = symmetry.query("orientation == 'upright' and seed == 0")
+    chosen = chosen[chosen.k == chosen.k.min()]
+    return "".join(
+        f"<p>{recipe} recipe, k = {rows.k.iloc[0]}</p>"
+        + _figure(_figures.symmetry(rows), folder, f"symmetry_{recipe}")
+        for recipe, rows in chosen.groupby("recipe", sort=False)
+    ) + _note(
+        "Cosine of each live dictionary vector d and M^p d, with M of the exact law: 1 "
+        "is a feature that rotations leave alone."
+    )
+
+
+def _feature_pictures(run):
+    """Pictures that the cells of the equivariant SAE drew."""
+    paths = {
+        cell.name: run.store.folder / cell.name / "features.png"
+        for cell in run.profile.cells
+        if cell.sae == "equivariant" and cell.recipe == "default"
+    }
+    drawn = [(name, path) for name, path in paths.items() if path.exists()]
+    return "".join(
+        f'<p>{name}</p><p><img src="parts/{name}/features.png" alt="features of '
+        f'{name}"></p>'
+        for name, _ in drawn[:2]
+    ) + _note(
+        "What a feature of the equivariant SAE adds to the picture of the mean "
+        "activation, moved by M^p; beside each row the mean cosine of d and M^p d."
+    )
+
+
+def summarise(tables: dict, shown: dict, probe: str) -> str:
     """Say the main numbers in a few lines."""
-    probe = best_probe(tables["probes"])
     sae = tables["sae"][
         ["base", "orientation", "sae", "recipe", "k", "reconstruction", "fvu", "dead"]
     ]
-    means = probe_means(tables["probes"]).query("probe == @probe")
-    transform = tables["transform"][["base", "orientation", "solver", "r2"]]
+    means = shown["probes"].query("probe == @probe")
+    means = means[means.columns.drop(["probe", *means.filter(regex="_sem")])]
+    transform = transform_means(tables["transform"])
     parts = {
-        "R2 of M on held-out orbits (mean over powers)": transform,
+        "R2 of M on held-out orbits (mean over powers)": transform[
+            ["base", "orientation", "solver", "seeds", "r2", "r2_std", "r2_pooled"]
+        ],
         "FVU on held-out orbits, and share of dead latents": sae,
         f"F1 on held-out rows, {probe} probe": means,
     }
@@ -196,8 +297,8 @@ def _note(text):
     return f'<p class="note">{text}</p>\n'
 
 
-def _settings_table(settings):
-    rows = {k: v for k, v in asdict(settings).items() if k != "cells"}
+def _settings_table(profile):
+    rows = dict(profile.settings)
     rows |= {
         "python": platform.python_version(),
         "torch": torch.__version__,

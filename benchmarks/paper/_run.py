@@ -1,17 +1,22 @@
-"""Which stage runs when, and where its result is kept."""
+"""Which part runs when, and where its result is kept."""
 
+import time
+from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 
-import numpy as np
+import matplotlib as mpl
 import pandas as pd
 import torch
 from joblib import Memory, Parallel, delayed
 from tqdm.auto import tqdm
 
-from . import _stages
-from ._profiles import Cell, Profile
+from . import _autoencoders, _figures, _models, _probing
+from ._autoencoders import labelled
+from ._profiles import Cell, Model, Profile
+from ._store import Store
 
-_SLOW_FIRST = ("wide", "equivariant", "two-layer", "group-tied", "regular")
+TABLES = ("base", "transform", "sae", "curves", "symmetry", "probes")
 
 
 class Run:
@@ -22,127 +27,191 @@ class Run:
     profile : Profile
         The settings.
     folder : pathlib.Path
-        Where the report goes; finished parts are kept in its folder "cache".
+        Where the report goes. Finished parts are kept in its folder "parts", trained
+        networks and finished probes in its folder "cache".
     n_jobs : int
         Processes.
+    only : str, default="*"
+        Pattern of the parts to compute, such as ``cnn-upright-*``.
+    device : str, default="auto"
+        Where networks are trained.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds results of other settings.
     """
 
-    def __init__(self, profile: Profile, folder: Path, n_jobs: int) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        folder: Path,
+        n_jobs: int,
+        only: str = "*",
+        device: str = "auto",
+    ) -> None:
         self.profile = profile
-        self.folder = folder
+        self.store = Store(folder / "parts", profile.settings)
+        self.memory = Memory(folder / "cache", verbose=0)
+        self.log = folder / "run.log"
         self.n_jobs = n_jobs
+        self.only = only
+        self.device = device
+
+    @property
+    def parts(self) -> list:
+        """Everything that the profile names."""
+        return [*self.profile.models, *self.profile.cells]
+
+    @property
+    def missing(self) -> list:
+        """Parts that were asked for and are not there."""
+        return [
+            part
+            for part in self.parts
+            if fnmatch(part.name, self.only) and part.name not in self.store
+        ]
 
     def compute(self) -> dict[str, pd.DataFrame]:
-        """Run every stage.
+        """Compute what is missing.
 
         Returns
         -------
         tables : dict of pandas.DataFrame
-            "base", "transform", "sae", "curves" and "probes".
+            "base", "transform", "sae", "curves", "symmetry" and "probes", of all
+            parts that are there.
         """
-        models = self.profile.models
-        bases = self._parallel("base models", _base_part, models)
-        parts = self._parallel("M and activations", _model_part, models)
-        parts += self._parallel("autoencoders", _cell_part, self.profile.cells)
-        return {
-            name: pd.concat([p[name] for p in bases + parts if name in p])
-            for name in ("base", "transform", "sae", "curves", "probes")
-        }
+        self.store.sweep()
+        missing = self.missing
+        with tqdm(total=len(missing), desc="parts", unit="part", smoothing=0) as bar:
+            for wave in _waves(missing):
+                # first, so that no two cells train the same base model at once
+                models = dict.fromkeys(_model_of(part) for part in wave)
+                list(self._parallel(self._load, models))
+                for line in self._parallel(self._compute, wave):
+                    self._report(bar, line)
+        return {table: self._read(table) for table in TABLES}
 
-    def _parallel(self, title, function, items):
-        memory = Memory(self.folder / "cache", verbose=0)
-        kept = memory.cache(function, ignore=["cache"])
-        todo = [
-            delayed(_single_threaded)(kept, i, (self.profile, items[i], memory))
-            for i in sorted(range(len(items)), key=lambda i: _speed(items[i]))
-        ]
+    def _read(self, table):
+        return self.store.read(table, [part.name for part in self.parts])
+
+    def _parallel(self, function, items):
         parallel = Parallel(n_jobs=self.n_jobs, return_as="generator_unordered")
-        done = dict(tqdm(parallel(todo), desc=title, total=len(todo)))
-        return [done[i] for i in range(len(items))]
+        return parallel(delayed(_single_threaded)(function, item) for item in items)
 
+    def _report(self, bar, line):
+        bar.update()
+        bar.write(line)
+        with self.log.open("a", encoding="utf-8") as log:
+            log.write(f"{time.strftime('%F %T')} {line}\n")
 
-def _speed(item):
-    """Rank of a base model or cell: slow ones first, so that no core idles later."""
-    if isinstance(item, Cell):
-        return _SLOW_FIRST.index(item.sae)
-    return item[0] != "cnn"
-
-
-def _single_threaded(function, i, args):
-    torch.set_num_threads(1)
-    return i, function(*args)
-
-
-def _load_base(profile, name, cache):
-    return cache.cache(_stages.base_model)(profile, *name)
-
-
-def _base_part(profile: Profile, name: tuple, cache: Memory):
-    """Train a base model; report its loss on test images."""
-    model, _, test = _load_base(profile, name, cache)
-    shapes = _stages.images_of(profile, name[1])
-    row = {
-        "base": name[0],
-        "orientation": name[1],
-        "test_loss": _stages.spliced_loss(model, test.X, shapes, test),
-        "epochs": len(model.loss_curve_),
-        "active_directions": np.linalg.matrix_rank(test.X - test.X.mean(axis=0)),
-        "image_variance": shapes.images.var(),
-    }
-    return {"base": pd.DataFrame([row])}
-
-
-def _model_part(profile: Profile, name: tuple, cache: Memory):
-    """Fit M and probe the activations."""
-    _, train, test = _load_base(profile, name, cache)
-    part = {
-        "transform": pd.DataFrame(_stages.transform_rows(profile, name, train, test))
-    }
-    cells = [c for c in profile.cells if (c.base, c.orientation) == name]
-    if any(c.probed for c in cells):
-        scores = _stages.probe_table(
-            profile, name, sae=None, train=train, test=test, memory=cache
+    def _load(self, model: Model):
+        profile = self.profile
+        kept = self.memory.cache(_models.base_model, ignore=["device"])
+        return kept(
+            model,
+            profile.n_images,
+            profile.base_epochs[model.base],
+            profile.test_size,
+            self.device,
         )
-        part["probes"] = _labelled(scores, name, sae="none", k=0)
-    return part
 
+    def _compute(self, part: Model | Cell) -> str:
+        seconds = -time.perf_counter()
+        compute = self._model_part if isinstance(part, Model) else self._cell_part
+        tables, figures, result = compute(part)
+        self.store.write(part.name, tables, figures)
+        return f"{part.name}: {result}, {seconds + time.perf_counter():.0f} s"
 
-def _cell_part(profile: Profile, cell: Cell, cache: Memory):
-    """Train, judge and probe one autoencoder."""
-    name = (cell.base, cell.orientation)
-    model, train, test = _load_base(profile, name, cache)
-    sae, seconds = _stages.fit_cell(profile, cell, train)
-    rows = _stages.sae_rows(
-        profile, cell, sae=sae, seconds=seconds, model=model, test=test
-    )
-    curve = pd.DataFrame(
-        {
-            "epoch": np.arange(1, sae.n_iter_ + 1),
-            "train_fvu": _train_fvu(sae, cell, train),
+    def _model_part(self, model: Model):
+        """Judge a base model, fit M, probe the activations."""
+        network, train, test, seconds = self._load(model)
+        shapes = _models.images_of(self.profile.n_images, model)
+        tables = {
+            "base": _models.base_table(model, network, test, shapes, seconds),
+            "transform": _models.transform_table(self.profile, model, train, test),
         }
-    )
-    labels = {"sae": cell.sae, "k": cell.k, "recipe": cell.recipe}
-    part = {
-        "sae": pd.DataFrame(rows),
-        "curves": _labelled(curve, name, **labels),
-    }
-    if cell.probed:
-        scores = _stages.probe_table(
-            profile, name, sae=sae, train=train, test=test, memory=cache
+        cells = [cell for cell in self.profile.cells if cell.model == model]
+        probes = max((cell.probes for cell in cells), key=len, default=())
+        if probes:
+            scores = self._probe(None, probes, (), model)
+            tables["probes"] = labelled(scores, model, sae="none", recipe="none", k=0)
+        r2 = tables["transform"].set_index("solver").r2
+        return tables, {}, f"R2 {r2['exact law']:.4f}, Adam {r2['adam']:.4f}"
+
+    def _cell_part(self, cell: Cell):
+        """Train, judge and probe one autoencoder."""
+        network, train, test, _ = self._load(cell.model)
+        sae, seconds = self._fit(cell, train)
+        shapes = _models.images_of(self.profile.n_images, cell.model)
+        tables = {
+            "sae": _autoencoders.sae_table(
+                cell,
+                sae=sae,
+                seconds=seconds,
+                network=network,
+                test=test,
+                shapes=shapes,
+            ),
+            "curves": _autoencoders.curve_table(cell, sae, train),
+            "symmetry": _autoencoders.symmetry_table(cell, sae, train, test),
+        }
+        if cell.probes:
+            scores = self._probe(sae, cell.probes, cell.truncations, cell.model)
+            labels = _autoencoders.cell_labels(cell)
+            tables["probes"] = labelled(scores, cell.model, **labels)
+        row = tables["sae"].iloc[-1]
+        result = f"FVU {row.fvu:.4f}, {row.dead:.0%} dead"
+        return tables, self._pictures(cell, sae, network, train, test), result
+
+    def _fit(self, cell, train):
+        profile = self.profile
+        kept = self.memory.cache(_autoencoders.fit_cell, ignore=["train", "device"])
+        return kept(
+            replace(cell, probes=(), truncations=()),
+            train,
+            n_components=profile.n_components,
+            epochs=profile.sae_epochs[cell.recipe],
+            batch_size=profile.batch_sizes[cell.recipe],
+            device=self.device,
         )
-        part["probes"] = _labelled(scores, name, sae=cell.sae, k=cell.k)
-    return part
+
+    def _probe(self, sae, probes, truncations, model):
+        _, train, test, _ = self._load(model)
+        return _probing.probe_table(
+            self.profile,
+            sae=sae,
+            probes=probes,
+            truncations=truncations,
+            train=train,
+            test=test,
+            shapes=_models.images_of(self.profile.n_images, model),
+            memory=self.memory,
+        )
+
+    def _pictures(self, cell, sae, network, train, test):
+        if cell.sae != "equivariant":
+            return {}
+        mpl.use("agg")
+        pictures = _autoencoders.feature_pictures(sae, network, train, test)
+        return {"features": _figures.features(*pictures)}
 
 
-def _train_fvu(sae, cell, train):
-    """Loss curve over the variance of what is to be reconstructed."""
-    target = train.X
-    if cell.sae == "equivariant":
-        target = target[train.power == 0]
-    variance = np.square(target - target.mean(axis=0)).sum() / len(target)
-    return sae.loss_curve_ * sae.scale_**2 / variance
+def _model_of(part):
+    return part.model if isinstance(part, Cell) else part
 
 
-def _labelled(table, name, **labels):
-    labels = {"base": name[0], "orientation": name[1]} | labels
-    return table.assign(**labels)[[*labels, *table.columns]]
+def _waves(parts):
+    """Parts of the same images, whose base models are trained together."""
+    waves: dict = {}
+    for part in parts:
+        model = _model_of(part)
+        waves.setdefault((model.orientation, model.seed), []).append(part)
+    return [
+        sorted(wave, key=lambda part: isinstance(part, Cell)) for wave in waves.values()
+    ]
+
+
+def _single_threaded(function, item):
+    torch.set_num_threads(1)
+    return function(item)

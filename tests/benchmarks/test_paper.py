@@ -1,26 +1,23 @@
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from benchmarks.paper import _stages
-from benchmarks.paper._profiles import PROFILES, Cell
-from benchmarks.paper._report import write_report
-from benchmarks.paper._run import Run
+from benchmarks.paper import _models, _probing
+from benchmarks.paper._claims import claims_table
+from benchmarks.paper._profiles import PROFILES
+from benchmarks.paper._report import best_probe, probe_means, write_report
+from benchmarks.paper._run import TABLES, Run
 
-TINY = replace(
-    PROFILES["smoke"],
-    n_images=100,  # fewer would not determine M
-    base_epochs={"mlp": 1},
-    adam_epochs=1,
-    n_components=32,
-    sae_epochs={"default": 1},
-    probe_rows=(160, 40),
-    cells=(
-        Cell("mlp", "upright", "regular", 4, probed=True),
-        Cell("mlp", "upright", "equivariant", 4, probed=True),
-    ),
-)
+from .paper_run import MODEL, TINY
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +30,21 @@ def tables(folder):
     return Run(TINY, folder, n_jobs=1).compute()
 
 
+def untimed(tables):
+    """Tables without the times, which no two runs share."""
+    return {
+        name: table.drop(columns="fit_seconds", errors="ignore")
+        for name, table in tables.items()
+    }
+
+
 def test_every_autoencoder_has_its_rows(tables):
     kinds = {
         ("regular", "plain"),
         ("equivariant", "invariant"),
         ("equivariant", "true power"),
         ("equivariant", "inferred power"),
+        ("group-tied", "plain"),
     }
     assert (
         set(tables["sae"][["sae", "reconstruction"]].itertuples(index=False)) == kinds
@@ -56,26 +62,164 @@ def test_every_autoencoder_has_its_rows(tables):
         "invariant reconstruction",
         "reconstruction, true power",
     }
+    assert set(tables["probes"].query("sae == 'regular'").truncation) == {2, 4}
 
 
 def test_finished_parts_are_not_computed_again(tables, folder):
+    assert not Run(TINY, folder, n_jobs=1).missing
     again = Run(TINY, folder, n_jobs=1).compute()
     for name, table in tables.items():
         pd.testing.assert_frame_equal(again[name], table)  # fit_seconds, too
 
 
+def test_results_of_other_settings_are_not_taken(tables, folder):
+    other = replace(TINY, adam_epochs=2)
+    with pytest.raises(ValueError, match=r"results of other settings.*--fresh"):
+        Run(other, folder, n_jobs=1)
+    fewer = replace(TINY, cells=TINY.cells[:1])  # the list of results is no setting
+    assert not Run(fewer, folder, n_jobs=1).missing
+
+
+def test_only_names_the_parts_to_compute(tmp_path):
+    run = Run(TINY, tmp_path, n_jobs=1, only="*-group-tied")
+    tables = run.compute()
+    assert set(tables["sae"].sae) == {"group-tied"}
+    assert [part.name for part in run.parts if part.name not in run.store] == [
+        "mlp-upright-s0",
+        "mlp-upright-s0-default-k4-regular",
+        "mlp-upright-s0-default-k4-equivariant",
+    ]
+
+
+def test_a_killed_run_goes_on_and_gives_the_same_tables(tables, tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.benchmarks.paper_run", str(tmp_path)]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
+    ) as run:
+        wait_for(lambda: any((tmp_path / "parts").glob("*-k4-*/sae.csv")), run)
+        run.send_signal(signal.SIGKILL)
+    finished = {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "parts").glob("[!.]*/*")
+    }
+    again = Run(TINY, tmp_path, n_jobs=1)
+    assert 0 < len(again.missing) < len(again.parts)
+    for name, table in untimed(again.compute()).items():
+        pd.testing.assert_frame_equal(table, untimed(tables)[name])
+    assert all(path.stat().st_mtime_ns == when for path, when in finished.items())
+    assert not list((tmp_path / "parts").glob(".*"))
+
+
+def wait_for(happened, process):
+    end = time.monotonic() + 120
+    while not happened():
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def test_report_links_every_figure_and_stores_every_table(tables, folder):
-    summary = write_report("tiny", TINY, tables, folder, 60)
+    run = Run(TINY, folder, n_jobs=1)
+    summary = write_report("tiny", run, tables, folder)
     page = (folder / "index.html").read_text()
     figures = {path.name for path in folder.glob("*.png")}
-    assert {"samples.png", "r2_per_power.png", "frontier.png"} < figures
+    assert {
+        "samples.png",
+        "shapes.png",
+        "r2_per_power.png",
+        "frontier_default.png",
+        "symmetry_default.png",
+        "training.png",
+        "probing_mlp_upright_default_4.png",
+    } <= figures
     assert all(f'src="{name}"' in page for name in figures)
-    for name, table in tables.items():
-        assert len(pd.read_csv(folder / f"{name}.csv")) == len(table)
+    assert "parts/mlp-upright-s0-default-k4-equivariant/features.png" in page
+    assert "4 of 4 parts" in page
+    for name in (*TABLES, "claims"):
+        assert len(pd.read_csv(folder / f"{name}.csv"))
     assert "dead" in summary
 
 
 def test_train_and_test_share_no_base_image():
-    _, train, test = _stages.base_model(TINY, "mlp", "upright")
-    ids = _stages.images_of(TINY, "upright").base_id
-    assert not set(ids[train.groups]) & set(ids[test.groups])
+    _, train, test, _ = _models.base_model(MODEL, 100, 1, 0.2, "cpu")
+    shapes = _models.images_of(100, MODEL)
+    train_ids, test_ids = (shapes.base_id[part.groups] for part in (train, test))
+    assert not set(train_ids) & set(test_ids)
+    data = _probing._probe_data(TINY, train, test, shapes)
+    ids = [
+        {X.tobytes() for X in data["X"][data[side]]}
+        for side in ("train", "validation", "test")
+    ]
+    assert not ids[0] & ids[1]
+    assert not (ids[0] | ids[1]) & ids[2]
+
+
+def test_best_probe_is_chosen_on_validation_rows_that_all_have():
+    probes = pd.DataFrame(
+        [
+            ("cnn", "a", "knn", 0.9, 0.1),
+            ("cnn", "a", "xgboost", 0.1, 0.5),
+            ("cnn", "b", "knn", 0.9, 0.9),  # without xgboost: not compared
+        ],
+        columns=["base", "sae", "probe", "f1", "validation_f1"],
+    ).assign(orientation="upright", seed=0, recipe="default", k=8)
+    assert best_probe(probes) == "xgboost"
+
+
+def test_mean_f1_has_a_column_for_each_kind(tables):
+    means = probe_means(tables["probes"])
+    row = means.query("sae == 'none' and probe == 'knn'").iloc[0]
+    scores = tables["probes"].query("sae == 'none' and probe == 'knn'")
+    assert row["SP"] == scores[scores.kind == "SP"].f1.mean()
+
+
+def claim_scores(equivariant, regular):
+    """Tables in which both SAEs have been probed once."""
+    rows = [
+        ("equivariant", "reconstruction", equivariant),
+        ("regular", "reconstruction", regular),
+    ]
+    probes = pd.DataFrame(rows, columns=["sae", "features", "f1"]).assign(
+        base="cnn",
+        orientation="upright",
+        seed=0,
+        recipe="default",
+        k=8,
+        truncation=32,
+        kind="S",
+        probe="xgboost",
+    )
+    return probes
+
+
+@pytest.mark.parametrize(
+    ("equivariant", "verdict"),
+    [(0.9, "holds"), (0.5, "does not hold"), (0.705, "does not hold")],
+)
+def test_claim_holds_only_where_the_gap_is_clear(tables, equivariant, verdict):
+    changed = tables | {"probes": claim_scores(equivariant, 0.7)}
+    claims = claims_table(changed, "xgboost").set_index("claim")
+    row = claims[claims.index.str.contains("beats regular and wide")].iloc[0]
+    assert row["default recipe"] == verdict
+    assert row["paper recipe"] == "not measured"
+
+
+def test_full_profile_covers_the_papers_grid():
+    cells = PROFILES["full"].cells
+    grid = {
+        (cell.model.base, cell.sae, cell.k)
+        for cell in cells
+        if cell.model[1:] == ("upright", 0)
+        and cell.recipe == "default"
+        and cell.truncations == (8, 32)
+        and len(cell.probes) == 3
+    }
+    saes = ("regular", "wide", "two-layer", "equivariant", "group-tied")
+    assert grid == {
+        (base, sae, k) for base in ("mlp", "cnn") for sae in saes for k in (8, 16, 32)
+    }
+    plain = [c for c in cells if c.recipe == "paper"]
+    assert {(c.model.orientation, c.sae) for c in plain} == {
+        (orientation, sae) for orientation in ("upright", "random") for sae in saes
+    }
+    assert len({cell.name for cell in cells}) == len(cells)

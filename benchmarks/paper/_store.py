@@ -1,0 +1,105 @@
+"""Results on disk: one folder a part, put in place at once."""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from sk_eqsae.persistence import atomic_write
+
+_LONG = {"probes"}  # tables that are kept compressed
+
+
+class Store:
+    """Tables of finished parts.
+
+    A part is there as a whole or not at all, whenever the run is killed.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where the parts are.
+    settings : dict
+        What the results depend on.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds results of other settings.
+    """
+
+    def __init__(self, folder: Path, settings: dict) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        path, text = folder / "settings.json", json.dumps(settings, indent=1)
+        if path.exists() and path.read_text(encoding="utf-8") != text:
+            raise ValueError(
+                f"{folder} holds results of other settings (settings.json). Give "
+                "another --out, or --fresh to delete them and begin anew."
+            )
+        with atomic_write(path) as part:
+            part.write_text(text, encoding="utf-8")
+
+    def __contains__(self, name: str) -> bool:
+        return (self.folder / name).is_dir()
+
+    def write(self, name: str, tables: dict, figures: dict) -> None:
+        """Keep the tables and figures of a part.
+
+        Parameters
+        ----------
+        name : str
+            The part.
+        tables : dict of pandas.DataFrame
+            Its tables.
+        figures : dict of matplotlib Figure
+            Its figures.
+        """
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=self.folder))
+        for title, table in tables.items():
+            with atomic_write(unfinished / _file(title)) as part:
+                table.to_csv(part, index=False, compression=_compression(title))
+        for title, figure in figures.items():
+            with atomic_write(unfinished / f"{title}.png") as part:
+                figure.savefig(part, dpi=150, bbox_inches="tight")
+        unfinished.chmod(0o755)
+        unfinished.rename(self.folder / name)
+
+    def read(self, title: str, names: list) -> pd.DataFrame:
+        """Put one table of several parts together.
+
+        Parameters
+        ----------
+        title : str
+            The table.
+        names : list of str
+            The parts; those without such a table are left out.
+
+        Returns
+        -------
+        table : pandas.DataFrame
+            All rows, in the order of the names.
+        """
+        paths = [self.folder / name / _file(title) for name in names]
+        tables = [
+            pd.read_csv(path, compression=_compression(title))
+            for path in paths
+            if path.exists()
+        ]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+    def sweep(self) -> None:
+        """Remove what a kill has left behind."""
+        for path in self.folder.glob(".*.*"):
+            if path.is_dir():
+                shutil.rmtree(path)
+
+
+def _file(title):
+    return f"{title}.csv.gz" if title in _LONG else f"{title}.csv"
+
+
+def _compression(title):
+    return {"method": "gzip", "mtime": 1} if title in _LONG else None
