@@ -65,7 +65,10 @@ class Store:
             with atomic_write(unfinished / f"{title}.png") as part:
                 figure.savefig(part, dpi=150, bbox_inches="tight")
         unfinished.chmod(0o755)
-        unfinished.rename(self.folder / name)
+        if name in self:  # another run in the same folder was faster
+            shutil.rmtree(unfinished)
+        else:
+            unfinished.rename(self.folder / name)
 
     def read(self, title: str, names: list) -> pd.DataFrame:
         """Put one table of several parts together.
