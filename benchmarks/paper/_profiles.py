@@ -195,7 +195,7 @@ PROFILES = {
         sae_epochs={"default": 156, "paper": 156},
         batch_sizes=_BATCH_SIZES,
         tasks_per_kind=None,
-        probe_rows=(8_000, 2_000, 4_000),
+        probe_rows=(5_000, 1_000, 4_000),
         cells=(
             *_cells("upright", (8, 32, 16), **_ALL),
             *_cells("upright", (8, 32), recipe="paper", **_PART),
