@@ -27,6 +27,7 @@ AUTOENCODERS = [
     GroupTiedSAE(k=1, n_free=3, activation="batch_topk", recipe="paper", **QUICK),
     GroupTiedSAE(8, order=1, k=1, output="invariant", **QUICK),
     GroupTiedSAE(k=1, n_free="auto", **QUICK),
+    GroupTiedSAE(8, k=1, hidden_dim=4, **QUICK),
 ]
 FITTERS = [
     ActivationTransformFitter(),
@@ -53,6 +54,7 @@ WITH_ORBITS = [
     GroupTiedSAE(4, order=4, k=2, n_free=3, nested=[2, 9], recipe="paper", **QUICK),
     GroupTiedSAE(8, group=CyclicGroup(4), k=2, activation="batch_topk", **QUICK),
     GroupTiedSAE(8, k=2, n_free="auto", **QUICK),
+    GroupTiedSAE(4, k=2, hidden_dim=3, n_free=2, nested=[5], **QUICK),
     ActivationTransformFitter(),
     ActivationTransformFitter(group=CyclicGroup(4), group_law="free"),
     ActivationTransformFitter(order=4, solver="adam", **QUICK),

@@ -149,11 +149,15 @@ def test_no_metadata_equals_topk_exactly(hidden_dim, recipe, orbits):
     assert (trivial.predict_power(X) == 0).all()
 
 
+@pytest.mark.parametrize("hidden_dim", [None, 16])
 @pytest.mark.parametrize("activation", ["topk", "batch_topk"])
 @pytest.mark.parametrize("recipe", ["default", "paper"])
-def test_a_dictionary_tied_by_no_group_equals_topk_exactly(activation, recipe, orbits):
+def test_a_dictionary_tied_by_no_group_equals_topk_exactly(
+    hidden_dim, activation, recipe, orbits
+):
     X, _, _ = orbits
     settings = {"k": 4, "activation": activation, "recipe": recipe} | QUICK
+    settings["hidden_dim"] = hidden_dim
     regular = TopKSAE(24, **settings).fit(X)
     trivial = GroupTiedSAE(20, n_free=4, **settings).fit(X)
     assert np.array_equal(regular.transform(X), trivial.transform(X))

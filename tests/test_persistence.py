@@ -254,6 +254,14 @@ def with_attribute(**attributes):
     return sae
 
 
+def tied_with_hidden_units(n_hidden):
+    X, _, metadata = data()
+    sae = GroupTiedSAE(2, k=1, hidden_dim=2, **QUICK).fit(X, **metadata)
+    sae.coefs_ = [sae.coefs_[0][:, :n_hidden], sae.coefs_[1][:n_hidden]]
+    sae.intercepts_ = [sae.intercepts_[0][:n_hidden], sae.intercepts_[1]]
+    return sae
+
+
 REFUSED = {
     "random_state is a RandomState": lambda: TopKSAE(
         random_state=np.random.RandomState(0)
@@ -275,6 +283,7 @@ REFUSED = {
     "device='gpu0' is no device": lambda: TopKSAE(device="gpu0"),
     "k=99 is more than the latents": lambda: with_attribute(k=99),
     "needs a threshold_": lambda: with_attribute(activation="batch_topk"),
+    "a hidden unit for each copy": lambda: tied_with_hidden_units(5),
     "mean_ holds NaN": lambda: with_attribute(mean_=np.full(12, np.nan)),
     "power is an array of complex128": lambda: ActivationTransformFitter(
         power=np.array([1j])

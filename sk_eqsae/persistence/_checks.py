@@ -171,6 +171,8 @@ def check_group_tied(sae: GroupTiedSAE) -> None:
             f"components_ has to have a row for each of the {tied} copies of vectors "
             "and of the free vectors"
         )
+    if fitted.sizes.get("n_hidden", 0) % fitted.sizes["order_"]:
+        raise ValueError("coefs_ has to have a hidden unit for each copy of a vector")
     if "canonical_code_" in fitted.values:
         floats = "float64 float32"
         fitted.array("canonical_code_", "n_components_", "order_", dtype=floats)

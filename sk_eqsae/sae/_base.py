@@ -64,6 +64,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     mean_: NDArray
     scale_: float
     loss_curve_: NDArray
+    hidden_dim: int | None
 
     _parameter_constraints: ClassVar[dict] = {
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
@@ -346,6 +347,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 f"{self.n_components}, now ask for {n_latents}. Set warm_start=False "
                 "to start anew."
             )
+        self._check_hidden_layer()
         intercept = ((self.intercept_ - target_mean) / self.scale_).astype(np.float32)
         return SAEModule.from_arrays(
             [c.copy() for c in self.coefs_],
@@ -353,6 +355,18 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             self.components_.copy(),
             intercept,
         )
+
+    def _check_hidden_layer(self) -> None:
+        before = self.coefs_[0].shape[1] if len(self.coefs_) > 1 else 0
+        if self._n_hidden() != before:
+            raise ValueError(
+                f"warm_start=True goes on with the {before} hidden units fitted before, "
+                f"but hidden_dim={self.hidden_dim} now asks for {self._n_hidden()}. Set "
+                "warm_start=False to start anew."
+            )
+
+    def _n_hidden(self) -> int:
+        return self.hidden_dim or 0
 
     def _keep(self, module: SAEModule, target_mean: NDArray) -> None:
         self.coefs_, self.intercepts_, self.components_, intercept = module.to_arrays()

@@ -29,6 +29,7 @@ from ._base import _DTYPES, BaseSAE, Run
 from ._module import SAEModule
 from ._recipe import Recipe
 from ._tied_module import TiedModule
+from ._tied_two_layers import TwoLayerTiedModule
 
 _FREE_PER_UNEXPLAINED = 25  # n_free="auto", by benchmarks/group_tied
 
@@ -79,6 +80,10 @@ class GroupTiedSAE(BaseSAE):
         The group, such as ``DihedralGroup(4)``. None is the cyclic group.
     k : int, default=32
         Number of latents kept per row.
+    hidden_dim : int, default=None
+        Number of vectors of the encoder's hidden layer, each of which stands for as
+        many hidden units as the group has elements, see Notes. None makes the encoder
+        linear.
     n_free : int or "auto", default=0
         Number of vectors beside the base vectors that stand for themselves alone, so
         that what does not follow the group is coded too. "auto" chooses it from the
@@ -139,10 +144,12 @@ class GroupTiedSAE(BaseSAE):
         Mean latents of canonical rows; only if `fit` got groups and power.
     intercept_ : ndarray of shape (n_features,)
         What a row without active latents decodes to.
-    coefs_ : list of one ndarray of shape (n_features, n_components * order + n_free)
-        Encoder weights.
-    intercepts_ : list of one ndarray of shape (n_components * order + n_free,)
-        Encoder biases.
+    coefs_ : list of ndarray
+        Encoder weights, each of shape (n_inputs, n_outputs), all copies written out:
+        of ``n_components * order + n_free`` latents, and of ``hidden_dim * order``
+        hidden units if there are any.
+    intercepts_ : list of ndarray
+        Encoder biases, each of shape (n_outputs,).
     mean_ : ndarray of shape (n_features,)
         Subtracted from a row before it is encoded; the group leaves it alone.
     scale_ : float
@@ -168,6 +175,15 @@ class GroupTiedSAE(BaseSAE):
     -----
     Vectors have length 1 in the metric that the group keeps, the mean over g of
     M_g' M_g, so that all copies of a vector are equally long.
+
+    With `hidden_dim`, the group moves the units of the hidden layer as well, and the
+    second layer is a convolution over the group, with weights v::
+
+        h_jq = ReLU(< u_j, M_q^-1 (x - b) > + a_j)
+        z_ig = ReLU(TopK over all (i, g) of sum over j and p of v_ijp h_j(gp) + c_i)
+
+    so that to move a row moves its code as before. Free vectors meet all hidden units
+    with weights of their own.
 
     Free vectors compete with tied ones for the `k` places and do not move with the
     rows, so that with `n_free` above 0 codes move only in part.
@@ -226,17 +242,12 @@ class GroupTiedSAE(BaseSAE):
     True
     """
 
-    hidden_dim = None
     activation_transform_: Any
 
     __metadata_request__fit: ClassVar[dict] = {"groups": True, "power": True}
 
     _parameter_constraints: ClassVar[dict] = {
-        **{
-            name: constraint
-            for name, constraint in BaseSAE._parameter_constraints.items()
-            if name != "hidden_dim"
-        },
+        **BaseSAE._parameter_constraints,
         "order": [Interval(Integral, 1, None, closed="left"), None],
         "group": [FiniteGroup, None],
         "n_free": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
@@ -251,6 +262,7 @@ class GroupTiedSAE(BaseSAE):
         order: int | None = None,
         group: FiniteGroup | None = None,
         k: int = 32,
+        hidden_dim: int | None = None,
         n_free: int | str = 0,
         activation_transform: BaseEstimator | None = None,
         output: str = "equivariant",
@@ -270,6 +282,7 @@ class GroupTiedSAE(BaseSAE):
         self.order = order
         self.group = group
         self.k = k
+        self.hidden_dim = hidden_dim
         self.n_free = n_free
         self.activation_transform = activation_transform
         self.output = output
@@ -435,10 +448,20 @@ class GroupTiedSAE(BaseSAE):
         self.n_components_ = self._n_base_vectors(n_features)
         n_latents = self._check_sizes(n_features)
         if self.order_ == 1:
-            return self._initialized(seed, SAEModule, n_features, n_latents)
+            sizes = (n_features, n_latents, self.hidden_dim)
+            return self._initialized(seed, SAEModule, *sizes)
+        return self._initialized(seed, *self._tied())
+
+    def _tied(self) -> tuple:
+        """Class of the network, and what it is made from."""
         basis = irrep_basis(self._matrices(), self.group_)
-        sizes = (self.n_components_, self.n_free_)
-        return self._initialized(seed, TiedModule, self.group_, basis, *sizes)
+        arguments = (self.group_, basis, self.n_components_, self.n_free_)
+        if self.hidden_dim is None:
+            return TiedModule, *arguments
+        return TwoLayerTiedModule, *arguments, self.hidden_dim
+
+    def _n_hidden(self) -> int:
+        return super()._n_hidden() * self.order_
 
     def _train(self, run: Run) -> NDArray:
         if isinstance(run.module, TiedModule):
@@ -461,8 +484,8 @@ class GroupTiedSAE(BaseSAE):
         regular = super()._trained_module(target_mean)
         if self.order_ == 1:
             return regular
-        basis = irrep_basis(self._matrices(), self.group_)
-        module = TiedModule(self.group_, basis, self.n_components_, self.n_free_)
+        kind, *arguments = self._tied()
+        module = kind(*arguments)
         module.set_weights(regular)
         return module
 

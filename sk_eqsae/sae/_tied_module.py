@@ -95,11 +95,8 @@ class TiedModule(SAEModule):
             Normalised reconstructions less the intercept, in the same coordinates.
         """
         spare = spare or Spare()
-        parts = self.blocks.move_back(inputs)
-        if self.n_free:
-            parts = torch.cat([parts, (inputs @ self.from_irreps)[None]])
         sums = SparseAutoencode.apply(
-            parts.flatten(0, 1),
+            self.encoder_inputs(inputs),
             self.encoder.weight,
             self.encoder.bias,
             self.components,
@@ -109,6 +106,25 @@ class TiedModule(SAEModule):
         parts = sums.view(self.n_parts, -1, sums.shape[1])
         tied = MovedSum.apply(parts[: self.order], self.blocks)
         return tied + parts[-1] @ self.to_irreps if self.n_free else tied
+
+    def encoder_inputs(self, inputs: Tensor) -> Tensor:
+        """Move rows back by each element.
+
+        Parameters
+        ----------
+        inputs : torch.Tensor of shape (n_rows, n_features)
+            Normalised rows, in the coordinates of the basis.
+
+        Returns
+        -------
+        encoder_inputs : torch.Tensor of shape (n_parts * n_rows, n_inputs)
+            What the last layer of the encoder sees, part by part: of each element, and
+            of the free vectors.
+        """
+        parts = self.blocks.move_back(inputs)
+        if self.n_free:
+            parts = torch.cat([parts, (inputs @ self.from_irreps)[None]])
+        return parts.flatten(0, 1)
 
     def _code(
         self,
@@ -191,13 +207,17 @@ class TiedModule(SAEModule):
         """
         n = self.order * self.n_tied
         kept = [*range(0, n, self.order), *range(n, self.n_latents)]
-        self.encoder.weight.copy_(module.encoder.weight[kept])
+        self._set_encoder(module, kept)
         self.encoder.bias.copy_(module.encoder.bias[kept])
         self.components.copy_(module.components[kept])
         self.intercept.copy_(module.intercept @ self.to_irreps)
         tied = slice(self.n_tied)
-        self.encoder.weight[tied] = self.encoder.weight[tied] @ self.from_irreps.T
         self.components[tied] = self.components[tied] @ self.to_irreps
+
+    def _set_encoder(self, module: SAEModule, kept: list[int]) -> None:
+        self.encoder.weight.copy_(module.encoder.weight[kept])
+        tied = slice(self.n_tied)
+        self.encoder.weight[tied] = self.encoder.weight[tied] @ self.from_irreps.T
 
     def to_arrays(
         self,
@@ -207,7 +227,7 @@ class TiedModule(SAEModule):
         Returns
         -------
         coefs, intercepts : list of ndarray
-            Encoder, of shape (n_features, n_latents) and (n_latents,).
+            Encoder layers, each of shape (n_inputs, n_outputs) and (n_outputs,).
         components : ndarray of shape (n_latents, n_features)
             Dictionary, in the order (i, g), free vectors last.
         intercept : ndarray of shape (n_features,)
@@ -215,21 +235,29 @@ class TiedModule(SAEModule):
         """
         tied, free = self.encoder.bias.detach().split([self.n_tied, self.n_free])
         bias = torch.cat([tied.repeat_interleave(self.order), free])
-        coefs = self._copies(self.encoder.weight, self.basis.to_irreps)
-        components = self._copies(self.components, self.basis.from_irreps.T)
+        coefs, intercepts = self._encoder_copies()
+        components = self._with_free(self.components, self.basis.from_irreps.T)
         intercept = self.basis.from_irreps @ _array(self.offset())
         return (
-            [coefs.astype(np.float32).T],
-            [_array(bias)],
-            components.astype(np.float32),
+            coefs,
+            [*intercepts, _array(bias)],
+            components,
             intercept.astype(np.float32),
         )
 
+    def _encoder_copies(self) -> tuple[list[NDArray], list[NDArray]]:
+        """Weights of all layers, and biases of all but the last."""
+        return [self._with_free(self.encoder.weight, self.basis.to_irreps).T], []
+
+    def _with_free(self, vectors: Tensor, to_rows: NDArray) -> NDArray:
+        tied, free = vectors.split([self.n_tied, self.n_free])
+        return np.concatenate([self._copies(tied, to_rows), _array(free)])
+
     @torch.no_grad()
     def _copies(self, vectors: Tensor, to_rows: NDArray) -> NDArray:
-        tied, free = vectors.double().split([self.n_tied, self.n_free])
-        copies = self.blocks.move_on(tied).transpose(0, 1).flatten(0, 1)
-        return np.concatenate([_array(copies) @ to_rows, _array(free)])
+        """Each vector moved by each element, in the coordinates of the rows."""
+        copies = self.blocks.move_on(vectors.double()).transpose(0, 1).flatten(0, 1)
+        return (_array(copies) @ to_rows).astype(np.float32)
 
 
 def _tensor(matrix: NDArray) -> Tensor:

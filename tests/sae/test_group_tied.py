@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
-from torch.nn.functional import linear
+from torch.nn.functional import linear, relu
 
 from sk_eqsae import ActivationTransformFitter, GroupTiedSAE, TopKSAE
 from sk_eqsae.groups import (
@@ -18,6 +18,7 @@ from sk_eqsae.inspection import feature_symmetry
 from sk_eqsae.sae._code import append, fixed_size_code
 from sk_eqsae.sae._selection import BatchTopK, Prefixes, TopK
 from sk_eqsae.sae._tied_module import TiedModule
+from sk_eqsae.sae._tied_two_layers import TwoLayerTiedModule
 
 from ..groups.representations import known_representation, orbits_of
 
@@ -32,6 +33,7 @@ GROUPS = [
 SETTINGS = {"max_epochs": 2, "random_state": 0}
 LONG = {"max_epochs": 60, "batch_size": 32, "random_state": 0}
 every_group = pytest.mark.parametrize("group", GROUPS, ids=str)
+linear_or_two_layers = pytest.mark.parametrize("hidden_dim", [None, 5])
 
 
 def fit(group, **settings):
@@ -52,10 +54,17 @@ def fitted(turning):
     return GroupTiedSAE(6, k=3, **LONG).fit(X, **metadata)
 
 
+@pytest.fixture(scope="module")
+def two_layers(turning):
+    X, metadata = turning
+    return GroupTiedSAE(6, k=3, hidden_dim=5, **LONG).fit(X, **metadata)
+
+
 @every_group
+@linear_or_two_layers
 @pytest.mark.parametrize("n_free", [0, 4])
-def test_moving_a_row_permutes_its_latents(group, n_free):
-    sae, X = fit(group, n_free=n_free)
+def test_moving_a_row_permutes_its_latents(group, hidden_dim, n_free):
+    sae, X = fit(group, hidden_dim=hidden_dim, n_free=n_free)
     n = 6 * group.order
     Z = sae.transform(X)
     code, free = Z[:, :n].reshape(-1, 6, group.order), Z[:, n:]
@@ -80,20 +89,24 @@ def test_dictionary_holds_all_copies_of_its_base_vectors(group):
 
 
 @every_group
-def test_reconstruction_of_a_moved_row_is_moved(group):
-    sae, X = fit(group)
+@linear_or_two_layers
+def test_reconstruction_of_a_moved_row_is_moved(group, hidden_dim):
+    sae, X = fit(group, hidden_dim=hidden_dim)
     decoded = sae.inverse_transform(sae.transform(X))
     for M in element_matrices(sae.activation_transform_):
         moved = sae.inverse_transform(sae.transform(X @ M.T))
         np.testing.assert_allclose(moved, decoded @ M.T, atol=1e-4 * np.abs(X).max())
 
 
-def tied_module(group):
+def tied_module(group, hidden_dim=None):
     """A module, rows in their own coordinates and in those of the module's basis."""
     M = known_representation(group)
     torch.manual_seed(0)
     basis = irrep_basis(M, group)
-    module = TiedModule(group, basis, 3, 2).double()
+    if hidden_dim is None:
+        module = TiedModule(group, basis, 3, 2).double()
+    else:
+        module = TwoLayerTiedModule(group, basis, 3, 2, hidden_dim).double()
     rows = torch.randn(7, M.shape[1], dtype=torch.float64)
     return module, rows, rows @ torch.from_numpy(basis.to_irreps).T, torch.from_numpy(M)
 
@@ -102,7 +115,19 @@ def dense_sums(module, rows, select, M):
     to, back = (torch.from_numpy(matrix) for matrix in module.basis[:2])
     encoder, components = module.encoder.weight, module.components
     inverse = torch.linalg.inv(M)
-    W = torch.cat([*(encoder[:3] @ to @ m for m in inverse), encoder[3:]])
+    if module.hidden is None:
+        W = torch.cat([*(encoder[:3] @ to @ m for m in inverse), encoder[3:]])
+    else:
+        U = torch.stack([module.hidden.weight @ to @ m for m in inverse])
+        a = module.hidden.bias
+        products = module.blocks.group.multiplication_table
+        rows = relu(rows @ U.mT + a)  # (q, row, j)
+        W = torch.zeros(len(M), 3, len(M), len(a), dtype=a.dtype)
+        v = encoder.unflatten(1, (len(M), len(a)))
+        for g, order in enumerate(products.tolist()):
+            W[g, :, order] = v[:3]  # the unit that is p for e is gp for g
+        W = torch.cat([W.flatten(0, 1), v[3:]]).flatten(1)
+        rows = rows.transpose(0, 1).flatten(1)
     D = torch.cat([*(components[:3] @ back.T @ m.T for m in M), components[3:]])
     b = module.encoder.bias
     b = torch.cat([b[:3].repeat(len(M)), b[3:]])
@@ -122,11 +147,14 @@ def with_auxiliary(pre_activations):
 
 
 @every_group
+@linear_or_two_layers
 @pytest.mark.parametrize("select", [TopK(3), BatchTopK(4), with_auxiliary])
-def test_sums_and_gradients_equal_those_of_all_copies_written_out(group, select):
+def test_sums_and_gradients_equal_those_of_all_copies_written_out(
+    group, hidden_dim, select
+):
     results = []
     for dense in (False, True):
-        module, rows, moved, M = tied_module(group)
+        module, rows, moved, M = tied_module(group, hidden_dim)
         if dense:
             sums = dense_sums(module, rows, select, M)
         else:
@@ -134,8 +162,9 @@ def test_sums_and_gradients_equal_those_of_all_copies_written_out(group, select)
             sums = module(moved, select) @ back.T
         weights = torch.sin(torch.arange(sums.numel(), dtype=sums.dtype))
         (sums * weights.view_as(sums)).sum().backward()
-        parameters = (module.encoder.weight, module.encoder.bias, module.components)
-        results.append([sums.detach(), *(p.grad for p in parameters)])
+        gradients = dict(module.named_parameters())
+        gradients.pop("intercept")
+        results.append([sums.detach(), *(p.grad for p in gradients.values())])
     for tied, written_out in zip(*results, strict=True):
         torch.testing.assert_close(tied, written_out, rtol=1e-5, atol=1e-5)
 
@@ -178,10 +207,24 @@ def test_as_good_as_a_regular_one_of_as_many_latents(fitted, turning):
     assert fitted.score(X) > large - 0.02 > small
 
 
-def test_adam_holds_as_many_weights_as_there_are_base_vectors(fitted):
-    module = fitted._trained_module(fitted.mean_)
-    assert len(module.encoder.weight) == 6
-    assert len(fitted.components_) == 24
+def test_adam_holds_as_many_weights_as_there_are_base_vectors(fitted, two_layers):
+    for sae in (fitted, two_layers):
+        module = sae._trained_module(sae.mean_)
+        assert len(module.encoder.weight) == len(module.components) == 6
+        assert len(sae.components_) == 24
+    assert module.hidden.weight.shape == (5, 12)
+    assert two_layers.coefs_[0].shape == (12, 20)
+
+
+def test_hidden_units_are_copies_of_each_other(two_layers):
+    """As the regular network has them: a move by g permutes them, five by five."""
+    M, U = two_layers.activation_transform_.M_, two_layers.coefs_[0].reshape(12, 5, 4)
+    np.testing.assert_allclose(U[:, :, 1], np.linalg.inv(M).T @ U[:, :, 0], atol=1e-5)
+    assert len(np.unique(two_layers.intercepts_[0])) == 5
+    last = two_layers.coefs_[1].reshape(5, 4, 6, 4)
+    for g in range(4):
+        moved = np.roll(last[..., 0], g, axis=1)
+        np.testing.assert_array_equal(last[..., g], moved)
 
 
 def test_fitted_m_needs_no_metadata(fitted, turning):
@@ -304,14 +347,30 @@ def test_pose_of_several_generators():
     assert (sae.predict_power(X) == power).all(axis=1).mean() > 0.98
 
 
-def test_warm_start_goes_on(fitted, turning):
-    X, metadata = turning
+def weights(sae):
+    return [*sae.coefs_, *sae.intercepts_, sae.components_, sae.intercept_]
+
+
+@pytest.mark.parametrize("group", [CyclicGroup(4), SymmetricGroup(3)], ids=str)
+@linear_or_two_layers
+def test_warm_start_goes_on(group, hidden_dim):
+    fitted, X = fit(group, hidden_dim=hidden_dim, n_free=3)
+    _, metadata = orbits_of(known_representation(group), group, n_orbits=60)
     sae = clone_fitted(fitted, warm_start=True, max_epochs=1, lr=1e-9)
     sae.fit(X, **metadata)
-    np.testing.assert_allclose(sae.components_, fitted.components_, atol=1e-5)
-    np.testing.assert_allclose(sae.coefs_[0], fitted.coefs_[0], atol=1e-5)
-    np.testing.assert_allclose(sae.intercept_, fitted.intercept_, atol=1e-5)
+    for now, then in zip(weights(sae), weights(fitted), strict=True):
+        np.testing.assert_allclose(now, then, atol=1e-5)
     assert sae.n_iter_ == fitted.n_iter_ + 1
+
+
+@pytest.mark.parametrize(("before", "n_units"), [(None, 0), (5, 20)])
+def test_warm_start_with_another_hidden_layer_is_an_error(before, n_units, turning):
+    X, metadata = turning
+    sae = GroupTiedSAE(6, k=3, hidden_dim=before, warm_start=True, **SETTINGS)
+    sae.fit(X, **metadata)
+    message = f"the {n_units} hidden units.*hidden_dim=7 now asks for 28"
+    with pytest.raises(ValueError, match=message):
+        sae.set_params(hidden_dim=7).fit(X, **metadata)
 
 
 @pytest.fixture(scope="module")
