@@ -162,10 +162,10 @@ class TiedModule(SAEModule):
         vector = code.indices - self.n_tied * part.clamp(max=self.order - 1)
         bags = part * n_bags + code.bags
         order, offsets = order_by_latent(bags, self.n_parts * n_bags)
-        device = bags.device
-        rows = torch.arange(n_bags, device=device) if code.rows is None else code.rows
-        starts = n_rows * torch.arange(self.n_parts, device=device)
-        rows = (starts[:, None] + rows).flatten()
+        rows = code.rows
+        if rows is not None:  # otherwise bag i is row i of the parts, too
+            starts = n_rows * torch.arange(self.n_parts, device=bags.device)
+            rows = (starts[:, None] + rows).flatten()
         return Code(code.values[order], vector[order], bags[order], offsets, rows)
 
     def offset(self) -> Tensor:

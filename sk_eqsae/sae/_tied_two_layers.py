@@ -1,5 +1,7 @@
 """A hidden layer for the encoder of a dictionary that is closed under a group."""
 
+from typing import Any
+
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -35,7 +37,8 @@ class TwoLayerTiedModule(TiedModule):
     """
 
     hidden: nn.Linear
-    products: Tensor
+    products: Tensor  # gh
+    moves_back: Tensor  # g^-1 h
 
     def __init__(
         self,
@@ -48,8 +51,10 @@ class TwoLayerTiedModule(TiedModule):
         super().__init__(group, basis, n_tied, n_free)
         self.hidden = nn.Linear(len(basis.to_irreps), hidden_dim)
         self.encoder = nn.Linear(group.order * hidden_dim, n_tied + n_free)
-        products = torch.from_numpy(group.multiplication_table.copy())
-        self.register_buffer("products", products)
+        products = group.multiplication_table.copy()
+        self.register_buffer("products", torch.from_numpy(products))
+        back = torch.from_numpy(products[group.inverses])
+        self.register_buffer("moves_back", back)
 
     def encoder_inputs(self, inputs: Tensor) -> Tensor:
         """Find the hidden units, in the order in which each element meets them.
@@ -65,13 +70,12 @@ class TwoLayerTiedModule(TiedModule):
             What the last layer of the encoder sees, part by part: of each element, and
             of the free vectors.
         """
-        units = self.hidden(self.blocks.move_back(inputs)).relu()
-        parts = units.index_select(0, self.products.flatten())
-        parts = parts.view(self.order, self.order, len(inputs), -1)  # (g, p, row, j)
-        parts = parts.transpose(1, 2).flatten(2)
-        if self.n_free:
-            parts = torch.cat([parts, parts[:1]])  # as the identity meets them
-        return parts.flatten(0, 1)
+        units = self.hidden(self.blocks.move_back(inputs)).relu().transpose(0, 1)
+        # free vectors meet them as the identity does, which is the first element
+        elements = [*range(self.order), 0][: self.n_parts]
+        return MovedUnits.apply(
+            units, self.products[elements], self.moves_back[elements]
+        )
 
     def _set_encoder(self, module: SAEModule, kept: list[int]) -> None:
         hidden = module.hidden
@@ -86,7 +90,60 @@ class TwoLayerTiedModule(TiedModule):
         bias = self.hidden.bias.repeat_interleave(self.order)
         weight = self.encoder.weight.unflatten(1, (self.order, -1))  # (i, p, j)
         tied, free = weight.split([self.n_tied, self.n_free])
-        group = self.blocks.group
-        before = torch.from_numpy(group.multiplication_table[group.inverses])  # g^-1 q
-        last = torch.cat([tied[:, before].flatten(0, 1), free]).mT.flatten(1)
+        last = torch.cat([tied[:, self.moves_back].flatten(0, 1), free]).mT.flatten(1)
         return [hidden.T, _array(last).T], [_array(bias)]
+
+
+class MovedUnits(torch.autograd.Function):
+    """Hidden units in the orders in which several elements meet them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, units: Tensor, products: Tensor, moves_back: Tensor
+    ) -> Tensor:
+        """Write the units down once for each element.
+
+        Parameters
+        ----------
+        ctx : torch.autograd.function.FunctionCtx
+            Keeps what the backward pass needs.
+        units : torch.Tensor of shape (n_rows, order, hidden_dim)
+            Units h_jq.
+        products, moves_back : torch.Tensor of shape (n_elements, order)
+            Places of gp and of g^-1 q.
+
+        Returns
+        -------
+        moved : torch.Tensor of shape (n_elements * n_rows, order * hidden_dim)
+            Units h_j(gp) in the order (p, j).
+        """
+        ctx.save_for_backward(moves_back)
+        units = units.contiguous()
+        moved = units.new_empty((len(products), *units.shape))
+        for place, part in zip(products, moved, strict=True):
+            torch.index_select(units, 1, place, out=part)
+        return moved.view(-1, units[0].numel())
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        """Sum the gradients of each unit.
+
+        Parameters
+        ----------
+        ctx : torch.autograd.function.FunctionCtx
+            As filled by the forward pass.
+        grad : torch.Tensor of shape (n_elements * n_rows, order * hidden_dim)
+            Gradient of the moved units.
+
+        Returns
+        -------
+        gradients : tuple
+            Of the units, and None.
+        """
+        (moves_back,) = ctx.saved_tensors
+        n_elements, order = moves_back.shape
+        parts = grad.unflatten(1, (order, -1)).chunk(n_elements)
+        total = parts[0].index_select(1, moves_back[0])
+        for place, part in zip(moves_back[1:], parts[1:], strict=True):
+            total += part.index_select(1, place)
+        return total, None, None
