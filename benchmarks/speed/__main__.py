@@ -74,6 +74,10 @@ def _all_cases(rounds, large):
             f"tied_{n}_{batch_size}",
             partial(_cases.tied_step, n, batch_size, rounds),
         )
+        yield (
+            f"tied_{n}_{batch_size}_two_layers",
+            partial(_cases.tied_step, n, batch_size, rounds, 512),
+        )
     yield "probing", lambda: _cases.probing_sweep(rounds)
     yield "transform", lambda: _cases.transform(rounds)
     yield "memory", _cases.peak_memory

@@ -20,6 +20,7 @@ from sk_eqsae.sae._objective import Objective
 from sk_eqsae.sae._recipe import RECIPES
 from sk_eqsae.sae._selection import TopK
 from sk_eqsae.sae._tied_module import TiedModule
+from sk_eqsae.sae._tied_two_layers import TwoLayerTiedModule
 
 from ._rounds import interleaved
 
@@ -134,10 +135,13 @@ def two_layer_step(rounds: int) -> dict:
     return per_step(interleaved(contenders, rounds), EPOCHS * 50)
 
 
-def tied_step(n_latents: int, batch_size: int, rounds: int) -> dict:
+def tied_step(
+    n_latents: int, batch_size: int, rounds: int, n_hidden: int | None = None
+) -> dict:
     """Compare the step of a dictionary tied by C4 with a regular one's.
 
-    Both have as many latents; the tied one has a fourth of the weights.
+    Both have as many latents and hidden units, if any; the tied one has a fourth of
+    the weights.
     """
     n_batches = max(5, 1600 // batch_size)
     X = np.random.default_rng(0).normal(size=(n_batches * batch_size, N_FEATURES))
@@ -146,13 +150,17 @@ def tied_step(n_latents: int, batch_size: int, rounds: int) -> dict:
     turn = np.roll(np.eye(N_FEATURES), N_FEATURES // 4, axis=0)
     matrices = np.array([np.linalg.matrix_power(turn, p) for p in range(4)])
     # made before: threads of numpy's matrix products linger and slow torch's down
-    tied = TiedModule(group, irrep_basis(matrices, group), n_latents // 4, 0)
-    regular = SAEModule(N_FEATURES, n_latents)
+    sizes = (group, irrep_basis(matrices, group), n_latents // 4, 0)
+    tied = TiedModule(*sizes)
+    if n_hidden is not None:
+        tied = TwoLayerTiedModule(*sizes, n_hidden // 4)
+    regular = SAEModule(N_FEATURES, n_latents, n_hidden)
     contenders = {
         "regular": lambda: loop.sparse(regular),
         "tied": lambda: loop.sparse(tied),
     }
     case = {"n_latents": n_latents, "batch_size": batch_size, "k": 32}
+    case["n_hidden"] = n_hidden
     return case | per_step(interleaved(contenders, rounds), EPOCHS * n_batches)
 
 

@@ -24,8 +24,9 @@ def test_fits_at_once_are_timed_against_fits_in_turn():
     assert case["many_ratio"] == pytest.approx(case["many_ms"] / case["in_turn_ms"])
 
 
-def test_a_tied_step_is_timed_against_a_regular_one():
-    case = _cases.tied_step(64, 32, rounds=1)
+@pytest.mark.parametrize("n_hidden", [None, 16])
+def test_a_tied_step_is_timed_against_a_regular_one(n_hidden):
+    case = _cases.tied_step(64, 32, rounds=1, n_hidden=n_hidden)
     assert case["tied_ratio"] == pytest.approx(case["tied_ms"] / case["regular_ms"])
 
 
