@@ -38,6 +38,16 @@ VARIANTS = {
     "torch's own start": replace(DEFAULT, tied_init=False),
     "free norms": replace(DEFAULT, unit_rows=False),
     "paper": PAPER,
+    # for fewer dead latents
+    "aux_k = 128": replace(DEFAULT, aux_k=128),
+    "dead after 1/4 epoch": replace(DEFAULT, dead_after=0.25),
+    "dead after 4 epochs": replace(DEFAULT, dead_after=4.0),
+    "lr falls over 80 %": replace(DEFAULT, lr_decay=0.8),
+    "free norms, no auxiliary loss": replace(DEFAULT, unit_rows=False, aux_weight=0.0),
+    "free norms, dead after 1/4 epoch": replace(
+        DEFAULT, unit_rows=False, dead_after=0.25
+    ),
+    "free norms, lr = 3e-3": replace(DEFAULT, unit_rows=False, lr=3e-3),
 }
 N_TRAIN, N_TEST = 16_384, 4_096
 
