@@ -3,8 +3,10 @@ PYTHON ?= python3
 PROFILE ?= quick
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+INTEROP := .venv-interop/bin
+INTEROP_INSTALLED := .venv-interop/.installed
 
-.PHONY: help reproduce test lint clean
+.PHONY: help reproduce test interop lint clean
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -21,6 +23,18 @@ reproduce: $(INSTALLED)  ## run the main job; PROFILE=smoke|quick|full, report i
 test: $(INSTALLED)  ## run the tests and the doctests
 	SCIPY_ARRAY_API=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
+# An environment of its own, for these libraries bring a hundred others. One of them asks
+# for torchvision, which nothing here uses, and which breaks all of them where it was
+# built for another torch.
+$(INTEROP_INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-interop
+	$(INTEROP)/pip install --quiet --constraint constraints.txt --editable '.[test,interop]'
+	$(INTEROP)/pip uninstall --quiet --yes torchvision
+	@touch $@
+
+interop: $(INTEROP_INSTALLED)  ## test exports against SAELens and dictionary_learning
+	OMP_NUM_THREADS=1 $(INTEROP)/python -m pytest tests/test_persistence_peers.py
+
 lint: $(INSTALLED)  ## style, docstrings, spelling, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -29,4 +43,4 @@ lint: $(INSTALLED)  ## style, docstrings, spelling, types
 	find sk_eqsae -name '*.py' | xargs $(BIN)/numpydoc lint
 
 clean:  ## remove the environment, caches and reports
-	rm -rf .venv reports .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-interop reports .mypy_cache .pytest_cache .ruff_cache *.egg-info

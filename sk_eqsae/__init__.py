@@ -3,7 +3,8 @@
 from .activations import extract_orbits
 from .datasets import make_shapes, shape_tasks
 from .groups import ActivationTransformFitter
-from .persistence import load, save
+from .inspection import splice
+from .persistence import export, from_dictionary_learning, from_saelens, load, save
 from .probing import (
     MeanDifferenceSelector,
     TruncatedReconstruction,
@@ -21,12 +22,16 @@ __all__ = [
     "TopKSAE",
     "TruncatedReconstruction",
     "evaluate_probes",
+    "export",
     "extract_orbits",
     "fit_many",
+    "from_dictionary_learning",
+    "from_saelens",
     "load",
     "make_probe",
     "make_probe_search",
     "make_shapes",
     "save",
     "shape_tasks",
+    "splice",
 ]

@@ -116,11 +116,27 @@ def extract_orbits(
     )
 
 
-def _check_types(model: object, inputs: object, action: object) -> None:
+def check_model(model: object) -> None:
+    """Check that a model is one of torch's.
+
+    Parameters
+    ----------
+    model : object
+        What should be a model.
+
+    Raises
+    ------
+    TypeError
+        If it is not.
+    """
     if not isinstance(model, torch.nn.Module):
         raise TypeError(
             f"model must be a torch.nn.Module, found {type(model).__name__}."
         )
+
+
+def _check_types(model: object, inputs: object, action: object) -> None:
+    check_model(model)
     if not isinstance(inputs, np.ndarray | torch.Tensor) or inputs.ndim == 0:
         raise TypeError(
             "inputs must be a numpy array or a torch tensor with one row per input, "
@@ -180,11 +196,26 @@ def _prepared(
             model.to(home)
 
 
-@contextmanager
-def _recorder(
-    model: torch.nn.Module, layer: str
-) -> Iterator[Callable[[torch.Tensor], NDArray]]:
-    """Give a function from a batch to the layer's activations, one row per input."""
+def named_layer(model: torch.nn.Module, layer: str) -> torch.nn.Module:
+    """Find a layer by its name.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Any model.
+    layer : str
+        Dotted name of the layer in ``model.named_modules()``; "" is the model.
+
+    Returns
+    -------
+    module : torch.nn.Module
+        The layer.
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name.
+    """
     modules = dict(model.named_modules())
     if layer not in modules:
         names = ", ".join(repr(name) for name in modules if name)
@@ -192,6 +223,14 @@ def _recorder(
             f"layer={layer!r} does not exist in {type(model).__name__}. Its layers "
             f"are: {names or 'none'}."
         )
+    return modules[layer]
+
+
+@contextmanager
+def _recorder(
+    model: torch.nn.Module, layer: str
+) -> Iterator[Callable[[torch.Tensor], NDArray]]:
+    """Give a function from a batch to the layer's activations, one row per input."""
     outputs: list[Any] = []
 
     def record(module: torch.nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -204,7 +243,7 @@ def _recorder(
         model(batch)
         return _to_rows(outputs, len(batch), layer)
 
-    hook = modules[layer].register_forward_hook(record)
+    hook = named_layer(model, layer).register_forward_hook(record)
     try:
         yield activations_of
     finally:
@@ -236,20 +275,56 @@ def _to_model(
     return tensor
 
 
-def _to_rows(outputs: list[Any], n_rows: int, layer: str) -> NDArray:
-    if len(outputs) != 1:
+def check_called_once(n_calls: int, layer: str) -> None:
+    """Check how often a layer was called in one forward pass.
+
+    Parameters
+    ----------
+    n_calls : int
+        How often.
+    layer : str
+        Its name.
+
+    Raises
+    ------
+    ValueError
+        If that is not once.
+    """
+    if n_calls != 1:
         raise ValueError(
-            f"layer={layer!r} was called {len(outputs)} times in one forward pass of "
+            f"layer={layer!r} was called {n_calls} times in one forward pass of "
             "the model and must be called exactly once. Choose a layer that the "
             "model calls once, or wrap the call in a module of its own "
             "(torch.nn.Identity will do)."
         )
-    output = outputs[0]
+
+
+def check_tensor(output: object, layer: str) -> None:
+    """Check what a layer puts out.
+
+    Parameters
+    ----------
+    output : object
+        Its output.
+    layer : str
+        Its name.
+
+    Raises
+    ------
+    ValueError
+        If that is not one tensor.
+    """
     if not isinstance(output, torch.Tensor):
         raise ValueError(
             f"layer={layer!r} must put out a tensor, found {type(output).__name__}. "
             "Choose a layer inside it, or one that follows it."
         )
+
+
+def _to_rows(outputs: list[Any], n_rows: int, layer: str) -> NDArray:
+    check_called_once(len(outputs), layer)
+    output = outputs[0]
+    check_tensor(output, layer)
     if output.ndim == 0 or len(output) != n_rows:
         raise ValueError(
             f"layer={layer!r} must put out one row per input: for {n_rows} inputs "

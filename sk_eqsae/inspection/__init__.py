@@ -5,6 +5,7 @@ from ._displays import FeatureSymmetryDisplay, TransformFidelityDisplay
 from ._equivariance import equivariance_error, equivariance_report, r2_per_feature
 from ._feature_orbits import FeatureOrbitDisplay
 from ._metrics import dead_latents
+from ._splice import splice
 from ._symmetry import feature_symmetry
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "feature_symmetry",
     "fvu",
     "r2_per_feature",
+    "splice",
 ]

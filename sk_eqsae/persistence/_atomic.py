@@ -1,7 +1,8 @@
-"""Files that are there whole or not at all."""
+"""Files and folders that are there whole or not at all."""
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +51,44 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         part.replace(target)
     except BaseException:
         part.unlink(missing_ok=True)
+        raise
+    _to_disk(target.parent)
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Make a folder in one step, when all that is to be in it has been written.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The folder to make. An empty one may be there already.
+
+    Yields
+    ------
+    part : pathlib.Path
+        Where to write files: a folder beside it, hidden by a leading dot.
+
+    Raises
+    ------
+    FileExistsError
+        If there is something already: no rename can take the place of a folder that
+        holds files.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise FileExistsError(
+            f"{os.fspath(path)!r} is there already. Remove it or choose another name."
+        )
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    part.mkdir()
+    try:
+        yield part
+        for file in [*part.iterdir(), part]:
+            _to_disk(file)
+        part.rename(target)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
         raise
     _to_disk(target.parent)
 

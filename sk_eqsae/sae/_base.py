@@ -25,6 +25,7 @@ from ._objective import Objective
 from ._recipe import RECIPES, Recipe
 from ._selection import BatchTopK, Selection, Threshold, TopK
 from ._sparse_ops import decode_sparse
+from ._torch_module import SparseAutoencoder
 
 _DTYPES = (np.float64, np.float32)
 _CHUNK_ENTRIES = 2**22  # latents held dense at a time: 16 MiB
@@ -138,6 +139,37 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         X = self._check_rows(X)
         return 1 - fvu(X, self._decoded(X))
+
+    def to_module(self) -> SparseAutoencoder:
+        """Copy what was fitted into a plain torch module.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            With ``encode(x)``, ``decode(z)`` and ``forward(x)``, which reconstructs,
+            for tensors of activations of shape (..., n_features). It is in float32
+            and on the CPU, and equals `transform` and `inverse_transform` but for
+            rounding.
+
+        Raises
+        ------
+        ValueError
+            If the activations are so large or so small that float32 cannot hold them.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import torch
+        >>> from sk_eqsae import TopKSAE
+        >>> X = np.random.default_rng(0).normal(size=(100, 8)).astype("float32")
+        >>> sae = TopKSAE(16, k=2, max_epochs=2, random_state=0).fit(X)
+        >>> module = sae.to_module()
+        >>> Z = module.encode(torch.from_numpy(X)).detach().numpy()
+        >>> np.allclose(Z, sae.transform(X), atol=1e-5)
+        True
+        """
+        check_is_fitted(self)
+        return SparseAutoencoder(self)
 
     def _is_going_on(self) -> bool:
         return self.warm_start and hasattr(self, "components_")

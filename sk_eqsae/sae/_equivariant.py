@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._metrics import fvu
 from .._state import all_or_nothing
@@ -18,6 +18,7 @@ from ..groups._group_table import group_table
 from ._activation_transform import fit_activation_transform
 from ._base import _DTYPES, BaseSAE
 from ._recipe import Recipe
+from ._torch_module import EquivariantAutoencoder
 
 
 class EquivariantSAE(BaseSAE):
@@ -323,6 +324,25 @@ class EquivariantSAE(BaseSAE):
         if power is None:
             power = self._poses(X, canonical)
         return self._move(canonical, power)
+
+    def to_module(self) -> EquivariantAutoencoder:
+        """Copy what was fitted, with M, into a plain torch module.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            With ``encode(x)``, ``decode(z, power=None)``, ``predict_power(x)`` and
+            ``forward(x, power=None)``, which reconstructs as :meth:`reconstruct`
+            does, for tensors of activations of shape (..., n_features). It is in
+            float32 and on the CPU. Powers have to be whole.
+
+        Raises
+        ------
+        ValueError
+            If `activation_transform_` cannot give M as matrices.
+        """
+        check_is_fitted(self)
+        return EquivariantAutoencoder(self)
 
     def score(
         self,

@@ -30,6 +30,7 @@ from ._module import SAEModule
 from ._recipe import Recipe
 from ._tied_module import TiedModule
 from ._tied_two_layers import TwoLayerTiedModule
+from ._torch_module import SparseAutoencoder
 
 _FREE_PER_UNEXPLAINED = 25  # n_free="auto", by benchmarks/group_tied
 
@@ -540,6 +541,21 @@ class GroupTiedSAE(BaseSAE):
             Activations, in the dtype of Z.
         """
         return super().inverse_transform(Z)
+
+    @available_if(_keeps_pose)
+    def to_module(self) -> SparseAutoencoder:
+        """Copy what was fitted into a plain torch module.
+
+        Only with ``output="equivariant"``.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            With ``encode(x)``, ``decode(z)`` and ``forward(x)``, which reconstructs,
+            for tensors of activations of shape (..., n_features). All copies of a
+            base vector are spelled out in it. It is in float32 and on the CPU.
+        """
+        return super().to_module()
 
     @available_if(_knows_pose)
     def predict_power(self, X: ArrayLike) -> NDArray:

@@ -1,0 +1,241 @@
+"""A model with an autoencoder's reconstruction in the place of a layer's output."""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from ..activations._extract import (
+    check_called_once,
+    check_model,
+    check_tensor,
+    named_layer,
+)
+from ..sae._base import BaseSAE
+from ..sae._torch_module import EquivariantAutoencoder, SparseAutoencoder
+
+
+@contextmanager
+def splice(
+    model: torch.nn.Module,
+    layer: str,
+    sae: Any,
+    *,
+    ablate: ArrayLike = (),
+    steer: Mapping[int, float] | None = None,
+    keep_error: bool = False,
+    power: ArrayLike | Tensor | None = None,
+) -> Iterator[torch.nn.Module]:
+    """Put an autoencoder's reconstruction in the place of a layer's output.
+
+    Inside the ``with`` block, the layer puts out what the autoencoder makes of its
+    output x, with the latents z that are to be changed set to their values z'::
+
+        x' = decode(z')                       by default
+        x' = decode(z') + (x - decode(z))     with keep_error=True
+
+    At its end, also after an error, the model is as it was.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Any model.
+    layer : str
+        Dotted name of the layer in ``model.named_modules()``; "" is the model
+        itself. It must put out one tensor: with as many entries per input as the
+        autoencoder has features, as :func:`~sk_eqsae.extract_orbits` flattens them,
+        or with that many along its last axis, such as a vector for each token.
+    sae : estimator or torch.nn.Module
+        A fitted autoencoder, or what its `to_module` has returned, the parameters of
+        which then get gradients. The latter is moved to the activations' device.
+    ablate : array-like of int, default=()
+        Latents that are set to 0.
+    steer : mapping from int to float, default=None
+        Latents that are set to a value, in the units of the activations, for all
+        inputs.
+    keep_error : bool, default=False
+        Add back what the autoencoder misses of each activation, so that nothing
+        changes but for the latents that are set. No gradient flows through it.
+    power : int or array-like of shape (n_inputs,) or (n_inputs, n_generators)
+        True powers of the inputs; only for an :class:`~sk_eqsae.EquivariantSAE`.
+        None infers them from the latents as they were before any was set.
+
+    Yields
+    ------
+    model : torch.nn.Module
+        The model.
+
+    Raises
+    ------
+    ValueError
+        If the layer or a latent does not exist. In a forward pass: if the layer is
+        not called exactly once, or puts out anything that the autoencoder was not
+        fitted for.
+    TypeError
+        If model or sae is of the wrong type.
+
+    See Also
+    --------
+    sk_eqsae.extract_orbits : The activations to fit an autoencoder on.
+
+    Notes
+    -----
+    Activations of another type than the autoencoder's are converted and the result
+    converted back. Autocasting is off inside the autoencoder.
+
+    Examples
+    --------
+    How much worse a small classifier gets, and which latent it needs most:
+
+    >>> import torch
+    >>> from sklearn.datasets import load_digits
+    >>> from sk_eqsae import TopKSAE, splice
+    >>> X, y = map(torch.tensor, load_digits(n_class=3, return_X_y=True))
+    >>> _ = torch.manual_seed(0)
+    >>> model = torch.nn.Sequential(torch.nn.Linear(64, 16), torch.nn.Linear(16, 3))
+    >>> sae = TopKSAE(32, k=4, max_epochs=20, random_state=0)
+    >>> sae = sae.fit(model[0](X.float()).detach().numpy())
+    >>> with torch.no_grad(), splice(model, "0", sae, ablate=[3, 5]) as spliced:
+    ...     spliced(X.float()).shape
+    torch.Size([537, 3])
+    """
+    check_model(model)
+    target = named_layer(model, layer)
+    module = _as_module(sae)
+    if power is not None and not isinstance(module, EquivariantAutoencoder):
+        raise ValueError("power is only for an EquivariantSAE. Leave it out.")
+    edits = _edits(ablate, steer, module.n_latents)
+    splicer = _Splicer(layer, module, edits, keep_error, power)
+    with ExitStack() as hooks:
+        for handle in (
+            model.register_forward_pre_hook(splicer.begin),
+            target.register_forward_hook(splicer.replace),
+            model.register_forward_hook(splicer.check),
+            model.register_forward_hook(splicer.end, always_call=True),
+        ):
+            hooks.callback(handle.remove)
+        yield model
+
+
+class _Splicer:
+    """Replaces the output of a layer, once in each forward pass of a model."""
+
+    def __init__(
+        self,
+        layer: str,
+        module: SparseAutoencoder,
+        edits: dict[int, float],
+        keep_error: bool,
+        power: ArrayLike | Tensor | None,
+    ) -> None:
+        self.layer = layer
+        self.module = module
+        self.edits = edits
+        self.keep_error = keep_error
+        self.power = power
+        self.is_running = False
+        self.n_calls = 0
+
+    def begin(self, model: torch.nn.Module, args: Any) -> None:
+        self.is_running, self.n_calls = True, 0
+
+    def check(self, model: torch.nn.Module, args: Any, output: Any) -> None:
+        check_called_once(self.n_calls, self.layer)
+
+    def end(self, model: torch.nn.Module, args: Any, output: Any) -> None:
+        self.is_running = False
+
+    def replace(self, module: torch.nn.Module, args: Any, output: Any) -> Tensor:
+        self.n_calls += 1
+        if self.is_running and self.n_calls > 1:
+            check_called_once(self.n_calls, self.layer)
+        check_tensor(output, self.layer)
+        rows = _as_rows(output, self.module.n_features, self.layer)
+        with torch.autocast(output.device.type, enabled=False):
+            spliced = self._reconstructed(rows)
+        return spliced.to(output.dtype).reshape(output.shape)
+
+    def _reconstructed(self, x: Tensor) -> Tensor:
+        module = self.module.to(x.device)
+        x = x.to(module.components.dtype)
+        z = module.encode(x)
+        moved = self._pose(x, z)
+        x_hat = module.decode(self._edited(z), *moved)
+        if self.keep_error:
+            x_hat = x_hat + (x - module.decode(z, *moved)).detach()
+        return x_hat
+
+    def _pose(self, x: Tensor, z: Tensor) -> tuple[Any, ...]:
+        if not isinstance(self.module, EquivariantAutoencoder):
+            return ()
+        return (self.module.pose(x, z) if self.power is None else self.power,)
+
+    def _edited(self, z: Tensor) -> Tensor:
+        if not self.edits:
+            return z
+        latents = torch.tensor(list(self.edits), device=z.device)
+        values = torch.tensor(list(self.edits.values()), dtype=z.dtype).to(z.device)
+        return z.index_copy(-1, latents, values.expand(*z.shape[:-1], -1))
+
+
+def _as_module(sae: Any) -> SparseAutoencoder:
+    if isinstance(sae, SparseAutoencoder):
+        return sae
+    if not isinstance(sae, BaseSAE):
+        raise TypeError(
+            "sae must be a fitted autoencoder of this package or what its to_module "
+            f"has returned, found {type(sae).__name__}."
+        )
+    return sae.to_module().requires_grad_(False)
+
+
+def _edits(
+    ablate: ArrayLike, steer: Mapping[int, float] | None, n_latents: int
+) -> dict[int, float]:
+    """Value of each latent that is set."""
+    ablated, steered = _latents(ablate, n_latents, "ablate"), dict(steer or {})
+    _latents(list(steered), n_latents, "steer")
+    if both := sorted(set(ablated) & set(steered)):
+        raise ValueError(
+            f"latent {both[0]} is in ablate, which sets it to 0, and in steer. Name it "
+            "in one of them."
+        )
+    for latent, value in steered.items():
+        if not math.isfinite(value):
+            raise ValueError(f"steer sets latent {latent} to {value}. Set a number.")
+    return {**dict.fromkeys(ablated, 0.0), **steered}
+
+
+def _latents(indices: ArrayLike, n_latents: int, name: str) -> list[int]:
+    array = np.asarray(indices)
+    array = array.astype(int) if array.size == 0 else array
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} has to name latents by their numbers, such as [3, 5], found "
+            f"{indices!r}."
+        )
+    if array.size and not (array.min() >= 0 and array.max() < n_latents):
+        raise ValueError(
+            f"{name} names latents from {array.min()} to {array.max()}, but there are "
+            f"only those from 0 to {n_latents - 1}."
+        )
+    return array.tolist()
+
+
+def _as_rows(output: Tensor, n_features: int, layer: str) -> Tensor:
+    """Flatten the output for each input, unless its last axis is an activation."""
+    shape = tuple(output.shape)
+    if shape and math.prod(shape[1:]) == n_features:
+        return output.reshape(len(output), n_features)
+    if shape and shape[-1] == n_features:
+        return output
+    raise ValueError(
+        f"layer={layer!r} puts out shape {shape}, but the autoencoder was fitted on "
+        f"{n_features} features: neither the entries per input nor the last axis are "
+        "as many. Splice it into the layer that its activations come from."
+    )

@@ -1,0 +1,237 @@
+"""The folder that dictionary_learning writes: ae.pt and config.json."""
+
+import json
+import os
+import pickletools
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from ..sae import TopKSAE
+from ._container import shown
+from ._json_file import count, one_of, read_json, setting
+from ._raw_weights import RawWeights, as_estimator
+
+_SETTINGS = "config.json"
+_WEIGHTS = "ae.pt"
+_TOPK, _BATCH_TOPK = "AutoEncoderTopK", "BatchTopKSAE"
+_MAX_PICKLE = 2**16  # bytes; that of six tensors has 600
+# all that a pickle of such tensors has to name
+_GLOBALS = {
+    "collections OrderedDict",
+    "torch._utils _rebuild_tensor_v2",
+    "torch FloatStorage",
+    "torch IntStorage",
+}
+# opcodes that look up what to call by other ways than GLOBAL
+_OTHER_WAYS = {
+    *("STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4")
+}
+
+
+def write_dictionary_learning(weights: RawWeights, folder: Path) -> None:
+    """Write the files.
+
+    Parameters
+    ----------
+    weights : RawWeights
+        What to write.
+    folder : pathlib.Path
+        Where to.
+    """
+    by_threshold = weights.threshold is not None
+    trainer = {
+        "dict_class": _BATCH_TOPK if by_threshold else _TOPK,
+        "k": weights.k,
+        "activation_dim": weights.W_dec.shape[1],
+        "dict_size": weights.W_dec.shape[0],
+        "layer": None,
+        "lm_name": None,
+        "sk_eqsae_version": version("sk-eqsae"),
+    }
+    tensors = {
+        "encoder.weight": torch.tensor(weights.W_enc.T.copy()),
+        "encoder.bias": torch.tensor(weights.b_enc),
+        "decoder.weight": torch.tensor(weights.W_dec.T.copy()),
+        "b_dec": torch.tensor(weights.b_dec),
+        "k": torch.tensor(weights.k, dtype=torch.int32),
+        # -1 is theirs for none
+        "threshold": torch.tensor(
+            weights.threshold if by_threshold else -1.0, dtype=torch.float32
+        ),
+    }
+    with open(folder / _SETTINGS, "x", encoding="utf-8") as text:
+        json.dump({"trainer": trainer}, text, indent=2)
+    with open(folder / _WEIGHTS, "xb") as file:
+        torch.save(tensors, file)
+
+
+def from_dictionary_learning(path: str | os.PathLike) -> TopKSAE:
+    """Read an autoencoder that dictionary_learning has written.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A folder with ``ae.pt`` and ``config.json``, of the class AutoEncoderTopK or
+        BatchTopKSAE.
+
+    Returns
+    -------
+    sae : TopKSAE
+        A fitted one: `transform` and `inverse_transform` equal the other library's
+        ``encode`` and ``decode``.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds anything else; the message says what.
+    OSError
+        If it cannot be read.
+
+    See Also
+    --------
+    export : The way there.
+
+    Notes
+    -----
+    ``ae.pt`` is a pickle. It is refused unless it names nothing but tensors, and is
+    then read by torch's own restricted reader, so that no code is run, whatever the
+    file holds. ``AutoEncoderTopK.from_pretrained`` may not be as careful.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from sk_eqsae import TopKSAE, export, from_dictionary_learning
+    >>> X = np.random.default_rng(0).normal(size=(100, 8))
+    >>> sae = TopKSAE(16, k=2, max_epochs=2, random_state=0).fit(X)
+    >>> path = tempfile.mkdtemp() + "/exported"
+    >>> export(sae, path, format="dictionary_learning")
+    >>> from_dictionary_learning(path)
+    TopKSAE(k=2, n_components=16)
+    """
+    folder = Path(path)
+    try:
+        return as_estimator(_read_weights(folder))
+    except ValueError as error:
+        name = os.fspath(path)
+        raise ValueError(
+            f"cannot read {name!r} as dictionary_learning's: {error}."
+        ) from error
+
+
+def _read_weights(folder: Path) -> RawWeights:
+    settings = setting(read_json(folder / _SETTINGS), "trainer")
+    if not isinstance(settings, dict):
+        raise ValueError("trainer has to be an object")
+    dict_class = one_of(settings, "dict_class", [_TOPK, _BATCH_TOPK])
+    k = count(settings, "k")
+    tensors = _read_tensors(folder / _WEIGHTS)
+    _check_tensors(tensors, settings, k)
+    return RawWeights(
+        tensors["encoder.weight"].numpy().T,
+        tensors["encoder.bias"].numpy(),
+        tensors["decoder.weight"].numpy().T,
+        tensors["b_dec"].numpy(),
+        k,
+        float(tensors["threshold"]) if dict_class == _BATCH_TOPK else None,
+    )
+
+
+def _read_tensors(path: Path) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        _check_archive(file)
+        file.seek(0)
+        try:
+            tensors = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch names no types of its own
+            raise ValueError(f"torch cannot read {_WEIGHTS}: {error}") from error
+    if not isinstance(tensors, dict):
+        raise ValueError(f"{_WEIGHTS} has to hold a dict of tensors")
+    return tensors
+
+
+def _check_archive(file: BinaryIO) -> None:
+    """Check that a file holds tensors alone, without loading any."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            _check_pickle(_pickle_of(archive, file.seek(0, os.SEEK_END)))
+    except ValueError:
+        raise
+    except Exception as error:  # zipfile raises many kinds of them
+        raise ValueError(
+            f"{_WEIGHTS} is no file of torch.save, or not a whole one: {error}"
+        ) from error
+
+
+def _pickle_of(archive: zipfile.ZipFile, size: int) -> bytes:
+    members = archive.infolist()
+    # compressed or overlapping members may be far longer than the file
+    stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
+    pickles = [member for member in members if member.filename.endswith("data.pkl")]
+    if (
+        not stored
+        or sum(member.file_size for member in members) > size
+        or len(pickles) != 1
+        or pickles[0].file_size > _MAX_PICKLE
+    ):
+        raise ValueError(f"{_WEIGHTS} is no file of torch.save")
+    return archive.read(pickles[0])
+
+
+def _check_pickle(content: bytes) -> None:
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name in _OTHER_WAYS or (
+            opcode.name == "GLOBAL" and argument not in _GLOBALS
+        ):
+            raise ValueError(
+                f"{_WEIGHTS} holds other things than float32 weights and their k: "
+                f"{shown(argument or opcode.name)}"
+            )
+
+
+def _check_tensors(tensors: dict[str, Any], settings: dict[str, Any], k: int) -> None:
+    d_in, d_sae = _sizes(tensors, settings)
+    shapes: dict[str, tuple[int, ...]] = {
+        "encoder.weight": (d_sae, d_in),
+        "encoder.bias": (d_sae,),
+        "decoder.weight": (d_in, d_sae),
+        "b_dec": (d_in,),
+        "k": (),
+        "threshold": (),
+    }
+    if set(tensors) != set(shapes):
+        raise ValueError(f"{_WEIGHTS} has to hold {', '.join(shapes)}, only those")
+    for name, shape in shapes.items():
+        dtype = torch.int32 if name == "k" else torch.float32
+        _check_tensor(name, tensors[name], shape, dtype)
+    if int(tensors["k"]) != k:
+        raise ValueError(f"k is {int(tensors['k'])} in {_WEIGHTS}, but {k} beside it")
+
+
+def _sizes(tensors: dict[str, Any], settings: dict[str, Any]) -> tuple[int, int]:
+    """Sizes that the weights have, which the settings may not contradict."""
+    weight = tensors.get("encoder.weight")
+    if not isinstance(weight, torch.Tensor) or weight.ndim != 2:
+        raise ValueError(f"{_WEIGHTS} has no encoder.weight of two dimensions")
+    d_sae, d_in = weight.shape
+    for name, size in (("dict_size", d_sae), ("activation_dim", d_in)):
+        if name in settings and count(settings, name) != size:
+            raise ValueError(f"{name} does not fit the {size} of encoder.weight")
+    return d_in, d_sae
+
+
+def _check_tensor(
+    name: str, tensor: Any, shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    if (
+        type(tensor) is not torch.Tensor
+        or tensor.dtype != dtype
+        or tuple(tensor.shape) != shape
+    ):
+        raise ValueError(f"{name} has to be of {dtype} and shape {shape}")
+    if tensor.nbytes > tensor.untyped_storage().nbytes():
+        raise ValueError(f"{name} has more entries than there are numbers for it")

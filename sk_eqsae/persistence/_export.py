@@ -1,0 +1,89 @@
+"""Export an autoencoder to the formats of other libraries."""
+
+import os
+from typing import Any
+
+from sklearn.exceptions import NotFittedError
+
+from ._atomic import atomic_folder
+from ._dictionary_learning import write_dictionary_learning
+from ._raw_weights import fold
+from ._saelens import write_saelens
+
+_WRITERS = {
+    "saelens": write_saelens,
+    "dictionary_learning": write_dictionary_learning,
+}
+
+
+def export(sae: Any, path: str | os.PathLike, format: str = "saelens") -> None:
+    """Write a fitted autoencoder as another library's.
+
+    What was learned of the mean and the scale of the activations goes into the
+    weights, so that the other library encodes and decodes the activations as they
+    are, to what `transform` and `inverse_transform` give.
+
+    Parameters
+    ----------
+    sae : TopKSAE or GroupTiedSAE
+        A fitted one with a linear encoder. A GroupTiedSAE becomes a regular
+        autoencoder with all copies of its vectors.
+    path : str or path-like
+        The folder to make. It is there whole or not at all.
+    format : {"saelens", "dictionary_learning"}, default="saelens"
+        "saelens": for ``SAE.load_from_disk`` of SAELens 6. "dictionary_learning":
+        for ``utils.load_dictionary`` of dictionary_learning.
+
+    Raises
+    ------
+    ValueError
+        If the format is unknown, or has no place for what the autoencoder does: a
+        hidden layer, moving by M, invariant latents.
+    NotFittedError
+        If it is not fitted.
+    FileExistsError
+        If there is something at `path`.
+
+    See Also
+    --------
+    from_saelens : The way back.
+    from_dictionary_learning : The way back.
+    save : The format that keeps all.
+
+    Notes
+    -----
+    Feature names, parameters of training and the sizes of nested prefixes are not
+    kept. ``activation="batch_topk"`` becomes what both libraries make of it: latents
+    above a threshold.
+
+    dictionary_learning keeps dictionary vectors at norm 1 while it trains. The
+    default recipe does, too, and then nothing is changed. Vectors of other norms
+    (``recipe="paper"``, a :class:`~sk_eqsae.GroupTiedSAE` whose M is not orthogonal)
+    are written as they are: to rescale the latents would change which of them are
+    the k largest, and so the reconstruction.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from sk_eqsae import TopKSAE, export, from_saelens
+    >>> X = np.random.default_rng(0).normal(5, 2, size=(100, 8))
+    >>> sae = TopKSAE(16, k=2, max_epochs=2, random_state=0).fit(X)
+    >>> path = tempfile.mkdtemp() + "/exported"
+    >>> export(sae, path, format="saelens")
+    >>> bool(np.allclose(from_saelens(path).transform(X), sae.transform(X), atol=1e-5))
+    True
+    """
+    if format not in _WRITERS:
+        raise ValueError(
+            f"format={format!r} is unknown. Choose one of {', '.join(_WRITERS)}."
+        )
+    try:
+        weights = fold(sae)
+    except NotFittedError:
+        raise
+    except ValueError as error:
+        name = type(sae).__name__
+        raise ValueError(f"cannot export this {name} to {format}: {error}.") from error
+    with atomic_folder(path) as part:
+        _WRITERS[format](weights, part)
