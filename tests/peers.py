@@ -3,6 +3,7 @@
 import json
 import warnings
 from functools import cache
+from importlib import import_module
 
 import numpy as np
 import torch
@@ -62,15 +63,12 @@ def outputs(format, folder, X):
 
 
 def _from_saelens(folder):
-    from sae_lens import SAE
-
-    return SAE.load_from_disk(str(folder))
+    return import_module("sae_lens").SAE.load_from_disk(str(folder))
 
 
 def _from_dictionary_learning(folder):
-    from dictionary_learning.utils import load_dictionary
-
-    return load_dictionary(str(folder), device="cpu")[0]
+    utils = import_module("dictionary_learning.utils")
+    return utils.load_dictionary(str(folder), device="cpu")[0]
 
 
 _LOADERS = {"saelens": _from_saelens, "dictionary_learning": _from_dictionary_learning}
@@ -78,27 +76,26 @@ _LOADERS = {"saelens": _from_saelens, "dictionary_learning": _from_dictionary_le
 
 def write_all(folder):
     """Write autoencoders of both libraries by their own means; their names."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.simplefilter("ignore")
+        torch.manual_seed(0)  # both draw their first weights
         return _write_saelens(folder) + _write_dictionary_learning(folder)
 
 
 def _write_saelens(folder):
-    from sae_lens import (
-        BatchTopKTrainingSAE,
-        BatchTopKTrainingSAEConfig,
-        TopKSAE,
-        TopKSAEConfig,
-        TopKTrainingSAE,
-        TopKTrainingSAEConfig,
-    )
-
+    lens = import_module("sae_lens")
     sizes = {"d_in": 12, "d_sae": 16}
-    plain = TopKSAE(TopKSAEConfig(**sizes, k=3))
-    uncentred = TopKSAE(TopKSAEConfig(**sizes, k=3, apply_b_dec_to_input=False))
-    rescaled = TopKSAE(TopKSAEConfig(**sizes, k=3, rescale_acts_by_decoder_norm=True))
-    trained = TopKTrainingSAE(TopKTrainingSAEConfig(**sizes, k=3))
-    batch = BatchTopKTrainingSAE(BatchTopKTrainingSAEConfig(**sizes, k=3.0))
+    plain, uncentred, rescaled = (
+        lens.TopKSAE(lens.TopKSAEConfig(**sizes, k=3, **settings))
+        for settings in (
+            {},
+            {"apply_b_dec_to_input": False},
+            {"rescale_acts_by_decoder_norm": True},
+        )
+    )
+    trained = lens.TopKTrainingSAE(lens.TopKTrainingSAEConfig(**sizes, k=3))
+    config = lens.BatchTopKTrainingSAEConfig(**sizes, k=3.0)
+    batch = lens.BatchTopKTrainingSAE(config)
     batch.topk_threshold.fill_(0.5)
     for i, autoencoder in enumerate([plain, uncentred, rescaled, trained, batch]):
         _draw_weights(autoencoder, seed=i)
@@ -112,17 +109,17 @@ def _write_saelens(folder):
 
 
 def _write_dictionary_learning(folder):
-    from dictionary_learning.trainers.batch_top_k import BatchTopKSAE
-    from dictionary_learning.trainers.top_k import AutoEncoderTopK
-
+    trainers = "dictionary_learning.trainers"
     kinds = {
-        "dictionary_learning_topk": AutoEncoderTopK,
-        "dictionary_learning_batch_topk": BatchTopKSAE,
+        "dictionary_learning_topk": import_module(f"{trainers}.top_k").AutoEncoderTopK,
+        "dictionary_learning_batch_topk": import_module(
+            f"{trainers}.batch_top_k"
+        ).BatchTopKSAE,
     }
     for i, (name, kind) in enumerate(kinds.items()):
         autoencoder = kind(12, 16, 3)
         _draw_weights(autoencoder, seed=10 + i)
-        if kind is BatchTopKSAE:
+        if "batch" in name:
             autoencoder.threshold.fill_(0.5)
         trainer = {"dict_class": kind.__name__, "k": 3, "activation_dim": 12}
         # as their training.py does
@@ -138,7 +135,7 @@ def _draw_weights(autoencoder, seed):
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in autoencoder.parameters():
-            parameter += torch.randn(parameter.shape, generator=generator) / 2
+            parameter.add_(torch.randn(parameter.shape, generator=generator) / 2)
 
 
 def rows():

@@ -419,7 +419,7 @@ def test_a_pickle_in_ae_pt_is_not_run(protocol, zipped, learned, tmp_path):
     with pytest.raises(ValueError, match=r"ae\.pt"):
         from_dictionary_learning(learned)
     (learned / "ae.pt").write_bytes(pickle.dumps(state, protocol))
-    with pytest.raises(ValueError, match="no file of torch.save"):
+    with pytest.raises(ValueError, match=r"no file of torch\.save"):
         from_dictionary_learning(learned)
     assert not (tmp_path / "run").exists()
 
@@ -446,7 +446,7 @@ def test_members_that_are_longer_than_the_file_are_refused(learned):
     rezipped(learned / "ae.pt", zipfile.ZIP_STORED)
     from_dictionary_learning(learned)
     rezipped(learned / "ae.pt", zipfile.ZIP_DEFLATED)
-    with pytest.raises(ValueError, match="no file of torch.save"):
+    with pytest.raises(ValueError, match=r"no file of torch\.save"):
         from_dictionary_learning(learned)
 
 
@@ -455,7 +455,7 @@ def test_a_tensor_that_claims_more_than_its_storage_is_refused(learned):
         return content.replace(b"K\x18", b"K\xff")  # 24 latents
 
     rezipped(learned / "ae.pt", zipfile.ZIP_STORED, edit=larger)
-    with pytest.raises(ValueError, match="torch cannot read ae.pt"):
+    with pytest.raises(ValueError, match=r"torch cannot read ae\.pt"):
         from_dictionary_learning(learned)
 
 
