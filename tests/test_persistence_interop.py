@@ -24,6 +24,7 @@ from sk_eqsae import (
     load,
     save,
 )
+from sk_eqsae.persistence import _dictionary_learning
 from sk_eqsae.persistence._atomic import atomic_folder
 from tests.fitted import data
 from tests.instances import QUICK
@@ -420,6 +421,15 @@ def test_a_pickle_in_ae_pt_is_not_run(protocol, zipped, learned, tmp_path):
         from_dictionary_learning(learned)
     (learned / "ae.pt").write_bytes(pickle.dumps(state, protocol))
     with pytest.raises(ValueError, match=r"no file of torch\.save"):
+        from_dictionary_learning(learned)
+    assert not (tmp_path / "run").exists()
+
+
+def test_torch_does_not_run_a_pickle_either(learned, tmp_path, monkeypatch):
+    """The second lock, with the first one open."""
+    monkeypatch.setattr(_dictionary_learning, "_check_archive", lambda file: None)
+    torch.save({"encoder.weight": Payload(tmp_path / "run")}, learned / "ae.pt")
+    with pytest.raises(ValueError, match=r"torch cannot read ae\.pt"):
         from_dictionary_learning(learned)
     assert not (tmp_path / "run").exists()
 
