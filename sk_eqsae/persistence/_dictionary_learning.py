@@ -25,6 +25,7 @@ _GLOBALS = {
     "torch._utils _rebuild_tensor_v2",
     "torch FloatStorage",
     "torch IntStorage",
+    "torch LongStorage",
 }
 # opcodes that look up what to call by other ways than GLOBAL
 _OTHER_WAYS = {
@@ -206,8 +207,9 @@ def _check_tensors(tensors: dict[str, Any], settings: dict[str, Any], k: int) ->
     if set(tensors) != set(shapes):
         raise ValueError(f"{_WEIGHTS} has to hold {', '.join(shapes)}, only those")
     for name, shape in shapes.items():
-        dtype = torch.int32 if name == "k" else torch.float32
-        _check_tensor(name, tensors[name], shape, dtype)
+        # older versions kept k in 64 bits
+        dtypes = [torch.int32, torch.int64] if name == "k" else [torch.float32]
+        _check_tensor(name, tensors[name], shape, dtypes)
     if int(tensors["k"]) != k:
         raise ValueError(f"k is {int(tensors['k'])} in {_WEIGHTS}, but {k} beside it")
 
@@ -225,13 +227,13 @@ def _sizes(tensors: dict[str, Any], settings: dict[str, Any]) -> tuple[int, int]
 
 
 def _check_tensor(
-    name: str, tensor: Any, shape: tuple[int, ...], dtype: torch.dtype
+    name: str, tensor: Any, shape: tuple[int, ...], dtypes: list[torch.dtype]
 ) -> None:
     if (
         type(tensor) is not torch.Tensor
-        or tensor.dtype != dtype
+        or tensor.dtype not in dtypes
         or tuple(tensor.shape) != shape
     ):
-        raise ValueError(f"{name} has to be of {dtype} and shape {shape}")
+        raise ValueError(f"{name} has to be of {dtypes[0]} and shape {shape}")
     if tensor.nbytes > tensor.untyped_storage().nbytes():
         raise ValueError(f"{name} has more entries than there are numbers for it")
