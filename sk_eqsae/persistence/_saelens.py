@@ -50,7 +50,18 @@ def write_saelens(weights: RawWeights, folder: Path) -> None:
         Where to.
     """
     arrays = weights._asdict()
-    k, threshold = arrays.pop("k"), arrays.pop("threshold")
+    del arrays["k"]
+    if arrays.pop("threshold") is not None:
+        threshold = np.full(len(weights.W_dec), weights.threshold, np.float32)
+        arrays["threshold"] = threshold
+    with open(folder / _SETTINGS, "x", encoding="utf-8") as text:
+        json.dump(_settings(weights), text, indent=2)
+    with open(folder / _WEIGHTS, "xb") as file:
+        in_order = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
+        write_arrays(file, in_order, {})
+
+
+def _settings(weights: RawWeights) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "architecture": "topk",
         "d_in": weights.W_dec.shape[1],
@@ -66,18 +77,13 @@ def write_saelens(weights: RawWeights, folder: Path) -> None:
             "sk_eqsae_version": version("sk-eqsae"),
         },
     }
-    if threshold is None:
-        settings |= {"k": k, "rescale_acts_by_decoder_norm": False}
-    else:  # as SAELens itself keeps BatchTopK
-        settings["architecture"] = "jumprelu"
-        settings["metadata"]["training_architecture"] = "batchtopk"
-        settings["metadata"]["training_architecture_details"] = {"k": k}
-        arrays["threshold"] = np.full(len(weights.W_dec), threshold, np.float32)
-    with open(folder / _SETTINGS, "x", encoding="utf-8") as text:
-        json.dump(settings, text, indent=2)
-    with open(folder / _WEIGHTS, "xb") as file:
-        in_order = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
-        write_arrays(file, in_order, {})
+    if weights.threshold is None:
+        return settings | {"k": weights.k, "rescale_acts_by_decoder_norm": False}
+    # as SAELens itself keeps BatchTopK
+    settings["architecture"] = "jumprelu"
+    settings["metadata"]["training_architecture"] = _BATCH_TOPK[0]
+    settings["metadata"]["training_architecture_details"] = {"k": weights.k}
+    return settings
 
 
 def from_saelens(path: str | os.PathLike) -> TopKSAE:
