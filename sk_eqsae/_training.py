@@ -1,6 +1,7 @@
 """How every network of the package is trained: one lean skorch net."""
 
 import math
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from skorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 from tqdm.auto import tqdm
+
+_GLOBAL_GENERATOR = threading.RLock()
 
 
 class ShuffledBatches:
@@ -285,12 +288,15 @@ def train(
 def seeded(seed: int) -> Iterator[None]:
     """Make torch's global generator start from a seed, and give it back unchanged.
 
+    For code that can draw from no other generator. All threads share this one, so
+    only one of them at a time is in such a block.
+
     Parameters
     ----------
     seed : int
         Seed of everything drawn inside the ``with`` block on the CPU.
     """
-    with torch.random.fork_rng(devices=[]):
+    with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
 

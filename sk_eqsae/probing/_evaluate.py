@@ -18,8 +18,8 @@ from sklearn.metrics import f1_score
 from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_memory
-from threadpoolctl import threadpool_limits
 
+from .._threads import one_thread
 from ._probes import PAPER_PROBES, make_probe
 from ._reconstruction import (
     FLOATS,
@@ -231,7 +231,7 @@ def _run_tasks(
         if known
     }
     # Held here too, so that worker threads, which share the limit, find and leave it.
-    with threadpool_limits(limits=1):
+    with one_thread():
         finished = _unordered_parallel(n_jobs)(jobs)
         scores.update(_progress(finished, len(tasks), len(scores), verbose))
     return [scores[t] for t in range(len(tasks))]
@@ -279,7 +279,7 @@ def _evaluate_task(
     split, transformer, probes = settings
     # One thread, in every worker and without workers too: ties between neighbours and
     # the last bits of sums depend on the number of threads.
-    with threadpool_limits(limits=1):
+    with one_thread():
         seen, *unseen = _features(split, task.y_train, transformer)
         fitted = {
             name: clone(probe).fit(seen, task.y_train) for name, probe in probes.items()

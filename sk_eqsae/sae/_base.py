@@ -18,7 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._metrics import fvu
-from .._training import draw_seed, resolve_device, seeded, train
+from .._training import draw_seed, resolve_device, train
 from ._code import Code
 from ._module import SAEModule
 from ._objective import Objective
@@ -351,10 +351,11 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _initialized(
         self, seed: int, kind: type[SAEModule], *arguments: Any
     ) -> SAEModule:
-        with seeded(seed):
-            module = kind(*arguments)
-            if self._recipe().tied_init:
-                module.initialize_tied()
+        # not torch's global generator, which fits in other threads would draw from
+        generator = torch.Generator().manual_seed(seed)
+        module = kind(*arguments, generator=generator)
+        if self._recipe().tied_init:
+            module.initialize_tied(generator)
         return module
 
     def _check_sizes(self, n_features: int) -> int:

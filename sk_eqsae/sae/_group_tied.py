@@ -486,7 +486,8 @@ class GroupTiedSAE(BaseSAE):
         if self.order_ == 1:
             return regular
         kind, *arguments = self._tied()
-        module = kind(*arguments)
+        generator = torch.Generator()  # what it draws is overwritten
+        module = kind(*arguments, generator=generator)
         module.set_weights(regular)
         return module
 

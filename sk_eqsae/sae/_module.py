@@ -1,5 +1,6 @@
 """The network of a TopK sparse autoencoder."""
 
+import math
 from functools import partial
 from typing import Self
 
@@ -25,15 +26,24 @@ class SAEModule(nn.Module):
         Number of latents.
     hidden_dim : int or None
         Width of the encoder's hidden layer; None makes the encoder linear.
+    generator : torch.Generator or None
+        Draws the weights. None is torch's global one.
     """
 
     def __init__(
-        self, n_features: int, n_components: int, hidden_dim: int | None = None
+        self,
+        n_features: int,
+        n_components: int,
+        hidden_dim: int | None = None,
+        *,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.hidden = None if hidden_dim is None else nn.Linear(n_features, hidden_dim)
-        self.encoder = nn.Linear(hidden_dim or n_features, n_components)
-        decoder = nn.Linear(n_components, n_features)
+        self.hidden = None
+        if hidden_dim is not None:
+            self.hidden = drawn_linear(n_features, hidden_dim, generator)
+        self.encoder = drawn_linear(hidden_dim or n_features, n_components, generator)
+        decoder = drawn_linear(n_components, n_features, generator)
         self.components = nn.Parameter(decoder.weight.detach().T.contiguous())
         self.intercept = decoder.bias
 
@@ -49,10 +59,16 @@ class SAEModule(nn.Module):
         """Place of each latent in the dictionary that `to_arrays` returns."""
         return np.arange(self.n_latents)
 
-    def initialize_tied(self) -> None:
-        """Draw unit dictionary rows, zero biases, a linear encoder equal to them."""
+    def initialize_tied(self, generator: torch.Generator | None = None) -> None:
+        """Draw unit dictionary rows, zero biases, a linear encoder equal to them.
+
+        Parameters
+        ----------
+        generator : torch.Generator or None
+            Draws the rows. None is torch's global one.
+        """
         with torch.no_grad():
-            self.components.normal_()
+            self.components.normal_(generator=generator)
             self.normalize_components()
             self.intercept.zero_()
             self.encoder.bias.zero_()
@@ -253,6 +269,30 @@ def _array(tensor: Tensor) -> NDArray:
 
 def _parameter(array: NDArray) -> nn.Parameter:
     return nn.Parameter(torch.from_numpy(np.require(array, requirements=["C", "W"])))
+
+
+def drawn_linear(
+    n_inputs: int, n_outputs: int, generator: torch.Generator | None
+) -> nn.Linear:
+    """Make a layer as torch draws it, but not from the generator that threads share.
+
+    Parameters
+    ----------
+    n_inputs, n_outputs : int
+        Sizes of the layer.
+    generator : torch.Generator or None
+        Draws the weights. None is torch's global one.
+
+    Returns
+    -------
+    layer : torch.nn.Linear
+        The layer.
+    """
+    layer = nn.utils.skip_init(nn.Linear, n_inputs, n_outputs)
+    nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+    bound = 1 / math.sqrt(n_inputs)
+    nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    return layer
 
 
 def _linear(coef: NDArray, bias: NDArray) -> nn.Linear:

@@ -41,6 +41,8 @@ class TiedModule(SAEModule):
         Coordinates in which it acts in blocks.
     n_tied, n_free : int
         Number of vectors that the group moves, and of those that stay.
+    generator : torch.Generator or None
+        Draws the weights. None is torch's global one.
     """
 
     metric: Tensor | None
@@ -48,9 +50,15 @@ class TiedModule(SAEModule):
     from_irreps: Tensor
 
     def __init__(
-        self, group: FiniteGroup, basis: IrrepBasis, n_tied: int, n_free: int
+        self,
+        group: FiniteGroup,
+        basis: IrrepBasis,
+        n_tied: int,
+        n_free: int,
+        *,
+        generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(len(basis.to_irreps), n_tied + n_free)
+        super().__init__(len(basis.to_irreps), n_tied + n_free, generator=generator)
         self.order, self.n_tied, self.n_free = group.order, n_tied, n_free
         self.n_parts = group.order + (n_free > 0)  # the free vectors' is the last
         self.n_invariant = int(basis.multiplicities[0])  # the trivial irrep is first

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..groups import FiniteGroup
 from ..groups._irrep_basis import IrrepBasis
-from ._module import SAEModule, _array
+from ._module import SAEModule, _array, drawn_linear
 from ._tied_module import TiedModule
 
 
@@ -34,6 +34,8 @@ class TwoLayerTiedModule(TiedModule):
         Number of vectors that the group moves, and of those that stay.
     hidden_dim : int
         Number of hidden vectors.
+    generator : torch.Generator or None
+        Draws the weights. None is torch's global one.
     """
 
     hidden: nn.Linear
@@ -47,10 +49,13 @@ class TwoLayerTiedModule(TiedModule):
         n_tied: int,
         n_free: int,
         hidden_dim: int,
+        *,
+        generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(group, basis, n_tied, n_free)
-        self.hidden = nn.Linear(len(basis.to_irreps), hidden_dim)
-        self.encoder = nn.Linear(group.order * hidden_dim, n_tied + n_free)
+        super().__init__(group, basis, n_tied, n_free, generator=generator)
+        n_units = group.order * hidden_dim
+        self.hidden = drawn_linear(len(basis.to_irreps), hidden_dim, generator)
+        self.encoder = drawn_linear(n_units, n_tied + n_free, generator)
         products = group.multiplication_table.copy()
         self.register_buffer("products", torch.from_numpy(products))
         back = torch.from_numpy(products[group.inverses])

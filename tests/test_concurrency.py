@@ -1,0 +1,170 @@
+"""Several calls at once: from threads, and in workers that share the cores."""
+
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.model_selection import GridSearchCV
+from torch import nn
+
+from sk_eqsae import TopKSAE, evaluate_probes
+from sk_eqsae.base_models import fit_autoencoder
+from tests.fitted import CASES, data, every_case, fitted
+from tests.global_state import thread_pools
+
+N_THREADS = 8
+
+
+@pytest.fixture(autouse=True)
+def frequent_switches():
+    """Let threads take turns often, so that what can go wrong does."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def at_once(call, arguments):
+    """Results of a call for each argument, made in threads that start as one."""
+    barrier = Barrier(len(arguments))
+
+    def wait_and_call(argument):
+        barrier.wait(timeout=60)
+        return call(argument)
+
+    with ThreadPoolExecutor(len(arguments)) as threads:
+        return list(threads.map(wait_and_call, arguments))
+
+
+def results(estimator, X, metadata):
+    """What each method of a fitted estimator gives, by name."""
+    found = {"transform": estimator.transform(X)}
+    for name in ("predict_power", "reconstruct", "margin"):
+        if hasattr(estimator, name):
+            found[name] = getattr(estimator, name)(X)
+    if hasattr(estimator, "score"):
+        metadata = metadata if hasattr(estimator, "act") else {}
+        found["score"] = estimator.score(X, **metadata)
+    if hasattr(estimator, "inverse_transform"):
+        latents = found["transform"]
+        if getattr(estimator, "output", "") != "invariant":
+            found["inverse_transform"] = estimator.inverse_transform(latents)
+    return found
+
+
+@every_case
+def test_calls_from_threads_equal_a_single_call_to_the_bit(case):
+    X, _, metadata = data()
+    metadata = metadata if CASES[case][1] else {}
+    calls = [np.arange(4 * i, 120 + 4 * i) for i in range(N_THREADS)]
+
+    def call(rows):
+        taken = {key: values[rows] for key, values in metadata.items()}
+        return results(fitted(case), X[rows], taken)
+
+    alone = [call(rows) for rows in calls]
+    together = at_once(call, calls)
+    for one, other in zip(alone, together, strict=True):
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+def test_fits_in_threads_equal_fits_alone_to_the_bit():
+    X, y, metadata = data()
+
+    def fit(case):
+        estimator, orbits = CASES[case]
+        return clone(estimator).fit(X, y, **(metadata if orbits else {})).transform(X)
+
+    cases = [i for i, (e, _) in enumerate(CASES) if "n_free='auto'" not in repr(e)]
+    before = torch.get_rng_state()
+    together = at_once(fit, cases)
+    assert torch.equal(torch.get_rng_state(), before)
+    for case, Z in zip(cases, together, strict=True):
+        np.testing.assert_array_equal(Z, fitted(case).transform(X))
+
+
+def small_network():
+    layers = nn.Flatten(), nn.Linear(16, 16), nn.Dropout(), nn.Unflatten(1, (1, 4, 4))
+    return nn.Sequential(*layers)
+
+
+def test_base_models_fitted_in_threads_equal_those_fitted_alone():
+    images = np.random.default_rng(0).random((20, 1, 4, 4))
+    networks = [small_network() for _ in range(4)]
+
+    def fit(seed):
+        fit_autoencoder(networks[seed], images, max_epochs=3, random_state=seed)
+        return networks[seed][1].weight.detach().clone()
+
+    alone = [fit(seed) for seed in range(4)]
+    for one, other in zip(alone, at_once(fit, range(4)), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_grid_search_in_threads_equals_one_without():
+    X, _, _ = data()
+    grid = {"k": [1, 2, 3], "hidden_dim": [None, 16]}
+    search = GridSearchCV(TopKSAE(8, max_epochs=2, random_state=0), grid, cv=2)
+    alone = search.fit(X).cv_results_["mean_test_score"]
+    with joblib.parallel_config("threading", n_jobs=2):
+        together = clone(search).fit(X).cv_results_["mean_test_score"]
+    np.testing.assert_array_equal(together, alone)
+
+
+class ThreadCounter(TransformerMixin, BaseEstimator):
+    """Raises if more than one thread may work, and on demand."""
+
+    def __init__(self, fails=False):
+        self.fails = fails
+
+    def fit(self, X, y):
+        time.sleep(0.02)  # so that workers are at work at the same time
+        if self.fails:
+            raise ZeroDivisionError
+        counts = {*thread_pools().values(), torch.get_num_threads()}
+        if counts != {1}:
+            raise AssertionError(f"worker has {thread_pools()}")
+        return self
+
+    def transform(self, X):
+        return X
+
+
+@pytest.fixture
+def two_threads():
+    """Let this process use two threads, whatever the machine and its settings."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("backend", ["sequential", "threading", "loky"])
+def test_workers_have_one_thread_each_and_limits_are_put_back(
+    backend, fails, two_threads
+):
+    X, y, _ = data()
+    call = {
+        "X": X,
+        "Y": np.column_stack([y] * 6),
+        "train": range(120),
+        "test": range(120, 240),
+        "transformer": ThreadCounter(fails),
+        "probes": ["knn"],
+    }
+    before = thread_pools(), torch.get_num_threads()
+    with joblib.parallel_config(backend, n_jobs=2):
+        if fails:
+            with pytest.raises(ZeroDivisionError):
+                evaluate_probes(**call)
+        else:
+            evaluate_probes(**call)
+    assert (thread_pools(), torch.get_num_threads()) == before
