@@ -3,7 +3,8 @@
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from contextlib import contextmanager
+from threading import Barrier, Event, Thread
 
 import joblib
 import numpy as np
@@ -90,6 +91,33 @@ def test_fits_in_threads_equal_fits_alone_to_the_bit():
         np.testing.assert_array_equal(Z, fitted(case).transform(X))
 
 
+@contextmanager
+def another_thread_drawing():
+    """A thread that draws from torch's global generator all the time."""
+    stop = Event()
+
+    def draw():
+        while not stop.is_set():
+            torch.rand(1)
+
+    thread = Thread(target=draw)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=60)
+
+
+def test_draws_of_other_threads_do_not_change_a_fit():
+    X = data()[0]
+    wide = TopKSAE(500, k=2, hidden_dim=500, max_epochs=1, random_state=0)
+    alone = clone(wide).fit(X).components_
+    with another_thread_drawing():
+        for _ in range(5):
+            np.testing.assert_array_equal(clone(wide).fit(X).components_, alone)
+
+
 def small_network():
     layers = nn.Flatten(), nn.Linear(16, 16), nn.Dropout(), nn.Unflatten(1, (1, 4, 4))
     return nn.Sequential(*layers)
@@ -100,7 +128,7 @@ def test_base_models_fitted_in_threads_equal_those_fitted_alone():
     networks = [small_network() for _ in range(4)]
 
     def fit(seed):
-        fit_autoencoder(networks[seed], images, max_epochs=3, random_state=seed)
+        fit_autoencoder(networks[seed], images, max_epochs=30, random_state=seed)
         return networks[seed][1].weight.detach().clone()
 
     alone = [fit(seed) for seed in range(4)]
