@@ -37,7 +37,11 @@ from ._group import FiniteGroup
 from ._group_table import group_table
 from ._moments import OrbitMoments
 from ._refinement import refine
-from ._trust import warn_if_rounded, warn_if_untrustworthy
+from ._trust import (
+    warn_if_rounded,
+    warn_if_untrustworthy,
+    warn_if_worse_than_identity,
+)
 
 _DTYPES = (np.float64, np.float32)
 
@@ -277,7 +281,8 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
             M moves directions with little variance so far that rounding leaves an
             `order_error_` above 1e-10.
         ConvergenceWarning
-            If "adam" with an exact law ends above the closed form, which is kept.
+            If "adam" with an exact law ends above the closed form, which is kept, or
+            with a free law explains less of the activations than M = I does.
         """
         self._forget()
         X, table = self._checked(X, groups, power, reset=True)
@@ -455,7 +460,9 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         }
         rows = X if basis is None else X @ basis.astype(X.dtype)
         if self.group_law == "free":
-            return descend(rows, table, self.group_, **settings)
+            matrices, losses = descend(rows, table, self.group_, **settings)
+            warn_if_worse_than_identity(matrices, rows, table, self.group_)
+            return matrices, losses
         moments = self._new_moments(basis)
         moments.add(X, table)
         law = _trusted_law(moments, X.shape[1], use_up=True)

@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._activation_transform import ActivationTransformFitter
+from ._trust import warn_if_poses_look_alike
 
 _DTYPES = (np.float64, np.float32)
 _SAME_EIGENVALUE = 1e-6  # relative; a symmetry makes eigenvalues equal
@@ -132,6 +133,12 @@ class PoseCanonicalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ------
         ValueError
             If M cannot be fitted, or has another number of features than X.
+
+        Warns
+        -----
+        UserWarning
+            If an element other than the identity leaves more than half of the rows
+            alone, so that their poses cannot be told apart.
         """
         X = validate_data(self, X, dtype=_DTYPES)
         fitter = self.activation_transform
@@ -144,6 +151,7 @@ class PoseCanonicalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 f"X has {X.shape[1]}. Fit it on activations of the same layer."
             )
         self._fit_direction(X.astype(np.float64, copy=False), matrices)
+        warn_if_poses_look_alike(X, fitter)
         return self
 
     def _fit_direction(self, X: NDArray, matrices: NDArray) -> None:

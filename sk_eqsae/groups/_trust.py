@@ -1,15 +1,23 @@
-"""When the exact law is not to be trusted."""
+"""When M is not to be trusted."""
 
 import warnings
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 
 from ._closed_form import ExactLaw
+from ._group import FiniteGroup
 from ._moments import OrbitMoments
 
 _ROWS_PER_DIRECTION = 2
 _ROUNDED = 1e-10  # order error from which the law is not exact for all purposes
+_SAMPLE = 1_000  # rows that M is judged on, and
+_POSES = 256  # rows whose poses are
+_WORSE = 0.01  # of the mean square of rows: more than rounding
+_ALIKE = 1e-6  # of the mean square of all moves: a row that is not moved
+_STILL = 1e-12  # of the mean square of rows: rounding
 
 
 def warn_if_untrustworthy(law: ExactLaw, moments: OrbitMoments) -> None:
@@ -108,3 +116,91 @@ def warn_if_rounded(order_error: float, generators: NDArray) -> None:
         "much; set n_components to leave them alone, if the score allows.",
         stacklevel=5,
     )
+
+
+def warn_if_worse_than_identity(
+    generators: NDArray, X: NDArray, table: NDArray, group: FiniteGroup
+) -> None:
+    """Warn if M explains less of rows that are a generator apart than M = I does.
+
+    Least squares cannot be worse than M = I on the rows it is fitted to; gradient
+    descent can.
+
+    Parameters
+    ----------
+    generators : ndarray of shape (n_generators, n_features, n_features)
+        One matrix per generator.
+    X : ndarray of shape (n_rows, n_features)
+        Activations; a sample of the orbits is used.
+    table : ndarray of shape (n_orbits, order)
+        Row of each orbit and element, -1 where there is none.
+    group : FiniteGroup
+        The group.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If it does.
+    """
+    table = table[:: max(1, table.size // _SAMPLE)]
+    missed = unmoved = squares = 0.0
+    elements = group.elements_of(np.eye(group.n_generators, dtype=np.int64))
+    for matrix, element in zip(generators, elements, strict=True):
+        after = table[:, group.multiplication_table[element]]
+        seen = (table >= 0) & (after >= 0)
+        x, moved = (X[rows[seen]].astype(np.float64) for rows in (table, after))
+        missed += np.square(moved - x @ matrix.T).sum()
+        unmoved += np.square(moved - x).sum()
+        squares += np.square(x).sum()
+    if missed > unmoved + _WORSE * squares:
+        warnings.warn(
+            "M explains less of the activations than M = I does: it leaves "
+            f"{missed / squares:.2g} of their mean square, where the identity leaves "
+            f"{unmoved / squares:.2g}. Lower lr (the learning rate), raise max_epochs, "
+            "or set solver='lstsq'.",
+            ConvergenceWarning,
+            stacklevel=6,
+        )
+
+
+def warn_if_poses_look_alike(X: NDArray, activation_transform: BaseEstimator) -> None:
+    """Warn if M brings most rows back before the group does.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features)
+        Activations; a sample of the rows is used.
+    activation_transform : estimator
+        Fitted M.
+
+    Warns
+    -----
+    UserWarning
+        If an element other than the identity leaves more than half of the rows alone.
+    """
+    group = activation_transform.group_
+    if group.order == 1:
+        return
+    X = X[:: max(1, len(X) // _POSES)].astype(np.float64)
+    X = X / (np.abs(X).max() or 1.0)  # keeps squares finite
+    moves = _squared_moves(X, activation_transform)
+    typical = moves.mean()
+    least = max(_ALIKE * typical, _STILL * np.square(X).sum(axis=1).mean())
+    alike = (moves <= least).any(axis=0)
+    if alike.mean() > 0.5:
+        warnings.warn(
+            f"Poses are ambiguous: M leaves {alike.mean():.0%} of the rows as they are "
+            "under an element that is not the identity, so predict_power cannot tell "
+            f"all {group.order} poses of them apart. Give a smaller group if the "
+            "activations repeat before the group does, or a layer that sees the "
+            "symmetry.",
+            stacklevel=4,
+        )
+
+
+def _squared_moves(X: NDArray, activation_transform: BaseEstimator) -> NDArray:
+    """Squared distance of each row to where each element but the first takes it."""
+    powers = activation_transform.group_.powers[1:]
+    powers = powers[:, 0] if powers.shape[1] == 1 else powers
+    moved = (activation_transform.act(X, power) for power in powers)
+    return np.array([np.square(rows - X).sum(axis=1) for rows in moved])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from itertools import combinations
@@ -13,8 +15,10 @@ import joblib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import f1_score
+from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_array
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_memory
@@ -62,6 +66,13 @@ class Settings(NamedTuple):
     split: Split
     transformer: Any
     probes: Mapping[str, Any]
+
+
+class Result(NamedTuple):
+    """What a probe has reached on a task: F1 on the rows to score, test rows first."""
+
+    f1: tuple[float, ...]
+    converged: bool
 
 
 class Task(NamedTuple):
@@ -145,6 +156,12 @@ def evaluate_probes(
         overlap, shapes disagree, or `power` is given for a transformer that cannot
         use it.
 
+    Warns
+    -----
+    ConvergenceWarning
+        Once for each probe that stopped at its `max_iter` in some of the tasks; the
+        message says in how many.
+
     See Also
     --------
     make_probe : The settings of the probes.
@@ -196,10 +213,11 @@ def evaluate_probes(
         Task(column[fit_rows], tuple(column[part] for part in scored))
         for column in labels.T
     ]
-    scores = _run_tasks(
+    results = _run_tasks(
         Settings(split, transformer, classifiers), tasks, memory, n_jobs, verbose
     )
-    return _tabulate(names, kinds, tasks, classifiers, scores)
+    _warn_if_unconverged(names, classifiers, results)
+    return _tabulate(names, kinds, tasks, classifiers, results)
 
 
 def _run_tasks(
@@ -208,7 +226,7 @@ def _run_tasks(
     memory: Any,
     n_jobs: int | None,
     verbose: int,
-) -> list[dict[str, tuple[float, ...]]]:
+) -> list[dict[str, Result]]:
     """Look up the finished tasks, compute the others, in the order of `tasks`."""
     store = check_memory(os.fspath(memory) if hasattr(memory, "__fspath__") else memory)
     evaluate = store.cache(_evaluate_task, ignore=["task", "settings"])
@@ -225,16 +243,30 @@ def _run_tasks(
     jobs = (
         delayed(_numbered)(t, evaluate, keys[t], tasks[t], settings) for t in missing
     )
-    scores = {
+    results = {
         t: evaluate(keys[t], tasks[t], settings)
         for t, known in enumerate(found)
         if known
     }
     # Held here too, so that worker threads, which share the limit, find and leave it.
-    with one_thread():
+    with one_thread(), _silent_convergence():
         finished = _unordered_parallel(n_jobs)(jobs)
-        scores.update(_progress(finished, len(tasks), len(scores), verbose))
-    return [scores[t] for t in range(len(tasks))]
+        results.update(_progress(finished, len(tasks), len(results), verbose))
+    return [results[t] for t in range(len(tasks))]
+
+
+@contextmanager
+def _silent_convergence() -> Iterator[None]:
+    """Let scikit-learn's probes not warn one by one, in workers neither.
+
+    Each result says whether its probe has converged. Warnings of a transformer of this
+    package, which come from other modules, are let through. Filters reach the workers
+    through scikit-learn's Parallel.
+    """
+    with warnings.catch_warnings():
+        module = r"sklearn\."
+        warnings.filterwarnings("ignore", "", ConvergenceWarning, module)
+        yield
 
 
 def _task_keys(settings: Settings, tasks: Sequence[Task], *, stored: bool) -> list[str]:
@@ -248,7 +280,7 @@ def _task_keys(settings: Settings, tasks: Sequence[Task], *, stored: bool) -> li
 
 def _numbered(
     number: int, function: Callable[..., dict], *args: Any
-) -> tuple[int, dict[str, tuple[float, ...]]]:
+) -> tuple[int, dict[str, Result]]:
     """Call a function and say which call it was, for results that come unordered."""
     return number, function(*args)
 
@@ -272,10 +304,8 @@ def _progress(
     return tqdm(finished, total=total, initial=already_done, unit="task", desc="probes")
 
 
-def _evaluate_task(
-    key: str, task: Task, settings: Settings
-) -> dict[str, tuple[float, ...]]:
-    """F1 of each probe on one task; `key` stands for all the rest in the store."""
+def _evaluate_task(key: str, task: Task, settings: Settings) -> dict[str, Result]:
+    """Result of each probe on one task; `key` stands for all the rest in the store."""
     split, transformer, probes = settings
     # One thread, in every worker and without workers too: ties between neighbours and
     # the last bits of sums depend on the number of threads.
@@ -285,7 +315,10 @@ def _evaluate_task(
             name: clone(probe).fit(seen, task.y_train) for name, probe in probes.items()
         }
         return {
-            name: tuple(map(partial(_probe_f1, probe), unseen, task.y_scored))
+            name: Result(
+                tuple(map(partial(_probe_f1, probe), unseen, task.y_scored)),
+                _has_converged(probe),
+            )
             for name, probe in fitted.items()
         }
 
@@ -293,6 +326,39 @@ def _evaluate_task(
 def _probe_f1(probe: Any, X: Any, y: NDArray) -> float:
     """F1 of the class 1, 0 if the probe never predicts it."""
     return float(f1_score(y, probe.predict(X), zero_division=0.0))
+
+
+def _has_converged(probe: Any) -> bool:
+    """Whether a fitted classifier stopped before its largest number of iterations."""
+    last = probe[-1] if isinstance(probe, Pipeline) else probe
+    last = getattr(last, "best_estimator_", last)
+    largest = getattr(last, "max_iter", None)
+    if largest is None or getattr(last, "n_iter_", None) is None:
+        return True
+    return bool(np.max(last.n_iter_) < largest)
+
+
+def _warn_if_unconverged(
+    names: Sequence[str],
+    probes: Iterable[str],
+    results: Sequence[Mapping[str, Result]],
+) -> None:
+    """Warn once for each probe that has not converged in some task."""
+    for probe in probes:
+        tasks = [
+            name
+            for name, by_probe in zip(names, results, strict=True)
+            if not by_probe[probe].converged
+        ]
+        if tasks:
+            warnings.warn(
+                f"probe {probe!r} has not converged in {len(tasks)} of {len(names)} "
+                f"tasks, the first of them {tasks[0]!r}: it stopped at max_iter. "
+                "Raise its max_iter, as in probes={'logistic': make_probe('logistic')"
+                ".set_params(logistic__max_iter=10_000)}.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
 
 
 def _features(split: Split, y: NDArray, transformer: Any) -> list[Any]:
@@ -355,14 +421,19 @@ def _tabulate(
     kinds: Sequence[str | None],
     tasks: Sequence[Task],
     probes: Iterable[str],
-    scores: Sequence[Mapping[str, tuple[float, ...]]],
+    results: Sequence[Mapping[str, Result]],
 ) -> pd.DataFrame:
     """Table with one row per task and probe."""
     import pandas as pd  # noqa: PLC0415  (slow to import)
 
     rows = [
-        {"task": name, "kind": kind, "probe": probe, **_entries(task, by_probe[probe])}
-        for name, kind, task, by_probe in zip(names, kinds, tasks, scores, strict=True)
+        {
+            "task": name,
+            "kind": kind,
+            "probe": probe,
+            **_entries(task, by_probe[probe].f1),
+        }
+        for name, kind, task, by_probe in zip(names, kinds, tasks, results, strict=True)
         for probe in probes
     ]
     return pd.DataFrame(rows)

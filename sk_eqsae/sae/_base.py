@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .._metrics import fvu
 from .._training import draw_seed, resolve_device, train
 from ._code import Code
+from ._dead import sample, warn_if_dead
 from ._module import SAEModule
 from ._objective import Objective
 from ._recipe import RECIPES, Recipe
@@ -306,7 +307,22 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.n_iter_ = len(self.loss_curve_)
         if self.activation == "batch_topk":
             self.threshold_ = self._mean_threshold(run.tensors[0])
+        self._warn_if_dead(run)
         return self
+
+    @torch.no_grad()
+    def _warn_if_dead(self, run: Run) -> None:
+        n_latents = len(self.components_)
+        rows = sample(len(run.tensors[0]), n_latents, self.k)
+        inputs, target = run.tensors[0][rows], run.tensors[-1][rows]
+        module, device = self._make_module()
+        fires = np.zeros(n_latents, dtype=bool)
+        for part in self._chunks(len(inputs)):
+            code = _to_cpu(module.encode(inputs[part].to(device), self._selection()))
+            fires[code.indices[code.values > 0].numpy()] = True
+        if (target != target[0]).any():  # else the intercept is all there is to learn
+            revives = self._recipe().aux_weight > 0
+            warn_if_dead(fires, n_chances=len(inputs) * self.k, revives=revives)
 
     def _recipe(self) -> Recipe:
         return RECIPES[self.recipe] if isinstance(self.recipe, str) else self.recipe
@@ -404,6 +420,13 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _keep(self, module: SAEModule, target_mean: NDArray) -> None:
         self.coefs_, self.intercepts_, self.components_, intercept = module.to_arrays()
         self.intercept_ = target_mean + self.scale_ * intercept.astype(np.float64)
+        for weights in (*self.coefs_, *self.intercepts_, self.components_, intercept):
+            if not np.isfinite(weights).all():  # the loss is that before the last step
+                raise ValueError(
+                    "training diverged: weights are not finite after the last step, "
+                    f"with lr={self._lr():g}. Lower lr (the learning rate), or look "
+                    "for extreme values in X."
+                )
 
     @property
     def _n_features_out(self) -> int:

@@ -15,6 +15,7 @@ from .._metrics import fvu
 from .._state import all_or_nothing
 from ..groups import ActivationTransformFitter, FiniteGroup
 from ..groups._group_table import group_table
+from ..groups._trust import warn_if_poses_look_alike
 from ._activation_transform import fit_activation_transform
 from ._base import _DTYPES, BaseSAE
 from ._recipe import Recipe
@@ -226,6 +227,16 @@ class EquivariantSAE(BaseSAE):
         ValueError
             If groups and power do not describe orbits with one canonical row each,
             if k is larger than the dictionary, or if training diverges.
+
+        Warns
+        -----
+        UserWarning
+            If M is not to be trusted (:meth:`ActivationTransformFitter.fit`), or if an
+            element other than the identity leaves more than half of the canonical
+            rows alone, so that `predict_power` cannot tell poses apart.
+        ConvergenceWarning
+            If all latents, or with a recipe that revives them more than 90 % of them,
+            are dead, or if training was interrupted.
         """
         with all_or_nothing(self):
             rows = self._training_rows(X, groups=groups, power=power)
@@ -242,6 +253,7 @@ class EquivariantSAE(BaseSAE):
         )
         self.order_ = self.group_.order
         self._fit_activation_transform(X, groups, power)
+        warn_if_poses_look_alike(X[table[:, 0]], self.activation_transform_)
         rows = table[table >= 0]
         canonical = np.broadcast_to(table[:, :1], table.shape)[table >= 0]
         return X[rows], X[canonical]

@@ -24,6 +24,7 @@ from ..groups import ActivationTransformFitter, FiniteGroup
 from ..groups._group_table import group_table
 from ..groups._irrep_basis import irrep_basis
 from ..groups._pose import element_matrices
+from ..groups._trust import warn_if_poses_look_alike
 from ._activation_transform import fit_activation_transform, unexplained_moves
 from ._base import _DTYPES, BaseSAE, Run
 from ._module import SAEModule
@@ -333,6 +334,16 @@ class GroupTiedSAE(BaseSAE):
             if M does not obey the group's law, if k is larger than the number of
             latents, if `n_free` is "auto" and there are no orbits to tell it, or if
             training diverges.
+
+        Warns
+        -----
+        UserWarning
+            If M is not to be trusted (:meth:`ActivationTransformFitter.fit`), or if an
+            element other than the identity leaves more than half of the canonical
+            rows alone, so that `predict_power` cannot tell poses apart.
+        ConvergenceWarning
+            If all latents, or with a recipe that revives them more than 90 % of them,
+            are dead, or if training was interrupted.
         """
         with all_or_nothing(self):
             going_on = self._is_going_on()
@@ -340,6 +351,7 @@ class GroupTiedSAE(BaseSAE):
             table = self._fit_symmetry(X, groups, power)
             self._fit_rows(X[table[table >= 0]])
             if groups is not None:
+                warn_if_poses_look_alike(X[table[:, 0]], self.activation_transform_)
                 self._set_canonical_code(X[table[:, 0]])
             elif hasattr(self, "canonical_code_"):
                 del self.canonical_code_

@@ -181,7 +181,8 @@ def _fit_stack(stack: list[_Member]) -> None:
         with _named(stack[error.model].place):
             raise
     for member, curve in zip(stack, curves, strict=True):
-        member.estimator._finish(member.run, curve)
+        with _named(member.place):
+            member.estimator._finish(member.run, curve)
 
 
 def _place_in_stack(member: _Member) -> tuple:

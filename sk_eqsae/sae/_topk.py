@@ -173,6 +173,12 @@ class TopKSAE(BaseSAE):
         ------
         ValueError
             If k is larger than the dictionary, or if training diverges.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If all latents, or with a recipe that revives them more than 90 % of them,
+            are dead, or if training was interrupted.
         """
         with all_or_nothing(self):
             return self._fit_rows(*self._training_rows(X))

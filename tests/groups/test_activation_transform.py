@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 from sk_eqsae import ActivationTransformFitter
 from sk_eqsae.inspection import fvu
@@ -202,3 +203,15 @@ def test_diverging_fit_names_the_learning_rate():
     fitter = ActivationTransformFitter(solver="adam", group_law="free", lr=1e30)
     with pytest.raises(ValueError, match=r"diverged.*lr=1e\+30"):
         fitter.fit(X, groups=groups, power=power)
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1, 1e20])
+def test_descent_that_ends_below_the_identity_warns(scale, turning_orbits):
+    X, groups, power, _ = turning_orbits
+    settings = {"solver": "adam", "group_law": "free", "random_state": 0}
+    metadata = {"groups": groups, "power": power}
+    poor = ActivationTransformFitter(lr=1, max_epochs=3, **settings)
+    with pytest.warns(ConvergenceWarning, match="less of the activations than M = I"):
+        poor.fit(scale * X, **metadata)
+    good = ActivationTransformFitter(max_epochs=3, **settings)
+    assert good.fit(scale * X, **metadata).score(scale * X, **metadata) < 0.9

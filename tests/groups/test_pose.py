@@ -153,7 +153,8 @@ def test_without_metadata_the_group_is_trivial():
 def test_activations_that_the_group_leaves_alone_stay():
     x = np.random.default_rng(0).normal(size=(50, 3))
     X, groups, power = np.repeat(x, 4, 0), np.repeat(range(50), 4), [0, 1, 2, 3] * 50
-    canonicalizer = PoseCanonicalizer().fit(X, groups=groups, power=power)
+    with pytest.warns(UserWarning, match="M leaves 100% of the rows as they are"):
+        canonicalizer = PoseCanonicalizer().fit(X, groups=groups, power=power)
     np.testing.assert_allclose(canonicalizer.transform(X), X, atol=1e-9)
     assert not canonicalizer.margin(X).any()
     assert canonicalizer.spread_ == 0
@@ -163,7 +164,8 @@ def test_rows_that_every_element_leaves_alone_have_no_direction(known):
     _, matrices, canonicalizer, X = known
     frozen = FrozenEstimator(canonicalizer.activation_transform_)
     invariant = X @ matrices.mean(axis=0).T
-    canonicalizer = PoseCanonicalizer(frozen).fit(invariant)
+    with pytest.warns(UserWarning, match="M leaves 100% of the rows as they are"):
+        canonicalizer = PoseCanonicalizer(frozen).fit(invariant)
     assert not canonicalizer.direction_.any()
     assert not canonicalizer.margin(invariant).any()
     assert not canonicalizer.predict_power(invariant).any()
@@ -184,3 +186,43 @@ def test_another_number_of_features_is_an_error(known):
 def test_canonicalize_needs_a_fitted_transform():
     with pytest.raises(NotFittedError):
         canonicalize(np.zeros((2, 2)), ActivationTransformFitter())
+
+
+def half_turns(n_orbits, n_still):
+    """Orbits of order 4 that a half-turn brings back, and some that nothing moves."""
+    x = np.random.default_rng(0).normal(size=(n_orbits, 2))
+    x[:n_still, 1] = x[:n_still, 0]
+    X = np.stack([x, x[:, ::-1], x, x[:, ::-1]], axis=1).reshape(-1, 2)
+    return X, np.repeat(np.arange(n_orbits), 4), np.tile(range(4), n_orbits)
+
+
+def test_activations_that_repeat_before_the_group_does_warn():
+    X, groups, power = half_turns(20, 0)
+    with pytest.warns(UserWarning, match="Poses are ambiguous.*all 4 poses"):
+        PoseCanonicalizer().fit(X, groups=groups, power=power)
+    of_two = power < 2
+    PoseCanonicalizer().fit(X[of_two], groups=groups[of_two], power=power[of_two])
+
+
+@pytest.mark.parametrize("n_still", [9, 11])
+def test_poses_are_ambiguous_if_most_rows_are_left_alone(n_still):
+    X, groups, power = half_turns(20, n_still)
+    of_two = power < 2
+    metadata = {"groups": groups[of_two], "power": power[of_two]}
+    if n_still < 10:
+        PoseCanonicalizer().fit(X[of_two], **metadata)
+    else:
+        with pytest.warns(UserWarning, match="M leaves 55% of the rows"):
+            PoseCanonicalizer().fit(X[of_two], **metadata)
+
+
+def test_small_steps_of_a_large_group_are_no_ambiguity():
+    group = CyclicGroup(60)
+    turns = [2 * np.pi * p / 60 for p in range(60)]
+    turn = np.array([[[np.cos(t), -np.sin(t)], [np.sin(t), np.cos(t)]] for t in turns])
+    x = np.random.default_rng(0).normal(size=(5, 2))
+    X = np.einsum("pij,oj->opi", turn, x).reshape(-1, 2)
+    X = np.column_stack([X, np.full(300, 100)])
+    groups, power = np.repeat(range(5), 60), np.tile(range(60), 5)
+    fitter = ActivationTransformFitter(group=group)
+    PoseCanonicalizer(fitter).fit(X, groups=groups, power=power)

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import joblib
 import numpy as np
@@ -12,6 +13,7 @@ from pandas.testing import assert_frame_equal
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics import f1_score
@@ -376,3 +378,60 @@ def test_task_with_one_class_is_an_error_that_names_it(data, side):
     message = f"one class only in the {side} rows of 2 .*: 'task 1', 'task 4'; leave"
     with pytest.raises(ValueError, match=message):
         evaluate_probes(X, Y, **SPLIT)
+
+
+def short_probe(max_iter):
+    return make_probe("logistic").set_params(logistic__max_iter=max_iter)
+
+
+@pytest.mark.parametrize("backend", ["sequential", "threading", "loky"])
+def test_probes_that_do_not_converge_warn_once(data, backend):
+    X, Y = data
+    probes = {
+        "short": short_probe(2),
+        "long": short_probe(1_000),
+        "ridge": RidgeClassifier(),
+    }
+    with (
+        joblib.parallel_config(backend, n_jobs=2),
+        warnings.catch_warnings(record=True),
+    ):
+        warnings.simplefilter("always")
+        with pytest.warns(ConvergenceWarning) as caught:
+            evaluate_probes(X, Y, **SPLIT, probes=probes)
+    (warning,) = caught
+    assert "'short' has not converged in 6 of 6 tasks, the first" in str(
+        warning.message
+    )
+    assert warning.filename == __file__
+
+
+def test_a_result_from_the_store_still_warns(data, tmp_path):
+    X, Y = data
+    call = {**SPLIT, "probes": {"short": short_probe(2)}, "memory": tmp_path}
+    for _ in range(2):
+        with pytest.warns(ConvergenceWarning, match="'short' has not converged"):
+            evaluate_probes(X, Y, **call)
+
+
+def test_the_papers_probes_converge_without_a_warning(data):
+    X, Y = data
+    evaluate_probes(X, Y[:, :2], **SPLIT)
+
+
+class WarningTransformer(BaseEstimator):
+    """Transformer outside scikit-learn that has not converged."""
+
+    def fit(self, X, y):
+        warnings.warn("not there yet", ConvergenceWarning, stacklevel=1)
+        return self
+
+    def transform(self, X):
+        return X
+
+
+def test_warnings_of_a_transformer_are_let_through(data):
+    X, Y = data
+    call = {"transformer": WarningTransformer(), "probes": ["knn"]}
+    with pytest.warns(ConvergenceWarning, match="not there yet"):
+        evaluate_probes(X, Y, **SPLIT, **call)

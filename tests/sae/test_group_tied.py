@@ -477,7 +477,8 @@ def test_what_the_group_leaves_alone_is_coded_by_free_vectors():
     rng = np.random.default_rng(0)
     groups, power = np.indices((100, 4)).reshape(2, -1)
     X = rng.normal(size=(100, 6)).repeat(4, axis=0)
-    sae = fit_auto(X, {"groups": groups, "power": power})
+    with pytest.warns(UserWarning, match="M leaves 100% of the rows as they are"):
+        sae = fit_auto(X, {"groups": groups, "power": power})
     assert (sae.n_components_, sae.n_free_) == (1, 44)
 
 

@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+
+from sk_eqsae import EquivariantSAE, GroupTiedSAE, TopKSAE, fit_many
+from sk_eqsae.sae import Recipe
+from sk_eqsae.sae._dead import sample
+
+QUICK = {"max_epochs": 2, "random_state": 0}
+KINDS = [TopKSAE, EquivariantSAE, GroupTiedSAE]
+UNREVIVED = Recipe(aux_weight=0, lr=1e-3)
+
+
+@pytest.fixture
+def rows():
+    return np.random.default_rng(0).normal(size=(300, 6))
+
+
+def nearly_dead(sae, rows):
+    """An autoencoder that goes on with biases far below all that a row can reach."""
+    sae.set_params(recipe=UNREVIVED).fit(rows)
+    sae.intercepts_[-1] -= 1e6
+    if hasattr(sae, "threshold_"):
+        sae.threshold_ = 0.0
+    return sae.set_params(warm_start=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("activation", ["topk", "batch_topk"])
+def test_a_fit_that_leaves_all_latents_dead_warns(kind, activation, rows):
+    sae = nearly_dead(kind(12, k=2, activation=activation, **QUICK), rows)
+    with pytest.warns(ConvergenceWarning, match="All latents are dead"):
+        sae.fit(rows)
+    assert not sae.transform(rows).any()
+
+
+def test_fits_at_once_warn_of_dead_latents(rows):
+    saes = [nearly_dead(TopKSAE(12, k=k, **QUICK), rows) for k in (2, 3)]
+    with pytest.warns(ConvergenceWarning, match="All latents are dead") as caught:
+        fit_many(saes, rows)
+    assert len(caught) == 2
+
+
+def test_a_dictionary_that_is_far_too_large_warns():
+    line = np.random.default_rng(0).normal(size=(1_000, 1)) @ np.ones((1, 6))
+    sae = TopKSAE(200, k=2, **QUICK)
+    with pytest.warns(ConvergenceWarning, match=r"1\d\d of 200 latents are dead"):
+        sae.fit(line)
+    # the paper's recipe says itself that most die
+    TopKSAE(200, k=2, recipe="paper", **QUICK).fit(line)
+
+
+@pytest.mark.parametrize("recipe", ["default", "paper"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_good_data_few_rows_and_short_fits_do_not_warn(kind, recipe, rows):
+    settings = {"k": 1, "recipe": recipe, "max_epochs": 1, "random_state": 0}
+    kind(12, **settings).fit(rows)
+    kind(500, **settings).fit(rows)
+    kind(12, **settings).fit(rows[:1])
+    kind(12, **settings).fit(np.full((20, 6), 3.0))  # nothing to code but the mean
+
+
+def test_the_sample_is_all_rows_or_enough_of_them():
+    assert sample(50, 1_000, 2).tolist() == list(range(50))
+    rows = sample(100_000, 1_000, 2)
+    assert len(rows) == len(set(rows)) == 5_000
+    assert (rows[0], rows[-1]) == (0, 99_999)
+    assert len(sample(100_000, 10, 2)) == 1_024
+
+
+def test_weights_that_are_not_finite_after_the_last_step_are_an_error(rows):
+    sae = TopKSAE(12, k=2, lr=1e39, batch_size=300, max_epochs=1, random_state=0)
+    with pytest.raises(ValueError, match=r"after the last step, with lr=1e\+39"):
+        sae.fit(rows)
+    with pytest.raises(ValueError, match=r"estimators\[1\]: .*with lr=1e\+39"):
+        fit_many([TopKSAE(12, k=2, **QUICK), sae], rows)
