@@ -52,7 +52,8 @@ def refine(
         closed form comes back as it was: often there is nothing to gain.
     """
     rows = X @ law.whitening.vectors.astype(X.dtype)
-    scale = float(np.sqrt(np.square(rows).sum(axis=1).mean())) or 1.0
+    squares = np.square(rows, dtype=np.float64)  # may leave the range of float32
+    scale = float(np.sqrt(squares.sum(axis=1).mean())) or 1.0
     target = np.where((table >= 0)[..., np.newaxis], rows[table] / scale, np.nan)
     canonical = rows[table[:, 0]] / law.whitening.root
     module = MovedWhite(law, scale)

@@ -1,11 +1,13 @@
 """Numbers that describe a dictionary in use."""
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from numpy.typing import ArrayLike
+from scipy.sparse import csr_array, issparse
 
 
-def dead_latents(Z: NDArray | csr_array) -> float:
+def dead_latents(Z: ArrayLike | csr_array) -> float:
     """Share of latents that no row activates.
 
     Parameters
@@ -25,5 +27,6 @@ def dead_latents(Z: NDArray | csr_array) -> float:
     >>> dead_latents(np.array([[0.0, 1.0, 0.0, 2.0], [0.0, 1.0, 0.0, 0.0]]))
     0.5
     """
-    fires = np.asarray((Z > 0).sum(axis=0)).ravel() > 0
+    latents: Any = Z if issparse(Z) else np.asarray(Z)
+    fires = np.asarray((latents > 0).sum(axis=0)).ravel() > 0
     return float(1 - fires.mean())

@@ -20,9 +20,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .._metrics import fvu
 from .._training import draw_seed, resolve_device, train
 from ._code import Code
-from ._dead import sample, warn_if_dead
 from ._module import SAEModule
 from ._objective import Objective
+from ._outcome import sample, warn_if_dead, warn_if_far_off
 from ._recipe import RECIPES, Recipe
 from ._selection import BatchTopK, Selection, Threshold, TopK
 from ._sparse_ops import decode_sparse
@@ -217,8 +217,16 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return gen_batches(n_rows, max(1, _CHUNK_ENTRIES // len(self.components_)))
 
     def _normalized(self, X: NDArray, mean: NDArray | None = None) -> torch.Tensor:
-        rows = (X - (self.mean_ if mean is None else mean)) / self.scale_
-        return torch.from_numpy(rows.astype(np.float32))
+        with np.errstate(over="ignore"):
+            rows = (X - (self.mean_ if mean is None else mean)) / self.scale_
+            rows = rows.astype(np.float32)
+        if not np.isfinite(rows).all():
+            raise ValueError(
+                f"X has entries as large as {np.abs(X).max():.0e}, too large for "
+                f"float32 in units of the training data (scale_={self.scale_:.0e}). "
+                "Look at the units of X."
+            )
+        return torch.from_numpy(rows)
 
     def _make_module(self) -> tuple[SAEModule, torch.device]:
         device = resolve_device(self.device)
@@ -307,11 +315,11 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.n_iter_ = len(self.loss_curve_)
         if self.activation == "batch_topk":
             self.threshold_ = self._mean_threshold(run.tensors[0])
-        self._warn_if_dead(run)
+        self._warn_of_outcome(run)
         return self
 
     @torch.no_grad()
-    def _warn_if_dead(self, run: Run) -> None:
+    def _warn_of_outcome(self, run: Run) -> None:
         n_latents = len(self.components_)
         rows = sample(len(run.tensors[0]), n_latents, self.k)
         inputs, target = run.tensors[0][rows], run.tensors[-1][rows]
@@ -323,6 +331,8 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if (target != target[0]).any():  # else the intercept is all there is to learn
             revives = self._recipe().aux_weight > 0
             warn_if_dead(fires, n_chances=len(inputs) * self.k, revives=revives)
+            if len(self.loss_curve_):
+                warn_if_far_off(self.loss_curve_[-1], target.numpy())
 
     def _recipe(self) -> Recipe:
         return RECIPES[self.recipe] if isinstance(self.recipe, str) else self.recipe

@@ -236,7 +236,8 @@ class EquivariantSAE(BaseSAE):
             rows alone, so that `predict_power` cannot tell poses apart.
         ConvergenceWarning
             If all latents, or with a recipe that revives them more than 90 % of them,
-            are dead, or if training was interrupted.
+            are dead, if reconstructions are far larger than the rows, or if training
+            was interrupted.
         """
         with all_or_nothing(self):
             rows = self._training_rows(X, groups=groups, power=power)
@@ -312,7 +313,8 @@ class EquivariantSAE(BaseSAE):
         powers = powers if self.group_.n_generators > 1 else powers[:, 0]
         distances = np.empty((self.order_, len(X)))
         for element, power in enumerate(powers):
-            difference = X - self._move(canonical, power)
+            # squares of float32 may leave its range
+            difference = (X - self._move(canonical, power)).astype(np.float64)
             distances[element] = np.einsum("ij,ij->i", difference, difference)
         return powers[distances.argmin(axis=0)]
 

@@ -343,7 +343,8 @@ class GroupTiedSAE(BaseSAE):
             rows alone, so that `predict_power` cannot tell poses apart.
         ConvergenceWarning
             If all latents, or with a recipe that revives them more than 90 % of them,
-            are dead, or if training was interrupted.
+            are dead, if reconstructions are far larger than the rows, or if training
+            was interrupted.
         """
         with all_or_nothing(self):
             going_on = self._is_going_on()
@@ -587,7 +588,8 @@ class GroupTiedSAE(BaseSAE):
             rows can be told from the others.
         """
         Z = self._encode_csr(self._check_rows(X))
-        tied = Z[:, : self.n_components_ * self.order_]
+        # products of float32 may leave its range
+        tied = Z[:, : self.n_components_ * self.order_].astype(np.float64)
         # element h moves latent g to h g
         back = self.group_.multiplication_table[self.group_.inverses]
         moved = self.canonical_code_[:, back].transpose(1, 0, 2)

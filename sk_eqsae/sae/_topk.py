@@ -178,7 +178,8 @@ class TopKSAE(BaseSAE):
         -----
         ConvergenceWarning
             If all latents, or with a recipe that revives them more than 90 % of them,
-            are dead, or if training was interrupted.
+            are dead, if reconstructions are far larger than the rows, or if training
+            was interrupted.
         """
         with all_or_nothing(self):
             return self._fit_rows(*self._training_rows(X))

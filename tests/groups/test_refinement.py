@@ -88,3 +88,13 @@ def test_refinement_in_principal_directions_keeps_the_law():
     assert fitter.rank_ == 6
     fourth = np.linalg.matrix_power(fitter.M_, 4)
     np.testing.assert_allclose(fourth, np.eye(len(fourth)), atol=1e-9)
+
+
+@pytest.mark.parametrize("unit", [2.0**-90, 2.0**90])
+def test_refinement_of_float32_rows_does_not_depend_on_their_unit(unit):
+    X, metadata = unevenly_noisy(CyclicGroup(2))
+    X = X.astype(np.float32)
+    fitter = ActivationTransformFitter(**ADAM)
+    here = fitter.fit(X, **metadata).M_
+    there = fitter.fit(np.float32(unit) * X, **metadata).M_
+    np.testing.assert_allclose(there, here, rtol=1e-5, atol=1e-5)

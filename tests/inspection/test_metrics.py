@@ -29,7 +29,7 @@ def test_without_variance_only_an_exact_copy_is_good():
     assert fvu(np.ones((3, 2)), np.zeros((3, 2))) == 1
 
 
-@pytest.mark.parametrize("kind", [np.asarray, csr_array])
+@pytest.mark.parametrize("kind", [list, np.asarray, csr_array])
 def test_dead_latents_never_fire(kind):
     assert dead_latents(kind([[0.0, 1.0, 0.0], [2.0, 0.0, 0.0]])) == pytest.approx(
         1 / 3

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 from sklearn.frozen import FrozenEstimator
@@ -147,3 +149,15 @@ def test_warm_start_goes_on_from_the_last_fit(turning_orbits):
     assert sae.score(X, power=power) == pytest.approx(first, abs=1e-4)
     sae.set_params(max_epochs=40, lr=1e-3).fit(X, groups=groups, power=power)
     assert sae.score(X, power=power) > first
+
+
+@pytest.mark.parametrize("unit", [2.0**-90, 2.0**90])
+def test_poses_of_float32_rows_do_not_depend_on_their_unit(
+    fitted, turning_orbits, unit
+):
+    X = turning_orbits[0].astype(np.float32)
+    scaled = copy.deepcopy(fitted)
+    scaled.mean_, scaled.scale_ = unit * fitted.mean_, unit * fitted.scale_
+    scaled.intercept_ = unit * fitted.intercept_
+    found = scaled.predict_power(X * np.float32(unit))
+    np.testing.assert_array_equal(found, fitted.predict_power(X))

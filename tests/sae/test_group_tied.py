@@ -575,3 +575,14 @@ def test_fitted_m_of_another_width_is_an_error(turning):
     sae = GroupTiedSAE(6, k=3, activation_transform=M, **SETTINGS)
     with pytest.raises(ValueError, match="fitted on 12 features, but X has 8"):
         sae.fit(X[:, :8])
+
+
+@pytest.mark.parametrize("unit", [2.0**-90, 2.0**90])
+def test_poses_of_float32_rows_do_not_depend_on_their_unit(turning_orbits, unit):
+    X, groups, power, _ = turning_orbits
+    X = X.astype(np.float32)
+    sae = GroupTiedSAE(8, k=2, max_epochs=2, random_state=0)
+    small = sae.fit(X, groups=groups, power=power).predict_power(X)
+    X = X * np.float32(unit)
+    scaled = sae.fit(X, groups=groups, power=power).predict_power(X)
+    np.testing.assert_array_equal(scaled, small)

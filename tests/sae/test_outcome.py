@@ -4,7 +4,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sk_eqsae import EquivariantSAE, GroupTiedSAE, TopKSAE, fit_many
 from sk_eqsae.sae import Recipe
-from sk_eqsae.sae._dead import sample
+from sk_eqsae.sae._outcome import sample
 
 QUICK = {"max_epochs": 2, "random_state": 0}
 KINDS = [TopKSAE, EquivariantSAE, GroupTiedSAE]
@@ -74,3 +74,12 @@ def test_weights_that_are_not_finite_after_the_last_step_are_an_error(rows):
         sae.fit(rows)
     with pytest.raises(ValueError, match=r"estimators\[1\]: .*with lr=1e\+39"):
         fit_many([TopKSAE(12, k=2, **QUICK), sae], rows)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_too_small_for_a_recipe_without_a_scale_warn(kind, rows):
+    sae = kind(12, k=2, recipe="paper", **QUICK)
+    with pytest.warns(ConvergenceWarning, match="Reconstructions are far from the"):
+        sae.fit(1e-20 * rows)
+    assert sae.score(1e-20 * rows) < -1e30
+    assert kind(12, k=2, **QUICK).fit(1e-20 * rows).score(1e-20 * rows) > 0

@@ -1,4 +1,4 @@
-"""When a fit has left hardly any latent alive."""
+"""Warnings of what a fit has come to."""
 
 import warnings
 
@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 _CHANCES = 10  # active latents of the sample, for each latent of the dictionary
 _LEAST = 1_024  # rows of the sample
 _MANY = 0.9
+_FAR = 100  # mean squares of the rows: no fit that starts well ends there
 
 
 def sample(n_rows: int, n_latents: int, k: int) -> NDArray[np.intp]:
@@ -63,6 +64,30 @@ def warn_if_dead(fires: NDArray[np.bool_], *, n_chances: int, revives: bool) -> 
             f"{n_dead} of {n_latents} latents are dead: hardly any training row has "
             "them active. Raise max_epochs, lower lr (the learning rate), or lower "
             "n_components if the data have so few features."
+        )
+
+
+def warn_if_far_off(loss: float, target: NDArray) -> None:
+    """Warn if reconstructions are much larger than what they should be.
+
+    Parameters
+    ----------
+    loss : float
+        Mean loss of the last epoch.
+    target : ndarray of shape (n_rows, n_features)
+        Some of the rows that were to be rebuilt, in the units of the loss.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the loss is more than a hundred times that of a reconstruction of zeros.
+    """
+    zeros = float(np.square(target, dtype=np.float64).sum(axis=1).mean())
+    if loss > _FAR * zeros > 0:
+        _warn(
+            f"Reconstructions are far from the rows: the loss is {loss / zeros:.0e} "
+            "times that of zeros. Bring X to a scale of about 1, or use "
+            "recipe='default', which does so by itself, or lower lr."
         )
 
 
