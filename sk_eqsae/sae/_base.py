@@ -177,7 +177,8 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _check_rows(self, X: ArrayLike) -> NDArray:
         check_is_fitted(self)
-        return validate_data(self, X, dtype=_DTYPES, reset=False)
+        # sums over rows in another memory order round differently
+        return validate_data(self, X, dtype=_DTYPES, order="C", reset=False)
 
     def _encode_csr(self, X: NDArray) -> csr_array:
         parts = [

@@ -248,7 +248,8 @@ class EquivariantSAE(BaseSAE):
         self, X: ArrayLike, *, groups: ArrayLike | None, power: ArrayLike | None
     ) -> tuple[NDArray, NDArray]:
         """Check parameters and orbits, and fit M; rows and their targets."""
-        X = validate_data(self, X, dtype=_DTYPES, reset=not self._is_going_on())
+        reset = not self._is_going_on()
+        X = validate_data(self, X, dtype=_DTYPES, order="C", reset=reset)
         self.group_, table = group_table(
             groups, power, order=self.order, group=self.group, n_rows=len(X)
         )

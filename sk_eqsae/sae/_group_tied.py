@@ -348,7 +348,7 @@ class GroupTiedSAE(BaseSAE):
         """
         with all_or_nothing(self):
             going_on = self._is_going_on()
-            X = validate_data(self, X, dtype=_DTYPES, reset=not going_on)
+            X = validate_data(self, X, dtype=_DTYPES, order="C", reset=not going_on)
             table = self._fit_symmetry(X, groups, power)
             self._fit_rows(X[table[table >= 0]])
             if groups is not None:

@@ -187,4 +187,5 @@ class TopKSAE(BaseSAE):
     @_fit_context(prefer_skip_nested_validation=True)
     def _training_rows(self, X: ArrayLike, **metadata: None) -> tuple[NDArray]:
         """Check parameters and rows."""
-        return (validate_data(self, X, dtype=_DTYPES, reset=not self._is_going_on()),)
+        reset = not self._is_going_on()
+        return (validate_data(self, X, dtype=_DTYPES, order="C", reset=reset),)
