@@ -13,7 +13,7 @@ _FAR = 100  # mean squares of the rows: no fit that starts well ends there
 
 
 def sample(n_rows: int, n_latents: int, k: int) -> NDArray[np.intp]:
-    """Rows that tell which latents are dead.
+    """Choose rows that tell which latents are dead.
 
     Parameters
     ----------
