@@ -1,5 +1,8 @@
 """How good a reconstruction is, for every room."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -37,9 +40,31 @@ def fvu(X: ArrayLike, reconstruction: ArrayLike) -> float:
     >>> fvu(X, X), fvu(X, X.mean(axis=0, keepdims=True))
     (0.0, 1.0)
     """
-    X = np.asarray(X, dtype=np.float64)
-    unexplained = np.square(X - reconstruction).sum()
-    variance = np.square(X - X.mean(axis=0)).sum()
+    return fvu_of_chunks([(X, reconstruction)])
+
+
+def fvu_of_chunks(chunks: Iterable[tuple[ArrayLike, Any]]) -> float:
+    """Fraction of variance unexplained, of rows that come some at a time.
+
+    Parameters
+    ----------
+    chunks : iterable of (X, reconstruction)
+        Each as for :func:`fvu`.
+
+    Returns
+    -------
+    fvu : float
+        That of all rows together, up to rounding.
+    """
+    unexplained, variance, n_rows = 0.0, 0.0, 0
+    mean: Any = 0.0
+    for rows, reconstruction in chunks:
+        X = np.asarray(rows, dtype=np.float64)
+        unexplained += np.square(X - reconstruction).sum()
+        apart, n_both = X.mean(axis=0) - mean, n_rows + len(X)
+        variance += np.square(X - X.mean(axis=0)).sum()
+        variance += np.square(apart).sum() * (n_rows * len(X) / n_both)
+        mean, n_rows = mean + apart * (len(X) / n_both), n_both
     if variance == 0:
         return float(unexplained > 0)
     return float(unexplained / variance)

@@ -18,6 +18,9 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 from tqdm.auto import tqdm
 
+from ._checkpoint import Checkpoint, Place, remembered, restore
+from ._streams import Stream, StreamedBatches
+
 _GLOBAL_GENERATOR = threading.RLock()
 
 
@@ -42,10 +45,28 @@ class ShuffledBatches:
         self.batch_size = batch_size
         self.generator = torch.Generator().manual_seed(seed)
 
+    def __len__(self) -> int:
+        return math.ceil(len(self.tensors[0]) / self.batch_size)
+
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        return self.beginning_at(0)
+
+    def beginning_at(self, batch: int) -> Iterator[tuple[Tensor, ...]]:
+        """Leave out the first batches of an epoch.
+
+        Parameters
+        ----------
+        batch : int
+            The first batch that is wanted.
+
+        Yields
+        ------
+        tensors : tuple of torch.Tensor
+            A batch.
+        """
         first = self.tensors[0]
         order = torch.randperm(len(first), generator=self.generator)
-        for rows in order.to(first.device).split(self.batch_size):
+        for rows in order.to(first.device).split(self.batch_size)[batch:]:
             yield tuple(tensor.index_select(0, rows) for tensor in self.tensors)
 
 
@@ -82,6 +103,8 @@ class Net(NeuralNet):
     lr_decay : float
         Share of the steps, at the end, over which the learning rates fall linearly
         to zero.
+    checkpoint : Checkpoint or None
+        Where the state of training is written from time to time.
     **kwargs
         As for :class:`skorch.NeuralNet`.
     """
@@ -92,11 +115,13 @@ class Net(NeuralNet):
         *args: Any,
         lrs: Sequence[float],
         lr_decay: float = 0.0,
+        checkpoint: Checkpoint | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(module, *args, **kwargs)
         self.lrs = lrs
         self.lr_decay = lr_decay
+        self.checkpoint = checkpoint
 
     def train_step(self, batch: tuple[Tensor, ...], **fit_params: Any) -> Tensor:
         """One step of the optimizer; the loss stays on the device."""
@@ -118,7 +143,7 @@ class Net(NeuralNet):
 
     def run_single_epoch(
         self,
-        iterator: ShuffledBatches | None,
+        iterator: Any,
         training: bool,
         prefix: str,
         step_fn: Callable,
@@ -128,19 +153,33 @@ class Net(NeuralNet):
         if iterator is None:
             return
         self._set_training(training)
-        n_batches = math.ceil(len(iterator.tensors[0]) / iterator.batch_size)
-        n_steps = self.max_epochs * n_batches
-        step = (len(self.history) - 1) * n_batches
-        total, n_rows = torch.zeros(()), 0
-        for batch in iterator:
+        place = self._place_in_epoch(iterator)
+        n_steps = self.max_epochs * len(iterator)
+        step = (len(self.history) - 1) * len(iterator) + place.n_batches
+        for batch in self._batches(iterator, place):
             self._decay_lr(_decayed(step / n_steps, self.lr_decay))
             loss = step_fn(batch)
-            n_batch_rows = len(batch[0]) // loss.numel()  # of each model
-            total = total + loss * n_batch_rows
             self._call_module("after_step")
-            n_rows += n_batch_rows
+            place.add(loss, len(batch[0]) // loss.numel())  # rows of each model
             step += 1
-        self._record_loss(total.cpu().numpy().astype(np.float64) / n_rows)
+            if self.checkpoint is not None:
+                self.checkpoint.write_if_due(self, place)
+        self._record_loss(place.mean_loss())
+
+    def _place_in_epoch(self, iterator: Any) -> Place:
+        """Where to begin: at the first batch, or where a checkpoint was written."""
+        if self.checkpoint is None:
+            return Place()
+        place, self.checkpoint.place = self.checkpoint.place or Place(), None
+        if place.generator is None:
+            place.generator = iterator.generator.get_state()
+        return place
+
+    def _batches(self, iterator: Any, place: Place) -> Iterator[tuple[Tensor, ...]]:
+        if place.generator is None:
+            return iter(iterator)
+        iterator.generator.set_state(place.generator)
+        return iterator.beginning_at(place.n_batches)
 
     def _decay_lr(self, factor: float) -> None:
         for group in self.optimizer_.param_groups:
@@ -177,7 +216,12 @@ class EpochBar(Callback):
 
     def on_train_begin(self, net: Net, **kwargs: Any) -> None:
         """Open the bar."""
-        self.bar_ = tqdm(total=net.max_epochs, desc=self.description, unit="epoch")
+        self.bar_ = tqdm(
+            total=net.max_epochs,
+            initial=len(net.history),
+            desc=self.description,
+            unit="epoch",
+        )
 
     def on_epoch_end(self, net: Net, **kwargs: Any) -> None:
         """Move the bar by one epoch."""
@@ -191,7 +235,7 @@ class EpochBar(Callback):
 
 def train(
     module: nn.Module,
-    *tensors: Tensor,
+    *rows: Tensor | Stream,
     lr: float | Sequence[float],
     batch_size: int,
     max_epochs: int,
@@ -202,6 +246,8 @@ def train(
     verbose: int = 0,
     description: str | None = None,
     batches: type[ShuffledBatches] = ShuffledBatches,
+    checkpoint: Checkpoint | None = None,
+    memory: dict[str, NDArray] | None = None,
     **batches_settings: Any,
 ) -> NDArray:
     """Train a module in place with Adam.
@@ -210,7 +256,7 @@ def train(
     ----------
     module : torch.nn.Module
         Network to train; it is moved to the device.
-    *tensors : torch.Tensor of shape (n_rows, ...)
+    *rows : torch.Tensor of shape (n_rows, ...), or one Stream
         What batches are made of: what goes in and what should come out. One tensor
         is both.
     lr : float or sequence of float
@@ -231,9 +277,15 @@ def train(
     description : str or None
         What the progress bar calls it. None is the module's class.
     batches : type of ShuffledBatches
-        Makes pairs of input and target from the tensors.
+        Makes pairs of input and target from tensors.
+    checkpoint : Checkpoint or None
+        Where the state of training is written, and read from if there is one. The file
+        is removed at the end.
+    memory : dict of ndarray or None
+        What the optimizer and the module remember of earlier calls, empty at first;
+        renewed in place.
     **batches_settings
-        What it is made with beside dataset, batch_size and seed.
+        What batches are made with beside dataset, batch_size and seed.
 
     Returns
     -------
@@ -251,6 +303,7 @@ def train(
         If training was interrupted; the module keeps what it has learned.
     """
     lrs = np.atleast_1d(lr).tolist()
+    streamed = isinstance(rows[0], Stream)
     net = Net(
         module,
         criterion=criterion,
@@ -260,9 +313,10 @@ def train(
         lr=lrs[0],
         lrs=lrs,
         lr_decay=lr_decay,
+        checkpoint=checkpoint,
         max_epochs=max_epochs,
         batch_size=batch_size,
-        iterator_train=batches,
+        iterator_train=StreamedBatches if streamed else batches,
         iterator_train__seed=seed,
         train_split=None,
         callbacks=[EpochBar(description or type(module).__name__)]
@@ -271,8 +325,16 @@ def train(
         verbose=0,
         device=device,
         **{f"iterator_train__{key}": value for key, value in batches_settings.items()},
-    )
-    net.fit(TensorDataset(*(tensor.to(device) for tensor in tensors)), y=None)
+    ).initialize()
+    if memory:
+        restore(memory, net)
+    if checkpoint is not None:
+        checkpoint.restore(net)
+    on_device: list[Any] = [each.to(device) for each in rows]
+    dataset = on_device[0] if streamed else TensorDataset(*on_device)
+    net.partial_fit(dataset, y=None, epochs=max_epochs - len(net.history))
+    if memory is not None:
+        memory.update(remembered(net))
     loss_curve = net.loss_curve
     if len(loss_curve) < max_epochs:
         warnings.warn(
@@ -281,6 +343,8 @@ def train(
             ConvergenceWarning,
             stacklevel=3,
         )
+    elif checkpoint is not None:
+        checkpoint.remove()
     return loss_curve
 
 

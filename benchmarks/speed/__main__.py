@@ -11,7 +11,7 @@ import torch
 
 from sk_eqsae.persistence import atomic_write
 
-from . import _cases, _symmetry
+from . import _big_data, _cases, _symmetry
 
 TIED_STEPS = [
     (128, 256),
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument(
         "--large",
         action="store_true",
-        help="also a fit of 500 epochs, and M of a file of 3.3 GB",
+        help="also a fit of 500 epochs, M of a file of 3.3 GB, and a fit of 20 GB",
     )
     parser.add_argument("--out", type=Path, default=Path("reports/speed.json"))
     args = parser.parse_args()
@@ -81,6 +81,8 @@ def _all_cases(rounds, large):
     yield "probing", lambda: _cases.probing_sweep(rounds)
     yield "transform", lambda: _cases.transform(rounds)
     yield "memory", _cases.peak_memory
+    yield "streamed", lambda: _big_data.streamed_fit(rounds)
+    yield "shuffling", _big_data.shuffling
     yield "import", lambda: _cases.import_time(rounds)
     for base_model in ("mlp", "cnn"):
         yield (
@@ -90,6 +92,7 @@ def _all_cases(rounds, large):
     if large:
         yield "long_fit", _cases.long_fit
         yield "activation_transform_large", _symmetry.large_activation_transform
+        yield "large_fit", _big_data.large_fit
 
 
 def _machine(args):

@@ -2,5 +2,6 @@
 
 from ._extract import extract_orbits
 from ._orbits import Orbits
+from ._shards import Shards
 
-__all__ = ["Orbits", "extract_orbits"]
+__all__ = ["Orbits", "Shards", "extract_orbits"]

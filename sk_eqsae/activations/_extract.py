@@ -1,5 +1,6 @@
 """From a model and inputs to orbits of activations."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.utils import gen_batches
 
 from .._training import resolve_device
 from ._orbits import Orbits
+from ._written import Job, written
 
 Inputs = np.ndarray | torch.Tensor
 Action = Callable[[Any, Any], Any]
@@ -24,6 +27,7 @@ def extract_orbits(
     order: int | None = None,
     batch_size: int = 256,
     device: str | torch.device = "auto",
+    out: str | os.PathLike | None = None,
 ) -> Orbits:
     """Collect what a layer of a model puts out for inputs and all their transforms.
 
@@ -51,6 +55,10 @@ def extract_orbits(
     device : str or torch.device, default="auto"
         Where to run the model. "auto" leaves a model on a GPU where it is, and
         otherwise uses a GPU if there is one.
+    out : path, default=None
+        Folder to write the activations to, in .npy files of about 64 MB. Files that are
+        there already, from a run that was killed, are not computed again. None keeps
+        all activations in memory.
 
     Returns
     -------
@@ -58,7 +66,8 @@ def extract_orbits(
         ``n_inputs * order`` rows, orbit by orbit with powers ascending; ``groups``
         holds the index of the input, ``power`` has a column per generator if there
         are several. Outputs with more axes are flattened to one
-        row per input; half-precision outputs become float32.
+        row per input; half-precision outputs become float32. With `out`, ``X`` is
+        a :class:`Shards`.
 
     Raises
     ------
@@ -66,7 +75,7 @@ def extract_orbits(
         If the layer does not exist (the message lists the ones that do), is not
         called exactly once in a forward pass, or puts out anything else than one
         finite tensor with a row per input; if the order is missing or contradicts
-        ``action.order``.
+        ``action.order``; if `out` holds activations of something else.
     TypeError
         If model, inputs or action is of the wrong type.
 
@@ -98,16 +107,24 @@ def extract_orbits(
             f"found {len(inputs)} rows and batch_size={batch_size!r}."
         )
     with _prepared(model, device) as placed, _recorder(model, layer) as activations_of:
-        blocks = [
-            [
+
+        def compute(first: int, last: int) -> NDArray:
+            """Activations of the orbits of some inputs."""
+            batch = inputs[first:last]
+            moved = [
                 activations_of(_to_model(action(batch, p), len(batch), model, placed))
                 for p in powers
             ]
-            for batch in _batches(inputs, batch_size)
-        ]
-    X = np.concatenate([np.stack(block, axis=1) for block in blocks])
-    X = X.reshape(len(inputs) * order, -1)
-    _check_finite(X, layer, order)
+            X = np.stack(moved, axis=1).reshape(len(batch) * order, -1)
+            _check_finite(X, layer, order, first)
+            return X
+
+        batches = list(gen_batches(len(inputs), batch_size))
+        if out is None:
+            X = np.concatenate([compute(b.start, b.stop) for b in batches])
+        else:
+            job = Job(model, inputs, layer=layer, action=action, order=order)
+            X = written(job, compute, batches, out)
     return Orbits(
         X,
         groups=np.repeat(np.arange(len(inputs)), order),
@@ -250,11 +267,6 @@ def _recorder(
         hook.remove()
 
 
-def _batches(inputs: Inputs, batch_size: int) -> Iterator[Inputs]:
-    for start in range(0, len(inputs), batch_size):
-        yield inputs[start : start + batch_size]
-
-
 def _to_model(
     moved: Any, n_rows: int, model: torch.nn.Module, device: torch.device
 ) -> torch.Tensor:
@@ -336,12 +348,13 @@ def _to_rows(outputs: list[Any], n_rows: int, layer: str) -> NDArray:
     return output.reshape(n_rows, -1).cpu().numpy()
 
 
-def _check_finite(X: NDArray, layer: str, order: int) -> None:
+def _check_finite(X: NDArray, layer: str, order: int, first_input: int) -> None:
     bad = np.flatnonzero(~np.isfinite(X).all(axis=1))
     if len(bad):
         index, power = divmod(int(bad[0]), order)
         raise ValueError(
-            f"layer={layer!r} put out NaN or infinity in {len(bad)} of {len(X)} rows, "
-            f"first for input {index} at power {power}. Check that the inputs are "
-            "finite and that the model's training did not diverge."
+            f"layer={layer!r} put out NaN or infinity in {len(bad)} of {len(X)} rows "
+            f"of a batch, first for input {first_input + index} at power {power}. "
+            "Check that the inputs are finite and that the model's training did not "
+            "diverge."
         )

@@ -20,7 +20,7 @@ class Orbits:  # numpydoc ignore=PR02
 
     Parameters
     ----------
-    X : ndarray of shape (n_rows, n_features)
+    X : ndarray or Shards of shape (n_rows, n_features)
         One activation per row.
     groups : ndarray of shape (n_rows,)
         Orbit id of each row.
@@ -53,7 +53,7 @@ class Orbits:  # numpydoc ignore=PR02
            [3.]])
     """
 
-    X: NDArray
+    X: Any
     groups: NDArray
     power: NDArray[np.int64]
     group: Any = None

@@ -18,12 +18,13 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from .._metrics import fvu
 from .._state import all_or_nothing
 from .._training import draw_seed, resolve_device
 from ..activations._orbit_table import check_integers
+from ..activations._rows import checked_array, checked_rows
 from ._chunks import check_finite
 from ._closed_form import (
     ExactLaw,
@@ -42,8 +43,6 @@ from ._trust import (
     warn_if_untrustworthy,
     warn_if_worse_than_identity,
 )
-
-_DTYPES = (np.float64, np.float32)
 
 
 def _has_closed_form(fitter: "ActivationTransformFitter") -> bool:
@@ -387,7 +386,9 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         reset: bool,
     ) -> tuple[NDArray, NDArray]:
         """Rows and their table; sets the group."""
-        X = validate_data(self, X, dtype=_DTYPES, ensure_all_finite=False, reset=reset)
+        one_pass = self.solver == "lstsq" and self.n_components is None
+        checked = checked_rows if one_pass else checked_array
+        X = checked(self, X, reset=reset, ensure_all_finite=False)
         check_finite(X, type(self).__name__)
         group = self.group if reset else self.group_
         group, table = group_table(
@@ -549,7 +550,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
             whole without an exact law.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=_DTYPES, reset=False)
+        X = checked_array(self, X, reset=False)
         return self._moved(X, self._as_rows(power, n_rows=len(X)))
 
     def _as_rows(self, power: ArrayLike, n_rows: int) -> NDArray:
@@ -649,7 +650,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
             without rows. Of the trivial group: the R2 of power 0, which is 1.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=_DTYPES, reset=False)
+        X = checked_array(self, X, reset=False)
         _, table = group_table(groups, power, group=self.group_, n_rows=len(X))
         elements = range(1, self.order_) if self.order_ > 1 else [0]
         return np.array([self._r2(X, table, element) for element in elements])

@@ -1,12 +1,12 @@
 """Rows of arrays that may be larger than memory, a chunk at a time."""
 
-import mmap
-import sys
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import assert_all_finite, gen_batches
+
+from ..activations._rows import forget_pages
 
 _CHUNK_ENTRIES = 2**23  # 64 MiB in float64
 
@@ -16,8 +16,8 @@ def check_finite(X: NDArray, estimator_name: str) -> None:
 
     Parameters
     ----------
-    X : ndarray of shape (n_rows, n_features)
-        Activations; a memory map will do.
+    X : ndarray, memmap or Shards of shape (n_rows, n_features)
+        Activations.
     estimator_name : str
         Named in the error.
 
@@ -28,7 +28,7 @@ def check_finite(X: NDArray, estimator_name: str) -> None:
     """
     for chunk in gen_batches(len(X), max(1, _CHUNK_ENTRIES // X.shape[1])):
         assert_all_finite(X[chunk], estimator_name=estimator_name, input_name="X")
-        _forget_pages(X)
+        forget_pages(X)
 
 
 def orbit_chunks(
@@ -38,8 +38,8 @@ def orbit_chunks(
 
     Parameters
     ----------
-    X : ndarray of shape (n_rows, n_features)
-        Activations; a memory map will do.
+    X : ndarray, memmap or Shards of shape (n_rows, n_features)
+        Activations.
     table : ndarray of shape (n_orbits, order)
         Row of each orbit and element, -1 where there is none.
     basis : ndarray of shape (n_features, n_components) or None
@@ -55,20 +55,6 @@ def orbit_chunks(
     n_orbits = max(1, _CHUNK_ENTRIES // (table.shape[1] * X.shape[1]))
     for start in range(0, len(table), n_orbits):
         rows = table[start : start + n_orbits]
-        orbits = X[rows].astype(np.float64)
-        _forget_pages(X)
+        orbits = X[rows.ravel()].astype(np.float64).reshape(*rows.shape, -1)
+        forget_pages(X)
         yield orbits if basis is None else orbits @ basis, rows >= 0
-
-
-def _forget_pages(X: NDArray) -> None:
-    """Let go of the pages of a file that were read.
-
-    They would count as this process's memory until the system wants them back, so
-    that a large file would seem not to fit.
-    """
-    mode = None
-    while isinstance(X, np.ndarray):
-        mode, X = getattr(X, "mode", mode), X.base
-    # A private map ("c") would lose what was written to it.
-    if isinstance(X, mmap.mmap) and mode in {"r", "r+"} and sys.platform != "win32":
-        X.madvise(mmap.MADV_DONTNEED)

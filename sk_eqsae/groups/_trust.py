@@ -163,13 +163,29 @@ def warn_if_worse_than_identity(
         )
 
 
+def pose_sample(rows: NDArray) -> NDArray:
+    """Take some rows, evenly spaced, that tell whether poses look alike.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, ...)
+        Activations, or their numbers.
+
+    Returns
+    -------
+    sample : ndarray of shape (n_sample, ...)
+        Some of them.
+    """
+    return rows[:: max(1, len(rows) // _POSES)]
+
+
 def warn_if_poses_look_alike(X: NDArray, activation_transform: BaseEstimator) -> None:
     """Warn if M brings most rows back before the group does.
 
     Parameters
     ----------
     X : ndarray of shape (n_rows, n_features)
-        Activations; a sample of the rows is used.
+        Activations; those of `pose_sample` are used.
     activation_transform : estimator
         Fitted M.
 
@@ -181,7 +197,7 @@ def warn_if_poses_look_alike(X: NDArray, activation_transform: BaseEstimator) ->
     group = activation_transform.group_
     if group.order == 1:
         return
-    X = X[:: max(1, len(X) // _POSES)].astype(np.float64)
+    X = pose_sample(X).astype(np.float64)
     X = X / (np.abs(X).max() or 1.0)  # keeps squares finite
     moves = _squared_moves(X, activation_transform)
     typical = moves.mean()

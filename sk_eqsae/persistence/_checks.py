@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 
+from .._container import shown
 from ..groups import ActivationTransformFitter
 from ..probing import MeanDifferenceSelector
 from ..sae import EquivariantSAE, GroupTiedSAE, TopKSAE
@@ -105,7 +106,29 @@ def check_sae(sae: Any) -> Fitted:
         fitted.number("threshold_")
     elif sae.activation == "batch_topk":
         raise ValueError("activation='batch_topk' needs a threshold_: fit again")
+    if "_memory" in fitted.values:
+        _check_memory(fitted)
     return fitted
+
+
+def _check_memory(fitted: Fitted) -> None:
+    """What Adam and the search for dead latents remember, for partial_fit."""
+    memory = fitted.value("_memory")
+    counters = {f"counters.{name}" for name in ("idle", "dead", "rows_until_check")}
+    if not isinstance(memory, dict) or not memory.keys() >= counters | {"target_mean"}:
+        raise ValueError("_memory has to hold target_mean and the counters")
+    fitted.check(memory["target_mean"], "_memory.target_mean", ("n_features_in_",))
+    fitted.check(memory["counters.rows_until_check"], "_memory.rows", (1,))
+    fitted.check(memory["counters.idle"], "_memory.idle", ("n_latents",), "float32")
+    dead = memory["counters.dead"]
+    fitted.check(dead, "_memory.dead", (np.size(dead),), "int64")
+    if np.size(dead) and not 0 <= dead.min() <= dead.max() < fitted.sizes["n_latents"]:
+        raise ValueError("_memory.dead numbers latents that do not exist")
+    for name in memory.keys() - counters - {"target_mean"}:
+        if not name.startswith("adam."):
+            raise ValueError(f"_memory holds {shown(name)}, which nothing needs")
+        shape = np.shape(memory[name])
+        fitted.check(memory[name], f"_memory.{name}", shape, "float32")
 
 
 def _check_encoder(fitted: Fitted) -> None:

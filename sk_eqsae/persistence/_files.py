@@ -9,10 +9,10 @@ from typing import Any, BinaryIO
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from .._atomic import atomic_write
+from .._container import parse_json, read_array, read_header, shown, write_arrays
 from . import _instance
-from ._atomic import atomic_write
 from ._classes import check_estimator, kind_named, kind_of
-from ._container import parse_json, read_array, read_header, shown, write_arrays
 from ._values import Packer, Unpacker
 
 FORMAT_VERSION = 1

@@ -3,6 +3,7 @@
 from math import factorial, lcm, prod
 from typing import Any
 
+from .._container import is_size, shown
 from ..groups import (
     CyclicGroup,
     DihedralGroup,
@@ -11,7 +12,6 @@ from ..groups import (
     ProductGroup,
     SymmetricGroup,
 )
-from ._container import is_size, shown
 
 _MAX_ORDER = 10_000  # its multiplication table has 800 MB
 _MAX_GENERATORS = 64

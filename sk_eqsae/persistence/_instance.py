@@ -6,7 +6,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._metadata_requests import SIMPLE_METHODS
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from ._container import shown
+from .._container import shown
 
 OUTPUT, REQUESTS = "_sklearn_output_config", "_metadata_request"
 NAMES = frozenset({OUTPUT, REQUESTS})

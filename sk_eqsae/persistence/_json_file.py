@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from ._container import is_size, parse_json, shown
+from .._container import is_size, parse_json, shown
 
 _MAX_BYTES = 2**20  # other libraries write a few kilobytes
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..sae import TopKSAE
-from ._container import Entry, read_array, read_header, shown, write_arrays
+from .._container import Entry, read_array, read_header, shown, write_arrays
 from ._json_file import count, one_of, read_json, setting
 from ._raw_weights import RawWeights, as_estimator
 

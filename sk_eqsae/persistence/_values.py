@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from .._container import DTYPES, shown
 from ..groups import FiniteGroup
 from ..sae import Recipe
-from ._container import DTYPES, shown
 from ._groups import build_group, describe_group
 
 _RECIPE = {field.name: type(field.default) for field in fields(Recipe)}

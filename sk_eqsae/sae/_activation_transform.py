@@ -1,10 +1,12 @@
 """M, fitted for the group that an autoencoder is fitted for."""
 
 import warnings
+from copy import copy
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
+from sklearn.frozen import FrozenEstimator
 
 from ..groups import FiniteGroup
 from ..groups._pose import element_matrices
@@ -46,12 +48,63 @@ def fit_activation_transform(
         If it has been fitted for another group.
     """
     fitted = clone(fitter).fit(X, None, groups=groups, power=power)
+    _check_group(fitted, group)
+    return fitted
+
+
+def partial_fit_activation_transform(
+    fitter: BaseEstimator,
+    group: FiniteGroup,
+    X: ArrayLike,
+    *,
+    groups: ArrayLike | None,
+    power: ArrayLike | None,
+) -> BaseEstimator:
+    """Fit a copy of a fitter to more orbits.
+
+    Parameters
+    ----------
+    fitter : estimator
+        How to fit M, or what has been fitted so far.
+    group : FiniteGroup
+        The group of the orbits.
+    X : array-like of shape (n_rows, n_features)
+        Activations.
+    groups : array-like of shape (n_rows,) or None
+        Orbit id of each row.
+    power : array-like of shape (n_rows,) or (n_rows, n_generators) or None
+        Powers of the generators of each row.
+
+    Returns
+    -------
+    fitted : estimator
+        The copy; a FrozenEstimator stays as it is.
+
+    Raises
+    ------
+    ValueError
+        If it has no partial_fit, or has been fitted for another group.
+    """
+    if isinstance(fitter, FrozenEstimator):
+        return fit_activation_transform(fitter, group, X, groups=groups, power=power)
+    if not hasattr(fitter, "partial_fit"):
+        raise ValueError(
+            f"activation_transform={fitter!r} has no partial_fit. Take one that has, "
+            "such as ActivationTransformFitter(), or fit it first and pass it in a "
+            "sklearn.frozen.FrozenEstimator."
+        )
+    fitted = copy(fitter)  # its partial_fit sets new attributes and changes none
+    fitted.partial_fit(X, groups=groups, power=power)
+    _check_group(fitted, group)
+    return fitted
+
+
+def _check_group(fitted: BaseEstimator, group: FiniteGroup) -> None:
     if fitted.group_ != group:
         raise ValueError(
             f"activation_transform was fitted for {fitted.group_}, but the orbits are "
             f"of {group}. Fit it for the same group."
         )
-    return fitted
 
 
 def unexplained_moves(

@@ -1,7 +1,9 @@
 """What the autoencoders share: parameters, training, encoding, decoding."""
 
+import hashlib
 from collections.abc import Iterator
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -15,21 +17,38 @@ from sklearn.base import (
 )
 from sklearn.utils import check_array, check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from .._metrics import fvu
+from .._checkpoint import Checkpoint
+from .._metrics import fvu_of_chunks
+from .._streams import Stream
 from .._training import draw_seed, resolve_device, train
+from ..activations._rows import checked_rows, dtype_in_memory, read_rows
 from ._code import Code
 from ._module import SAEModule
 from ._objective import Objective
 from ._outcome import sample, warn_if_dead, warn_if_far_off
 from ._recipe import RECIPES, Recipe
+from ._rows import Spread, TrainingRows, new_digest
 from ._selection import BatchTopK, Selection, Threshold, TopK
 from ._sparse_ops import decode_sparse
 from ._torch_module import SparseAutoencoder
 
 _DTYPES = (np.float64, np.float32)
-_CHUNK_ENTRIES = 2**22  # latents held dense at a time: 16 MiB
+_CHUNK_ENTRIES = 2**22  # rows or dense latents held at a time: 16 MiB in float32
+_MB = 1e6
+_PARTIAL_EPOCH = 10_000  # rows that count as one in dead_after, if a call has fewer
+# parameters that training does not depend on, or that show in what it starts from
+_NOT_OF_TRAINING = {
+    "activation_transform",
+    "checkpoint",
+    "group",
+    "output",
+    "random_state",
+    "sparse_output",
+    "verbose",
+    "warm_start",
+}
 
 
 class Run(NamedTuple):
@@ -39,7 +58,7 @@ class Run(NamedTuple):
     ----------
     module : SAEModule
         What is trained.
-    tensors : tuple of torch.Tensor
+    tensors : tuple of torch.Tensor, or of one Stream
         Normalised rows, and their targets where they are not their own.
     seed : int
         Seed of the order of the rows.
@@ -47,13 +66,19 @@ class Run(NamedTuple):
         What was subtracted from the targets.
     previous_losses : ndarray of shape (n_epochs,)
         Losses of the epochs that training goes on from.
+    digest : str or None
+        Hash of all rows, where there is a checkpoint.
+    memory : dict of ndarray or None
+        Of partial_fit: what the calls before have left, empty at first.
     """
 
     module: SAEModule
-    tensors: tuple[torch.Tensor, ...]
+    tensors: tuple[Any, ...]
     seed: int
     target_mean: NDArray
     previous_losses: NDArray
+    digest: str | None
+    memory: dict[str, NDArray] | None = None
 
 
 class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -79,6 +104,8 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "lr": [Interval(Real, 0, None, closed="neither"), None],
         "warm_start": ["boolean"],
+        "buffer_size": [Interval(Real, 0, None, closed="neither")],
+        "checkpoint": [str, PathLike, None],
         "sparse_output": ["boolean"],
         "device": [str, torch.device],
         "random_state": ["random_state"],
@@ -103,7 +130,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         X = self._check_rows(X)
         if self.sparse_output:
             return self._encode_csr(X)
-        Z = np.zeros((len(X), len(self.components_)), dtype=X.dtype)
+        Z = np.zeros((len(X), len(self.components_)), dtype=dtype_in_memory(X))
         for rows, values, code in self._encode_chunks(X):
             Z[rows][code.bags.numpy(), code.indices.numpy()] = values
         return Z
@@ -139,7 +166,8 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             1 is perfect, 0 is as good as the per-feature mean of X.
         """
         X = self._check_rows(X)
-        return 1 - fvu(X, self._decoded(X))
+        chunks = self._decode_chunks(X)
+        return 1 - fvu_of_chunks((chunk, decoded) for chunk, _, decoded in chunks)
 
     def to_module(self) -> SparseAutoencoder:
         """Copy what was fitted into a plain torch module.
@@ -172,13 +200,17 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return SparseAutoencoder(self)
 
-    def _is_going_on(self) -> bool:
-        return self.warm_start and hasattr(self, "components_")
+    def _is_going_on(self, partial: bool = False) -> bool:
+        return (partial or self.warm_start) and hasattr(self, "components_")
 
-    def _check_rows(self, X: ArrayLike) -> NDArray:
+    def _check_rows(self, X: ArrayLike) -> Any:
         check_is_fitted(self)
-        # sums over rows in another memory order round differently
-        return validate_data(self, X, dtype=_DTYPES, order="C", reset=False)
+        return checked_rows(self, X, reset=False)
+
+    def _read_chunks(self, X: Any) -> Iterator[tuple[NDArray, slice]]:
+        """Rows, wherever they are, and their places."""
+        for rows in self._chunks(len(X)):
+            yield read_rows(X, rows), rows
 
     def _encode_csr(self, X: NDArray) -> csr_array:
         parts = [
@@ -188,26 +220,32 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return vstack(parts, format="csr")
 
     @torch.no_grad()
-    def _encode_chunks(self, X: NDArray) -> Iterator[tuple[slice, NDArray, Code]]:
+    def _encode_chunks(self, X: Any) -> Iterator[tuple[slice, NDArray, Code]]:
         """Latents in the units of the activations, and where they are."""
-        scale = X.dtype.type(self.scale_)
         module, device = self._make_module()
-        for rows in self._chunks(len(X)):
-            inputs = self._normalized(X[rows]).to(device)
+        for chunk, rows in self._read_chunks(X):
+            inputs = self._normalized(chunk).to(device)
             code = _to_cpu(module.encode(inputs, self._selection()))
-            yield rows, code.values.numpy().astype(X.dtype, copy=False) * scale, code
+            values = code.values.numpy().astype(chunk.dtype, copy=False)
+            yield rows, values * chunk.dtype.type(self.scale_), code
+
+    def _decoded(self, X: Any) -> NDArray:
+        """D(E(x)) of each row, without holding the latents of all rows."""
+        decoded = np.empty(X.shape, dtype=dtype_in_memory(X))
+        for _, rows, part in self._decode_chunks(X):
+            decoded[rows] = part
+        return decoded
 
     @torch.no_grad()
-    def _decoded(self, X: NDArray) -> NDArray:
-        """D(E(x)) of each row, without holding the latents of all rows."""
-        decoded = np.empty(X.shape, dtype=X.dtype)
+    def _decode_chunks(self, X: Any) -> Iterator[tuple[NDArray, slice, NDArray]]:
+        """Rows, their places, and D(E(x)) in their dtype."""
         module, device = self._make_module()
-        for rows in self._chunks(len(X)):
-            inputs = self._normalized(X[rows]).to(device)
+        for chunk, rows in self._read_chunks(X):
+            inputs = self._normalized(chunk).to(device)
             code = module.encode(inputs, self._selection())
-            part = decode_sparse(code, module.components)
-            decoded[rows] = part.cpu().numpy() * self.scale_ + self.intercept_
-        return decoded
+            part = decode_sparse(code, module.components).cpu().numpy()
+            decoded = part * self.scale_ + self.intercept_
+            yield chunk, rows, decoded.astype(chunk.dtype, copy=False)
 
     def _selection(self) -> Selection:
         if self.activation == "batch_topk":
@@ -215,7 +253,8 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return TopK(self.k)
 
     def _chunks(self, n_rows: int) -> Iterator[slice]:
-        return gen_batches(n_rows, max(1, _CHUNK_ENTRIES // len(self.components_)))
+        width = max(self.components_.shape)  # of a row, or of its latents
+        return gen_batches(n_rows, max(1, _CHUNK_ENTRIES // width))
 
     def _normalized(self, X: NDArray, mean: NDArray | None = None) -> torch.Tensor:
         with np.errstate(over="ignore"):
@@ -247,40 +286,57 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
         return (Z @ self.components_ + self.intercept_).astype(Z.dtype, copy=False)
 
-    def _fit_rows(self, X: NDArray, target: NDArray | None = None) -> Self:
-        """Train on rows and their targets; without targets, rows are their own."""
-        run = self._start(X, target)
+    def _fit_rows(self, rows: TrainingRows, *, partial: bool = False) -> Self:
+        run = self._start(rows, partial=partial)
         return self._finish(run, self._train(run))
 
-    def _start(self, X: NDArray, target: NDArray | None = None) -> Run:
+    def _start(self, rows: TrainingRows, *, partial: bool = False) -> Run:
         """All of a fit that comes before training."""
         recipe = self._recipe()
-        going_on = self._is_going_on()
+        going_on = self._is_going_on(partial)
         random_state = check_random_state(self.random_state)
+        losses = self.loss_curve_ if going_on else np.empty(0)
+        memory = dict(getattr(self, "_memory", {})) if partial else None
+        digest = None if partial or self.checkpoint is None else new_digest()
+        spreads = rows.spreads(digest)
         if not going_on:
-            self._set_normalization(X, recipe)
+            self._set_normalization(spreads[0], recipe)
         target_mean = self.mean_
-        if target is not None and recipe.normalize:
-            target_mean = _mean(target)
+        if rows.targets is not None and recipe.normalize:
+            target_mean = spreads[-1].mean
+        if memory is not None:
+            target_mean = memory.setdefault("target_mean", target_mean)
         if going_on:
             module = self._trained_module(target_mean)
         else:
-            module = self._new_module(X.shape[1], draw_seed(random_state))
-        targets = [] if target is None else [self._normalized(target, target_mean)]
+            module = self._new_module(rows.shape[1], draw_seed(random_state))
+        means = [self.mean_, target_mean]
+
+        def normalize(*arrays: NDArray) -> tuple[torch.Tensor, ...]:
+            pairs = zip(arrays, means, strict=False)
+            return tuple(self._normalized(X, mean) for X, mean in pairs)
+
         return Run(
             module,
-            (self._normalized(X), *targets),
-            draw_seed(random_state),
+            rows.normalized(normalize, self.buffer_size * _MB),
+            draw_seed(random_state) + (len(losses) if partial else 0),
             target_mean,
-            self.loss_curve_ if going_on else np.empty(0),
+            losses,
+            digest and digest.hexdigest(),
+            memory,
         )
 
     def _train(self, run: Run) -> NDArray:
+        partial = run.memory is not None
+        n_rows, schedule = len(run.tensors[0]), self._schedule()
+        if partial:  # nobody knows how many calls will follow
+            n_rows = max(n_rows, _PARTIAL_EPOCH)
+            schedule |= {"max_epochs": 1, "lr_decay": 0.0}
         objective = Objective(
             run.module,
             self._training_selection(),
             self._recipe(),
-            n_rows=len(run.tensors[0]),
+            n_rows=n_rows,
             prefixes=self._prefixes(run.module.n_latents),
         )
         return train(
@@ -290,8 +346,33 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             seed=run.seed,
             verbose=self.verbose,
             description=type(self).__name__,
-            **self._schedule(),
+            checkpoint=None if partial else self._checkpoint(run),
+            memory=run.memory,
+            **schedule,
         )
+
+    def _checkpoint(self, run: Run) -> Checkpoint | None:
+        if self.checkpoint is None:
+            return None
+        fingerprint = {
+            name: repr(value)
+            for name, value in self.get_params(deep=False).items()
+            if name not in _NOT_OF_TRAINING
+        }
+        weights = dict(run.module.state_dict())
+        if self.random_state is None:  # they are drawn anew, and then overwritten
+            weights = dict(run.module.named_buffers())
+        start = hashlib.sha256()
+        for value in (self.mean_, run.target_mean, *weights.values()):
+            start.update(np.asarray(value).tobytes())
+        fingerprint |= {
+            "estimator": type(self).__name__,
+            "X, groups or power": str(run.digest),
+            "starting weights (by random_state, group, M, warm_start)": (
+                start.hexdigest()
+            ),
+        }
+        return Checkpoint(self.checkpoint, fingerprint)
 
     def _training_selection(self) -> Selection:
         return BatchTopK(self.k) if self.activation == "batch_topk" else TopK(self.k)
@@ -314,16 +395,21 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._keep(run.module, run.target_mean)
         self.loss_curve_ = np.concatenate([run.previous_losses, loss_curve])
         self.n_iter_ = len(self.loss_curve_)
+        if run.memory is not None:
+            self._memory = run.memory
+        elif hasattr(self, "_memory"):
+            del self._memory
         if self.activation == "batch_topk":
             self.threshold_ = self._mean_threshold(run.tensors[0])
-        self._warn_of_outcome(run)
+        if run.memory is None:  # else there may be more calls to come
+            self._warn_of_outcome(run)
         return self
 
     @torch.no_grad()
     def _warn_of_outcome(self, run: Run) -> None:
         n_latents = len(self.components_)
         rows = sample(len(run.tensors[0]), n_latents, self.k)
-        inputs, target = run.tensors[0][rows], run.tensors[-1][rows]
+        inputs, target = _chosen(run.tensors, rows)
         module, device = self._make_module()
         fires = np.zeros(n_latents, dtype=bool)
         for part in self._chunks(len(inputs)):
@@ -364,12 +450,12 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             smallest.append(float(values.min()))
         return self.scale_ * float(np.mean(smallest))
 
-    def _set_normalization(self, X: NDArray, recipe: Recipe) -> None:
-        self.mean_ = np.zeros(X.shape[1])
+    def _set_normalization(self, spread: Spread, recipe: Recipe) -> None:
+        self.mean_ = np.zeros(len(spread.mean))
         self.scale_ = 1.0
         if recipe.normalize:
-            self.mean_ = _mean(X)
-            self.scale_ = _root_mean_square(X - self.mean_) or 1.0
+            self.mean_ = spread.mean
+            self.scale_ = spread.root_mean_square() or 1.0
 
     def _new_module(self, n_features: int, seed: int) -> SAEModule:
         sizes = (n_features, self._check_sizes(n_features), self.hidden_dim)
@@ -402,10 +488,11 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         n_latents = self._check_sizes(self.n_features_in_)
         if n_latents != len(self.components_):
             raise ValueError(
-                f"warm_start=True goes on with the {len(self.components_)} latents "
-                f"fitted before, but the parameters, such as n_components="
-                f"{self.n_components}, now ask for {n_latents}. Set warm_start=False "
-                "to start anew."
+                f"partial_fit or warm_start=True goes on with the "
+                f"{len(self.components_)} latents fitted before, but the parameters, "
+                f"such as n_components="
+                f"{self.n_components}, now ask for {n_latents}. Call fit with "
+                "warm_start=False to start anew."
             )
         self._check_hidden_layer()
         intercept = ((self.intercept_ - target_mean) / self.scale_).astype(np.float32)
@@ -450,15 +537,15 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
-def _mean(X: NDArray) -> NDArray:
-    return X.mean(axis=0, dtype=np.float64)
-
-
-def _root_mean_square(X: NDArray) -> float:
-    largest = np.abs(X).max()  # keeps squares of very large or small entries finite
-    if largest == 0:
-        return 0.0
-    return float(largest * np.sqrt(np.square(X / largest).mean(dtype=np.float64)))
+def _chosen(
+    tensors: tuple[Any, ...], rows: NDArray
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Some rows that go in, and those that should come out."""
+    if isinstance(tensors[0], Stream):
+        read = [tensors[0].read(row, row + 1) for row in rows]
+        tensors = tuple(torch.cat(parts) for parts in zip(*read, strict=True))
+        rows = np.arange(len(rows))
+    return tensors[0][rows], tensors[-1][rows]
 
 
 def _to_cpu(code: Code) -> Code:

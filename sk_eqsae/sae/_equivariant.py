@@ -1,7 +1,9 @@
 """The paper's equivariant sparse autoencoder."""
 
+from collections.abc import Iterator
 from numbers import Integral
-from typing import ClassVar, Self
+from os import PathLike
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -9,16 +11,21 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from .._metrics import fvu
+from .._metrics import fvu_of_chunks
 from .._state import all_or_nothing
+from ..activations._rows import checked_rows, read_rows
 from ..groups import ActivationTransformFitter, FiniteGroup
 from ..groups._group_table import group_table
-from ..groups._trust import warn_if_poses_look_alike
-from ._activation_transform import fit_activation_transform
-from ._base import _DTYPES, BaseSAE
+from ..groups._trust import pose_sample, warn_if_poses_look_alike
+from ._activation_transform import (
+    fit_activation_transform,
+    partial_fit_activation_transform,
+)
+from ._base import BaseSAE
 from ._recipe import Recipe
+from ._rows import TrainingRows
 from ._torch_module import EquivariantAutoencoder
 
 
@@ -69,6 +76,14 @@ class EquivariantSAE(BaseSAE):
         Learning rate of Adam. None is 2e-3, or 1e-3 for `recipe="paper"`.
     warm_start : bool, default=False
         If True, `fit` goes on from the weights of the last fit.
+    buffer_size : float, default=256
+        Megabytes of rows to hold while training on a memory map or
+        :class:`~sk_eqsae.activations.Shards`, from which batches are drawn. Rows that
+        fit into it are loaded once and give what an array of them gives.
+    checkpoint : path, default=None
+        File to which `fit` writes the state of training each minute, and from which
+        it goes on if it was killed, to the same weights to the bit. It is removed at
+        the end. Each fit needs a path of its own.
     sparse_output : bool, default=False
         If True, `transform` returns a CSR array.
     device : str or torch.device, default="auto"
@@ -147,7 +162,10 @@ class EquivariantSAE(BaseSAE):
     True
     """
 
+    group_: FiniteGroup
+
     __metadata_request__fit: ClassVar[dict] = {"groups": True, "power": True}
+    __metadata_request__partial_fit: ClassVar[dict] = {"groups": True, "power": True}
     __metadata_request__score: ClassVar[dict] = {"groups": True, "power": True}
 
     _parameter_constraints: ClassVar[dict] = {
@@ -173,6 +191,8 @@ class EquivariantSAE(BaseSAE):
         batch_size: int | None = None,
         lr: float | None = None,
         warm_start: bool = False,
+        buffer_size: float = 256,
+        checkpoint: str | PathLike | None = None,
         sparse_output: bool = False,
         device: str | torch.device = "auto",
         random_state: int | np.random.RandomState | None = None,
@@ -191,6 +211,8 @@ class EquivariantSAE(BaseSAE):
         self.batch_size = batch_size
         self.lr = lr
         self.warm_start = warm_start
+        self.buffer_size = buffer_size
+        self.checkpoint = checkpoint
         self.sparse_output = sparse_output
         self.device = device
         self.random_state = random_state
@@ -240,34 +262,88 @@ class EquivariantSAE(BaseSAE):
             was interrupted.
         """
         with all_or_nothing(self):
-            rows = self._training_rows(X, groups=groups, power=power)
-            return self._fit_rows(*rows)
+            return self._fit_rows(self._training_rows(X, groups=groups, power=power))
+
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: None = None,
+        *,
+        groups: ArrayLike | None = None,
+        power: ArrayLike | None = None,
+    ) -> Self:
+        """Train on these rows once, going on from where the last call has ended.
+
+        What the first call finds, mean, scale, group, stays as it is; M is fitted to
+        the orbits of all calls. Adam
+        and the search for dead latents go on, too. The learning rate is `lr` all the
+        time: for the fall at the end of `fit`, lower it with ``set_params`` in the
+        last calls. `dead_after` counts calls as epochs, or 10,000 rows if that is
+        more. After `fit`, its weights are trained on.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Activations.
+        y : None
+            Ignored.
+        groups : array-like of shape (n_rows,), default=None
+            Orbit id of each row. Orbits have to be whole, ids belong to their call.
+        power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
+            Powers of the generators of each row; 0 is the canonical row.
+
+        Returns
+        -------
+        self : EquivariantSAE
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            As `fit` does. A call that raises leaves the estimator as it was.
+        """
+        with all_or_nothing(self):
+            metadata = {"groups": groups, "power": power}
+            rows = self._training_rows(X, partial=True, **metadata)
+            return self._fit_rows(rows, partial=True)
 
     @_fit_context(prefer_skip_nested_validation=False)
     def _training_rows(
-        self, X: ArrayLike, *, groups: ArrayLike | None, power: ArrayLike | None
-    ) -> tuple[NDArray, NDArray]:
+        self,
+        X: ArrayLike,
+        *,
+        groups: ArrayLike | None,
+        power: ArrayLike | None,
+        partial: bool = False,
+    ) -> TrainingRows:
         """Check parameters and orbits, and fit M; rows and their targets."""
-        reset = not self._is_going_on()
-        X = validate_data(self, X, dtype=_DTYPES, order="C", reset=reset)
+        X = checked_rows(self, X, reset=not self._is_going_on(partial))
+        group = self.group_ if partial and hasattr(self, "group_") else self.group
         self.group_, table = group_table(
-            groups, power, order=self.order, group=self.group, n_rows=len(X)
+            groups, power, order=self.order, group=group, n_rows=len(X)
         )
         self.order_ = self.group_.order
-        self._fit_activation_transform(X, groups, power)
-        warn_if_poses_look_alike(X[table[:, 0]], self.activation_transform_)
-        rows = table[table >= 0]
-        canonical = np.broadcast_to(table[:, :1], table.shape)[table >= 0]
-        return X[rows], X[canonical]
+        self._fit_activation_transform(X, groups, power, partial)
+        if not partial:
+            some = read_rows(X, pose_sample(table[:, 0]))
+            warn_if_poses_look_alike(some, self.activation_transform_)
+        canonical = np.broadcast_to(table[:, :1], table.shape)
+        return TrainingRows(X, table[table >= 0], canonical[table >= 0])
 
     def _fit_activation_transform(
-        self, X: NDArray, groups: ArrayLike | None, power: ArrayLike | None
+        self,
+        X: NDArray,
+        groups: ArrayLike | None,
+        power: ArrayLike | None,
+        partial: bool,
     ) -> None:
         fitter = self.activation_transform
         if fitter is None:
             fitter = ActivationTransformFitter(order=self.order, group=self.group)
-        self.activation_transform_ = fit_activation_transform(
-            fitter, self.group_, X, groups=groups, power=power
+        before = getattr(self, "activation_transform_", None) if partial else None
+        fit = partial_fit_activation_transform if partial else fit_activation_transform
+        self.activation_transform_ = fit(
+            before or fitter, self.group_, X, groups=groups, power=power
         )
 
     def inverse_transform(
@@ -306,8 +382,10 @@ class EquivariantSAE(BaseSAE):
         power : ndarray of shape (n_rows,) or (n_rows, n_generators)
             The p that minimises ||x - M^p D(E(x))||, the first on ties.
         """
-        X = self._check_rows(X)
-        return self._poses(X, self._decoded(X))
+        chunks = self._decode_chunks(self._check_rows(X))
+        return np.concatenate(
+            [self._poses(chunk, canonical) for chunk, _, canonical in chunks]
+        )
 
     def _poses(self, X: NDArray, canonical: NDArray) -> NDArray:
         powers = self.group_.powers
@@ -335,10 +413,31 @@ class EquivariantSAE(BaseSAE):
             Reconstructed activations, in the dtype of X.
         """
         X = self._check_rows(X)
-        canonical = self._decoded(X)
-        if power is None:
-            power = self._poses(X, canonical)
-        return self._move(canonical, power)
+        chunks = self._reconstruct_chunks(X, power)
+        return np.concatenate([moved for _, moved in chunks])
+
+    def _reconstruct_chunks(
+        self, X: Any, power: ArrayLike | None
+    ) -> Iterator[tuple[NDArray, NDArray]]:
+        """Rows, and M^p D(E(x)) of each."""
+        powers = None if power is None else self._power_of_each(power, len(X))
+        for chunk, rows, canonical in self._decode_chunks(X):
+            if powers is None:
+                its_power = self._poses(chunk, canonical)
+            else:
+                its_power = powers[rows]
+            yield chunk, self._move(canonical, its_power)
+
+    def _power_of_each(self, power: ArrayLike, n_rows: int) -> NDArray:
+        power = np.asarray(power)
+        if power.ndim == (self.group_.n_generators > 1):  # one for all rows
+            return np.broadcast_to(power, (n_rows, *power.shape))
+        if len(power) != n_rows:
+            raise ValueError(
+                f"power has {len(power)} entries for {n_rows} rows. Give one power, or "
+                "one for each row."
+            )
+        return power
 
     def to_module(self) -> EquivariantAutoencoder:
         """Copy what was fitted, with M, into a plain torch module.
@@ -388,4 +487,4 @@ class EquivariantSAE(BaseSAE):
         X = self._check_rows(X)
         if groups is not None:
             group_table(groups, power, group=self.group_, n_rows=len(X))
-        return 1 - fvu(X, self.reconstruct(X, power=power))
+        return 1 - fvu_of_chunks(self._reconstruct_chunks(X, power))

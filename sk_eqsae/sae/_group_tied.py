@@ -1,6 +1,7 @@
 """An autoencoder whose dictionary is closed under a group."""
 
 from numbers import Integral
+from os import PathLike
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,20 +16,22 @@ from sklearn.utils.validation import (
     _check_feature_names_in,
     _is_fitted,
     check_is_fitted,
-    validate_data,
 )
 
 from .._state import all_or_nothing
+from .._streams import Stream
 from .._training import draw_seed
+from ..activations._rows import checked_rows, read_rows
 from ..groups import ActivationTransformFitter, FiniteGroup
 from ..groups._group_table import group_table
 from ..groups._irrep_basis import irrep_basis
 from ..groups._pose import element_matrices
-from ..groups._trust import warn_if_poses_look_alike
+from ..groups._trust import pose_sample, warn_if_poses_look_alike
 from ._activation_transform import fit_activation_transform, unexplained_moves
-from ._base import _DTYPES, BaseSAE, Run
+from ._base import BaseSAE, Run
 from ._module import SAEModule
 from ._recipe import Recipe
+from ._rows import Spread, TrainingRows
 from ._tied_module import TiedModule
 from ._tied_two_layers import TwoLayerTiedModule
 from ._torch_module import SparseAutoencoder
@@ -118,6 +121,14 @@ class GroupTiedSAE(BaseSAE):
         Learning rate of Adam. None is 2e-3, or 1e-3 for `recipe="paper"`.
     warm_start : bool, default=False
         If True, `fit` goes on from the weights and the M of the last fit.
+    buffer_size : float, default=256
+        Megabytes of rows to hold while training on a memory map or
+        :class:`~sk_eqsae.activations.Shards`, from which batches are drawn. Rows that
+        fit into it are loaded once and give what an array of them gives.
+    checkpoint : path, default=None
+        File to which `fit` writes the state of training each minute, and from which
+        it goes on if it was killed, to the same weights to the bit. It is removed at
+        the end. Each fit needs a path of its own.
     sparse_output : bool, default=False
         If True, `transform` returns a CSR array.
     device : str or torch.device, default="auto"
@@ -245,8 +256,10 @@ class GroupTiedSAE(BaseSAE):
     """
 
     activation_transform_: Any
+    group_: FiniteGroup
 
     __metadata_request__fit: ClassVar[dict] = {"groups": True, "power": True}
+    __metadata_request__partial_fit: ClassVar[dict] = {"groups": True, "power": True}
 
     _parameter_constraints: ClassVar[dict] = {
         **BaseSAE._parameter_constraints,
@@ -275,6 +288,8 @@ class GroupTiedSAE(BaseSAE):
         batch_size: int | None = None,
         lr: float | None = None,
         warm_start: bool = False,
+        buffer_size: float = 256,
+        checkpoint: str | PathLike | None = None,
         sparse_output: bool = False,
         device: str | torch.device = "auto",
         random_state: int | np.random.RandomState | None = None,
@@ -295,6 +310,8 @@ class GroupTiedSAE(BaseSAE):
         self.batch_size = batch_size
         self.lr = lr
         self.warm_start = warm_start
+        self.buffer_size = buffer_size
+        self.checkpoint = checkpoint
         self.sparse_output = sparse_output
         self.device = device
         self.random_state = random_state
@@ -347,28 +364,87 @@ class GroupTiedSAE(BaseSAE):
             was interrupted.
         """
         with all_or_nothing(self):
-            going_on = self._is_going_on()
-            X = validate_data(self, X, dtype=_DTYPES, order="C", reset=not going_on)
-            table = self._fit_symmetry(X, groups, power)
-            self._fit_rows(X[table[table >= 0]])
-            if groups is not None:
-                warn_if_poses_look_alike(X[table[:, 0]], self.activation_transform_)
-                self._set_canonical_code(X[table[:, 0]])
-            elif hasattr(self, "canonical_code_"):
-                del self.canonical_code_
+            return self._fit(X, groups, power, partial=False)
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: None = None,
+        *,
+        groups: ArrayLike | None = None,
+        power: ArrayLike | None = None,
+    ) -> Self:
+        """Train on these rows once, going on from where the last call has ended.
+
+        What the first call finds, mean, scale, group, M
+        and number of free vectors, stays as it is, and `canonical_code_`
+        is of the rows of the last call. Adam
+        and the search for dead latents go on, too. The learning rate is `lr` all the
+        time: for the fall at the end of `fit`, lower it with ``set_params`` in the
+        last calls. `dead_after` counts calls as epochs, or 10,000 rows if that is
+        more. After `fit`, its weights are trained on.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Activations.
+        y : None
+            Ignored.
+        groups : array-like of shape (n_rows,), default=None
+            Orbit id of each row. Orbits have to be whole, ids belong to their call.
+        power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
+            Powers of the generators of each row; 0 is the canonical row.
+
+        Returns
+        -------
+        self : GroupTiedSAE
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            As `fit` does. A call that raises leaves the estimator as it was.
+        """
+        with all_or_nothing(self):
+            return self._fit(X, groups, power, partial=True)
+
+    def _fit(
+        self,
+        X: ArrayLike,
+        groups: ArrayLike | None,
+        power: ArrayLike | None,
+        *,
+        partial: bool,
+    ) -> Self:
+        X = checked_rows(self, X, reset=not self._is_going_on(partial))
+        table = self._fit_symmetry(X, groups, power, partial)
+        self._fit_rows(TrainingRows(X, table[table >= 0]), partial=partial)
+        if groups is not None:
+            if not partial:
+                some = read_rows(X, pose_sample(table[:, 0]))
+                warn_if_poses_look_alike(some, self.activation_transform_)
+            self._set_canonical_code(X, table[:, 0])
+        elif hasattr(self, "canonical_code_") and not partial:
+            del self.canonical_code_
         return self
 
     def _fit_symmetry(
-        self, X: NDArray, groups: ArrayLike | None, power: ArrayLike | None
+        self,
+        X: NDArray,
+        groups: ArrayLike | None,
+        power: ArrayLike | None,
+        partial: bool,
     ) -> NDArray:
         """Find the group, M and the number of free vectors, and arrange the rows."""
-        going_on = self._is_going_on()
+        going_on = self._is_going_on(partial)
         known = self.activation_transform_ if going_on else self._given()
         labelled = groups is not None or power is not None
         if labelled or known is None:
             known = None
+            group = self.group_ if partial and going_on else self.group
             group, table = group_table(
-                groups, power, order=self.order, group=self.group, n_rows=len(X)
+                groups, power, order=self.order, group=group, n_rows=len(X)
             )
         else:  # each row is taken as it is
             group, table = known.group_, np.arange(len(X))[:, np.newaxis]
@@ -407,10 +483,12 @@ class GroupTiedSAE(BaseSAE):
         before = (self.group_, self.n_components_, self.n_free_)
         if (group, self._n_base_vectors(n_features), n_free) != before:
             raise ValueError(
-                f"warm_start=True goes on with the {len(self.components_)} latents "
-                f"fitted before ({self.n_components_} base vectors moved by "
-                f"{self.group_}, {self.n_free_} free), but the parameters or the "
-                "orbits now are of others. Set warm_start=False to start anew."
+                f"partial_fit or warm_start=True goes on with the "
+                f"{len(self.components_)} latents fitted before "
+                f"({self.n_components_} base vectors moved by {self.group_}, "
+                f"{self.n_free_} free), but the parameters or the "
+                "orbits now are of others. Call fit with warm_start=False to start "
+                "anew."
             )
 
     def _new_fitter(self) -> BaseEstimator:
@@ -450,8 +528,8 @@ class GroupTiedSAE(BaseSAE):
         largest = n_tied - (self.n_components is None)  # keep one base vector
         return self.order_ * min(round(share * n_tied), largest)
 
-    def _set_normalization(self, X: NDArray, recipe: Recipe) -> None:
-        super()._set_normalization(X, recipe)
+    def _set_normalization(self, spread: Spread, recipe: Recipe) -> None:
+        super()._set_normalization(spread, recipe)
         # rows' mean but for what the group would move
         self.mean_ = self._matrices().mean(axis=0) @ self.mean_
 
@@ -479,9 +557,7 @@ class GroupTiedSAE(BaseSAE):
 
     def _train(self, run: Run) -> NDArray:
         if isinstance(run.module, TiedModule):
-            to_irreps = torch.from_numpy(run.module.basis.to_irreps)
-            rows = (run.tensors[0].double() @ to_irreps.T).float()
-            run = run._replace(tensors=(rows,))
+            run = run._replace(tensors=(_in_irreps(run.tensors[0], run.module),))
         return super()._train(run)
 
     def _n_base_vectors(self, n_features: int) -> int:
@@ -504,9 +580,12 @@ class GroupTiedSAE(BaseSAE):
         module.set_weights(regular)
         return module
 
-    def _set_canonical_code(self, canonical: NDArray) -> None:
-        mean = self._encode_csr(canonical).mean(axis=0)
-        tied = np.asarray(mean)[: self.n_components_ * self.order_]
+    def _set_canonical_code(self, X: Any, canonical: NDArray) -> None:
+        total = np.zeros(len(self.components_))
+        for chunk in self._chunks(len(canonical)):
+            Z = self._encode_csr(read_rows(X, canonical[chunk]))
+            total += np.asarray(Z.sum(axis=0, dtype=np.float64))
+        tied = total[: self.n_components_ * self.order_] / len(canonical)
         self.canonical_code_ = tied.reshape(self.n_components_, self.order_)
 
     def transform(self, X: ArrayLike) -> NDArray | csr_array:
@@ -632,3 +711,13 @@ class GroupTiedSAE(BaseSAE):
     def _n_features_out(self) -> int:
         pooled = self.output == "invariant"
         return self.n_components_ if pooled else len(self.components_)
+
+
+def _in_irreps(rows: Any, module: TiedModule) -> Any:
+    """Rows of a tensor or a Stream in the coordinates that the module takes."""
+    to_irreps = torch.from_numpy(module.basis.to_irreps)
+
+    def turned(rows: torch.Tensor) -> torch.Tensor:
+        return (rows.double() @ to_irreps.T).float()
+
+    return rows.map(turned) if isinstance(rows, Stream) else turned(rows)

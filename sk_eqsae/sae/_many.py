@@ -8,6 +8,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from .._state import all_or_nothing
+from .._streams import Stream
 from .._training import DivergedError, train
 from ._base import BaseSAE, Run
 from ._equivariant import EquivariantSAE
@@ -68,8 +69,8 @@ def fit_many(
     TypeError
         If an estimator is neither TopKSAE nor EquivariantSAE.
     ValueError
-        If an estimator comes twice, or if one's own ``fit`` would raise; the message
-        names its index. All estimators are then left as they were.
+        If an estimator comes twice or has a checkpoint, or if one's own ``fit`` would
+        raise; the message names its index. All estimators are then left as they were.
 
     See Also
     --------
@@ -102,7 +103,7 @@ def fit_many(
         for index, estimator in enumerate(estimators):
             with _named(index):
                 rows = estimator._training_rows(X, groups=groups, power=power)
-                _add(stacks, _Member(index, estimator, estimator._start(*rows)))
+                _add(stacks, _Member(index, estimator, estimator._start(rows)))
         for stack in stacks:
             _fit_stack(stack)
     return estimators
@@ -114,6 +115,11 @@ def _check_estimators(estimators: Sequence[Any]) -> None:
             raise TypeError(
                 f"estimators[{index}] is {estimator!r}, but only TopKSAE and "
                 "EquivariantSAE can be fitted at once. Call its own fit."
+            )
+        if estimator.checkpoint is not None:
+            raise ValueError(
+                f"estimators[{index}] has checkpoint={estimator.checkpoint!r}, but "
+                "fits at once write none. Set it to None, or call its own fit."
             )
         twice = [i for i in range(index) if estimators[i] is estimator]
         if twice:
@@ -152,6 +158,8 @@ def _has_room(stack: list[_Member]) -> bool:
 
 def _fit_together(one: _Member, other: _Member) -> bool:
     ours, theirs = one.run.tensors, other.run.tensors
+    if isinstance(ours[0], Stream) or isinstance(theirs[0], Stream):
+        return False
     return (
         _settings(one) == _settings(other)
         and len(ours) == len(theirs)

@@ -130,6 +130,30 @@ class Objective(nn.Module):
         self.dead_of_each = list(self.dead.split(counts.tolist()))
         self.used_aux_weight = self.aux_weight * (counts > 0)
 
+    def counters(self) -> dict[str, Tensor]:
+        """Give what is counted from step to step, of one model.
+
+        Returns
+        -------
+        counters : dict of torch.Tensor
+            For :meth:`restore`.
+        """
+        rows = torch.tensor(self.rows_until_check, dtype=torch.float64)
+        return {"idle": self.idle, "dead": self.dead, "rows_until_check": rows}
+
+    def restore(self, counters: dict[str, Tensor]) -> None:
+        """Go on counting.
+
+        Parameters
+        ----------
+        counters : dict of torch.Tensor
+            Of :meth:`counters`.
+        """
+        self.idle, self.dead = counters["idle"], counters["dead"]
+        self.rows_until_check = float(counters["rows_until_check"])
+        self.dead_of_each = [self.dead]
+        self.used_aux_weight = self.aux_weight * (len(self.dead) > 0)
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Take the gradients away, and keep the memory of the large ones.
 

@@ -1,16 +1,18 @@
 """A regular TopK sparse autoencoder."""
 
+from os import PathLike
 from typing import Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
-from sklearn.utils.validation import validate_data
 
 from .._state import all_or_nothing
-from ._base import _DTYPES, BaseSAE
+from ..activations._rows import checked_rows
+from ._base import BaseSAE
 from ._recipe import Recipe
+from ._rows import TrainingRows
 
 
 class TopKSAE(BaseSAE):
@@ -56,6 +58,14 @@ class TopKSAE(BaseSAE):
         Learning rate of Adam. None is 2e-3, or 1e-3 for `recipe="paper"`.
     warm_start : bool, default=False
         If True, `fit` goes on from the weights of the last fit.
+    buffer_size : float, default=256
+        Megabytes of rows to hold while training on a memory map or
+        :class:`~sk_eqsae.activations.Shards`, from which batches are drawn. Rows that
+        fit into it are loaded once and give what an array of them gives.
+    checkpoint : path, default=None
+        File to which `fit` writes the state of training each minute, and from which
+        it goes on if it was killed, to the same weights to the bit. It is removed at
+        the end. Each fit needs a path of its own.
     sparse_output : bool, default=False
         If True, `transform` returns a CSR array.
     device : str or torch.device, default="auto"
@@ -134,6 +144,8 @@ class TopKSAE(BaseSAE):
         batch_size: int | None = None,
         lr: float | None = None,
         warm_start: bool = False,
+        buffer_size: float = 256,
+        checkpoint: str | PathLike | None = None,
         sparse_output: bool = False,
         device: str | torch.device = "auto",
         random_state: int | np.random.RandomState | None = None,
@@ -149,6 +161,8 @@ class TopKSAE(BaseSAE):
         self.batch_size = batch_size
         self.lr = lr
         self.warm_start = warm_start
+        self.buffer_size = buffer_size
+        self.checkpoint = checkpoint
         self.sparse_output = sparse_output
         self.device = device
         self.random_state = random_state
@@ -182,10 +196,42 @@ class TopKSAE(BaseSAE):
             was interrupted.
         """
         with all_or_nothing(self):
-            return self._fit_rows(*self._training_rows(X))
+            return self._fit_rows(self._training_rows(X))
+
+    def partial_fit(self, X: ArrayLike, y: None = None) -> Self:
+        """Train on these rows once, going on from where the last call has ended.
+
+        What the first call finds, mean, scale, stays as it is. Adam
+        and the search for dead latents go on, too. The learning rate is `lr` all the
+        time: for the fall at the end of `fit`, lower it with ``set_params`` in the
+        last calls. `dead_after` counts calls as epochs, or 10,000 rows if that is
+        more. After `fit`, its weights are trained on.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Activations.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : TopKSAE
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            As `fit` does. A call that raises leaves the estimator as it was.
+        """
+        with all_or_nothing(self):
+            rows = self._training_rows(X, partial=True)
+            return self._fit_rows(rows, partial=True)
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def _training_rows(self, X: ArrayLike, **metadata: None) -> tuple[NDArray]:
+    def _training_rows(
+        self, X: ArrayLike, *, partial: bool = False, **metadata: None
+    ) -> TrainingRows:
         """Check parameters and rows."""
-        reset = not self._is_going_on()
-        return (validate_data(self, X, dtype=_DTYPES, order="C", reset=reset),)
+        reset = not self._is_going_on(partial)
+        return TrainingRows(checked_rows(self, X, reset=reset))

@@ -274,7 +274,7 @@ def test_an_action_that_returns_something_else(net, inputs, result):
 
 def test_non_finite_activations_name_the_input(net, inputs):
     inputs[4, 0] = np.nan
-    with pytest.raises(ValueError, match="in 3 of 21 rows, first for input 4 at power"):
+    with pytest.raises(ValueError, match="3 of 21 rows of a batch, first for input 4"):
         extract_orbits(net, inputs, layer="first", action=SHIFT)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.speed import _cases
+from benchmarks.speed import _big_data, _cases
 from sk_eqsae import TopKSAE
 
 
@@ -48,3 +48,24 @@ def test_bare_loop_takes_the_steps_that_fit_takes(monkeypatch):
     bare = len(losses)
     TopKSAE(64, k=4, batch_size=32, max_epochs=_cases.EPOCHS, recipe="paper").fit(X)
     assert len(losses) == 2 * bare == 2 * 3 * _cases.EPOCHS
+
+
+def test_rows_on_the_disk_are_timed_against_rows_in_memory():
+    case = _big_data.streamed_fit(1, n_rows=2048, n_features=16, n_components=32)
+    times = {key for key in case if key.endswith("_ms")}
+    assert times == {"array_ms", "shards_ms", "half_ms", "memmap_ms"}
+    assert case["shards_ratio"] == pytest.approx(case["shards_ms"] / case["array_ms"])
+
+
+def test_a_buffer_that_is_filled_with_neighbours_shows_in_the_fvu():
+    case = _big_data.shuffling(n_seeds=1)
+    assert case["buffer_16_fvu"][0] < 1.05 * case["full_fvu"][0]
+    assert case["unmixed_16_fvu"][0] > 1.1 * case["full_fvu"][0]
+
+
+def test_a_large_fit_reports_memory(tmp_path):
+    _big_data.write_shards(tmp_path, 6000, 16, shard_rows=2500)
+    case = _big_data._fit_folder(tmp_path)
+    assert len(list(tmp_path.glob("*.npy"))) == 3
+    assert case["peak_mb"] >= case["peak_mb_before"] > 0
+    assert case["anonymous_mb"] + case["file_mb"] > 0

@@ -1,0 +1,241 @@
+"""The state of training, as arrays and as a file from which it goes on."""
+
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ._atomic import atomic_write
+from ._container import parse_json, read_array, read_header, write_arrays
+
+_SECONDS = 60.0  # between two checkpoints
+_SHARE = 0.05  # of the time that writing them may take
+_KEY = "sk_eqsae_checkpoint"
+_ADAM = "adam."
+_COUNTERS = "counters."
+_WEIGHTS = "weights."
+
+
+@dataclass
+class Place:
+    """Where training is in an epoch.
+
+    Attributes
+    ----------
+    n_batches, n_rows : int
+        Batches that are done, and their rows.
+    total : torch.Tensor of shape () or (n_models,)
+        Losses of these batches, each times its rows.
+    generator : torch.Tensor or None
+        State, at the beginning of the epoch, of what draws the order of the rows.
+    """
+
+    n_batches: int = 0
+    n_rows: int = 0
+    total: Tensor = field(default_factory=lambda: torch.zeros(()))
+    generator: Tensor | None = None
+
+    def add(self, loss: Tensor, n_rows: int) -> None:
+        """Count a batch.
+
+        Parameters
+        ----------
+        loss : torch.Tensor of shape () or (n_models,)
+            Its mean loss.
+        n_rows : int
+            Its rows.
+        """
+        self.total = self.total + loss * n_rows
+        self.n_rows += n_rows
+        self.n_batches += 1
+
+    def mean_loss(self) -> NDArray:
+        """Mean loss of all rows so far.
+
+        Returns
+        -------
+        loss : ndarray of shape () or (n_models,)
+            The mean.
+        """
+        return self.total.cpu().numpy().astype(np.float64) / self.n_rows
+
+
+def remembered(net: Any) -> dict[str, NDArray]:
+    """All that the next step depends on beside the weights and the rows.
+
+    Parameters
+    ----------
+    net : Net
+        In training.
+
+    Returns
+    -------
+    memory : dict of ndarray
+        State of Adam by parameter, and what the module counts.
+    """
+    memory = {}
+    for name, parameter in net.module_.named_parameters():
+        for part, value in net.optimizer_.state.get(parameter, {}).items():
+            memory[f"{_ADAM}{name}.{part}"] = _array(value)
+    if hasattr(net.module_, "counters"):
+        for name, value in net.module_.counters().items():
+            memory[_COUNTERS + name] = _array(value)
+    return memory
+
+
+def restore(memory: dict[str, NDArray], net: Any) -> None:
+    """Give a net back what it has remembered.
+
+    Parameters
+    ----------
+    memory : dict of ndarray
+        Of :func:`remembered`, with or without other arrays.
+    net : Net
+        Initialized, of the same module.
+
+    Raises
+    ------
+    ValueError
+        If the arrays are of another module.
+    """
+    for name, parameter in net.module_.named_parameters():
+        state = {
+            part: _tensor(part, value, parameter)
+            for part, value in _below(memory, f"{_ADAM}{name}.").items()
+        }
+        if state:
+            net.optimizer_.state[parameter] = state
+    if counters := _below(memory, _COUNTERS):
+        device = next(net.module_.parameters()).device
+        tensors = {k: torch.from_numpy(v.copy()) for k, v in counters.items()}
+        net.module_.restore({k: v.to(device) for k, v in tensors.items()})
+
+
+def _tensor(part: str, value: NDArray, parameter: Tensor) -> Tensor:
+    if part == "step":
+        return torch.tensor(value.item(), device=parameter.device)
+    if value.shape != parameter.shape:
+        raise ValueError("it is of weights of another shape")
+    return torch.from_numpy(value.copy()).to(parameter.device)
+
+
+def _below(arrays: dict[str, NDArray], prefix: str) -> dict[str, NDArray]:
+    return {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
+
+
+def _array(value: Tensor) -> NDArray:
+    return np.atleast_1d(value.detach().cpu().numpy().copy())
+
+
+class Checkpoint:
+    """A file that holds the state of one training, until that is done.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    fingerprint : dict of str
+        What decides the result of training. A file with another one is an error.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], fingerprint: dict[str, str]
+    ) -> None:
+        self.path = Path(path)
+        self.fingerprint = fingerprint
+        self.place: Place | None = None
+        self.written = time.monotonic()
+        self.pause = _SECONDS
+
+    def write_if_due(self, net: Any, place: Place) -> None:
+        """Write the state, if the last time was long enough ago.
+
+        Parameters
+        ----------
+        net : Net
+            In training.
+        place : Place
+            Where it is in the epoch.
+        """
+        start = time.monotonic()
+        if start < self.written + self.pause:
+            return
+        with atomic_write(self.path) as part, open(part, "wb") as file:
+            write_arrays(file, _state(net, place), {_KEY: json.dumps(self.fingerprint)})
+        self.written = time.monotonic()
+        self.pause = max(_SECONDS, (self.written - start) / _SHARE)
+
+    def restore(self, net: Any) -> None:
+        """Put a net where it was when the file was written, if there is one.
+
+        Parameters
+        ----------
+        net : Net
+            Initialized.
+
+        Raises
+        ------
+        ValueError
+            If the file is no checkpoint, or one of another fit.
+        """
+        if not self.path.exists():
+            return
+        try:
+            state = self._read()
+            restore(state, net)
+            with torch.no_grad():
+                for name, parameter in net.module_.named_parameters():
+                    parameter.copy_(torch.from_numpy(state[_WEIGHTS + name]))
+            n_batches, n_rows = map(int, state["place"])
+            total = torch.from_numpy(state["total"]).reshape(())
+            generator = torch.from_numpy(state["generator"])
+        except (ValueError, KeyError, RuntimeError) as error:
+            raise ValueError(
+                f"cannot go on from the checkpoint {os.fspath(self.path)!r}: {error}. "
+                "Remove the file to start anew, or set checkpoint to another path."
+            ) from None
+        self.place = Place(n_batches, n_rows, total, generator)
+        for loss in state["losses"]:
+            net.history.new_epoch()
+            net.history.record("train_loss", np.array(loss))
+
+    def _read(self) -> dict[str, NDArray]:
+        with open(self.path, "rb") as file:
+            entries, metadata = read_header(file)
+            if _KEY not in metadata:
+                raise ValueError("it is no checkpoint, but a file of another kind")
+            found = parse_json(metadata[_KEY], "its fingerprint")
+            keys = sorted(found.keys() | self.fingerprint.keys())
+            if other := [k for k in keys if found.get(k) != self.fingerprint.get(k)]:
+                raise ValueError(f"it is of a fit with other {', '.join(other)}")
+            return {name: read_array(file, entry) for name, entry in entries.items()}
+
+    def remove(self) -> None:
+        """Remove the file, which has served."""
+        self.path.unlink(missing_ok=True)
+
+
+def _state(net: Any, place: Place) -> dict[str, NDArray]:
+    """All that the rest of training depends on, but for the rows."""
+    assert place.generator is not None
+    weights = {
+        _WEIGHTS + name: _array(parameter)
+        for name, parameter in net.module_.named_parameters()
+    }
+    return (
+        weights
+        | remembered(net)
+        | {
+            "place": np.array([place.n_batches, place.n_rows]),
+            "total": _array(place.total),
+            "generator": _array(place.generator),
+            "losses": net.loss_curve.astype(np.float64),
+        }
+    )

@@ -1,0 +1,130 @@
+"""extract_orbits(out=...) writes files, and goes on after a kill."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from sk_eqsae import EquivariantSAE
+from sk_eqsae.activations import Shards, _written, extract_orbits
+from sk_eqsae.groups import CyclicShift, ImageDihedral
+
+INPUTS = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
+FILES = [f"{i:06d}.npy" for i in range(5)]  # of 2 batches of 2 orbits of order 3
+
+
+def net(seed=0):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.ReLU())
+
+
+class Counted:
+    """An action that counts its calls, and may kill the process at one of them."""
+
+    order = 3
+
+    def __init__(self, killed_at=None):
+        self.n, self.killed_at = 0, killed_at
+
+    def __call__(self, inputs, power):
+        self.n += 1
+        if self.n == self.killed_at:
+            os.kill(os.getpid(), 9)
+        return np.roll(inputs, 2 * power, axis=-1)
+
+    def __reduce__(self):
+        return Counted, ()  # the same, however often it was called
+
+
+def extract(action, out=None, **changes):
+    arguments = {"model": net(), "inputs": INPUTS, "layer": "1", "batch_size": 2}
+    return extract_orbits(**(arguments | changes), action=action, out=out)
+
+
+@pytest.fixture(autouse=True)
+def small_files(monkeypatch):
+    monkeypatch.setattr(_written, "_FILE_BYTES", 200)  # a batch has 96 bytes
+
+
+def be_killed(folder):
+    _written._FILE_BYTES = 200
+    extract(Counted(killed_at=3 + 12 + 4), folder)  # in the third file
+
+
+def test_after_a_kill_only_what_is_missing_is_computed(tmp_path):
+    code = f"from tests.activations.test_written import *; be_killed({str(tmp_path)!r})"
+    killed = subprocess.run([sys.executable, "-c", code], check=False, timeout=300)
+    assert killed.returncode == -9
+    there = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
+    assert sorted(there) == FILES[:2]
+    action = Counted()
+    orbits = extract(action, tmp_path)
+    assert action.n == 3 * 2 * 3  # files, batches, powers
+    assert {name: (tmp_path / name).stat().st_mtime_ns for name in there} == there
+    assert isinstance(orbits.X, Shards)
+    assert np.array_equal(orbits.X[:], extract(Counted()).X)
+
+
+def test_activations_on_the_disk_are_those_in_memory(tmp_path):
+    expected = extract(Counted())
+    orbits = extract(Counted(), tmp_path / "new" / "folder")
+    assert sorted(os.listdir(tmp_path / "new" / "folder")) == [*FILES, "orbits.json"]
+    for name in ("groups", "power", "canonical"):
+        assert np.array_equal(getattr(orbits, name), getattr(expected, name))
+    train, _ = orbits.split(random_state=0)
+    assert np.array_equal(train.X, expected.split(random_state=0)[0].X)
+    again = Counted()
+    assert np.array_equal(extract(again, tmp_path / "new" / "folder").X[:], expected.X)
+    assert again.n == 0
+
+
+def test_an_estimator_takes_what_was_written(tmp_path):
+    sae = EquivariantSAE(8, k=2, hidden_dim=4, max_epochs=2, random_state=0)
+    scores = []
+    for orbits in (extract(Counted(), tmp_path), extract(Counted())):
+        metadata = {"groups": orbits.groups, "power": orbits.power}
+        scores.append(sae.fit(orbits.X, **metadata).score(orbits.X, **metadata))
+    assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": net(1)}, "another model"),
+        ({"inputs": INPUTS[::-1]}, "another inputs"),
+        ({"inputs": torch.tensor(INPUTS[:4])}, "another inputs"),
+        ({"layer": "0"}, "another layer"),
+        ({"action": CyclicShift(axis=-1, order=3)}, "another action"),
+        ({"batch_size": 3}, "another batch_size"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_folder_of_another_job_is_an_error(changes, message, tmp_path):
+    extract(Counted(), tmp_path)
+    action = changes.pop("action", Counted())
+    with pytest.raises(ValueError, match=f"activations of {message}"):
+        extract(action, tmp_path, **changes)
+
+
+def test_a_folder_with_other_files_is_an_error(tmp_path):
+    np.save(tmp_path / "mine.npy", np.zeros(3))
+    with pytest.raises(ValueError, match="but not of extract_orbits"):
+        extract(Counted(), tmp_path)
+    assert os.listdir(tmp_path) == ["mine.npy"]
+
+
+def test_an_action_that_was_used_is_still_the_same(tmp_path):
+    action, images = ImageDihedral(4), np.ones((3, 1, 8, 8), dtype=np.float32)
+    model = torch.nn.Flatten()
+    for _ in range(2):
+        arguments = {"layer": "", "action": action, "out": tmp_path}
+        assert extract_orbits(model, images, **arguments).group == action.group
+
+
+def test_a_function_without_a_name_can_be_an_action(tmp_path):
+    for _ in range(2):
+        extract(lambda x, p: np.roll(x, p, -1), tmp_path, order=6)
