@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 INTEROP := .venv-interop/bin
 INTEROP_INSTALLED := .venv-interop/.installed
 
-.PHONY: help reproduce test interop lint clean
+.PHONY: help reproduce test interop lint docs clean
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -42,5 +42,9 @@ lint: $(INSTALLED)  ## style, docstrings, spelling, types
 	$(BIN)/mypy
 	find sk_eqsae -name '*.py' | xargs $(BIN)/numpydoc lint
 
+docs: $(INSTALLED)  ## the site in docs/_build, every example run; DOCS_OFFLINE=1 without a network
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
+
 clean:  ## remove the environment, caches and reports
-	rm -rf .venv .venv-interop reports .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-interop reports docs/_build docs/auto_examples docs/generated .mypy_cache .pytest_cache .ruff_cache *.egg-info

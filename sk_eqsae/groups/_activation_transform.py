@@ -123,7 +123,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         `group_law="exact"`. Directions without variance count as trivial.
     rank_ : int
         Number of directions with variance, of `group_law="exact"`.
-    loss_curve_ : ndarray of shape (n_iter_,)
+    loss_curve_ : ndarray of shape (n_epochs,)
         Mean loss of each epoch over the mean square of X; `solver="adam"` only.
     n_iter_ : int
         Epochs done; `solver="adam"` only.

@@ -93,7 +93,7 @@ def feature_symmetry(
     Notes
     -----
     A vector whose copies under the group are orthogonal to each other has the energy
-    ``n^2 / (c |G|)`` in each irrep, and so the invariance 1 / |G|: that is what a
+    ``n^2 / (c |G|)`` in each irrep, and so the invariance ``1 / |G|``: that is what a
     feature of one orientation looks like.
 
     Latents that no activation uses have vectors too, near where they started; leave

@@ -188,7 +188,7 @@ class TruncatedReconstruction(OneToOneFeatureMixin, TransformerMixin, BaseEstima
         The fitted selector, over the latents.
     n_features_in_ : int
         Number of features of an activation.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, when `X` had string column names.
 
     See Also

@@ -78,7 +78,7 @@ class MeanDifferenceSelector(SelectorMixin, BaseEstimator):
         Range of the class means of each latent.
     n_features_in_ : int
         Number of latents seen in fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the latents, when `X` had string column names.
 
     See Also

@@ -116,7 +116,7 @@ class EquivariantSAE(BaseSAE):
         Divides a row before it is encoded.
     threshold_ : float
         Latents above it are active; `activation="batch_topk"` only.
-    loss_curve_ : ndarray of shape (n_iter_,)
+    loss_curve_ : ndarray of shape (n_epochs,)
         Mean invariance loss of each epoch, in units of `scale_` squared.
     n_iter_ : int
         Epochs done. Fewer than asked for if the fit was interrupted.

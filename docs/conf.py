@@ -1,0 +1,71 @@
+"""Sphinx settings: make docs."""
+
+import os
+from importlib.metadata import version as version_of
+
+project = "sk-eqsae"
+author = "The sk-eqsae developers"
+copyright = author
+release = version = version_of("sk-eqsae")
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+    "myst_parser",
+    "sphinx_gallery.gen_gallery",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "gallery", "README.md"]
+
+myst_heading_anchors = 4
+myst_enable_extensions = ["colon_fence"]
+autosummary_generate = True
+autodoc_typehints = "none"  # numpydoc says them, with shapes
+numpydoc_show_class_members = False
+
+# Other projects' pages can only be linked with a network at hand.
+if not os.environ.get("DOCS_OFFLINE"):
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3/", None),
+        "numpy": ("https://numpy.org/doc/stable/", None),
+        "sklearn": ("https://scikit-learn.org/stable/", None),
+    }
+
+html_theme = "pydata_sphinx_theme"
+html_title = "sk-eqsae"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_theme_options = {
+    "show_prev_next": False,
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
+    "navbar_align": "left",
+}
+html_sidebars = {"index": [], "getting_started": [], "changes": []}
+
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"plot_",
+    "within_subsection_order": "FileNameSortKey",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "remove_config_comments": True,
+    "matplotlib_animations": False,
+    "doc_module": ("sk_eqsae",),
+    "backreferences_dir": "auto_examples/backreferences",
+    "reference_url": {"sk_eqsae": None},
+}
+
+
+def skip_foreign(app, what, name, obj, skip, options):
+    """Leave out what scikit-learn and torch document themselves."""
+    module = getattr(obj, "__module__", None) or ""
+    return skip or module.startswith(("sklearn", "torch"))
+
+
+def setup(app):
+    """Connect the functions above."""
+    app.connect("autodoc-skip-member", skip_foreign)
