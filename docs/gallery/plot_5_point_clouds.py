@@ -75,7 +75,11 @@ for name, sae in saes.items():
     sae.fit(train.X, **({} if name == "regular" else with_orbits))
     r2[name] = sae.score(
         test.X,
-        **({"groups": test.groups, "power": test.power} if name == "equivariant" else {}),
+        **(
+            {"groups": test.groups, "power": test.power}
+            if name == "equivariant"
+            else {}
+        ),
     )
 
 figure, axis = plt.subplots(figsize=(4.5, 3), layout="constrained")

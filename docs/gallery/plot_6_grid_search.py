@@ -24,7 +24,9 @@ from sk_eqsae.groups import ImageRotation
 digits = load_digits()
 images = digits.images[:, None].astype("float32")[:400] / 16
 torch.manual_seed(0)
-model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 48), torch.nn.ReLU())
+model = torch.nn.Sequential(
+    torch.nn.Flatten(), torch.nn.Linear(64, 48), torch.nn.ReLU()
+)
 orbits = extract_orbits(model, images, layer="1", action=ImageRotation(4))
 y = (digits.target[orbits.groups] == 0).astype(int)
 

@@ -39,7 +39,9 @@ for n, style in ((64, "-"), (256, "--")):
     axis.plot(np.linspace(0, 1, n), cosines, style, label=f"{n} latents")
     found = matched(first.components_, atoms)
     print(f"{n} latents: {np.mean(found > 0.95):.0%} of the true directions are found")
-axis.set(xlabel="share of the vectors", ylabel="cosine with the other seed", ylim=(0, 1.02))
+axis.set(
+    xlabel="share of the vectors", ylabel="cosine with the other seed", ylim=(0, 1.02)
+)
 axis.legend(frameon=False)
 plt.show()
 
