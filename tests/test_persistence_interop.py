@@ -24,8 +24,8 @@ from sk_eqsae import (
     load,
     save,
 )
-from sk_eqsae.persistence import _dictionary_learning
 from sk_eqsae._atomic import atomic_folder
+from sk_eqsae.persistence import _dictionary_learning
 from tests.fitted import data
 from tests.instances import QUICK
 from tests.interop_files import EXPORTED, FOLDER, kept

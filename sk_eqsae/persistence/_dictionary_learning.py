@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 
 import torch
 
-from ..sae import TopKSAE
 from .._container import shown
+from ..sae import TopKSAE
 from ._json_file import count, one_of, read_json, setting
 from ._raw_weights import RawWeights, as_estimator
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..sae import TopKSAE
 from .._container import Entry, read_array, read_header, shown, write_arrays
+from ..sae import TopKSAE
 from ._json_file import count, one_of, read_json, setting
 from ._raw_weights import RawWeights, as_estimator
 
