@@ -60,7 +60,7 @@ sphinx_gallery_conf = {
 }
 
 
-def skip_foreign(app, what, name, obj, skip, options):
+def skip_foreign(app, what, name, obj, skip, options):  # noqa: PLR0917
     """Leave out what scikit-learn and torch document themselves."""
     module = getattr(obj, "__module__", None) or ""
     return skip or module.startswith(("sklearn", "torch"))
