@@ -1,6 +1,7 @@
 """What every estimator promises: scikit-learn's checks and the project's own."""
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sk_eqsae import EquivariantSAE, GroupTiedSAE, TopKSAE
 from tests.instances import AUTOENCODERS, INSTANCES, QUICK, WITH_ORBITS, name
+
+REFERENCE = (Path(__file__).parents[1] / "docs" / "reference.md").read_text()
 
 every_estimator = pytest.mark.parametrize("estimator", INSTANCES, ids=name)
 every_orbit_estimator = pytest.mark.parametrize("estimator", WITH_ORBITS, ids=name)
@@ -52,6 +55,13 @@ def test_pickled_estimator_transforms_the_same_to_the_bit(estimator, orbits):
     fitted = clone(estimator).fit(X, y)
     copy = pickle.loads(pickle.dumps(fitted))
     assert np.array_equal(copy.transform(X), fitted.transform(X))
+
+
+@every_estimator
+def test_html_repr_links_to_a_page_of_the_reference(estimator):
+    page = estimator._get_doc_link().split("/generated/")[1].removesuffix(".html")
+    assert page.removeprefix("sk_eqsae.") in REFERENCE.split()
+    assert page in estimator._repr_html_()
 
 
 @every_estimator

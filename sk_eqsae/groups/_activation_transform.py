@@ -20,6 +20,7 @@ from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from .._doc_link import DocLinkMixin
 from .._metrics import fvu
 from .._state import all_or_nothing
 from .._training import draw_seed, resolve_device
@@ -54,7 +55,9 @@ def _has_closed_form(fitter: "ActivationTransformFitter") -> bool:
     return True
 
 
-class ActivationTransformFitter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class ActivationTransformFitter(
+    DocLinkMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
+):
     """Linear map M with M^p psi(x) = psi(g^p x).
 
     Fits one matrix for each generator of a group, which moves the activation of an

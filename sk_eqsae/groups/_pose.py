@@ -15,6 +15,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .._doc_link import DocLinkMixin
 from ._activation_transform import ActivationTransformFitter
 from ._trust import warn_if_poses_look_alike
 
@@ -26,7 +27,9 @@ _TIE = 1e-6  # scores this near, in units of the margin, are one score
 _WEIGHT = 0.5  # of each further direction; no mirror of a polygon is at atan(1/2)
 
 
-class PoseCanonicalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class PoseCanonicalizer(
+    DocLinkMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
+):
     """Move activations to one side of their orbit, without labels.
 
     The pose of an activation is the element of the group that explains best where

@@ -26,6 +26,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from .._doc_link import DocLinkMixin
 from ._selection import (
     MeanDifferenceSelector,
     _class_codes,
@@ -158,7 +159,9 @@ def _taken_by_fit(estimator: Any, **metadata: ArrayLike | None) -> dict[str, Any
     }
 
 
-class TruncatedReconstruction(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class TruncatedReconstruction(
+    DocLinkMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
+):
     """Activations rebuilt from the latents that best separate the classes.
 
     Encodes the activations with an SAE, sets all latents to zero but those chosen by

@@ -16,6 +16,8 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .._doc_link import DocLinkMixin
+
 BYTES_PER_BATCH = 64 * 2**20
 
 
@@ -58,7 +60,7 @@ def _mean_difference(batches: Iterable[Any], codes: NDArray[np.intp]) -> NDArray
     return np.ptp(means, axis=0)
 
 
-class MeanDifferenceSelector(SelectorMixin, BaseEstimator):
+class MeanDifferenceSelector(DocLinkMixin, SelectorMixin, BaseEstimator):
     r"""Keep the latents whose class means differ most.
 
     The truncation of the paper: the latents with the largest absolute difference

@@ -20,6 +20,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._checkpoint import Checkpoint
+from .._doc_link import DocLinkMixin
 from .._metrics import fvu_of_chunks
 from .._streams import Stream
 from .._training import draw_seed, resolve_device, train
@@ -81,7 +82,9 @@ class Run(NamedTuple):
     memory: dict[str, NDArray] | None = None
 
 
-class BaseSAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseSAE(
+    DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """Base class of the sparse autoencoders; not for use by itself."""
 
     coefs_: list[NDArray]
