@@ -3,7 +3,7 @@
 from .activations import extract_orbits
 from .datasets import make_shapes, shape_tasks
 from .groups import ActivationTransformFitter
-from .inspection import splice
+from .inspection import explore, splice
 from .persistence import export, from_dictionary_learning, from_saelens, load, save
 from .probing import (
     MeanDifferenceSelector,
@@ -22,6 +22,7 @@ __all__ = [
     "TopKSAE",
     "TruncatedReconstruction",
     "evaluate_probes",
+    "explore",
     "export",
     "extract_orbits",
     "fit_many",

@@ -3,6 +3,7 @@
 from .._metrics import fvu
 from ._displays import FeatureSymmetryDisplay, TransformFidelityDisplay
 from ._equivariance import equivariance_error, equivariance_report, r2_per_feature
+from ._explorer import explore
 from ._feature_orbits import FeatureOrbitDisplay
 from ._metrics import dead_latents
 from ._splice import splice
@@ -15,6 +16,7 @@ __all__ = [
     "dead_latents",
     "equivariance_error",
     "equivariance_report",
+    "explore",
     "feature_symmetry",
     "fvu",
     "r2_per_feature",

@@ -1,0 +1,101 @@
+"""What is lost when one feature is switched off."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from sklearn.utils import gen_batches
+
+from ..._metrics import fvu
+from ...sae import EquivariantSAE
+from ...sae._base import BaseSAE
+
+_CHUNK = 512  # rows whose active vectors are held at a time
+
+
+class Removal(NamedTuple):
+    """What the reconstruction loses with each latent.
+
+    Attributes
+    ----------
+    error : ndarray of shape (n_latents,)
+        Mean increase of a row's squared error, over rows where the latent fires; NaN
+        where it never does.
+    fvu : ndarray of shape (n_latents,)
+        Increase of the FVU of all rows.
+    fvu_with_all : float
+        FVU with all latents.
+    """
+
+    error: NDArray
+    fvu: NDArray
+    fvu_with_all: float
+
+
+def removal(sae: BaseSAE, X: NDArray, Z: csr_array, table: NDArray) -> Removal:
+    """Set each latent to zero by itself, and all others left as they are.
+
+    With r = x - x_hat and d the vector of the latent, moved to where the row is::
+
+        |r + z d|^2 - |r|^2 = 2 z (r . d) + z^2 |d|^2
+
+    Parameters
+    ----------
+    sae : BaseSAE
+        Fitted autoencoder.
+    X : ndarray of shape (n_rows, n_features)
+        Activations.
+    Z : csr_array of shape (n_rows, n_latents)
+        Their latents.
+    table : ndarray of shape (n_orbits, order)
+        Row of each orbit and element, or -1.
+
+    Returns
+    -------
+    removal : Removal
+        Of an EquivariantSAE with the true powers.
+    """
+    X = X.astype(np.float64)
+    Z = Z.astype(np.float64)
+    reconstruction = np.empty_like(X)
+    increase = np.zeros(Z.shape[1])
+    for rows, vectors, intercept in _decoders(sae, table):
+        latents = Z[rows]
+        reconstruction[rows] = latents @ vectors + intercept
+        increase += _increase(latents, X[rows] - reconstruction[rows], vectors)
+    n_active = np.diff(Z.tocsc().indptr)
+    variance = np.square(X - X.mean(axis=0)).sum()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error, share = increase / n_active, increase / variance
+    return Removal(error, share, fvu(X, reconstruction))
+
+
+def _decoders(
+    sae: BaseSAE, table: NDArray
+) -> Iterator[tuple[NDArray, NDArray, NDArray]]:
+    """Rows, and the dictionary and the intercept that they are decoded with."""
+    vectors = sae.components_.astype(np.float64)
+    if not isinstance(sae, EquivariantSAE):
+        yield table[table >= 0], vectors, sae.intercept_
+        return
+    powers = sae.group_.powers
+    powers = powers if sae.group_.n_generators > 1 else powers[:, 0]
+    decoder = np.vstack([vectors, sae.intercept_])
+    for rows, power in zip(table.T, powers, strict=True):
+        moved = sae._move(decoder, power)
+        yield rows[rows >= 0], moved[:-1], moved[-1]
+
+
+def _increase(latents: csr_array, residuals: NDArray, vectors: NDArray) -> NDArray:
+    """Increase of the squared error without each latent, summed over rows."""
+    increase = np.zeros(len(vectors))
+    squares = np.einsum("ij,ij->i", vectors, vectors)
+    for rows in gen_batches(latents.shape[0], _CHUNK):
+        part = latents[rows].tocoo()
+        row, latent = part.coords
+        along = np.einsum("ij,ij->i", residuals[rows][row], vectors[latent])
+        change = 2 * part.data * along + np.square(part.data) * squares[latent]
+        increase += np.bincount(latent, change, minlength=len(vectors))
+    return increase

@@ -1,0 +1,206 @@
+"""The numbers on the page, against direct computation."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from sk_eqsae import explore
+from sk_eqsae.activations import Orbits
+from sk_eqsae.groups import CyclicGroup, DihedralGroup, ProductGroup
+from sk_eqsae.inspection import feature_symmetry, fvu
+from sk_eqsae.inspection._explorer._data import element_names
+
+from .turning import ACTION, embedded, fitted, latents_of, turning_orbits
+
+NAMES = ["topk", "equivariant", "tied", "pooled"]
+ROUNDED = {"rtol": 2e-3, "atol": 1e-9}
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def shown(request, tmp_path_factory):
+    """Autoencoder, M, orbits, labels and the data of the page."""
+    inputs, orbits = turning_orbits()
+    sae, fitter = fitted(request.param, orbits)
+    labels = np.where(inputs[orbits.groups, 0] > 1, "large", "small")
+    path = explore(
+        sae,
+        orbits,
+        inputs,
+        action=ACTION,
+        labels=labels,
+        activation_transform=fitter,
+        n_top=3,
+        path=tmp_path_factory.mktemp(request.param) / "features.html",
+    )
+    return sae, fitter, orbits, labels, embedded(path)
+
+
+def floats(values):
+    return np.array(values, dtype=float)
+
+
+def test_density_and_activations_are_those_of_transform(shown):
+    sae, _, orbits, _, data = shown
+    Z = latents_of(sae, orbits)
+    np.testing.assert_allclose(
+        floats(data["columns"]["density"]), (Z > 0).mean(axis=0), **ROUNDED
+    )
+    live = (Z > 0).any(axis=0)
+    mean = Z.sum(axis=0)[live] / (Z > 0).sum(axis=0)[live]
+    np.testing.assert_allclose(floats(data["columns"]["mean"])[live], mean, **ROUNDED)
+    np.testing.assert_allclose(
+        floats(data["columns"]["max"])[live], Z.max(axis=0)[live], **ROUNDED
+    )
+    assert np.isnan(floats(data["columns"]["mean"])[~live]).all()
+
+
+def test_a_histogram_counts_the_rows_in_which_a_feature_fires(shown):
+    sae, _, orbits, _, data = shown
+    Z = latents_of(sae, orbits)
+    for latent, counts in enumerate(data["histograms"]):
+        active = Z[:, latent][Z[:, latent] > 0]
+        top = active.max() if len(active) else 0
+        expected = np.histogram(active, bins=20, range=(0, top))[0].tolist()
+        assert counts == (expected if len(active) else [])
+
+
+def test_means_by_power_are_over_all_orbits(shown):
+    sae, _, orbits, _, data = shown
+    Z = latents_of(sae, orbits)
+    means = [Z[orbits.power == p].mean(axis=0) for p in range(4)]
+    np.testing.assert_allclose(np.array(data["by_power"]).T, means, **ROUNDED)
+
+
+def reconstructed(sae, orbits, Z):
+    decoded = Z @ sae.components_ + sae.intercept_
+    if hasattr(sae, "reconstruct"):  # by the true power
+        return sae.activation_transform_.act(decoded, orbits.power)
+    return decoded
+
+
+def test_removal_is_the_error_that_a_code_without_the_feature_adds(shown):
+    sae, _, orbits, _, data = shown
+    Z = latents_of(sae, orbits).astype(np.float64)
+    before = reconstructed(sae, orbits, Z)
+    assert data["about"]["fvu"] == pytest.approx(fvu(orbits.X, before), rel=2e-3)
+    for latent in np.flatnonzero((Z > 0).any(axis=0)):
+        without = Z.copy()
+        without[:, latent] = 0
+        after = reconstructed(sae, orbits, without)
+        added = fvu(orbits.X, after) - fvu(orbits.X, before)
+        assert data["columns"]["removal_fvu"][latent] == pytest.approx(
+            added, rel=2e-3, abs=1e-6
+        )
+        squares = np.square(orbits.X - after) - np.square(orbits.X - before)
+        error = squares.sum(axis=1)[Z[:, latent] > 0].mean()
+        assert data["columns"]["removal_error"][latent] == pytest.approx(
+            error, rel=2e-3, abs=1e-6
+        )
+
+
+def test_fvu_is_one_minus_the_score(shown):
+    sae, _, orbits, _, data = shown
+    power = {"power": orbits.power} if hasattr(sae, "reconstruct") else {}
+    score = sae.score(orbits.X, **power)
+    assert data["about"]["fvu"] == pytest.approx(1 - score, rel=2e-3, abs=1e-5)
+
+
+def test_symmetry_is_that_of_feature_symmetry(shown):
+    sae, fitter, _, _, data = shown
+    table = feature_symmetry(sae, fitter)
+    assert data["irrep"] == table["irrep"].tolist()
+    assert data["symmetry"]["orbit"] == table["orbit"].tolist()
+    assert data["turns_into"][0]["latent"] == table["turns_into_g"].tolist()
+    energies = table[[f"energy {name}" for name in data["irreps"]]]
+    np.testing.assert_allclose(floats(data["energies"]), energies, **ROUNDED)
+    np.testing.assert_allclose(
+        floats(data["symmetry"]["invariance"]), table["invariance"], **ROUNDED
+    )
+
+
+def test_classes_have_the_auc_of_scikit_learn(shown):
+    sae, _, orbits, labels, data = shown
+    Z = latents_of(sae, orbits)
+    assert data["classes"] == ["large", "small"]
+    for c, name in enumerate(data["classes"]):
+        inside = labels == name
+        auc = [roc_auc_score(inside, column) for column in Z.T]
+        np.testing.assert_allclose(np.array(data["auc"])[:, c], auc, atol=1e-3)
+        density = (Z[inside] > 0).mean(axis=0)
+        np.testing.assert_allclose(
+            np.array(data["class_density"])[:, c], density, atol=1e-3
+        )
+
+
+def test_top_inputs_are_the_orbits_with_the_largest_activations(shown):
+    sae, _, orbits, _, data = shown
+    by_orbit = latents_of(sae, orbits).reshape(30, 4, -1)
+    for latent, top in enumerate(data["top"]):
+        most = by_orbit[..., latent].max(axis=1)
+        n_shown = min(3, int((most > 0).sum()))
+        ids = [int(data["inputs"][place]) for place, _ in top]
+        assert len(set(ids)) == len(top) == n_shown
+        np.testing.assert_allclose(most[ids], np.sort(most)[::-1][:n_shown])
+        for orbit, (_, activations) in zip(ids, top, strict=True):
+            np.testing.assert_allclose(
+                activations, by_orbit[orbit, :, latent], rtol=1e-2, atol=1e-6
+            )
+
+
+def test_rows_in_any_order_and_orbits_with_gaps_give_the_same_activations(tmp_path):
+    _, orbits = turning_orbits()
+    sae, fitter = fitted("topk", orbits)
+    rows = np.random.default_rng(0).permutation(len(orbits))
+    rows = rows[(orbits.power[rows] != 2) | (orbits.groups[rows] != 5)]
+    some = Orbits(orbits.X[rows], orbits.groups[rows], orbits.power[rows])
+    path = explore(
+        sae, some, activation_transform=fitter, n_top=30, path=tmp_path / "f.html"
+    )
+    data, Z = embedded(path), sae.transform(orbits.X).reshape(30, 4, -1)
+    Z[5, 2] = np.nan
+    seen = set()
+    for latent, top in enumerate(data["top"]):
+        fires = np.flatnonzero(np.nanmax(Z[..., latent], axis=1) > 0)
+        assert {int(data["inputs"][place]) for place, _ in top} == set(fires)
+        for place, activations in top:
+            orbit = int(data["inputs"][place])
+            seen.add(orbit)
+            np.testing.assert_allclose(
+                floats(activations), Z[orbit, :, latent], rtol=1e-2, atol=1e-6
+            )
+    assert 5 in seen
+
+
+def test_without_m_there_is_no_symmetry_and_without_inputs_no_picture(tmp_path):
+    _, orbits = turning_orbits()
+    sae, _ = fitted("topk", orbits)
+    data = embedded(explore(sae, orbits, path=tmp_path / "features.html"))
+    assert not {"irreps", "symmetry", "classes"} & set(data)
+    assert data["pictures"] is None
+
+
+def test_elements_are_named_by_their_powers():
+    assert element_names(CyclicGroup(3)) == ["1", "g", "g²"]
+    assert element_names(DihedralGroup(2)) == ["1", "s", "r", "r s"]
+    twelfth = element_names(ProductGroup(CyclicGroup(13), CyclicGroup(1)))[12]
+    assert twelfth.endswith("¹²")
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"sae": "none"}, TypeError, "found str"),
+        ({"names": ["a"]}, ValueError, "has 1 entries, but the dictionary has 16"),
+        ({"labels": np.zeros(120)}, ValueError, "two classes or more"),
+        ({"labels": np.zeros(3)}, ValueError, "inconsistent numbers of samples"),
+        ({"labels": np.linspace(0, 1, 120)}, ValueError, "Unknown label type"),
+        ({"n_top": -1}, ValueError, "n_top"),
+    ],
+)
+def test_what_does_not_fit_together_is_an_error(tmp_path, changes, error, message):
+    _, orbits = turning_orbits()
+    sae, _ = fitted("topk", orbits)
+    arguments = {"sae": sae, "orbits": orbits, "path": tmp_path / "f.html"} | changes
+    with pytest.raises(error, match=message):
+        explore(**arguments)
+    assert not (tmp_path / "f.html").exists()

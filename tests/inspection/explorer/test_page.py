@@ -1,0 +1,139 @@
+"""The page holds all that it needs, and what users name stays text."""
+
+import re
+import zipfile
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sk_eqsae
+from sk_eqsae import explore
+from sk_eqsae.groups import CyclicShift
+from sk_eqsae.inspection._explorer._page import page
+
+from .turning import ACTION, embedded, fitted, turning_orbits
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</script><img src=x onerror=alert(1)>",
+    "<!-- <script>",
+    "\u2028 & \"'` @@data@@ \\",
+]
+
+
+class Tags(HTMLParser):
+    """Collects the tags of a page, and the text of its scripts."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.scripts = [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, text):
+        if self.tags and self.tags[-1][0] == "script":
+            self.scripts.append(text)
+
+
+def parsed(text):
+    tags = Tags()
+    tags.feed(text)
+    return tags
+
+
+@pytest.fixture(scope="module")
+def hostile_page(tmp_path_factory):
+    inputs, orbits = turning_orbits()
+    sae, fitter = fitted("topk", orbits)
+    names = HOSTILE * 4
+    labels = np.array(HOSTILE)[orbits.groups % 4]
+    path = tmp_path_factory.mktemp("hostile") / "features.html"
+    explore(
+        sae,
+        orbits,
+        inputs,
+        action=ACTION,
+        labels=labels,
+        names=names,
+        activation_transform=fitter,
+        path=path,
+    )
+    return path
+
+
+def test_names_cannot_leave_the_json(hostile_page):
+    text = hostile_page.read_text(encoding="utf-8")
+    own = parsed(page({"title": ""})).tags
+    assert [tag for tag, _ in parsed(text).tags] == [tag for tag, _ in own]
+    data = embedded(hostile_page)
+    assert data["names"][:4] == HOSTILE
+    assert data["classes"] == sorted(HOSTILE)
+    json_text = parsed(text).scripts[0]
+    assert not re.search("[<>&\u2028]", json_text)
+
+
+def test_a_title_stays_text():
+    text = page({"title": "<script>&"})
+    assert "<title>&lt;script&gt;&amp;</title>" in text
+
+
+def test_orbit_ids_may_be_anything(tmp_path):
+    _, orbits = turning_orbits()
+    sae, _ = fitted("topk", orbits)
+    ids = np.array([f"{HOSTILE[0]}{i}" for i in orbits.groups])
+    named = type(orbits)(orbits.X, ids, orbits.power)
+    data = embedded(explore(sae, named, path=tmp_path / "features.html"))
+    assert set(data["inputs"]) <= set(ids)
+
+
+def test_the_page_loads_nothing_and_allows_only_its_own_script(hostile_page):
+    tags = parsed(hostile_page.read_text(encoding="utf-8")).tags
+    for _, attributes in tags:
+        assert not {"src", "style", "onclick", "onerror"} & set(attributes)
+        assert attributes.get("href", "#").startswith("#")
+    [policy] = [
+        a["content"]
+        for _, a in tags
+        if a.get("http-equiv") == "Content-Security-Policy"
+    ]
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy
+    assert "http" not in policy
+
+
+def test_the_script_puts_text_into_the_page_as_text_only():
+    folder = Path(sk_eqsae.__file__).parent / "inspection" / "_explorer"
+    script = (folder / "app.js").read_text(encoding="utf-8")
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacent|document\.write|eval", script
+    )
+
+
+def test_a_page_replaces_the_old_one_and_an_error_leaves_it(tmp_path):
+    inputs, orbits = turning_orbits()
+    sae, _ = fitted("topk", orbits)
+    path = tmp_path / "features.html"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="action has order 3"):
+        explore(sae, orbits, inputs, action=CyclicShift(-1, 3), path=path)
+    assert path.read_text() == "old"
+    assert explore(sae, orbits, path=str(path)) == path
+    assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert [file.name for file in tmp_path.iterdir()] == ["features.html"]
+
+
+def test_a_zipped_package_has_its_template(tmp_path, monkeypatch):
+    """importlib.resources finds the files where there is no folder, too."""
+    folder = Path(sk_eqsae.__file__).parent / "inspection" / "_explorer"
+    with zipfile.ZipFile(tmp_path / "lib.zip", "w") as lib:
+        lib.writestr("zipped_page/__init__.py", "")
+        for file in folder.iterdir():
+            if file.name in ("_page.py", "app.js", "style.css", "template.html"):
+                lib.write(file, f"zipped_page/{file.name}")
+    monkeypatch.syspath_prepend(tmp_path / "lib.zip")
+    from zipped_page._page import page as zipped  # noqa: PLC0415
+
+    assert zipped({"title": "x"}) == page({"title": "x"})
