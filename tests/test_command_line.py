@@ -81,7 +81,7 @@ def test_info_reads_no_array(tmp_path, capsys, monkeypatch):
     X = np.random.default_rng(0).normal(size=(20, 4))
     save(ActivationTransformFitter(order=1).fit(X), tmp_path / "M")
     monkeypatch.setattr("sk_eqsae.persistence._files.read_array", None)
-    monkeypatch.setattr("sk_eqsae.persistence._container.read_array", None)
+    monkeypatch.setattr("sk_eqsae._container.read_array", None)
     assert run("info", tmp_path / "M") == 0
     assert "float64 array, 4 x 4" in capsys.readouterr().out
 
@@ -147,6 +147,7 @@ def test_explore_writes_the_page_with_everything_in_the_files(saved, capsys):
     assert (data["pictures"]["kind"], data["pictures"]["n_elements"]) == ("signal", 4)
 
 
+@pytest.mark.filterwarnings("ignore:Poses are ambiguous")  # of four directions
 def test_explore_takes_the_group_with_several_generators_from_the_file(tmp_path):
     images, action = make_shapes(4, random_state=0).images, ImageDihedral()
     orbits = extract_orbits(MLPAutoencoder(), images, layer="encoder", action=action)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._container import Entry, read_header, shown
 from ..sae import Recipe
 from ._classes import kind_named
-from .._container import Entry, read_header, shown
 from ._files import FORMAT_VERSION, _described, _entries
 from ._values import Unpacker
 
