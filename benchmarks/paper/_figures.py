@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 COLOURS = {  # Okabe and Ito: told apart by colour-blind readers
     "none": "#999999",
@@ -214,21 +215,23 @@ def frontier(sae: pd.DataFrame, base_losses: pd.DataFrame):
         layout="constrained",
     )
     for base, axis in zip(bases, axes[0], strict=True):
+        unspliced = base_losses[base_losses.base == base].test_loss.item()
         of_base = sae[sae.base == base]
+        of_base = of_base.assign(spliced_loss=of_base.spliced_loss / unspliced)
         for (name, kind), line in of_base.groupby(["sae", "reconstruction"]):
             _frontier_line(axis, line.sort_values("k"), name, kind)
-        unspliced = base_losses[base_losses.base == base].test_loss.item()
-        axis.axvline(unspliced, color="black", lw=0.8, ls="--", label="unspliced")
-        wide = of_base.spliced_loss.max() > 3 * unspliced
-        axis.set(xscale="log" if wide else "linear")
+        axis.axvline(1, color="black", lw=0.8, ls="--", label="unspliced")
+        if of_base.spliced_loss.max() > 3:
+            axis.set_xscale("log")
+        else:
+            axis.xaxis.set_major_locator(MaxNLocator(3))
         axis.set_title(f"{base}; larger marks, larger k", fontsize=10)
         axis.set_ylim(0, 1.08 * of_base.l1.max())
         axis.margins(x=0.2)
-        axis.set_xlabel("loss with the SAE spliced in")
+        axis.set_xlabel("loss with the SAE spliced in, over the unspliced one")
         axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel("L1 of the latents")
-    handles, labels = axes[0, -1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=8)
+    _legend(figure, axes)
     return figure
 
 
@@ -279,12 +282,7 @@ def training(curves: pd.DataFrame):
         axis.set(xlabel="step", ylabel="training FVU")
         axis.title.set_fontsize(10)
         axis.grid(alpha=0.3)
-    entries: dict = {}
-    for axis in axes.flat:
-        entries |= dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
-    figure.legend(
-        entries.values(), entries, loc="outside right upper", frameon=False, fontsize=8
-    )
+    _legend(figure, axes)
     return figure
 
 
@@ -328,6 +326,15 @@ def symmetry(counts: pd.DataFrame):
         row[0].set_ylabel("share of live latents")
     for axis in axes[-1]:
         axis.set_xlabel(r"cosine($d$, $M^p d$)")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=9)
+    _legend(figure, axes)
     return figure
+
+
+def _legend(figure, axes):
+    """One legend for all panels, each entry once."""
+    entries: dict = {}
+    for axis in axes.flat:
+        handles, labels = axis.get_legend_handles_labels()
+        entries |= dict(zip(labels, handles, strict=True))
+    style = {"frameon": False, "fontsize": 8}
+    figure.legend(entries.values(), entries, loc="outside right upper", **style)
