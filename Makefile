@@ -44,7 +44,7 @@ lint: $(INSTALLED)  ## style, docstrings, spelling, types
 
 docs: $(INSTALLED)  ## the site in docs/_build, every example run; DOCS_OFFLINE=1 without a network
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
-	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
 
 clean:  ## remove the environment, caches and reports
 	rm -rf .venv .venv-interop reports docs/_build docs/auto_examples docs/generated .mypy_cache .pytest_cache .ruff_cache *.egg-info
