@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from importlib.metadata import version
 from itertools import combinations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import joblib
 import numpy as np
+from joblib.parallel import get_active_backend
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -249,7 +250,7 @@ def _run_tasks(
         if known
     }
     # Held here too, so that worker threads, which share the limit, find and leave it.
-    with one_thread(), _silent_convergence():
+    with one_thread(), _silent_convergence(), _scattered(settings):
         finished = _unordered_parallel(n_jobs)(jobs)
         results.update(_progress(finished, len(tasks), len(results), verbose))
     return [results[t] for t in range(len(tasks))]
@@ -291,6 +292,21 @@ def _unordered_parallel(n_jobs: int | None) -> Parallel:
         return Parallel(n_jobs=n_jobs, return_as="generator_unordered")
     except ValueError:  # the multiprocessing backend gives all results at the end
         return Parallel(n_jobs=n_jobs)
+
+
+def _scattered(shared: Any) -> AbstractContextManager:
+    """Give each worker of a dask cluster one copy of what all tasks share.
+
+    Left alone, joblib's dask backend would send it again with every task. With a copy
+    on every worker, none that dies takes the only one with it.
+    """
+    backend, _ = get_active_backend()
+    client = getattr(backend, "client", None)  # only that of dask has one
+    if client is None:
+        return nullcontext()
+    return joblib.parallel_config(
+        "dask", client=client, scatter=[shared], **backend.submit_kwargs
+    )
 
 
 def _progress(

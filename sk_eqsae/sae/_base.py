@@ -26,8 +26,8 @@ from .._streams import Stream
 from .._training import draw_seed, resolve_device, train
 from ..activations._rows import checked_rows, dtype_in_memory, read_rows
 from ._code import Code
+from ._data_parallel import objective_class
 from ._module import SAEModule
-from ._objective import Objective
 from ._outcome import sample, warn_if_dead, warn_if_far_off
 from ._recipe import RECIPES, Recipe
 from ._rows import Spread, TrainingRows, new_digest
@@ -335,7 +335,7 @@ class BaseSAE(
         if partial:  # nobody knows how many calls will follow
             n_rows = max(n_rows, _PARTIAL_EPOCH)
             schedule |= {"max_epochs": 1, "lr_decay": 0.0}
-        objective = Objective(
+        objective = objective_class(self, run)(
             run.module,
             self._training_selection(),
             self._recipe(),

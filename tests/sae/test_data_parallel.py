@@ -1,0 +1,116 @@
+"""Training in several processes gives what one process gives."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch.distributed as dist
+from sklearn.base import clone
+
+from sk_eqsae import TopKSAE
+from sk_eqsae._training import Net
+from sk_eqsae.sae import _data_parallel
+from sk_eqsae.sae._data_parallel import SharedObjective
+from sk_eqsae.sae._objective import Objective
+
+from . import data_parallel_run
+from .data_parallel_run import COMMON, ESTIMATORS, fit, partial_fits
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory):
+    """Folder with the results of each of two processes."""
+    folder = tmp_path_factory.mktemp("two_processes")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    script = [data_parallel_run.__file__, str(folder)]
+    subprocess.run(
+        [*torchrun, "--nproc-per-node", "2", *script],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        cwd=ROOT,
+        timeout=300,
+        check=True,
+    )
+    return folder
+
+
+def results_of(folder, rank):
+    return json.loads((folder / f"{rank}.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_two_processes_have_the_loss_curve_and_weights_of_one(name, two_processes):
+    alone = fit(clone(ESTIMATORS[name]))
+    curves = []
+    for rank in range(2):
+        with np.load(two_processes / f"{name} {rank}.npz") as shared:
+            curves.append(shared["loss_curve"])
+            np.testing.assert_allclose(
+                shared["components"], alone.components_, atol=1e-4
+            )
+            np.testing.assert_allclose(shared["coefs"], alone.coefs_[-1], atol=1e-4)
+    np.testing.assert_allclose(curves[0], alone.loss_curve_, rtol=1e-4)
+    np.testing.assert_array_equal(curves[1], curves[0])
+
+
+def test_a_batch_of_fewer_rows_than_processes(two_processes):
+    X = np.random.default_rng(0).normal(size=(73, 4))
+    alone = TopKSAE(8, **COMMON).fit(X)
+    shared = results_of(two_processes, 0)["last batch of one row"]
+    np.testing.assert_allclose(shared, alone.loss_curve_, rtol=1e-4)
+
+
+def test_partial_fit_goes_on_in_several_processes(two_processes):
+    shared = results_of(two_processes, 1)["partial_fit"]
+    np.testing.assert_allclose(shared, partial_fits(), rtol=1e-4)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_processes_that_do_not_train_the_same_are_told_what_differs(
+    rank, two_processes
+):
+    errors = results_of(two_processes, rank)["errors"]
+    assert "process 1 trains with other random_state than process 0" in errors["seed"]
+    assert "process 1 trains with other k than process 0" in errors["k"]
+    assert "process 1 trains with other values of X than" in errors["X"]
+    assert "Use activation='topk'" in errors["batch_topk"]
+    assert "Set checkpoint=None" in errors["checkpoint"]
+
+
+@pytest.fixture
+def alone():
+    return fit(clone(ESTIMATORS["TopKSAE"]))
+
+
+@pytest.fixture
+def group_of_one(alone):
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("objective", [Objective, SharedObjective])
+def test_a_group_of_one_process_changes_no_bit(
+    objective, alone, group_of_one, monkeypatch
+):
+    if objective is SharedObjective:
+        monkeypatch.setattr(_data_parallel, "n_processes", lambda: 2)
+    used = []
+    monkeypatch.setattr(Net, "initialize", noting_module(used))
+    fitted = fit(clone(ESTIMATORS["TopKSAE"]))
+    assert used == [objective]
+    np.testing.assert_array_equal(fitted.components_, alone.components_)
+    np.testing.assert_array_equal(fitted.loss_curve_, alone.loss_curve_)
+
+
+def noting_module(used):
+    def initialize(net, initialize=Net.initialize):
+        used.append(type(net.module))
+        return initialize(net)
+
+    return initialize
