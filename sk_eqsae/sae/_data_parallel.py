@@ -159,7 +159,7 @@ def _check_parameters(sae: Any) -> None:
 
 def _check_agreement(settings: dict[str, Any], means: NDArray) -> None:
     """Raise, in every process, if one trains something else than the first."""
-    everyone: list = [None] * n_processes()
+    everyone: list = [None] * dist.get_world_size()
     dist.all_gather_object(everyone, (settings, means))
     first_settings, first_means = everyone[0]
     for rank, (its_settings, its_means) in enumerate(everyone):
