@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from itertools import combinations
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import joblib
 import numpy as np
-from joblib.parallel import get_active_backend
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -25,6 +24,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_memory
 
 from .._threads import one_thread
+from ._cluster import keep_on_cluster
 from ._probes import PAPER_PROBES, make_probe
 from ._reconstruction import (
     FLOATS,
@@ -241,16 +241,15 @@ def _run_tasks(
     missing = [t for t, known in enumerate(found) if not known]
     if missing:
         settings = settings._replace(split=_encode_once(*settings[:2]))
-    jobs = (
-        delayed(_numbered)(t, evaluate, keys[t], tasks[t], settings) for t in missing
-    )
+        shared = keep_on_cluster(settings)
+    jobs = (delayed(_numbered)(t, evaluate, keys[t], tasks[t], shared) for t in missing)
     results = {
         t: evaluate(keys[t], tasks[t], settings)
         for t, known in enumerate(found)
         if known
     }
     # Held here too, so that worker threads, which share the limit, find and leave it.
-    with one_thread(), _silent_convergence(), _scattered(settings):
+    with one_thread(), _silent_convergence():
         finished = _unordered_parallel(n_jobs)(jobs)
         results.update(_progress(finished, len(tasks), len(results), verbose))
     return [results[t] for t in range(len(tasks))]
@@ -292,21 +291,6 @@ def _unordered_parallel(n_jobs: int | None) -> Parallel:
         return Parallel(n_jobs=n_jobs, return_as="generator_unordered")
     except ValueError:  # the multiprocessing backend gives all results at the end
         return Parallel(n_jobs=n_jobs)
-
-
-def _scattered(shared: Any) -> AbstractContextManager:
-    """Give each worker of a dask cluster one copy of what all tasks share.
-
-    Left alone, joblib's dask backend would send it again with every task. With a copy
-    on every worker, none that dies takes the only one with it.
-    """
-    backend, _ = get_active_backend()
-    client = getattr(backend, "client", None)  # only that of dask has one
-    if client is None:
-        return nullcontext()
-    return joblib.parallel_config(
-        "dask", client=client, scatter=[shared], **backend.submit_kwargs
-    )
 
 
 def _progress(

@@ -90,6 +90,7 @@ class SharedObjective(Objective):
 
     def before_step(self) -> None:
         """Add up gradients and losses, and clip the sum."""
+        # share_loss is the memory of the loss that the step reports
         _add_up([*self.module.gradients(), self.share_loss])
         super().before_step()
 
@@ -133,7 +134,7 @@ def objective_class(sae: Any, run: Any) -> type[Objective]:
     if n_processes() == 1:
         return Objective
     _check_parameters(sae)
-    settings = {
+    settings: dict[str, Any] = {
         name: repr(value)
         for name, value in sae.get_params(deep=False).items()
         if name not in _OF_A_PROCESS
