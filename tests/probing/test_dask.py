@@ -17,6 +17,7 @@ from sklearn.pipeline import Pipeline
 from sk_eqsae import TopKSAE
 from sk_eqsae.probing import evaluate_probes
 
+dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 
 N_TASKS, N_WORKERS = 12, 2
@@ -65,10 +66,12 @@ def noted(folder, what):
 
 @pytest.fixture(scope="module")
 def local_cluster():
+    # a worker that a busy machine starts slowly is not given up
+    dask.config.set({"distributed.deploy.lost-worker-timeout": "5 minutes"})
     settings = {"threads_per_worker": 1, "dashboard_address": ":0"}
     with (
         distributed.LocalCluster(n_workers=N_WORKERS, **settings) as cluster,
-        distributed.Client(cluster) as client,
+        distributed.Client(cluster.scheduler_address) as client,
     ):
         yield client
 
