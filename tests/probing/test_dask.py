@@ -67,9 +67,10 @@ def noted(folder, what):
 @pytest.fixture(scope="module")
 def local_cluster():
     # a worker that a busy machine starts slowly is not given up
-    dask.config.set({"distributed.deploy.lost-worker-timeout": "5 minutes"})
+    patience = {"distributed.deploy.lost-worker-timeout": "5 minutes"}
     settings = {"threads_per_worker": 1, "dashboard_address": ":0"}
     with (
+        dask.config.set(patience),
         distributed.LocalCluster(n_workers=N_WORKERS, **settings) as cluster,
         distributed.Client(cluster.scheduler_address) as client,
     ):
