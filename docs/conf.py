@@ -23,6 +23,7 @@ exclude_patterns = ["_build", "gallery", "README.md"]
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence"]
 autosummary_generate = True
+highlight_language = "none"  # formulas are no Python; examples say so themselves
 autodoc_typehints = "none"  # numpydoc says them, with shapes
 numpydoc_show_class_members = False
 

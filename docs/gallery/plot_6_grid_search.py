@@ -75,6 +75,8 @@ for (k, probe), rows in results.groupby(["param_sae__k", "probe"]):
         linestyle="-" if probe == "logistic" else "--",
         label=f"k = {k}, {probe}",
     )
-axis.set(xscale="log", xlabel="latents kept", ylabel="F1")
+axis.set(xscale="log", xlabel="latents kept", ylabel="F1", xticks=[1, 4, 16])
+axis.set_xticklabels([1, 4, 16])
+axis.minorticks_off()
 axis.legend(frameon=False)
 plt.show()
