@@ -98,5 +98,5 @@ plt.show()
 # dictionary is no better here than a regular one; what it gains is codes that turn with
 # the cloud. The equivariant one has to rebuild every cloud's canonical row from a code
 # that does not know how the cloud was turned, and nothing in a cloud says which of its
-# rotations is the canonical one. So fit M first, and look at the data, before you choose
-# (:doc:`/which`).
+# rotations is the canonical one. So fit M first, and look at the data, before you
+# choose (:doc:`/which`).
