@@ -15,6 +15,7 @@ import joblib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import f1_score
@@ -334,6 +335,9 @@ def _has_converged(probe: Any) -> bool:
     last = getattr(last, "best_estimator_", last)
     largest = getattr(last, "max_iter", None)
     if largest is None or getattr(last, "n_iter_", None) is None:
+        return True
+    # -1 is no limit, and boosting adds as many trees as it is told to
+    if largest < 0 or isinstance(last, HistGradientBoostingClassifier):
         return True
     return bool(np.max(last.n_iter_) < largest)
 

@@ -13,10 +13,12 @@ from pandas.testing import assert_frame_equal
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.decomposition import PCA
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics import f1_score
+from sklearn.svm import SVC
 
 from sk_eqsae import EquivariantSAE
 from sk_eqsae.probing import (
@@ -417,6 +419,15 @@ def test_a_result_from_the_store_still_warns(data, tmp_path):
 def test_the_papers_probes_converge_without_a_warning(data):
     X, Y = data
     evaluate_probes(X, Y[:, :2], **SPLIT)
+
+
+@pytest.mark.parametrize(
+    "probe", [SVC(), HistGradientBoostingClassifier(max_iter=3)], ids=repr
+)
+def test_a_probe_without_a_limit_that_it_can_miss_gives_no_warning(data, probe):
+    """Warnings are errors here."""
+    X, Y = data
+    evaluate_probes(X, Y[:, :1], probes={"probe": probe}, **SPLIT)
 
 
 class WarningTransformer(BaseEstimator):
