@@ -179,6 +179,13 @@ def test_unfitted_estimators_keep_values_and_types_of_parameters(estimator, tmp_
     assert_same(there_and_back(estimator, tmp_path), estimator)
 
 
+def test_the_path_of_a_checkpoint_comes_back_as_a_string(tmp_path):
+    path = tmp_path / "checkpoint"
+    for given in (path, str(path)):
+        sae = there_and_back(TopKSAE(checkpoint=given), tmp_path)
+        assert sae.checkpoint == str(path)
+
+
 def test_names_of_features_output_and_requests_are_kept(tmp_path):
     X, _, _ = data()
     frame = pd.DataFrame(X, columns=[f"unit-{i} é" for i in range(12)])

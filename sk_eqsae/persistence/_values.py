@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from numbers import Integral, Real
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,8 @@ class Packer:
             return value if math.isfinite(value) else {"float": _infinite(value, path)}
         if type(value) is list:
             return self._items(value, path)
+        if isinstance(value, PurePath):  # comes back as a string
+            return str(value)
         if isinstance(value, np.ndarray) and value.dtype == object:
             return {"strings": _strings(value, path)}
         kinds: list[tuple[type, str, Callable[[Any, str], Any]]] = [
