@@ -183,8 +183,10 @@ class Checkpoint:
         Raises
         ------
         ValueError
-            If the file is no checkpoint, or one of another fit.
+            If the file is no checkpoint, or one of another fit, or if none could be
+            written there.
         """
+        self._check_place()
         if not self.path.exists():
             return
         try:
@@ -205,6 +207,14 @@ class Checkpoint:
         for loss in state["losses"]:
             net.history.new_epoch()
             net.history.record("train_loss", np.array(loss))
+
+    def _check_place(self) -> None:
+        """Say at once what the first write, a minute later, would run into."""
+        if self.path.is_dir() or not self.path.parent.is_dir():
+            raise ValueError(
+                f"checkpoint={os.fspath(self.path)!r} has to be a file, which need not "
+                "be there, in a folder that is. Make the folder, or name a file in it."
+            )
 
     def _read(self) -> dict[str, NDArray]:
         with open(self.path, "rb") as file:

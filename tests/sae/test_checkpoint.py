@@ -219,3 +219,10 @@ def test_fits_at_once_refuse_a_checkpoint(tmp_path):
     saes = [TopKSAE(8, k=1), TopKSAE(8, k=2, checkpoint=tmp_path / "file")]
     with pytest.raises(ValueError, match=r"estimators\[1\] has checkpoint="):
         fit_many(saes, np.ones((9, 3)))
+
+
+@pytest.mark.parametrize("place", [".", "missing/file"])
+def test_a_place_for_no_file_is_an_error_at_once(place, tmp_path):
+    sae = TopKSAE(8, k=1, checkpoint=tmp_path / place)
+    with pytest.raises(ValueError, match=r"checkpoint=.* has to be a file"):
+        sae.fit(np.eye(4))
