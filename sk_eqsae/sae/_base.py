@@ -510,9 +510,9 @@ class BaseSAE(
         before = self.coefs_[0].shape[1] if len(self.coefs_) > 1 else 0
         if self._n_hidden() != before:
             raise ValueError(
-                f"warm_start=True goes on with the {before} hidden units fitted "
-                f"before, but hidden_dim={self.hidden_dim} now asks for "
-                f"{self._n_hidden()}. Set warm_start=False to start anew."
+                f"partial_fit or warm_start=True goes on with the {before} hidden "
+                f"units fitted before, but hidden_dim={self.hidden_dim} now asks for "
+                f"{self._n_hidden()}. Call fit with warm_start=False to start anew."
             )
 
     def _n_hidden(self) -> int:

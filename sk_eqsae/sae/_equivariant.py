@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator, _fit_context, clone
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
@@ -279,7 +279,8 @@ class EquivariantSAE(BaseSAE):
         and the search for dead latents go on, too. The learning rate is `lr` all the
         time: for the fall at the end of `fit`, lower it with ``set_params`` in the
         last calls. `dead_after` counts calls as epochs, or 10,000 rows if that is
-        more. After `fit`, its weights are trained on.
+        more. `threshold_` is of the rows of the last call. After `fit`, its weights are
+        trained on, but M is fitted anew, to the orbits of this call.
 
         Parameters
         ----------
@@ -301,6 +302,12 @@ class EquivariantSAE(BaseSAE):
         ------
         ValueError
             As `fit` does. A call that raises leaves the estimator as it was.
+
+        Warns
+        -----
+        UserWarning
+            If M is not to be trusted, or if `fit` was called before, of whose orbits
+            no sums are left.
         """
         with all_or_nothing(self):
             metadata = {"groups": groups, "power": power}
@@ -343,7 +350,7 @@ class EquivariantSAE(BaseSAE):
         before = getattr(self, "activation_transform_", None) if partial else None
         fit = partial_fit_activation_transform if partial else fit_activation_transform
         self.activation_transform_ = fit(
-            before or fitter, self.group_, X, groups=groups, power=power
+            before or clone(fitter), self.group_, X, groups=groups, power=power
         )
 
     def inverse_transform(

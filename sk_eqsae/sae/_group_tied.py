@@ -383,7 +383,8 @@ class GroupTiedSAE(BaseSAE):
         and the search for dead latents go on, too. The learning rate is `lr` all the
         time: for the fall at the end of `fit`, lower it with ``set_params`` in the
         last calls. `dead_after` counts calls as epochs, or 10,000 rows if that is
-        more. After `fit`, its weights are trained on.
+        more. `threshold_` is of the rows of the last call. After `fit`, its weights are
+        trained on.
 
         Parameters
         ----------

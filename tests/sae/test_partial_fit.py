@@ -137,6 +137,17 @@ def test_m_is_of_the_orbits_of_all_calls(turning_orbits):
     assert np.array_equal(sae.activation_transform_.M_, fitter.M_)
 
 
+def test_what_the_fitter_saw_before_is_not_in_m(turning_orbits):
+    """As in fit, which clones it."""
+    first, second = parts(SAES[2], 2, turning_orbits)
+    seen = ActivationTransformFitter().partial_fit(first[0], **first[1])
+    sae = clone(SAES[2])
+    sae.activation_transform = seen
+    sae.partial_fit(second[0], **second[1])
+    expected = ActivationTransformFitter().partial_fit(second[0], **second[1])
+    assert np.array_equal(sae.activation_transform_.M_, expected.M_)
+
+
 def test_a_frozen_m_stays_and_one_without_partial_fit_is_an_error(turning_orbits):
     calls = list(parts(SAES[2], 2, turning_orbits))
     frozen = ActivationTransformFitter().fit(calls[0][0], **calls[0][1])
@@ -165,3 +176,6 @@ def test_other_sizes_are_an_error(turning_orbits):
     sae = clone(SAES[0]).partial_fit(turning_orbits[0])
     with pytest.raises(ValueError, match=r"partial_fit .* goes on with the 24 latents"):
         sae.set_params(n_components=25).partial_fit(turning_orbits[0])
+    sae.set_params(n_components=24, hidden_dim=8)
+    with pytest.raises(ValueError, match=r"partial_fit .* goes on with the 0 hidden"):
+        sae.partial_fit(turning_orbits[0])
