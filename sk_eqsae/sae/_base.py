@@ -37,6 +37,7 @@ from ._torch_module import SparseAutoencoder
 
 _DTYPES = (np.float64, np.float32)
 _CHUNK_ENTRIES = 2**22  # rows or dense latents held at a time: 16 MiB in float32
+_READ_AT_ONCE = 64  # neighbouring rows of a sample from the disk
 _MB = 1e6
 _PARTIAL_EPOCH = 10_000  # rows that count as one in dead_after, if a call has fewer
 # parameters that training does not depend on, or that show in what it starts from
@@ -545,9 +546,11 @@ def _chosen(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Some rows that go in, and those that should come out."""
     if isinstance(tensors[0], Stream):
-        read = [tensors[0].read(row, row + 1) for row in rows]
+        last = np.minimum(rows[::_READ_AT_ONCE] + _READ_AT_ONCE, len(tensors[0]))
+        places = zip(np.maximum(last - _READ_AT_ONCE, 0), last, strict=True)
+        read = [tensors[0].read(*place) for place in places]
         tensors = tuple(torch.cat(parts) for parts in zip(*read, strict=True))
-        rows = np.arange(len(rows))
+        rows = np.arange(len(tensors[0]))
     return tensors[0][rows], tensors[-1][rows]
 
 
