@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
 from ..activations import Orbits
+from ._drawing import axes_or_new, legend_above, shades
 from ._equivariance import equivariance_report
 from ._symmetry import feature_symmetry
 
@@ -116,7 +117,7 @@ class FeatureSymmetryDisplay:
         self : FeatureSymmetryDisplay
             The display, with `ax_` and `figure_`.
         """
-        ax = _axes(ax)
+        ax = axes_or_new(ax)
         table = self.symmetry.dropna(subset=["invariance"])
         table = table.sort_values("invariance", ascending=False, kind="stable")
         energies = table.filter(regex="^energy ")
@@ -128,17 +129,17 @@ class FeatureSymmetryDisplay:
             ylabel="share of energy",
         )
         self._mark_free(ax)
-        _legend(ax, ncols=3)
+        legend_above(ax, ncols=3)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
     def _plot_energies(self, ax: Axes, energies: pd.DataFrame) -> None:
         edges, bottom = np.arange(len(energies) + 1), np.zeros(len(energies))
-        shades = _shades(energies.shape[1])
-        for (name, energy), shade in zip(energies.items(), shades, strict=True):
+        colors = shades(energies.shape[1])
+        for (name, energy), color in zip(energies.items(), colors, strict=True):
             top = bottom + energy.to_numpy()
             label = str(name).removeprefix("energy ")
-            ax.stairs(top, edges, baseline=bottom, fill=True, color=shade, label=label)
+            ax.stairs(top, edges, baseline=bottom, fill=True, color=color, label=label)
             bottom = top
 
     def _mark_free(self, ax: Axes) -> None:
@@ -247,7 +248,7 @@ class TransformFidelityDisplay:
         self : TransformFidelityDisplay
             The display, with `ax_` and `figure_`.
         """
-        ax = _axes(ax)
+        ax = axes_or_new(ax)
         names = [name for name in _SERIES if (self.report["map"] == name).any()]
         offsets = np.linspace(-0.2, 0.2, len(names))
         for name, offset in zip(names, offsets, strict=True):
@@ -261,7 +262,7 @@ class TransformFidelityDisplay:
             xlabel="power",
             ylabel="FVU on held-out orbits",
         )
-        _legend(ax, ncols=2)
+        legend_above(ax, ncols=2)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -297,32 +298,3 @@ def _mark_mean(ax: Axes) -> None:
 
 def _power_label(power: object) -> str:
     return ",".join(map(str, power)) if isinstance(power, tuple) else str(power)
-
-
-def _axes(ax: Axes | None) -> Axes:
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt  # noqa: PLC0415
-
-    return plt.subplots(figsize=(3.5, 2.6), layout="constrained")[1]
-
-
-def _shades(n: int) -> np.ndarray:
-    """Colours from dark to light, even in lightness for any kind of eye."""
-    from matplotlib import colormaps  # noqa: PLC0415
-
-    return colormaps["cividis"](np.linspace(0.05, 0.95, n))
-
-
-def _legend(ax: Axes, ncols: int) -> None:
-    """Above the axes, so that it hides nothing."""
-    ax.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=ncols,
-        frameon=False,
-        fontsize="small",
-        handlelength=1,
-        columnspacing=1,
-        borderaxespad=0,
-    )

@@ -1,0 +1,153 @@
+"""What the displays share: axes, colours, legends.
+
+Colours are Okabe and Ito's, told apart by colour-blind readers; markers, dashes and
+hatches tell them apart where they are printed in grey.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7", "#E69F00", "#56B4E9")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_DASHES = ("-", "--", "-.", ":")  # 4 and 7: 28 lines until two look the same
+_HATCHES = ("", "///", "...", "xxx")
+_DECADES_ONLY_FROM = 200  # largest over smallest; ticks at 2 and 5 would be too many
+_LEGEND_WIDTH = 52  # characters in one column of a paper
+
+
+def axes_or_new(ax: Axes | None) -> Axes:
+    """Give the axes to draw on.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes or None
+        None makes a new figure, one column of a paper wide.
+
+    Returns
+    -------
+    ax : matplotlib Axes
+        Where to draw.
+    """
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt  # noqa: PLC0415
+
+    return plt.subplots(figsize=(3.5, 2.6), layout="constrained")[1]
+
+
+def shades(n: int) -> np.ndarray:
+    """Colours from dark to light, even in lightness for any kind of eye.
+
+    Parameters
+    ----------
+    n : int
+        How many.
+
+    Returns
+    -------
+    colors : ndarray of shape (n, 4)
+        Red, green, blue and opacity.
+    """
+    from matplotlib import colormaps  # noqa: PLC0415
+
+    return colormaps["cividis"](np.linspace(0.05, 0.95, n))
+
+
+def line_styles() -> Iterator[dict[str, Any]]:
+    """Styles of lines, one after the other without end.
+
+    Yields
+    ------
+    style : dict
+        Keywords of ``ax.plot``.
+    """
+    styles = zip(cycle(_COLORS), cycle(_MARKERS), cycle(_DASHES), strict=True)
+    for color, marker, dashes in styles:
+        yield {"color": color, "marker": marker, "ls": dashes, "ms": 4, "lw": 1.4}
+
+
+def bar_styles() -> Iterator[dict[str, Any]]:
+    """Styles of bars, one after the other without end.
+
+    Yields
+    ------
+    style : dict
+        Keywords of ``ax.bar``.
+    """
+    for color, hatch in zip(cycle(_COLORS), cycle(_HATCHES), strict=True):
+        yield {"color": color, "hatch": hatch, "edgecolor": "white", "lw": 0}
+
+
+def log_axis(axis: Axis, values: np.ndarray) -> None:
+    """Make an axis logarithmic, with plain numbers at its ticks.
+
+    Parameters
+    ----------
+    axis : matplotlib Axis
+        ``ax.xaxis`` or ``ax.yaxis``.
+    values : ndarray
+        Positive numbers that are drawn on it.
+    """
+    from matplotlib.ticker import (  # noqa: PLC0415
+        LogLocator,
+        NullFormatter,
+        StrMethodFormatter,
+    )
+
+    many = values.max() / values.min() > _DECADES_ONLY_FROM
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_major_locator(LogLocator(subs=(1,) if many else (1, 2, 5)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def legend_above(ax: Axes, ncols: int, handlelength: float = 1) -> None:
+    """Put the legend above the axes, so that it hides nothing.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+        Axes with labelled artists.
+    ncols : int
+        Entries side by side.
+    handlelength : float, default=1
+        Length of the sample beside a label; dashes need 2.4 to be seen.
+    """
+    ax.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=ncols,
+        frameon=False,
+        fontsize="small",
+        handlelength=handlelength,
+        columnspacing=1,
+        borderaxespad=0,
+    )
+
+
+def legend_of_names(ax: Axes, names: Sequence[str], handlelength: float = 1) -> None:
+    """Put a legend above the axes where there is more than one name to tell apart.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+        Axes with labelled artists.
+    names : sequence of str
+        Their labels.
+    handlelength : float, default=1
+        As for :func:`legend_above`.
+    """
+    if len(names) < 2:
+        return
+    width = max(map(len, names)) + 2 * handlelength + 2  # in characters
+    ncols = max(1, min(len(names), int(_LEGEND_WIDTH // width)))
+    legend_above(ax, ncols, handlelength)

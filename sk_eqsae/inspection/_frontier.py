@@ -1,0 +1,204 @@
+"""Pictures of what a good reconstruction costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+
+from ._drawing import axes_or_new, legend_of_names, line_styles, log_axis
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+_X_LABELS = {
+    "l0": "active latents per row",
+    "l1": "sum of the latents per row",
+    "n_components": "learned vectors",
+}
+_LEAST = 1e-16  # where a perfect reconstruction is drawn on the logarithmic axis
+_WIDE = 4  # largest over smallest; below it a linear axis reads better
+
+
+class FrontierDisplay:
+    """What reconstructions leave unexplained, against what they cost.
+
+    One line per kind of autoencoder, one point per autoencoder: its sparsity, or the
+    size of its dictionary, and its FVU on a logarithmic axis. Lower and further left
+    is better.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        One row per autoencoder: its `name`, which those of one line share; `l0` and
+        `l1`, the number of active latents and their sum, means over rows;
+        `n_components`, how many vectors were learned, of a GroupTiedSAE the base
+        vectors and the free ones, not the copies; `fvu`.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the picture.
+    figure_ : matplotlib Figure
+        Figure that holds it.
+
+    See Also
+    --------
+    LossCurveDisplay : Whether they were trained long enough.
+    sk_eqsae.fit_many : Trains a sweep over k at once.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sk_eqsae import TopKSAE, fit_many
+    >>> from sk_eqsae.inspection import FrontierDisplay
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> saes = {
+    ...     f"{n} latents": fit_many(
+    ...         [TopKSAE(n, k=k, max_epochs=10, random_state=0) for k in (2, 4, 8)],
+    ...         X[:1500],
+    ...     )
+    ...     for n in (32, 128)
+    ... }
+    >>> display = FrontierDisplay.from_estimators(saes, X[1500:])
+    >>> display.table[["name", "n_components"]].tail(2)
+              name  n_components
+    4  128 latents           128
+    5  128 latents           128
+
+    The same against the size of the dictionary:
+
+    >>> display.plot(x="n_components").ax_.get_xlabel()
+    'learned vectors'
+    """
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        self.table = table
+
+    @classmethod
+    def from_estimators(
+        cls,
+        saes: Iterable[BaseEstimator] | Mapping[str, Iterable[BaseEstimator]],
+        X: ArrayLike,
+        *,
+        x: str = "l0",
+        ax: Axes | None = None,
+    ) -> Self:
+        """Reconstruct the rows and plot.
+
+        Parameters
+        ----------
+        saes : list or dict of lists of estimators
+            Fitted autoencoders, or several lists of them by name.
+        X : array-like of shape (n_rows, n_features)
+            Held-out activations.
+        x : {"l0", "l1", "n_components"}, default="l0"
+            What to plot FVU against: the number of active latents, their sum, or the
+            number of learned vectors.
+        ax : matplotlib Axes, default=None
+            Where to draw. None makes a new figure.
+
+        Returns
+        -------
+        display : FrontierDisplay
+            The drawn display.
+
+        Raises
+        ------
+        TypeError
+            If `saes` holds something else than lists of autoencoders.
+        ValueError
+            If there are none, or if there is no such `x`.
+
+        Notes
+        -----
+        FVU is 1 minus the ``score`` of each. That of an EquivariantSAE is of the
+        equivariant reconstruction, with the power of each row inferred.
+        """
+        import pandas as pd  # noqa: PLC0415
+
+        _check_x(x)
+        rows = [_measures(*named, X) for named in _named_saes(saes)]
+        if not rows:
+            raise ValueError("saes is empty. Pass fitted autoencoders.")
+        return cls(pd.DataFrame(rows)).plot(ax, x=x)
+
+    def plot(self, ax: Axes | None = None, *, x: str = "l0") -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw. None makes a new figure.
+        x : {"l0", "l1", "n_components"}, default="l0"
+            What to plot FVU against.
+
+        Returns
+        -------
+        self : FrontierDisplay
+            The display, with `ax_` and `figure_`.
+        """
+        _check_x(x)
+        ax = axes_or_new(ax)
+        table = self.table.assign(fvu=self.table["fvu"].clip(lower=_LEAST))
+        names = list(dict.fromkeys(table["name"]))
+        for name, style in zip(names, line_styles(), strict=False):
+            line = table[table["name"] == name].sort_values(x, kind="stable")
+            ax.plot(line[x], line["fvu"], label=name, **style)
+        log_axis(ax.yaxis, table["fvu"].to_numpy())
+        if table[x].max() > _WIDE * table[x].min() > 0:
+            log_axis(ax.xaxis, table[x].to_numpy())
+        ax.set(xlabel=_X_LABELS[x], ylabel="FVU on held-out rows")
+        legend_of_names(ax, names, handlelength=2.4)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+
+def _check_x(x: str) -> None:
+    if x not in _X_LABELS:
+        raise ValueError(f"x={x!r} has to be one of {list(_X_LABELS)}.")
+
+
+def _named_saes(saes: Any) -> Iterable[tuple[str, Any]]:
+    """Each autoencoder, and the name that it shares with others."""
+    lists = saes if isinstance(saes, Mapping) else {"": saes}
+    for name, several in lists.items():
+        if isinstance(several, BaseEstimator):
+            raise TypeError(
+                f"{_place(name)} is one estimator, {several!r}. Pass a list of fitted "
+                "autoencoders, or a dictionary of lists by name."
+            )
+        for sae in several:
+            if not hasattr(sae, "_encode_csr"):
+                raise TypeError(
+                    f"{_place(name)} has {sae!r} in it. Pass fitted autoencoders of "
+                    "this package."
+                )
+            yield str(name), sae
+
+
+def _place(name: str) -> str:
+    return f"saes[{name!r}]" if name else "saes"
+
+
+def _measures(name: str, sae: Any, X: ArrayLike) -> dict[str, Any]:
+    fvu = 1 - sae.score(X)
+    Z = sae._encode_csr(sae._check_rows(X))
+    return {
+        "name": name,
+        "l0": Z.nnz / Z.shape[0],
+        "l1": float(Z.sum(dtype=np.float64) / Z.shape[0]),
+        "n_components": _n_learned(sae),
+        "fvu": fvu,
+    }
+
+
+def _n_learned(sae: Any) -> int:
+    """Vectors of the dictionary that are no copies of others."""
+    if hasattr(sae, "n_free_"):
+        return int(sae.n_components_ + sae.n_free_)
+    return len(sae.components_)

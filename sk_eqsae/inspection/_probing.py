@@ -1,0 +1,174 @@
+"""Pictures of how useful latents are to probes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from ._drawing import axes_or_new, bar_styles, legend_of_names
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+_WIDTH = 0.8  # of all bars of one group together, in units of their distance
+
+
+class ProbingDisplay:
+    """Mean F1 of probes, with standard errors over tasks.
+
+    One group of bars per kind of task, or per probe; in each, one bar per source of
+    what the probes were given.
+
+    Parameters
+    ----------
+    summary : pandas.DataFrame
+        One row per bar: the `group` that it stands in, its `source`, the mean `f1`,
+        its standard error `sem` and the number of tasks `n_tasks`.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the picture.
+    figure_ : matplotlib Figure
+        Figure that holds it.
+
+    See Also
+    --------
+    sk_eqsae.evaluate_probes : The scores.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from sk_eqsae import MeanDifferenceSelector, evaluate_probes
+    >>> from sk_eqsae.inspection import ProbingDisplay
+    >>> X = np.random.default_rng(0).normal(size=(200, 8))
+    >>> Y = X[:, :4] > 0
+    >>> tables = [
+    ...     evaluate_probes(
+    ...         X,
+    ...         Y,
+    ...         train=range(100),
+    ...         test=range(100, 200),
+    ...         transformer=MeanDifferenceSelector(n),
+    ...         probes=["knn"],
+    ...         task_kinds=["even", "odd"] * 2,
+    ...     ).assign(kept=f"{n} latents")
+    ...     for n in (1, 4)
+    ... ]
+    >>> display = ProbingDisplay.from_scores(pd.concat(tables), source="kept")
+    >>> display.summary[["group", "source", "n_tasks"]]
+      group     source  n_tasks
+    0  even  1 latents        2
+    1   odd  1 latents        2
+    2  even  4 latents        2
+    3   odd  4 latents        2
+    """
+
+    def __init__(self, summary: pd.DataFrame) -> None:
+        self.summary = summary
+
+    @classmethod
+    def from_scores(
+        cls,
+        scores: pd.DataFrame,
+        *,
+        by: str = "kind",
+        source: str | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
+        """Average the scores and plot.
+
+        Parameters
+        ----------
+        scores : pandas.DataFrame
+            Table that :func:`~sk_eqsae.evaluate_probes` returns, or several one below
+            the other.
+        by : str, default="kind"
+            Column that says in which group of bars a row belongs, such as "kind" or
+            "probe".
+        source : str, default=None
+            Column that says which bar of its group, such as the autoencoder that the
+            latents are of, or "probe". None is one bar.
+        ax : matplotlib Axes, default=None
+            Where to draw. None makes a new figure.
+
+        Returns
+        -------
+        display : ProbingDisplay
+            The drawn display.
+
+        Raises
+        ------
+        ValueError
+            If a column is not there, or does not say of every row what it is.
+
+        Notes
+        -----
+        Several rows of one task in one bar, of several probes or seeds, are averaged
+        first: they are not independent, so standard errors are over tasks alone.
+        """
+        columns = list(dict.fromkeys([*([source] if source else []), by]))
+        _check_columns(scores, columns)
+        of_tasks = scores.groupby([*columns, "task"], sort=False)["f1"].mean()
+        summary = of_tasks.groupby(columns, sort=False).agg(["mean", "sem", "count"])
+        summary = summary.reset_index()
+        summary = summary.assign(
+            group=summary[by].astype(str),
+            source=summary[source].astype(str) if source else "",
+        )
+        names = {"mean": "f1", "count": "n_tasks"}
+        summary = summary.rename(columns=names)
+        return cls(summary[["group", "source", "f1", "sem", "n_tasks"]]).plot(ax)
+
+    def plot(self, ax: Axes | None = None) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw. None makes a new figure.
+
+        Returns
+        -------
+        self : ProbingDisplay
+            The display, with `ax_` and `figure_`.
+        """
+        ax = axes_or_new(ax)
+        groups = list(dict.fromkeys(self.summary["group"]))
+        sources = list(dict.fromkeys(self.summary["source"]))
+        offsets = (np.arange(len(sources)) + 0.5) / len(sources) - 0.5
+        for name, offset, style in zip(sources, offsets, bar_styles(), strict=False):
+            bars = self.summary[self.summary["source"] == name]
+            ax.bar(
+                bars["group"].map(groups.index) + _WIDTH * offset,
+                bars["f1"],
+                width=0.94 * _WIDTH / len(sources),
+                yerr=bars["sem"],
+                error_kw={"elinewidth": 1, "capsize": 2},
+                label=name,
+                **style,
+            )
+        ax.set(xticks=range(len(groups)), xticklabels=groups)
+        ax.set(ylim=(0, 1), ylabel="mean F1 over tasks")
+        legend_of_names(ax, sources, handlelength=1.4)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+
+def _check_columns(scores: pd.DataFrame, columns: list[str]) -> None:
+    missing = [name for name in (*columns, "task", "f1") if name not in scores]
+    if missing:
+        raise ValueError(
+            f"scores has no column {missing[0]!r}, but {list(map(str, scores))}. Pass "
+            "the table of evaluate_probes, and one of its columns as by and source."
+        )
+    for name in columns:
+        if not len(scores) or scores[name].isna().any():
+            raise ValueError(
+                f"column {name!r} of scores does not say of every row what it is. "
+                "Kinds are given to evaluate_probes by task_kinds; or choose another "
+                "column, such as by='probe'."
+            )
