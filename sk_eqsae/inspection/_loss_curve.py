@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from ..groups._group_table import group_table
-from ..sae._rows import Spread, TrainingRows
+from ..sae._rows import TrainingRows
 from ._drawing import axes_or_new, legend_of_names, line_styles, log_axis
 
 if TYPE_CHECKING:
@@ -47,9 +47,10 @@ class LossCurveDisplay:
 
     Notes
     -----
-    The loss of an epoch is the mean over its batches, while weights change. It is that
-    of the training objective: with `nested` the mean over all prefixes, and where a
-    recipe revives dead latents with their auxiliary loss.
+    The loss of an epoch is the mean over its batches, while weights change. It is what
+    training makes small: with `nested` the mean over all prefixes, and with a recipe
+    that revives dead latents the auxiliary loss, too. With the default recipe it is as
+    much as twice the squared error while latents are dead.
 
     Examples
     --------
@@ -61,7 +62,7 @@ class LossCurveDisplay:
     >>> saes = dict(zip(saes, fit_many(saes.values(), X)))
     >>> display = LossCurveDisplay.from_estimators(saes, X)
     >>> display.ax_.get_ylabel()
-    'training FVU'
+    'training loss / variance'
     """
 
     def __init__(
@@ -87,9 +88,10 @@ class LossCurveDisplay:
         saes : estimator or dict
             A fitted autoencoder, or several by name.
         X : array-like of shape (n_rows, n_features), default=None
-            Activations that they were trained on. With them losses are fractions of
-            variance unexplained, so that predicting the mean has 1; without, squared
-            errors per row, in units of the activations squared.
+            Activations that they were trained on. With them losses are divided by
+            their variance, so that predicting the mean has 1; the axis says FVU where
+            all losses are squared errors alone, see Notes. Without them losses are per
+            row, in units of the activations squared.
         groups : array-like of shape (n_rows,), default=None
             Orbit id of each row. Needed with X for an EquivariantSAE, which is trained
             to reproduce the canonical rows, not all.
@@ -119,8 +121,8 @@ class LossCurveDisplay:
             raise ValueError("saes is empty. Pass fitted autoencoders by name.")
         rows = None if X is None else (X, groups, power)
         curves = [_curve(str(name), sae, rows) for name, sae in saes.items()]
-        loss_name = "squared error per row, training" if X is None else "training FVU"
-        return cls(pd.concat(curves, ignore_index=True), loss_name=loss_name).plot(ax)
+        every = pd.concat(curves, ignore_index=True)
+        return cls(every, loss_name=_loss_name(saes.values(), rows)).plot(ax)
 
     def plot(self, ax: Axes | None = None) -> Self:
         """Draw.
@@ -147,6 +149,13 @@ class LossCurveDisplay:
         legend_of_names(ax, names, handlelength=2.4)
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+def _loss_name(saes: Iterable[Any], rows: tuple | None) -> str:
+    if rows is None:
+        return "training loss per row"
+    plain = all(sae.nested is None and not sae._recipe().aux_weight for sae in saes)
+    return "training FVU" if plain else "training loss / variance"
 
 
 def _curve(name: str, sae: Any, rows: tuple | None) -> pd.DataFrame:
@@ -183,19 +192,23 @@ def _variance(
     power: ArrayLike | None,
 ) -> float:
     """Sum of squared deviations from the mean, per row that has to be reproduced."""
-    rows = sae._check_rows(X)
-    spread = _targets(name, sae, rows, groups, power).spreads()[-1]
-    return _checked(spread)
+    rows = _training_rows(name, sae, sae._check_rows(X), groups, power)
+    spread = rows.spreads()[-1]
+    if spread.norm == 0:
+        raise ValueError(
+            "X has no variance, so losses cannot be divided by it. Leave X out."
+        )
+    return spread.norm**2 / spread.n_rows
 
 
-def _targets(
+def _training_rows(
     name: str,
     sae: Any,
     X: Any,
     groups: ArrayLike | None,
     power: ArrayLike | None,
 ) -> TrainingRows:
-    """All rows, or the canonical row of each for an EquivariantSAE."""
+    """What goes in and what should come out: for an EquivariantSAE canonical rows."""
     if not hasattr(sae, "reconstruct") or sae.order_ == 1:
         return TrainingRows(X)
     if groups is None or power is None:
@@ -206,11 +219,3 @@ def _targets(
     _, table = group_table(groups, power, group=sae.group_, n_rows=len(X))
     canonical = np.broadcast_to(table[:, :1], table.shape)
     return TrainingRows(X, table[table >= 0], canonical[table >= 0])
-
-
-def _checked(spread: Spread) -> float:
-    if spread.norm == 0:
-        raise ValueError(
-            "X has no variance, so losses cannot be fractions of it. Leave X out."
-        )
-    return spread.norm**2 / spread.n_rows

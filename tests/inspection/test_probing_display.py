@@ -1,0 +1,98 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from sk_eqsae import evaluate_probes
+from sk_eqsae.inspection import ProbingDisplay
+
+
+@pytest.fixture
+def plt():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot  # noqa: PLC0415
+
+    yield pyplot
+    pyplot.close("all")
+
+
+@pytest.fixture
+def scores():
+    """Three tasks of two kinds, scored by two probes for two sources."""
+    rows = [
+        (task, kind, probe, sae)
+        for sae in ("wide", "narrow")
+        for task, kind in [("t", "S"), ("u", "S"), ("v", "P")]
+        for probe in ("knn", "logistic")
+    ]
+    table = pd.DataFrame(rows, columns=["task", "kind", "probe", "sae"])
+    return table.assign(f1=np.random.default_rng(0).random(len(rows)))
+
+
+def test_bars_are_means_over_tasks_with_standard_errors(plt, scores):
+    display = ProbingDisplay.from_scores(scores, source="sae")
+    wide = scores[scores["sae"] == "wide"].set_index(["task", "probe"])["f1"]
+    t, u, v = wide["t"].mean(), wide["u"].mean(), wide["v"].mean()
+    drawn = [bar.get_height() for bar in display.ax_.containers[1]]
+    np.testing.assert_allclose(drawn, [(t + u) / 2, v])
+    (segments,) = display.ax_.containers[0].lines[2]
+    low, high = segments.get_segments()[0][:, 1]
+    np.testing.assert_allclose(
+        [(low + high) / 2, high - low], [(t + u) / 2, abs(t - u)]
+    )
+    assert display.summary["n_tasks"].tolist() == [2, 1, 2, 1]
+
+
+def test_groups_and_sources_keep_their_order(plt, scores):
+    ax = ProbingDisplay.from_scores(scores, source="sae").ax_
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["S", "P"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "wide",
+        "narrow",
+    ]
+    ax = ProbingDisplay.from_scores(scores, by="probe").ax_
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["knn", "logistic"]
+    assert ax.get_legend() is None
+
+
+def test_a_bar_that_is_missing_leaves_the_others_in_their_places(plt, scores):
+    some = scores[(scores["sae"] == "wide") | (scores["kind"] == "P")]
+    ax = ProbingDisplay.from_scores(some, source="sae").ax_
+    centres = [
+        [bar.get_x() + bar.get_width() / 2 for bar in bars]
+        for bars in ax.containers
+        if hasattr(bars, "patches")
+    ]
+    np.testing.assert_allclose(centres[0], [-0.2, 0.8])
+    np.testing.assert_allclose(centres[1], [1.2])
+
+
+def test_the_table_of_evaluate_probes_is_taken_as_it_is(plt):
+    X = np.random.default_rng(0).normal(size=(80, 3))
+    rows = {"train": range(40), "test": range(40, 80)}
+    table = evaluate_probes(X, X > 0, probes=["knn"], **rows)
+    display = ProbingDisplay.from_scores(table, by="probe")
+    assert display.summary["f1"][0] == pytest.approx(table["f1"].mean())
+    assert display.summary["sem"][0] == pytest.approx(table["f1"].sem())
+
+
+def test_probing_is_drawn_where_told_and_nowhere_else(plt, scores):
+    figure, axes = plt.subplots(ncols=2)
+    settings = dict(plt.rcParams)
+    display = ProbingDisplay.from_scores(scores, ax=axes[0])
+    assert (display.ax_, display.figure_) == (axes[0], figure)
+    assert display.plot(axes[1]).ax_ is axes[1]
+    assert plt.get_fignums() == [figure.number]
+    assert dict(plt.rcParams) == settings
+
+
+def test_columns_that_do_not_say_are_an_error_and_make_no_figure(plt, scores):
+    with pytest.raises(ValueError, match="no column 'seed', but \\['task', 'kind'"):
+        ProbingDisplay.from_scores(scores, source="seed")
+    with pytest.raises(ValueError, match="no column 'f1'"):
+        ProbingDisplay.from_scores(scores.drop(columns="f1"))
+    with pytest.raises(ValueError, match=r"column 'kind' of scores.*by='probe'"):
+        ProbingDisplay.from_scores(scores.assign(kind=None))
+    with pytest.raises(ValueError, match="column 'kind' of scores"):
+        ProbingDisplay.from_scores(scores.iloc[:0])
+    assert plt.get_fignums() == []
