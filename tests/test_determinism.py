@@ -33,6 +33,9 @@ from sk_eqsae.base_models import MLPAutoencoder, fit_autoencoder
 from sk_eqsae.groups import ImageRotation, canonicalize
 from sk_eqsae.inspection import (
     FeatureSymmetryDisplay,
+    FrontierDisplay,
+    LossCurveDisplay,
+    ProbingDisplay,
     TransformFidelityDisplay,
     equivariance_report,
     feature_symmetry,
@@ -226,6 +229,15 @@ FUNCTIONS = {
     "feature_symmetry": lambda path, network: FeatureSymmetryDisplay(
         feature_symmetry(symmetric())
     ).plot(),
+    "LossCurveDisplay": lambda path, network: LossCurveDisplay.from_estimators(
+        symmetric(), data()[0]
+    ),
+    "FrontierDisplay": lambda path, network: FrontierDisplay.from_estimators(
+        [symmetric()], data()[0]
+    ),
+    "ProbingDisplay": lambda path, network: ProbingDisplay.from_scores(
+        probe(), by="probe"
+    ),
 }
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.preprocessing import normalize
 
 from sk_eqsae import TopKSAE, fit_many
-from sk_eqsae.inspection import dead_latents
+from sk_eqsae.inspection import FrontierDisplay, dead_latents
 
 rng = np.random.default_rng(0)
 atoms = normalize(rng.normal(size=(96, 48)))
@@ -28,22 +28,34 @@ train, test = X[:5_000], X[5_000:]
 # %%
 # The sweep
 # ---------
+# The dotted line is at the number of directions that are really active.
 
 ks, sizes = (2, 4, 6, 8, 12), (48, 96, 192)
-figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
-for n, style in zip(sizes, ("o-", "s--", "^:"), strict=True):
-    saes = [TopKSAE(n, k=k, max_epochs=25, random_state=0) for k in ks]
-    saes = fit_many(saes, train)
-    fvu = [1 - sae.score(test) for sae in saes]
-    dead = [dead_latents(sae.transform(test)) for sae in saes]
-    left.plot(ks, fvu, style, label=f"{n} latents")
-    right.plot(ks, dead, style, label=f"{n} latents")
-left.set(xlabel="k", ylabel="FVU on held-out rows", yscale="log")
-right.set(xlabel="k", ylabel="share of dead latents")
-left.legend(frameon=False)
+saes = {
+    f"{n} latents": fit_many(
+        [TopKSAE(n, k=k, max_epochs=25, random_state=0) for k in ks], train
+    )
+    for n in sizes
+}
+display = FrontierDisplay.from_estimators(saes, test)
+display.ax_.axvline(6, color="0.5", ls=":", zorder=0)
 plt.show()
 
 # %%
 # The error falls steeply until k reaches what is really active, and slowly after it.
+# The same autoencoders against the size of the dictionary, for the right k alone:
+
+right = display.table[display.table["l0"].round() == 6]
+FrontierDisplay(right.assign(name="k = 6")).plot(x="n_components")
+plt.show()
+
+# %%
 # More latents than there are directions help little; many dead ones say that the
 # dictionary is too large, or badly trained.
+
+for name, several in saes.items():
+    dead = [dead_latents(sae.transform(test)) for sae in several]
+    shares = ", ".join(
+        f"k = {k}: {share:.0%}" for k, share in zip(ks, dead, strict=True)
+    )
+    print(f"{name}, dead: {shares}")

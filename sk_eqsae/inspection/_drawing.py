@@ -87,7 +87,7 @@ def bar_styles() -> Iterator[dict[str, Any]]:
         yield {"color": color, "hatch": hatch, "edgecolor": "white", "lw": 0}
 
 
-def log_axis(axis: Axis, values: np.ndarray) -> None:
+def log_axis(axis: Axis, values: np.ndarray, *, base: int = 10) -> None:
     """Make an axis logarithmic, with plain numbers at its ticks.
 
     Parameters
@@ -96,18 +96,18 @@ def log_axis(axis: Axis, values: np.ndarray) -> None:
         ``ax.xaxis`` or ``ax.yaxis``.
     values : ndarray
         Positive numbers that are drawn on it.
+    base : int, default=10
+        Ticks are at its powers, and of 10 also at 2 and 5 times these.
     """
-    from matplotlib.ticker import (  # noqa: PLC0415
-        LogLocator,
-        NullFormatter,
-        StrMethodFormatter,
-    )
+    from matplotlib import ticker  # noqa: PLC0415
 
-    many = values.max() / values.min() > _DECADES_ONLY_FROM
+    few = base == 10 and values.max() < _DECADES_ONLY_FROM * values.min()
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-    axis.set_major_locator(LogLocator(subs=(1,) if many else (1, 2, 5)))
-    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_major_locator(ticker.LogLocator(base, subs=(1, 2, 5) if few else (1,)))
+    axis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(ticker.NullFormatter())
+    if base != 10:
+        axis.set_minor_locator(ticker.NullLocator())
 
 
 def legend_above(ax: Axes, ncols: int, handlelength: float = 1) -> None:
@@ -130,6 +130,7 @@ def legend_above(ax: Axes, ncols: int, handlelength: float = 1) -> None:
         fontsize="small",
         handlelength=handlelength,
         columnspacing=1,
+        labelspacing=0.3,
         borderaxespad=0,
     )
 
