@@ -19,9 +19,14 @@ if TYPE_CHECKING:
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _DASHES = ("-", "--", "-.", ":")  # 4 and 7: 28 lines until two look the same
+_BAR_COLORS = tuple(color for color in _COLORS if color != "#000000")  # of error bars
 _HATCHES = ("", "///", "...", "xxx")
-_DECADES_ONLY_FROM = 200  # largest over smallest; ticks at 2 and 5 would be too many
-_LEGEND_WIDTH = 52  # characters in one column of a paper
+_TICKS = [  # in each decade, where the largest value over the smallest is below this
+    (10, (1, 1.5, 2, 3, 4, 6)),
+    (200, (1, 2, 5)),
+    (np.inf, (1,)),
+]
+_LEGEND_WIDTH = 46  # characters in one column of a paper
 
 
 def axes_or_new(ax: Axes | None) -> Axes:
@@ -83,7 +88,7 @@ def bar_styles() -> Iterator[dict[str, Any]]:
     style : dict
         Keywords of ``ax.bar``.
     """
-    for color, hatch in zip(cycle(_COLORS), cycle(_HATCHES), strict=True):
+    for color, hatch in zip(cycle(_BAR_COLORS), cycle(_HATCHES), strict=True):
         yield {"color": color, "hatch": hatch, "edgecolor": "white", "lw": 0}
 
 
@@ -97,13 +102,14 @@ def log_axis(axis: Axis, values: np.ndarray, *, base: int = 10) -> None:
     values : ndarray
         Positive numbers that are drawn on it.
     base : int, default=10
-        Ticks are at its powers, and of 10 also at 2 and 5 times these.
+        Ticks are at its powers, and of 10, where there are few, between them.
     """
     from matplotlib import ticker  # noqa: PLC0415
 
-    few = base == 10 and values.max() < _DECADES_ONLY_FROM * values.min()
+    span = values.max() / values.min()
+    decimal = next(subs for below, subs in _TICKS if span < below)
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-    axis.set_major_locator(ticker.LogLocator(base, subs=(1, 2, 5) if few else (1,)))
+    axis.set_major_locator(ticker.LogLocator(base, decimal if base == 10 else (1,)))
     axis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(ticker.NullFormatter())
     if base != 10:
