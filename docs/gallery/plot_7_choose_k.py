@@ -9,7 +9,7 @@ k at once.
 # %%
 # Data whose answer is known
 # --------------------------
-# 96 directions in 48 dimensions, 6 of them active in each row.
+# 64 directions in 32 dimensions, 4 of them active in each row.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,9 +19,9 @@ from sk_eqsae import TopKSAE, fit_many
 from sk_eqsae.inspection import FrontierDisplay, dead_latents
 
 rng = np.random.default_rng(0)
-atoms = normalize(rng.normal(size=(96, 48)))
-codes = rng.uniform(0.5, 1.5, size=(6_000, 96))
-codes *= codes.argsort(axis=1).argsort(axis=1) >= 90
+atoms = normalize(rng.normal(size=(64, 32)))
+codes = rng.uniform(0.5, 1.5, size=(6_000, 64))
+codes *= codes.argsort(axis=1).argsort(axis=1) >= 60
 X = (codes @ atoms).astype("float32")
 train, test = X[:5_000], X[5_000:]
 
@@ -30,32 +30,29 @@ train, test = X[:5_000], X[5_000:]
 # ---------
 # The dotted line is at the number of directions that are really active.
 
-ks, sizes = (2, 4, 6, 8, 12), (48, 96, 192)
+ks, sizes = (1, 2, 3, 4, 6, 8), (32, 64, 128)
 saes = {
     f"{n} latents": fit_many(
-        [TopKSAE(n, k=k, max_epochs=25, random_state=0) for k in ks], train
+        [TopKSAE(n, k=k, max_epochs=40, random_state=0) for k in ks], train
     )
     for n in sizes
 }
 display = FrontierDisplay.from_estimators(saes, test)
-display.ax_.axvline(6, color="0.5", ls=":", zorder=0)
+display.ax_.axvline(4, color="0.5", ls=":", zorder=0)
 plt.show()
 
 # %%
 # The error falls steeply until k reaches what is really active, and slowly after it.
-# The same autoencoders against the size of the dictionary, for the right k alone:
+# With that k, against the size of the dictionary:
 
-right = display.table[display.table["l0"].round() == 6]
-FrontierDisplay(right.assign(name="k = 6")).plot(x="n_components")
+right = [several[ks.index(4)] for several in saes.values()]
+FrontierDisplay.from_estimators(right, test, x="n_components")
 plt.show()
 
 # %%
 # More latents than there are directions help little; many dead ones say that the
 # dictionary is too large, or badly trained.
 
-for name, several in saes.items():
-    dead = [dead_latents(sae.transform(test)) for sae in several]
-    shares = ", ".join(
-        f"k = {k}: {share:.0%}" for k, share in zip(ks, dead, strict=True)
-    )
-    print(f"{name}, dead: {shares}")
+for sae in right:
+    share = dead_latents(sae.transform(test))
+    print(f"{sae.n_components} latents, {share:.0%} of them dead")

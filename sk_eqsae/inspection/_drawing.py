@@ -14,7 +14,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
 
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -50,7 +49,7 @@ def axes_or_new(ax: Axes | None) -> Axes:
 
 
 def shades(n: int) -> np.ndarray:
-    """Colours from dark to light, even in lightness for any kind of eye.
+    """Make colours from dark to light, even in lightness for any kind of eye.
 
     Parameters
     ----------
@@ -68,7 +67,7 @@ def shades(n: int) -> np.ndarray:
 
 
 def line_styles() -> Iterator[dict[str, Any]]:
-    """Styles of lines, one after the other without end.
+    """Make styles of lines, one after the other without end.
 
     Yields
     ------
@@ -81,7 +80,7 @@ def line_styles() -> Iterator[dict[str, Any]]:
 
 
 def bar_styles() -> Iterator[dict[str, Any]]:
-    """Styles of bars, one after the other without end.
+    """Make styles of bars, one after the other without end.
 
     Yields
     ------
@@ -92,13 +91,15 @@ def bar_styles() -> Iterator[dict[str, Any]]:
         yield {"color": color, "hatch": hatch, "edgecolor": "white", "lw": 0}
 
 
-def log_axis(axis: Axis, values: np.ndarray, *, base: int = 10) -> None:
+def log_axis(ax: Axes, which: str, values: np.ndarray, *, base: int = 10) -> None:
     """Make an axis logarithmic, with plain numbers at its ticks.
 
     Parameters
     ----------
-    axis : matplotlib Axis
-        ``ax.xaxis`` or ``ax.yaxis``.
+    ax : matplotlib Axes
+        Axes to change.
+    which : {"x", "y"}
+        Which of its two axes.
     values : ndarray
         Positive numbers that are drawn on it.
     base : int, default=10
@@ -108,7 +109,8 @@ def log_axis(axis: Axis, values: np.ndarray, *, base: int = 10) -> None:
 
     span = values.max() / values.min()
     decimal = next(subs for below, subs in _TICKS if span < below)
-    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    ax.set(**{f"{which}scale": "log"})
+    axis = ax.xaxis if which == "x" else ax.yaxis
     axis.set_major_locator(ticker.LogLocator(base, decimal if base == 10 else (1,)))
     axis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(ticker.NullFormatter())

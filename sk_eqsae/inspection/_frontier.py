@@ -149,9 +149,9 @@ class FrontierDisplay:
         for name, style in zip(names, line_styles(), strict=False):
             line = table[table["name"] == name].sort_values(x, kind="stable")
             ax.plot(line[x], line["fvu"], label=name, **style)
-        log_axis(ax.yaxis, table["fvu"].to_numpy())
+        log_axis(ax, "y", table["fvu"].to_numpy())
         if table[x].max() > _WIDE * table[x].min() > 0:
-            log_axis(ax.xaxis, table[x].to_numpy(), base=2)  # as k and sizes often are
+            log_axis(ax, "x", table[x].to_numpy(), base=2)  # as k and sizes often are
         ax.set(xlabel=_X_LABELS[x], ylabel="FVU on held-out rows")
         legend_of_names(ax, names, handlelength=2.4)
         self.ax_, self.figure_ = ax, ax.figure

@@ -144,7 +144,7 @@ class LossCurveDisplay:
             losses = np.maximum(curve["loss"], _LEAST)
             # markers evenly spaced along each line, however many epochs it has
             ax.plot(curve["epoch"], losses, label=name, markevery=0.2, **style)
-        log_axis(ax.yaxis, np.maximum(self.curves["loss"].to_numpy(), _LEAST))
+        log_axis(ax, "y", np.maximum(self.curves["loss"].to_numpy(), _LEAST))
         ax.set(xlabel="epoch", ylabel=self.loss_name)
         legend_of_names(ax, names, handlelength=2.4)
         self.ax_, self.figure_ = ax, ax.figure
