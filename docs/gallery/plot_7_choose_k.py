@@ -42,7 +42,8 @@ display.ax_.axvline(4, color="0.5", ls=":", zorder=0)
 plt.show()
 
 # %%
-# The error falls steeply until k reaches what is really active, and slowly after it.
+# With enough latents, the error falls steeply until k reaches what is really active,
+# and slowly after it.
 # With that k, against the size of the dictionary:
 
 right = [several[ks.index(4)] for several in saes.values()]
