@@ -116,10 +116,11 @@ def _reconstructions(sae, Z, test):
 
 
 def curve_table(cell: Cell, sae, train: Orbits) -> pd.DataFrame:
-    """Training FVU over epochs and steps.
+    """Training loss over epochs and steps.
 
-    The loss is divided by the variance of what is to be reconstructed, which for the
-    equivariant autoencoder is the canonical row of each orbit.
+    It is divided by the variance of what is to be reconstructed, which for the
+    equivariant autoencoder is the canonical row of each orbit. The default recipe's
+    holds the auxiliary loss, so it is up to twice the FVU.
     """
     target = train.X
     if cell.sae == "equivariant":
@@ -130,7 +131,7 @@ def curve_table(cell: Cell, sae, train: Orbits) -> pd.DataFrame:
         {
             "epoch": epochs,
             "step": epochs * -(-len(train.X) // sae.batch_size),
-            "train_fvu": sae.loss_curve_ * sae.scale_**2 / variance,
+            "train_loss": sae.loss_curve_ * sae.scale_**2 / variance,
         }
     )
     return labelled(curve, cell.model, **cell_labels(cell))

@@ -251,7 +251,7 @@ def _frontier_line(axis, line, name, kind):
 
 
 def training(curves: pd.DataFrame):
-    """Draw training FVU over steps for every autoencoder."""
+    """Draw the training loss over steps for every autoencoder."""
     panels = curves[["base", "orientation", "recipe"]].drop_duplicates().to_numpy()
     columns = min(3, len(panels))
     n_rows = -(-len(panels) // columns)
@@ -273,13 +273,13 @@ def training(curves: pd.DataFrame):
         for (name, k), line in chosen.groupby(["sae", "k"]):
             axis.plot(
                 line.step,
-                line.train_fvu,
+                line.train_loss,
                 color=COLOURS[name],
                 linestyle=dashes[k],
                 label=f"{name}, k={k}",
             )
         axis.set(yscale="log", title=f"{base}, {orientation}, {recipe} recipe")
-        axis.set(xlabel="step", ylabel="training FVU")
+        axis.set(xlabel="step", ylabel="loss / variance")
         axis.title.set_fontsize(10)
         axis.grid(alpha=0.3)
     _legend(figure, axes)

@@ -154,7 +154,15 @@ def _sections(run, tables, shown, probe, folder):
             "Which features move (Figure 1, right)",
             _symmetries(tables["symmetry"], folder) + _feature_pictures(run),
         ),
-        ("Training", picture("training", _figures.training, tables["curves"])),
+        (
+            "Training",
+            picture("training", _figures.training, tables["curves"])
+            + _note(
+                "Loss over the variance of what is to be reconstructed: the FVU on "
+                "training rows and, under the default recipe, the auxiliary loss "
+                "beside it, which is no larger."
+            ),
+        ),
         ("Settings", _settings_table(run.profile)),
     ]
 
