@@ -158,7 +158,7 @@ def _matches_activations(tables):
     }
     best = max(gaps, key=gaps.get)
     ours = f"best gap {gaps[best]:+.3f} ({best[0]}, k={best[1]}, {best[2]} latents)"
-    return ours, _verdict(sum(gap > -MARGIN for gap in gaps.values()), len(gaps))
+    return ours, _verdict(int(gaps[best] > -MARGIN), 1)
 
 
 def _drops_off_s(tables):
@@ -207,6 +207,8 @@ def _matched_by_two_layer(tables):
     if not (len(ours) and len(other)):
         return NOT_MEASURED
     gap = (ours - other).dropna().groupby("k").mean()
+    if not {8, 32} <= set(gap.index):
+        return NOT_MEASURED
     found = ", ".join(f"k={k} {value:+.3f}" for k, value in gap.items())
     right = [(value > MARGIN) == (k < 32) for k, value in gap.items()]
     return f"equivariant less two-layer: {found}", _verdict(sum(right), len(right))
