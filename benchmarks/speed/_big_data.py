@@ -139,8 +139,10 @@ def _fit_folder(folder: Path) -> dict:
     done = threading.Event()
 
     def sample():
-        while not done.wait(SAMPLE_SECONDS):
+        finished = False
+        while not finished:
             peaks.update({n: max(peak, _memory(n)) for n, peak in peaks.items()})
+            finished = done.wait(SAMPLE_SECONDS)
 
     watch = threading.Thread(target=sample)
     watch.start()
