@@ -58,6 +58,11 @@ def _all_cases(rounds, large):
                     f"step_{n}_{batch_size}_{k}",
                     partial(_cases.training_step, n, batch_size, k, rounds),
                 )
+    for batch_size in (64, 256):
+        yield (
+            f"long_fits_{batch_size}",
+            partial(_cases.long_fits, batch_size, rounds),
+        )
     yield "two_layer", lambda: _cases.two_layer_step(rounds)
     for n, n_features, batch_size, n_models in [
         (64, 16, 64, 8),

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import torch
@@ -58,6 +59,26 @@ def training_step(n_components: int, batch_size: int, k: int, rounds: int) -> di
     return case | per_step(interleaved(contenders, rounds), EPOCHS * n_batches)
 
 
+def long_fits(batch_size: int, rounds: int, n_steps: int = 500) -> dict:
+    """Compare fits long enough for what each does once not to count with the bare step.
+
+    Contenders as in :func:`training_step`, 2,048 latents, k = 32.
+    """
+    X = np.random.default_rng(0).normal(size=(1600, N_FEATURES)).astype(np.float32)
+    epochs = n_steps * batch_size // len(X)
+    loop = Loop(X, 2048, 32, batch_size, epochs)
+    settings = {"k": 32, "batch_size": batch_size, "max_epochs": epochs}
+    fits = {
+        name: TopKSAE(2048, recipe=recipe, random_state=0, **settings)
+        for name, recipe in [("fit_paper", "paper"), ("fit", "default")]
+    }
+    contenders = {"bare": loop.sparse} | {
+        name: partial(sae.fit, X) for name, sae in fits.items()
+    }
+    n_steps = epochs * -(-len(X) // batch_size)
+    return {"n_steps": n_steps} | per_step(interleaved(contenders, rounds), n_steps)
+
+
 def per_step(times: dict, n_steps: int) -> dict:
     """Divide times, not ratios, by the number of steps."""
     return {
@@ -69,8 +90,8 @@ def per_step(times: dict, n_steps: int) -> dict:
 class Loop:
     """Bare training loops over the same batches."""
 
-    def __init__(self, X, n_components, k, batch_size):
-        self.data = torch.from_numpy(X)
+    def __init__(self, X, n_components, k, batch_size, epochs=EPOCHS):
+        self.data, self.epochs = torch.from_numpy(X), epochs
         self.n_components, self.k, self.batch_size = n_components, k, batch_size
 
     def sparse(self, module=None):
@@ -104,7 +125,7 @@ class Loop:
         latents = torch.empty(len(batch), self.n_components)
         # Adam reads weight, gradient and two moments, and writes all but the gradient
         source, target = torch.zeros(2, 7 * weight.numel())
-        for _ in range(EPOCHS * len(self.data) // self.batch_size):
+        for _ in range(self.epochs * len(self.data) // self.batch_size):
             torch.mm(batch, weight.T, out=latents)
             target.copy_(source)  # one read and one write each: both weights' Adam
 
@@ -114,7 +135,7 @@ class Loop:
 
     def _train(self, module, loss, *, fused):
         optimizer = torch.optim.Adam(module.parameters(), lr=1e-3, fused=fused)
-        for _ in range(EPOCHS):
+        for _ in range(self.epochs):
             for rows in torch.randperm(len(self.data)).split(self.batch_size):
                 batch = self.data[rows]
                 module.zero_grad()

@@ -17,6 +17,13 @@ def test_training_step_times_every_contender():
     assert case["dense_ratio"] == pytest.approx(ratio)
 
 
+def test_long_fits_are_divided_by_the_steps_that_were_taken():
+    case = _cases.long_fits(800, rounds=1, n_steps=3)
+    assert case["n_steps"] == 2  # whole epochs
+    ratio = case["fit_paper_ms"] / case["bare_ms"]
+    assert case["fit_paper_ratio"] == pytest.approx(ratio)
+
+
 def test_fits_at_once_are_timed_against_fits_in_turn():
     case = _cases.many(16, 4, 8, 2, rounds=1)
     times = {key for key in case if key.endswith("_ms")}

@@ -218,7 +218,7 @@ from sk_eqsae.activations import Shards
 def memory(name):
     status = open("/proc/self/status").read()
     return int(re.search(name + r":\\s+(\\d+) kB", status).group(1)) / 1024
-for times in (3, 12):
+for times in (6, 6, 24):
     rows = Shards([sys.argv[1]] * times)
     sae = TopKSAE(16, k=2, max_epochs=1, batch_size=4096, buffer_size=16).fit(rows)
     sae.set_params(sparse_output=True).transform(rows), sae.score(rows)
@@ -233,5 +233,6 @@ def test_memory_does_not_grow_with_the_number_of_rows(tmp_path):
     np.save(tmp_path / "rows.npy", rows)  # 8 MB, read as if there were many of it
     command = [sys.executable, "-c", MEMORY, str(tmp_path / "rows.npy")]
     done = subprocess.run(command, check=True, capture_output=True, timeout=900)
-    few, many = map(float, done.stdout.split())  # 48 and 192 MB of rows in float32
-    assert many < few + 48  # of 144 more; the allocator keeps some of what is freed
+    # 96 MB of rows in float32, again when the allocator has what it keeps, and 384 MB
+    _, few, many = map(float, done.stdout.split())
+    assert many < few + 96
