@@ -5,6 +5,7 @@ import json
 import os
 import platform
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -21,6 +22,8 @@ TIED_STEPS = [
     (2048, 1024),
     (8192, 256),
 ]
+# latents, features, batch size, models
+MANY = [(64, 16, 64, 8), (256, 64, 64, 8), (512, 128, 256, 8), (2048, 256, 64, 4)]
 
 
 def main() -> None:
@@ -51,38 +54,9 @@ def main() -> None:
 
 
 def _all_cases(rounds, large):
-    for n in (2048, 8192):
-        for batch_size in (64, 256, 1024):
-            for k in (8, 32):
-                yield (
-                    f"step_{n}_{batch_size}_{k}",
-                    partial(_cases.training_step, n, batch_size, k, rounds),
-                )
-    for batch_size in (64, 256):
-        yield (
-            f"long_fits_{batch_size}",
-            partial(_cases.long_fits, batch_size, rounds),
-        )
-    yield "two_layer", lambda: _cases.two_layer_step(rounds)
-    for n, n_features, batch_size, n_models in [
-        (64, 16, 64, 8),
-        (256, 64, 64, 8),
-        (512, 128, 256, 8),
-        (2048, 256, 64, 4),
-    ]:
-        yield (
-            f"many_{n}",
-            partial(_cases.many, n, n_features, batch_size, n_models, rounds),
-        )
-    for n, batch_size in TIED_STEPS:
-        yield (
-            f"tied_{n}_{batch_size}",
-            partial(_cases.tied_step, n, batch_size, rounds),
-        )
-        yield (
-            f"tied_{n}_{batch_size}_two_layers",
-            partial(_cases.tied_step, n, batch_size, rounds, 512),
-        )
+    yield from _steps(rounds)
+    yield from _several_models(rounds)
+    yield from _tied_steps(rounds)
     yield "probing", lambda: _cases.probing_sweep(rounds)
     yield "transform", lambda: _cases.transform(rounds)
     yield "memory", _cases.peak_memory
@@ -98,6 +72,27 @@ def _all_cases(rounds, large):
         yield "long_fit", _cases.long_fit
         yield "activation_transform_large", _symmetry.large_activation_transform
         yield "large_fit", _big_data.large_fit
+
+
+def _steps(rounds):
+    for n, batch_size, k in product((2048, 8192), (64, 256, 1024), (8, 32)):
+        case = partial(_cases.training_step, n, batch_size, k, rounds)
+        yield f"step_{n}_{batch_size}_{k}", case
+    for batch_size in (64, 256):
+        yield f"long_fits_{batch_size}", partial(_cases.long_fits, batch_size, rounds)
+    yield "two_layer", lambda: _cases.two_layer_step(rounds)
+
+
+def _several_models(rounds):
+    for n, *sizes in MANY:
+        yield f"many_{n}", partial(_cases.many, n, *sizes, rounds)
+
+
+def _tied_steps(rounds):
+    for n, batch_size in TIED_STEPS:
+        case = partial(_cases.tied_step, n, batch_size, rounds)
+        yield f"tied_{n}_{batch_size}", case
+        yield f"tied_{n}_{batch_size}_two_layers", partial(case, 512)
 
 
 def _machine(args):
