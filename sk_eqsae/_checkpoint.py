@@ -3,6 +3,8 @@
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -164,13 +166,19 @@ class Checkpoint:
         place : Place
             Where it is in the epoch.
         """
-        start = time.monotonic()
-        if start < self.written + self.pause:
+        if not self._is_due():
             return
-        with atomic_write(self.path) as part, open(part, "wb") as file:
-            write_arrays(file, _state(net, place), {_KEY: json.dumps(self.fingerprint)})
+        start = time.monotonic()
+        self._write(_state(net, place))
         self.written = time.monotonic()
         self.pause = max(_SECONDS, (self.written - start) / _SHARE)
+
+    def _is_due(self) -> bool:
+        return time.monotonic() >= self.written + self.pause
+
+    def _write(self, state: dict[str, NDArray]) -> None:
+        with atomic_write(self.path) as part, open(part, "wb") as file:
+            write_arrays(file, state, {_KEY: json.dumps(self.fingerprint)})
 
     def restore(self, net: Any) -> None:
         """Put a net where it was when the file was written, if there is one.
@@ -186,11 +194,10 @@ class Checkpoint:
             If the file is no checkpoint, or one of another fit, or if none could be
             written there.
         """
-        self._check_place()
-        if not self.path.exists():
+        state = self._found()
+        if state is None:
             return
-        try:
-            state = self._read()
+        with self._explained():
             restore(state, net)
             with torch.no_grad():
                 for name, parameter in net.module_.named_parameters():
@@ -198,15 +205,29 @@ class Checkpoint:
             n_batches, n_rows = map(int, state["place"])
             total = torch.from_numpy(state["total"]).reshape(())
             generator = torch.from_numpy(state["generator"])
+        self.place = Place(n_batches, n_rows, total, generator)
+        for loss in state["losses"]:
+            net.history.new_epoch()
+            net.history.record("train_loss", np.array(loss))
+
+    def _found(self) -> dict[str, NDArray] | None:
+        """Read the file, if there is one."""
+        self._check_place()
+        if not self.path.exists():
+            return None
+        with self._explained():
+            return self._read()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say whose error it is and what can be done."""
+        try:
+            yield
         except (ValueError, KeyError, RuntimeError) as error:
             raise ValueError(
                 f"cannot go on from the checkpoint {os.fspath(self.path)!r}: {error}. "
                 "Remove the file to start anew, or set checkpoint to another path."
             ) from None
-        self.place = Place(n_batches, n_rows, total, generator)
-        for loss in state["losses"]:
-            net.history.new_epoch()
-            net.history.record("train_loss", np.array(loss))
 
     def _check_place(self) -> None:
         """Say at once what the first write, a minute later, would run into."""

@@ -236,13 +236,14 @@ def frontier(sae: pd.DataFrame, base_losses: pd.DataFrame):
 
 
 def _frontier_line(axis, line, name, kind):
-    style = {"marker": MARKERS[name], "color": COLOURS[name]}
+    invariant = kind == "invariant"
+    style = {"marker": "x" if invariant else MARKERS[name], "color": COLOURS[name]}
     axis.plot(
         line.spliced_loss,
         line.l1,
         **style,
         ms=4,
-        linestyle=":" if kind == "invariant" else "-",
+        linestyle=":" if invariant else "-",
         fillstyle="none" if kind == "inferred power" else "full",
         label=name if kind == "plain" else f"{name}, {kind}",
     )

@@ -26,7 +26,7 @@ from .._streams import Stream
 from .._training import draw_seed, resolve_device, train
 from ..activations._rows import checked_rows, dtype_in_memory, read_rows
 from ._code import Code
-from ._data_parallel import objective_class
+from ._data_parallel import checkpoint_class, objective_class
 from ._module import SAEModule
 from ._outcome import sample, warn_if_dead, warn_if_far_off
 from ._recipe import RECIPES, Recipe
@@ -376,7 +376,7 @@ class BaseSAE(
                 start.hexdigest()
             ),
         }
-        return Checkpoint(self.checkpoint, fingerprint)
+        return checkpoint_class()(self.checkpoint, fingerprint)
 
     def _training_selection(self) -> Selection:
         return BatchTopK(self.k) if self.activation == "batch_topk" else TopK(self.k)

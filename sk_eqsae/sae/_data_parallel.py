@@ -1,6 +1,7 @@
 """Several processes that train one autoencoder together."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,11 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._checkpoint import Checkpoint
 from ._code import Code
 from ._objective import Objective
+
+_STEPS = 16  # from one question whether a checkpoint is due to the next
 
 # parameters that may differ, or show in what training starts from
 _OF_A_PROCESS = {"activation_transform", "device", "random_state", "verbose"}
@@ -110,6 +114,56 @@ def _add_up(tensors: Iterable[Tensor]) -> None:
         each.wait()
 
 
+class SharedCheckpoint(Checkpoint):
+    """A file of the first process, from which all of them go on.
+
+    Parameters are those of :class:`Checkpoint`; those of the first process count.
+    """
+
+    n_steps = 0
+
+    def _is_due(self) -> bool:
+        self.n_steps += 1
+        if self.n_steps % _STEPS:  # to ask takes a message
+            return False
+        return _of_first(super()._is_due)
+
+    def _write(self, state: dict[str, NDArray]) -> None:
+        _of_first(partial(super()._write, state))
+
+    def _found(self) -> dict[str, NDArray] | None:
+        return _of_first(super()._found)
+
+    def remove(self) -> None:
+        """Remove the file, which has served."""
+        _of_first(super().remove)
+
+
+def _of_first(function: Callable[[], Any]) -> Any:
+    """Give every process what the first one gets, be it an error."""
+    result: list[Any] = [None, None]
+    if dist.get_rank() == 0:
+        try:
+            result[0] = function()
+        except (OSError, ValueError) as error:
+            result[1] = error
+    dist.broadcast_object_list(result, src=0)
+    if result[1] is not None:
+        raise result[1]
+    return result[0]
+
+
+def checkpoint_class() -> type[Checkpoint]:
+    """Choose the checkpoint.
+
+    Returns
+    -------
+    checkpoint_class : type of Checkpoint
+        `SharedCheckpoint` if there are several processes.
+    """
+    return Checkpoint if n_processes() == 1 else SharedCheckpoint
+
+
 def objective_class(sae: Any, run: Any) -> type[Objective]:
     """Choose the objective, and check that the processes can train together.
 
@@ -128,8 +182,7 @@ def objective_class(sae: Any, run: Any) -> type[Objective]:
     Raises
     ------
     ValueError
-        If they train something else than the first, or what needs whole batches or a
-        file of its own.
+        If they train something else than the first, or what needs whole batches.
     """
     if n_processes() == 1:
         return Objective
@@ -150,11 +203,6 @@ def _check_parameters(sae: Any) -> None:
             "activation='batch_topk' chooses latents over the whole batch, of which "
             f"each of these {n_processes()} processes sees its share. Use "
             "activation='topk', or train in one process."
-        )
-    if sae.checkpoint is not None:
-        raise ValueError(
-            f"checkpoint={sae.checkpoint!r} is one file, but {n_processes()} processes "
-            "train. Set checkpoint=None, or train in one process."
         )
 
 

@@ -1,6 +1,8 @@
 """Fits that several processes do together; run by torchrun in test_data_parallel."""
 
 import json
+import os
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -9,12 +11,14 @@ import numpy as np
 import torch.distributed as dist
 
 from sk_eqsae import EquivariantSAE, GroupTiedSAE, TopKSAE
-from sk_eqsae.sae import Recipe
+from sk_eqsae.sae import Recipe, _data_parallel
+from tests.sae.test_checkpoint import Steps, write_after_each_step
 
 N_ORBITS = 61  # 244 rows are three batches of 72 and one of 28
 # of 64 latents many are dead after half an epoch
 RECIPE = Recipe(dead_after=0.5, aux_k=3, max_grad_norm=0.5, batch_size=72)
 COMMON = {"k": 3, "recipe": RECIPE, "max_epochs": 6, "random_state": 0}
+KILLED_IN = 13  # of 24 steps
 ESTIMATORS = {
     "TopKSAE": TopKSAE(64, **COMMON),
     "TopKSAE, nested": TopKSAE(64, nested=[16, 64], **COMMON),
@@ -51,24 +55,44 @@ def message(function, *args):
     return None
 
 
+def keep(fitted, path):
+    np.savez(
+        path,
+        loss_curve=fitted.loss_curve_,
+        components=fitted.components_,
+        coefs=fitted.coefs_[-1],
+    )
+
+
+def fit_until_killed(folder):
+    """Write a checkpoint after each step but the last one that is taken."""
+    write_after_each_step()
+    _data_parallel._STEPS = 1
+    dist.init_process_group("gloo")
+    Steps(after=KILLED_IN, call=lambda: os.kill(os.getpid(), signal.SIGKILL))
+    fit(TopKSAE(64, checkpoint=folder / "checkpoint", **COMMON))
+
+
+def fit_on(folder, rank):
+    """Go on from the checkpoint, which is a file of the first process."""
+    steps = Steps()
+    fitted = fit(TopKSAE(64, checkpoint=folder / "checkpoint", **COMMON))
+    keep(fitted, folder / f"went on {rank}.npz")
+    return steps.n
+
+
 def main(folder):
     dist.init_process_group("gloo")
     rank = dist.get_rank()
     results = {"n_processes": dist.get_world_size(), "errors": {}}
     for name, estimator in ESTIMATORS.items():
-        fitted = fit(estimator)
-        np.savez(
-            folder / f"{name} {rank}.npz",
-            loss_curve=fitted.loss_curve_,
-            components=fitted.components_,
-            coefs=fitted.coefs_[-1],
-        )
+        keep(fit(estimator), folder / f"{name} {rank}.npz")
     other = TopKSAE(64, **COMMON | {"random_state": rank})
     for what, estimator in {
         "seed": other,
         "k": TopKSAE(64, **COMMON | {"k": 2 + rank}),
         "batch_topk": TopKSAE(64, activation="batch_topk", **COMMON),
-        "checkpoint": TopKSAE(64, checkpoint=folder / "checkpoint", **COMMON),
+        "checkpoint": TopKSAE(64, checkpoint=folder / "none" / "file", **COMMON),
     }.items():
         results["errors"][what] = message(fit, estimator)
     rows = np.random.default_rng(rank).normal(size=(50, 4))
@@ -78,10 +102,11 @@ def main(folder):
     few = TopKSAE(8, **COMMON).fit(np.random.default_rng(0).normal(size=(73, 4)))
     results["last batch of one row"] = few.loss_curve_.tolist()
     results["partial_fit"] = partial_fits().tolist()
+    results["steps after the kill"] = fit_on(folder, rank)
     (folder / f"{rank}.json").write_text(json.dumps(results), encoding="utf-8")
     dist.destroy_process_group()
 
 
 if __name__ == "__main__":
     warnings.simplefilter("error")
-    main(Path(sys.argv[1]))
+    {"run": main, "be killed": fit_until_killed}[sys.argv[1]](Path(sys.argv[2]))

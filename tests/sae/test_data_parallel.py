@@ -18,7 +18,7 @@ from sk_eqsae.sae._data_parallel import SharedObjective
 from sk_eqsae.sae._objective import Objective
 
 from . import data_parallel_run
-from .data_parallel_run import COMMON, ESTIMATORS, fit, partial_fits
+from .data_parallel_run import COMMON, ESTIMATORS, KILLED_IN, fit, partial_fits
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,16 +27,21 @@ ROOT = Path(__file__).parents[2]
 def two_processes(tmp_path_factory):
     """Folder with the results of each of two processes."""
     folder = tmp_path_factory.mktemp("two_processes")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    script = [data_parallel_run.__file__, str(folder)]
-    subprocess.run(
-        [*torchrun, "--nproc-per-node", "2", *script],
+    assert torchrun("be killed", folder).returncode != 0
+    assert (folder / "checkpoint").exists()
+    torchrun("run", folder).check_returncode()
+    return folder
+
+
+def torchrun(what, folder):
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return subprocess.run(
+        [*launcher, "--nproc-per-node", "2", data_parallel_run.__file__, what, folder],
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         cwd=ROOT,
         timeout=300,
-        check=True,
+        check=False,
     )
-    return folder
 
 
 def results_of(folder, rank):
@@ -79,7 +84,19 @@ def test_processes_that_do_not_train_the_same_are_told_what_differs(
     assert "process 1 trains with other k than process 0" in errors["k"]
     assert "process 1 trains with other values of X than" in errors["X"]
     assert "Use activation='topk'" in errors["batch_topk"]
-    assert "Set checkpoint=None" in errors["checkpoint"]
+    assert "has to be a file" in errors["checkpoint"]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_killed_processes_go_on_from_the_checkpoint_of_the_first(rank, two_processes):
+    assert results_of(two_processes, rank)["steps after the kill"] == 24 - KILLED_IN + 1
+    with (
+        np.load(two_processes / f"TopKSAE {rank}.npz") as whole,
+        np.load(two_processes / f"went on {rank}.npz") as went_on,
+    ):
+        for key in ("loss_curve", "components", "coefs"):
+            np.testing.assert_array_equal(went_on[key], whole[key])
+    assert not (two_processes / "checkpoint").exists()
 
 
 @pytest.fixture
