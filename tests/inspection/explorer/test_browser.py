@@ -141,9 +141,8 @@ def test_an_address_opens_a_feature_with_its_pictures(opened, tied):
     pictures = tab.get_by_role("img", name="moved by")
     assert pictures.count() == 8 * 4
     pictures.first.scroll_into_view_if_needed()
-    tab.wait_for_function(
-        "document.querySelector('.orbit img').naturalWidth === 4 * 12"
-    )
+    drawn = playwright.expect(tab.locator(".orbit img").first)
+    drawn.to_have_js_property("naturalWidth", 4 * 12)
     assert tab.locator(".strongest").count() >= 8
 
 
@@ -163,7 +162,7 @@ def test_it_works_without_a_mouse(opened, tied):
     tab.keyboard.press("Enter")
     tab.get_by_role("article", name=names[1]).wait_for()
     tab.keyboard.press("Escape")
-    tab.wait_for_function("document.getElementById('feature').hidden")
+    tab.locator("#feature").wait_for(state="hidden")
     assert tab.evaluate("document.activeElement.textContent") == names[1]
 
 
