@@ -1,5 +1,7 @@
 """Equivariant sparse autoencoders as scikit-learn estimators."""
 
+from importlib.metadata import version
+
 from .activations import extract_orbits
 from .datasets import make_shapes, shape_tasks
 from .groups import ActivationTransformFitter
@@ -13,6 +15,8 @@ from .probing import (
     make_probe_search,
 )
 from .sae import EquivariantSAE, GroupTiedSAE, TopKSAE, fit_many
+
+__version__ = version("sk-eqsae")
 
 __all__ = [
     "ActivationTransformFitter",

@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,10 @@ def test_links_between_pages_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#:\s]+)[^):]*\)", text):
         if not target.startswith("auto_examples"):  # made with the site
             assert (page.parent / target).exists(), target
+
+
+def test_the_version_is_that_of_the_project_and_of_its_citation():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert sk_eqsae.__version__ == project["project"]["version"]
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {sk_eqsae.__version__}\n" in citation

@@ -4,10 +4,11 @@ import os
 from numbers import Integral
 from pathlib import Path
 
+import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_scalar
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from ...activations import Orbits
 from ...persistence import atomic_write
@@ -19,7 +20,7 @@ from ._pictures import Action, Inputs
 
 def explore(
     sae: BaseEstimator,
-    orbits: Orbits,
+    orbits: Orbits | ArrayLike,
     inputs: Inputs | None = None,
     *,
     action: Action | None = None,
@@ -42,8 +43,9 @@ def explore(
     sae : TopKSAE, EquivariantSAE or GroupTiedSAE
         Fitted autoencoder. Of a GroupTiedSAE all latents are shown, whatever its
         `output`.
-    orbits : Orbits
-        Activations to look at, best ones that were not fitted.
+    orbits : Orbits or array-like of shape (n_rows, n_features)
+        Activations to look at, best ones that were not fitted. Each row of an array is
+        that of an input by itself.
     inputs : ndarray or tensor of shape (n_inputs, ...), default=None
         Canonical inputs, indexed by orbit id: what went into
         :func:`~sk_eqsae.extract_orbits`. Drawn are images (height, width),
@@ -55,7 +57,7 @@ def explore(
         :func:`~sk_eqsae.extract_orbits`, so that inputs are shown at all places of
         their orbits. None shows canonical inputs alone.
     labels : array-like of shape (n_rows,), default=None
-        Class of each row of ``orbits.X``, such as ``y[orbits.groups]``.
+        Class of each row of the activations, such as ``y[orbits.groups]``.
     names : array-like of shape (n_latents,), default=None
         Name of each feature. None takes those of `get_feature_names_out`.
     activation_transform : estimator, default=None
@@ -126,7 +128,7 @@ def explore(
     check_scalar(n_top, "n_top", Integral, min_val=0)
     data = explorer_data(
         sae,
-        orbits,
+        orbits if isinstance(orbits, Orbits) else _single_rows(orbits),
         inputs,
         action=action,
         labels=labels,
@@ -138,3 +140,9 @@ def explore(
     with atomic_write(path) as part:
         part.write_text(page(data), encoding="utf-8", newline="\n")
     return Path(path)
+
+
+def _single_rows(X: ArrayLike) -> Orbits:
+    """Take each row as the canonical one of an orbit of which no more is known."""
+    n_rows = _num_samples(X)
+    return Orbits(X, np.arange(n_rows), np.zeros(n_rows, dtype=np.int64))

@@ -1,16 +1,17 @@
 """The numbers on the page, against direct computation."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from sk_eqsae import explore
+from sk_eqsae import TopKSAE, explore
 from sk_eqsae.activations import Orbits
 from sk_eqsae.groups import CyclicGroup, DihedralGroup, ProductGroup
 from sk_eqsae.inspection import feature_symmetry, fvu
 from sk_eqsae.inspection._explorer._data import element_names
 
-from .turning import ACTION, embedded, fitted, latents_of, turning_orbits
+from .turning import ACTION, QUICK, embedded, fitted, latents_of, turning_orbits
 
 NAMES = ["topk", "equivariant", "tied", "pooled"]
 ROUNDED = {"rtol": 2e-3, "atol": 1e-9}
@@ -204,3 +205,14 @@ def test_what_does_not_fit_together_is_an_error(tmp_path, changes, error, messag
     with pytest.raises(error, match=message):
         explore(**arguments)
     assert not (tmp_path / "f.html").exists()
+
+
+@pytest.mark.parametrize("as_rows", [np.asarray, pd.DataFrame, np.ndarray.tolist])
+def test_rows_of_an_array_are_inputs_by_themselves(as_rows, tmp_path):
+    inputs, orbits = turning_orbits()
+    X = orbits.canonical
+    sae = TopKSAE(16, **QUICK).fit(X)
+    data = embedded(explore(sae, as_rows(X), inputs, path=tmp_path / "page.html"))
+    assert data["about"]["n_rows"] == data["about"]["n_orbits"] == len(X)
+    alone = Orbits(X, np.arange(len(X)), np.zeros(len(X), dtype=int))
+    assert data == embedded(explore(sae, alone, inputs, path=tmp_path / "same.html"))
