@@ -58,6 +58,7 @@ def _all_cases(rounds, large):
     yield from _several_models(rounds)
     yield from _tied_steps(rounds)
     yield "probing", lambda: _cases.probing_sweep(rounds)
+    yield "probing_backends", lambda: _cases.probing_backends(rounds)
     yield "transform", lambda: _cases.transform(rounds)
     yield "memory", _cases.peak_memory
     yield "streamed", lambda: _big_data.streamed_fit(rounds)

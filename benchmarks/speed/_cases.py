@@ -5,8 +5,10 @@ import sys
 import time
 from functools import partial
 
+import joblib
 import numpy as np
 import torch
+from distributed import Client
 from sklearn.base import clone
 from sklearn.metrics import f1_score
 from xgboost import XGBClassifier
@@ -218,6 +220,29 @@ def probing_sweep(rounds: int, n_rows: int = 4_000, n_tasks: int = 8) -> dict:
         )
 
     return interleaved({"sweep": sweep, "loop": loop}, rounds)
+
+
+def probing_backends(rounds: int, n_rows: int = 10_000, n_tasks: int = 40) -> dict:
+    """Compare a sweep in one process, in two of loky, and on two workers of dask.
+
+    All have started before they are timed.
+    """
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n_rows, N_FEATURES)).astype(np.float32)
+    Y = (X[:, :n_tasks] + X[:, 1 : n_tasks + 1] > 1).astype(int)
+    train, test = np.split(np.arange(n_rows), [3 * n_rows // 4])
+
+    def sweep(backend, n_jobs):
+        with joblib.parallel_config(backend, n_jobs=n_jobs):
+            evaluate_probes(X, Y, train=train, test=test, probes=("logistic",))
+
+    with Client(n_workers=2, threads_per_worker=1, dashboard_address=None):
+        contenders = {
+            "alone": partial(sweep, "loky", 1),
+            "loky": partial(sweep, "loky", 2),
+            "dask": partial(sweep, "dask", -1),
+        }
+        return interleaved(contenders, rounds)
 
 
 def long_fit() -> dict:
