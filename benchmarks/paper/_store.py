@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pandas as pd
 from sk_eqsae.persistence import atomic_write
 
 _LONG = {"probes"}  # tables that are kept compressed
+_AN_HOUR = 3600
 
 
 class Store:
@@ -94,9 +96,9 @@ class Store:
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
     def sweep(self) -> None:
-        """Remove what a kill has left behind."""
+        """Remove what a kill has left behind, and no other run is writing at."""
         for path in self.folder.glob(".*.*"):
-            if path.is_dir():
+            if path.is_dir() and time.time() - path.stat().st_mtime > _AN_HOUR:
                 shutil.rmtree(path)
 
 

@@ -14,6 +14,7 @@ from benchmarks.paper._claims import claims_table
 from benchmarks.paper._profiles import PROFILES
 from benchmarks.paper._report import best_probe, probe_means, write_report
 from benchmarks.paper._run import TABLES, Run
+from benchmarks.paper._store import Store
 
 from .paper_run import MODEL, TINY
 
@@ -107,7 +108,17 @@ def test_a_killed_run_goes_on_and_gives_the_same_tables(tables, tmp_path):
     for name, table in untimed(again.compute()).items():
         pd.testing.assert_frame_equal(table, untimed(tables)[name])
     assert all(path.stat().st_mtime_ns == when for path, when in finished.items())
-    assert not list((tmp_path / "parts").glob(".*"))
+
+
+def test_what_a_kill_left_behind_goes_but_not_what_another_run_is_writing(tmp_path):
+    store = Store(tmp_path, {})
+    left, written = tmp_path / ".part.a", tmp_path / ".part.b"
+    for path in (left, written):
+        path.mkdir()
+    os.utime(left, (time.time() - 2 * 3600,) * 2)
+    store.sweep()
+    assert not left.exists()
+    assert written.exists()
 
 
 def wait_for(happened, process):
