@@ -112,7 +112,9 @@ def extract_orbits(
             """Activations of the orbits of some inputs."""
             batch = inputs[first:last]
             moved = [
-                activations_of(_to_model(action(batch, p), len(batch), model, placed))
+                activations_of(
+                    _to_model(action(_copy(batch), p), len(batch), model, placed)
+                )
                 for p in powers
             ]
             X = np.stack(moved, axis=1).reshape(len(batch) * order, -1)
@@ -265,6 +267,11 @@ def _recorder(
         yield activations_of
     finally:
         hook.remove()
+
+
+def _copy(batch: Inputs) -> Inputs:
+    """Copy of a batch, which an action may change in place."""
+    return batch.clone() if isinstance(batch, torch.Tensor) else batch.copy()
 
 
 def _to_model(

@@ -46,12 +46,19 @@ def orbit_table(
         return _trivial_table(order, n_rows)
     if groups is None or power is None:
         _raise_half_metadata(groups)
-    groups = column_or_1d(groups)
+    groups = _column(groups, "groups")
     power = check_integers(power)
     _check_range(power, order)
     check_consistent_length(np.empty(n_rows), groups, power)
     order = int(power.max()) + 1 if order is None else order
     return _filled_table(groups, power, order)
+
+
+def _column(values: ArrayLike, name: str, hint: str = "") -> NDArray:
+    shape = np.shape(values)
+    if len(shape) != 1 and shape[1:] != (1,):
+        raise ValueError(f"{name} must hold one entry per row, found {shape}. {hint}")
+    return column_or_1d(values)
 
 
 def check_integers(power: ArrayLike) -> NDArray:
@@ -72,9 +79,12 @@ def check_integers(power: ArrayLike) -> NDArray:
     ValueError
         If a power is not an integer.
     """
-    power = column_or_1d(power)
+    power = _column(power, "power", "Several generators need group=.")
     try:
-        whole = power.astype(np.int64)
+        if power.dtype.kind in "SU":
+            raise TypeError
+        with np.errstate(invalid="ignore"):  # NaN is found below
+            whole = power.astype(np.int64)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"power must hold integers, found dtype {power.dtype}."
@@ -110,10 +120,14 @@ def _trivial_table(order: int | None, n_rows: int) -> NDArray:
 
 def _raise_half_metadata(groups: ArrayLike | None) -> NoReturn:
     given, missing = ("power", "groups") if groups is None else ("groups", "power")
+    hint = (
+        " GridSearchCV and the like keep groups for their splitter: enable metadata "
+        "routing, or search over a Pipeline and pass STEP__groups= and STEP__power=."
+    )
     raise ValueError(
         f"{given} was given without {missing}: groups says which rows belong to "
         "one orbit and power says which element of the group made each of them. "
-        "Pass both or neither."
+        f"Pass both or neither.{hint if groups is None else ''}"
     )
 
 

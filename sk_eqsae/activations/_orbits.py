@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import GroupShuffleSplit
 
 from ._orbit_table import orbit_table
+from ._rows import is_on_disk
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,11 +21,11 @@ class Orbits:  # numpydoc ignore=PR02
 
     Parameters
     ----------
-    X : ndarray or Shards of shape (n_rows, n_features)
+    X : array-like or Shards of shape (n_rows, n_features)
         One activation per row.
-    groups : ndarray of shape (n_rows,)
+    groups : array-like of shape (n_rows,)
         Orbit id of each row.
-    power : ndarray of shape (n_rows,) or (n_rows, n_generators)
+    power : array-like of shape (n_rows,) or (n_rows, n_generators)
         Power of the generator that was applied to the input of each row, from 0 to
         ``order - 1``; one column for each generator if there are several. Each orbit
         has the row of power 0, and no element of the group twice.
@@ -59,6 +60,10 @@ class Orbits:  # numpydoc ignore=PR02
     group: Any = None
 
     def __post_init__(self) -> None:
+        for name in ("X", "groups", "power"):
+            values = getattr(self, name)
+            if values is not None and not is_on_disk(values):
+                object.__setattr__(self, name, np.asarray(values))
         if np.ndim(self.X) != 2:
             raise ValueError(
                 "X must have 2 axes (n_rows, n_features), found shape "

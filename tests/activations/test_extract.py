@@ -188,6 +188,25 @@ def test_a_model_that_works_in_place_cannot_change_the_inputs(inputs, kind):
     assert_array_equal(given, before)
 
 
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
+def test_an_action_that_works_in_place_changes_no_inputs_and_no_other_power(
+    net, inputs, kind
+):
+    def shift_in_place(batch, power):
+        batch += power
+        return batch
+
+    expected = extract_orbits(
+        net, kind(inputs), layer="first", action=lambda x, p: x + p, order=3
+    )
+    before = inputs.copy()
+    orbits = extract_orbits(
+        net, kind(inputs), layer="first", action=shift_in_place, order=3
+    )
+    assert_array_equal(inputs, before)
+    assert_array_equal(orbits.X, expected.X)
+
+
 class Failing(nn.Module):
     def forward(self, x):
         raise RuntimeError("out of luck")

@@ -3,7 +3,9 @@
 from dataclasses import FrozenInstanceError
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from numpy.testing import assert_array_equal
 
 from sk_eqsae.activations import Orbits
@@ -105,6 +107,27 @@ def test_orbit_ids_may_be_strings():
     groups, power = np.repeat(["a", "b", "c"], 2), np.tile([0, 1], 3)
     train, test = Orbits(X, groups, power).split(1, random_state=0)
     assert set(train.groups) | set(test.groups) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "column"),
+    [
+        (np.ndarray.tolist, np.ndarray.tolist),
+        (pd.DataFrame, lambda x: pd.Series(x, index=range(100, 100 + len(x)))),
+        (torch.as_tensor, torch.as_tensor),
+    ],
+    ids=["lists", "pandas", "torch"],
+)
+def test_lists_frames_and_tensors_are_taken_as_arrays(rows, column):
+    arrays = make_orbits(8)
+    parts = arrays.X, arrays.groups, arrays.power
+    orbits = Orbits(rows(parts[0]), column(parts[1]), column(parts[2]))
+    assert repr(orbits) == repr(arrays)
+    assert_array_equal(orbits.canonical, arrays.canonical)
+    test, expected = (o.split(random_state=0)[1] for o in (orbits, arrays))
+    for name in ("X", "groups", "power"):
+        assert isinstance(getattr(test, name), np.ndarray)
+        assert_array_equal(getattr(test, name), getattr(expected, name))
 
 
 @pytest.mark.parametrize(
