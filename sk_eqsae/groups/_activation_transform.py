@@ -18,7 +18,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _check_n_features, check_is_fitted
 
 from .._doc_link import DocLinkMixin
 from .._metrics import fvu
@@ -553,8 +553,16 @@ class ActivationTransformFitter(
             whole without an exact law.
         """
         check_is_fitted(self)
-        X = checked_array(self, X, reset=False)
+        X = self._checked_to_move(X)
         return self._moved(X, self._as_rows(power, n_rows=len(X)))
+
+    def _checked_to_move(self, X: ArrayLike) -> NDArray:
+        """Validate X; arrays need no names, for what is decoded or moved has none."""
+        if hasattr(X, "columns"):
+            return checked_array(self, X, reset=False)
+        X = check_array(X, dtype=(np.float64, np.float32), order="C", estimator=self)
+        _check_n_features(self, X, reset=False)
+        return X
 
     def _as_rows(self, power: ArrayLike, n_rows: int) -> NDArray:
         """Powers of shape (n_rows, n_generators)."""
@@ -601,7 +609,8 @@ class ActivationTransformFitter(
         moved : ndarray of shape (n_rows, n_features)
             M^power x, in the dtype of X.
         """
-        return self.act(X, self.power)
+        X = checked_array(self, X, reset=False)
+        return self._moved(X, self._as_rows(self.power, n_rows=len(X)))
 
     def inverse_transform(self, X: ArrayLike) -> NDArray:
         """Move activations by the inverse of `self.power`.

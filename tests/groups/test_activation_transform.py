@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
@@ -147,6 +148,19 @@ def test_transform_is_act_and_inverse_transform_undoes_it(quarter_turn, dtype):
     assert moved.dtype == dtype
     np.testing.assert_allclose(moved, rows @ rotation(270).T, atol=1e-4)
     np.testing.assert_allclose(fitter.inverse_transform(moved), rows, atol=1e-4)
+
+
+def test_what_was_moved_can_be_moved_on_without_the_names_it_has_lost():
+    X, groups, power = orbits_of(rotation(90), 4)
+    frame = pd.DataFrame(X, columns=["a", "b"])
+    fitter = ActivationTransformFitter().fit(frame, groups=groups, power=power)
+    moved = fitter.transform(frame)  # warnings are errors
+    np.testing.assert_allclose(fitter.inverse_transform(moved), X, atol=1e-10)
+    np.testing.assert_allclose(fitter.act(fitter.act(frame, 3), -3), X, atol=1e-10)
+    with pytest.raises(ValueError, match="feature names should match"):
+        fitter.act(frame[["b", "a"]], 1)
+    with pytest.raises(ValueError, match="X has 1 features"):
+        fitter.act(moved[:, :1], 1)
 
 
 def test_r2_per_power_is_that_of_the_moved_canonical_rows():

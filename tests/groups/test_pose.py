@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -140,6 +141,14 @@ def test_frozen_transform_is_kept_and_needs_no_metadata(turning_orbits):
     np.testing.assert_array_equal(canonicalizer.activation_transform_.M_, fitter.M_)
     pose = canonicalizer.predict_power(X).reshape(-1, 4)
     assert ((pose - pose[:, :1]) % 4 == power.reshape(-1, 4)).mean() > 0.99
+
+
+def test_frozen_transform_of_a_frame_takes_frames_without_a_warning(turning_orbits):
+    X, groups, power, _ = turning_orbits
+    frame = pd.DataFrame(X, columns=[f"unit {i}" for i in range(12)])
+    fitter = ActivationTransformFitter().fit(frame, groups=groups, power=power)
+    canonicalizer = PoseCanonicalizer(FrozenEstimator(fitter)).fit(frame)
+    assert canonicalizer.transform(frame).shape == X.shape  # warnings are errors
 
 
 def test_without_metadata_the_group_is_trivial():
