@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from sklearn.utils.validation import check_memory
 
 from .._threads import one_thread
 from ._cluster import keep_on_cluster
-from ._probes import PAPER_PROBES, make_probe
+from ._probes import PAPER_PROBES, as_memory, check_probe_names, make_probe
 from ._reconstruction import (
     FLOATS,
     TruncatedReconstruction,
@@ -124,14 +123,14 @@ def evaluate_probes(
         or, if None, the rows as they are.
     probes : sequence of {"knn", "logistic", "xgboost"} or dict, default=all three
         Names of probes (:func:`make_probe`), or classifiers by name.
-    power : array-like of shape (n_rows,), default=None
+    power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
         Known power of each row, handed to the `reconstruct` of `transformer`. Where
         the canonical inputs are upright, it tells the probe the orientation.
     task_names : sequence of str, default=None
         Name of each task. If None, the column names of `Y`, or `task 0`, `task 1`...
     task_kinds : sequence of str, default=None
         Kind of each task, such as `"SPO"`; copied to the table.
-    memory : str or joblib.Memory, default=None
+    memory : path or joblib.Memory, default=None
         Where finished tasks are stored. A run that was killed and is started again
         computes only what is missing. A result is used again only for the same rows,
         labels, split, powers, transformer (with its fitted state if it is frozen),
@@ -230,7 +229,7 @@ def _run_tasks(
     verbose: int,
 ) -> list[dict[str, Result]]:
     """Look up the finished tasks, compute the others, in the order of `tasks`."""
-    store = check_memory(os.fspath(memory) if hasattr(memory, "__fspath__") else memory)
+    store = check_memory(as_memory(memory))
     evaluate = store.cache(_evaluate_task, ignore=["task", "settings"])
     keys = _task_keys(
         settings, tasks, stored=getattr(store, "location", True) is not None
@@ -482,7 +481,7 @@ def _check_labels(
 
 def _first_other(labels: NDArray) -> Any:
     """First label that is neither 0 nor 1."""
-    return labels[~np.isin(labels, (0, 1))][0]
+    return labels[~np.isin(labels, (0, 1))].tolist()[0]
 
 
 def _check_kinds(
@@ -562,8 +561,7 @@ def _check_known_power(
 
 def _check_probes(probes: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
     """Unfitted classifiers by name."""
-    if isinstance(probes, str):
-        raise ValueError(f"probes={probes!r} is one string; give a list, [{probes!r}]")
+    check_probe_names(probes)
     if isinstance(probes, Mapping):
         return {str(name): clone(probe) for name, probe in probes.items()}
     return {kind: make_probe(kind) for kind in probes}

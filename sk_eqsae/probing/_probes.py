@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 from scipy import sparse
@@ -15,6 +17,39 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from ._selection import MeanDifferenceSelector
 
 PAPER_PROBES = ("knn", "logistic", "xgboost")
+
+
+def as_memory(memory: Any) -> Any:
+    """Turn a path into the string that scikit-learn asks for.
+
+    Parameters
+    ----------
+    memory : path, joblib.Memory or None
+        Where results are kept.
+
+    Returns
+    -------
+    memory : str, joblib.Memory or None
+        The same place.
+    """
+    return os.fspath(memory) if isinstance(memory, os.PathLike) else memory
+
+
+def check_probe_names(probes: Any) -> None:
+    """Check that a list of probes is none of letters.
+
+    Parameters
+    ----------
+    probes : object
+        What should be a list.
+
+    Raises
+    ------
+    ValueError
+        If it is one string.
+    """
+    if isinstance(probes, str):
+        raise ValueError(f"probes={probes!r} is one string; give a list, [{probes!r}]")
 
 
 def _to_dense(X: Any) -> Any:
@@ -154,7 +189,7 @@ def make_probe_search(
         A number of folds of whole orbits, or a splitter.
     scoring : str or callable, default="f1"
         Score that the search maximises.
-    memory : str or joblib.Memory, default=None
+    memory : path or joblib.Memory, default=None
         Where the fitted SAEs are kept, so that each fold fits one SAE and not one per
         candidate.
     n_jobs : int, default=None
@@ -194,6 +229,7 @@ def make_probe_search(
     >>> with sklearn.config_context(enable_metadata_routing=True):
     ...     _ = search.fit(X, y, groups=groups)
     """
+    check_probe_names(probes)
     steps = [
         ("sae", sae),
         ("select", MeanDifferenceSelector()),
@@ -204,9 +240,9 @@ def make_probe_search(
         "probe": [make_probe(kind) for kind in probes],
     }
     return GridSearchCV(
-        Pipeline(steps, memory=memory),
+        Pipeline(steps, memory=as_memory(memory)),
         candidates,
-        cv=GroupKFold(cv) if isinstance(cv, int) else cv,
+        cv=GroupKFold(cv) if isinstance(cv, Integral) else cv,
         scoring=scoring,
         n_jobs=n_jobs,
     )

@@ -21,7 +21,6 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import (
     _num_samples,
     check_is_fitted,
-    column_or_1d,
     has_fit_parameter,
     validate_data,
 )
@@ -141,11 +140,11 @@ def _check_power(sae: Any, power: ArrayLike, n_rows: int) -> NDArray:
             f"power was given, but inverse_transform of {sae!r} takes none: it "
             "rebuilds every row as it is; leave power=None"
         )
-    powers = column_or_1d(power)
-    if len(powers) != n_rows:
+    powers = np.asarray(power)
+    if powers.shape[:1] != (n_rows,):
         raise ValueError(
-            f"power has {len(powers)} entries for {n_rows} rows of X; give one power "
-            "per row"
+            f"power has shape {powers.shape} for {n_rows} rows of X; give one power "
+            "per row, with a column per generator if there are several"
         )
     return powers
 
@@ -268,7 +267,7 @@ class TruncatedReconstruction(
             Class of each row; used for the selection.
         groups : array-like of shape (n_rows,), default=None
             Orbit of each row; passed on if the `fit` of `estimator` takes it.
-        power : array-like of shape (n_rows,), default=None
+        power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
             Power of each row; passed on if the `fit` of `estimator` takes it.
 
         Returns
@@ -315,7 +314,7 @@ class TruncatedReconstruction(
         ----------
         X : array-like of shape (n_rows, n_features)
             Activations.
-        power : array-like of shape (n_rows,), default=None
+        power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
             Power of each row. If None, it is inferred, whatever `output` says.
 
         Returns

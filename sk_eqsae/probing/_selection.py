@@ -33,8 +33,8 @@ def _class_codes(y: NDArray) -> NDArray[np.intp]:
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(
-            f"y has only one class ({classes[0]!r}), so no latent can separate "
-            "classes; pass labels with at least two classes"
+            f"y has only one class ({classes.tolist()[0]!r}), so no latent can "
+            "separate classes; pass labels with at least two classes"
         )
     return codes
 

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,6 +144,28 @@ def test_search_covers_widths_and_probes_and_keeps_orbits_whole(
     assert tried == {(m, p) for m in (2, 6) for p in ("knn", "logistic")}
     assert isinstance(search.cv, GroupKFold)
     assert search.best_score_ > 0.5
+
+
+@pytest.mark.parametrize("memory", [None, str, Path])
+def test_search_takes_any_path_as_memory(latents, memory, tmp_path):
+    search = make_probe_search(
+        MeanDifferenceSelector(6),
+        n_features_to_select=[2],
+        probes=["knn"],
+        memory=memory and memory(tmp_path),
+    )
+    search.set_params(error_score="raise")
+    search.fit(*latents, groups=np.repeat(np.arange(100), 4))
+    assert (memory is None) == (not list(tmp_path.iterdir()))
+
+
+def test_search_takes_any_integer_as_number_of_folds():
+    assert isinstance(make_probe_search(OrbitRecorder(), cv=np.int64(4)).cv, GroupKFold)
+
+
+def test_search_with_probes_as_one_string_says_how_to_give_a_list():
+    with pytest.raises(ValueError, match=r"one string; give a list, \['knn'\]"):
+        make_probe_search(OrbitRecorder(), probes="knn")
 
 
 def test_search_selects_inside_each_fold():

@@ -10,7 +10,8 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import Pipeline
 
-from sk_eqsae import GroupTiedSAE
+from sk_eqsae import EquivariantSAE, GroupTiedSAE
+from sk_eqsae.groups import DihedralGroup
 from sk_eqsae.probing import TruncatedReconstruction, _selection, make_probe
 
 ORDER = 3
@@ -104,8 +105,22 @@ def test_known_power_needs_an_estimator_that_can_use_it(orbits):
     X, y, _, power = orbits
     with pytest.raises(ValueError, match=r"inverse_transform of PCA\(\) takes none"):
         TruncatedReconstruction(PCA(), 2).fit(X, y).reconstruct(X, power=power)
-    with pytest.raises(ValueError, match="power has 3 entries for 60 rows"):
+    with pytest.raises(ValueError, match=r"power has shape \(3,\) for 60 rows"):
         TruncatedReconstruction(RollSAE(), 2).fit(X, y).reconstruct(X, power=power[:3])
+
+
+def test_a_column_of_powers_for_each_generator_is_taken():
+    group = DihedralGroup(2)
+    power = np.tile(group.powers, (40, 1))
+    signs = np.where(power @ [[1, 0, 1], [0, 1, 1]] % 2, -1.0, 1.0)
+    base = np.repeat(np.random.default_rng(0).normal(3, 1, size=(40, 3)), 4, axis=0)
+    X, y = base * signs, (base[:, 0] > 3).astype(int)
+    told = {"groups": np.repeat(np.arange(40), 4), "power": power}
+    sae = EquivariantSAE(8, k=2, group=group, max_epochs=2, random_state=0)
+    truncated = TruncatedReconstruction(sae, 8).fit(X, y, **told)
+    rebuilt = truncated.reconstruct(X, power=power)
+    expected = truncated.estimator_.reconstruct(X, power=power)
+    assert_allclose(rebuilt, expected, atol=1e-5)
 
 
 def test_selector_wider_than_the_latents_is_an_error(orbits):
