@@ -39,7 +39,7 @@ def explorer_data(
     sae : BaseSAE
         Fitted autoencoder.
     orbits : Orbits
-        Activations.
+        Activations, valid ones of the autoencoder.
     inputs : ndarray, tensor or None
         Canonical inputs.
     action : callable or None
@@ -68,7 +68,7 @@ def explorer_data(
         group=orbits.group if fitter is None else fitter.group_,
         n_rows=len(orbits),
     )
-    X = sae._check_rows(orbits.X)
+    X = orbits.X
     Z = sae._encode_csr(X)
     by_column = Z.tocsc()
     lost = removal(sae, X, Z, table)

@@ -1,6 +1,7 @@
 """The public function of the room."""
 
 import os
+from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_scalar
-from sklearn.utils.validation import _num_samples, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from ...activations import Orbits
 from ...persistence import atomic_write
@@ -128,7 +129,7 @@ def explore(
     check_scalar(n_top, "n_top", Integral, min_val=0)
     data = explorer_data(
         sae,
-        orbits if isinstance(orbits, Orbits) else _single_rows(orbits),
+        _checked(sae, orbits),
         inputs,
         action=action,
         labels=labels,
@@ -142,7 +143,9 @@ def explore(
     return Path(path)
 
 
-def _single_rows(X: ArrayLike) -> Orbits:
-    """Take each row as the canonical one of an orbit of which no more is known."""
-    n_rows = _num_samples(X)
-    return Orbits(X, np.arange(n_rows), np.zeros(n_rows, dtype=np.int64))
+def _checked(sae: BaseSAE, orbits: Orbits | ArrayLike) -> Orbits:
+    """Validate rows; those of an array are canonical ones of orbits of their own."""
+    if isinstance(orbits, Orbits):
+        return replace(orbits, X=sae._check_rows(orbits.X))
+    X = sae._check_rows(orbits)
+    return Orbits(X, np.arange(len(X)), np.zeros(len(X), dtype=np.int64))

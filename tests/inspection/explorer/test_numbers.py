@@ -207,12 +207,17 @@ def test_what_does_not_fit_together_is_an_error(tmp_path, changes, error, messag
     assert not (tmp_path / "f.html").exists()
 
 
-@pytest.mark.parametrize("as_rows", [np.asarray, pd.DataFrame, np.ndarray.tolist])
+def named(X):
+    return pd.DataFrame(X, columns=[f"unit {i}" for i in range(X.shape[1])])
+
+
+@pytest.mark.parametrize("as_rows", [np.asarray, named, np.ndarray.tolist])
 def test_rows_of_an_array_are_inputs_by_themselves(as_rows, tmp_path):
     inputs, orbits = turning_orbits()
     X = orbits.canonical
-    sae = TopKSAE(16, **QUICK).fit(X)
+    sae = TopKSAE(16, **QUICK).fit(as_rows(X))
     data = embedded(explore(sae, as_rows(X), inputs, path=tmp_path / "page.html"))
     assert data["about"]["n_rows"] == data["about"]["n_orbits"] == len(X)
+    sae = TopKSAE(16, **QUICK).fit(X)
     alone = Orbits(X, np.arange(len(X)), np.zeros(len(X), dtype=int))
     assert data == embedded(explore(sae, alone, inputs, path=tmp_path / "same.html"))
