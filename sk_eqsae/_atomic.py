@@ -1,5 +1,6 @@
 """Files and folders that are there whole or not at all."""
 
+import errno
 import os
 import secrets
 import shutil
@@ -27,6 +28,11 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     part : pathlib.Path
         Where to write: a name with the same suffix, hidden by a leading dot.
 
+    Raises
+    ------
+    OSError
+        If `path` is a folder, or in a folder that is not there or not to be written.
+
     Notes
     -----
     A kill leaves the unfinished file ``.NAME.XXXXXXXX.part.SUFFIX`` behind, which
@@ -43,8 +49,11 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     >>> path.read_text()
     'k,fvu'
     """
-    target = Path(os.path.realpath(path))
-    part = _new_file_beside(target)
+    target = _target(path)
+    if target.is_dir():
+        raise OSError(errno.EISDIR, "Is a folder, name a file", os.fspath(path))
+    with _errors_name(target):
+        part = _new_file_beside(target)
     try:
         yield part
         _to_disk(part)
@@ -74,14 +83,17 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     FileExistsError
         If there is something already: no rename can take the place of a folder that
         holds files.
+    OSError
+        If it would be in a folder that is not there or not to be written.
     """
-    target = Path(os.path.realpath(path))
+    target = _target(path)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise FileExistsError(
             f"{os.fspath(path)!r} is there already. Remove it or choose another name."
         )
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    part.mkdir()
+    with _errors_name(target):
+        part.mkdir()
     try:
         yield part
         for file in [*part.iterdir(), part]:
@@ -91,6 +103,25 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
         raise
     _to_disk(target.parent)
+
+
+def _target(path: str | os.PathLike) -> Path:
+    """What a path stands for, in a folder that is there."""
+    target = Path(os.path.realpath(path))
+    folder = target.parent
+    if not folder.is_dir():
+        code = errno.ENOTDIR if folder.exists() else errno.ENOENT
+        raise OSError(code, "No such folder, make it first", os.fspath(folder))
+    return target
+
+
+@contextmanager
+def _errors_name(target: Path) -> Iterator[None]:
+    """Name what the user has asked for, not the hidden part beside it."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(target)) from error
 
 
 def _new_file_beside(target: Path) -> Path:

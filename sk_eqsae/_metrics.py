@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.utils import check_array
 
 
 def fvu(X: ArrayLike, reconstruction: ArrayLike) -> float:
@@ -19,13 +20,21 @@ def fvu(X: ArrayLike, reconstruction: ArrayLike) -> float:
     X : array-like of shape (n_rows, n_features)
         Activations.
     reconstruction : array-like of shape (n_rows, n_features)
-        Their reconstruction.
+        Their reconstruction. One row, of shape (1, n_features) or (n_features,), is
+        taken for all.
 
     Returns
     -------
     fvu : float
         0 is perfect, and predicting the mean scores exactly 1. For activations
         without variance: 0 if they are reproduced exactly, else 1.
+
+    Raises
+    ------
+    TypeError
+        If one of them is sparse.
+    ValueError
+        If X is not finite, or the reconstruction has another shape.
 
     Notes
     -----
@@ -40,7 +49,20 @@ def fvu(X: ArrayLike, reconstruction: ArrayLike) -> float:
     >>> fvu(X, X), fvu(X, X.mean(axis=0, keepdims=True))
     (0.0, 1.0)
     """
-    return fvu_of_chunks([(X, reconstruction)])
+    X = check_array(X, dtype=np.float64, input_name="X")
+    made = check_array(
+        reconstruction,
+        dtype=np.float64,
+        ensure_2d=False,
+        ensure_all_finite=False,  # one that overflows has a FVU, too
+        input_name="reconstruction",
+    )
+    if made.shape not in (X.shape, (1, X.shape[1]), X.shape[1:]):
+        raise ValueError(
+            f"X has shape {X.shape}, but reconstruction {made.shape}. Give one "
+            "reconstruction for each row, with as many features."
+        )
+    return fvu_of_chunks([(X, made)])
 
 
 def fvu_of_chunks(chunks: Iterable[tuple[ArrayLike, Any]]) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sk_eqsae import ActivationTransformFitter, load, save
+from sk_eqsae._atomic import atomic_folder
 from sk_eqsae.persistence import atomic_write
 
 N_KILLS, N_STOPS = 2, 8
@@ -236,3 +237,41 @@ def test_results_are_written_by_nothing_else():
                         and "part" not in line
                     ]
     assert found == []
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    missing = tmp_path / "no" / "such"
+    for write in (atomic_write, atomic_folder):
+        with (
+            pytest.raises(FileNotFoundError, match="make it first") as raised,
+            write(missing / "x"),
+        ):
+            pass
+        assert raised.value.filename == str(missing)
+
+
+def test_a_file_where_a_folder_should_be_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(NotADirectoryError) as raised,
+        atomic_write(tmp_path / "file" / "x"),
+    ):
+        pass
+    assert raised.value.filename == str(tmp_path / "file")
+
+
+def test_a_folder_is_no_file_to_replace(tmp_path):
+    with (
+        pytest.raises(IsADirectoryError, match="name a file") as raised,
+        atomic_write(tmp_path),
+    ):
+        pass
+    assert raised.value.filename == str(tmp_path)
+
+
+@pytest.mark.parametrize("write", [atomic_write, atomic_folder])
+def test_errors_name_the_path_and_not_the_part(tmp_path, write):
+    path = str(tmp_path / ("x" * 300))
+    with pytest.raises(OSError, match="too long") as raised, write(path):
+        pass
+    assert raised.value.filename == path

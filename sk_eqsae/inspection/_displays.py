@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
 from ..activations import Orbits
-from ._drawing import axes_or_new, legend_above, shades
+from ._drawing import axes_or_new, ink, label_ticks, legend_of_names, shades
 from ._equivariance import equivariance_report
 from ._symmetry import feature_symmetry
 
@@ -21,7 +21,7 @@ _SERIES: dict[
     str, dict[str, Any]
 ] = {  # Okabe and Ito's colours; markers tell them apart in grey, too
     "M": {"label": "M", "color": "#0072B2", "marker": "o"},
-    "nonlinear": {"label": "nonlinear map", "color": "#000000", "marker": "D"},
+    "nonlinear": {"label": "nonlinear map", "marker": "D"},
     "identity": {"label": "M = I", "color": "#D55E00", "marker": "s"},
     "shuffled": {"label": "orbits shuffled", "color": "#CC79A7", "marker": "x"},
 }
@@ -100,8 +100,7 @@ class FeatureSymmetryDisplay:
         """
         symmetry = feature_symmetry(sae, activation_transform)
         if X is not None:
-            fires = np.asarray((sae.transform(X) > 0).sum(axis=0)).ravel() > 0
-            symmetry = symmetry[fires]
+            symmetry = symmetry[_fires(sae, X)]
         return cls(symmetry).plot(ax=ax)
 
     def plot(self, ax: Axes | None = None) -> Self:
@@ -119,17 +118,22 @@ class FeatureSymmetryDisplay:
         """
         ax = axes_or_new(ax)
         table = self.symmetry.dropna(subset=["invariance"])
+        if not len(table):
+            raise ValueError(
+                "symmetry has no latent to show. Of those that fire for X there may be "
+                "none; leave X out to see all."
+            )
         table = table.sort_values("invariance", ascending=False, kind="stable")
         energies = table.filter(regex="^energy ")
         self._plot_energies(ax, energies)
         ax.set(
-            xlim=(0, max(len(table), 1)),
+            xlim=(0, len(table)),
             ylim=(0, 1),
             xlabel="latents, most invariant first",
             ylabel="share of energy",
         )
         self._mark_free(ax)
-        legend_above(ax, ncols=3)
+        legend_of_names(ax, [str(name).removeprefix("energy ") for name in energies])
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -255,18 +259,18 @@ class TransformFidelityDisplay:
             self._plot_map(ax, name, offset)
         powers = self.report.loc[self.report["map"] == names[0], "power"]
         _mark_mean(ax)
+        label_ticks(ax, [_power_label(power) for power in powers])
         ax.set(
             yscale="log",
-            xticks=range(len(powers)),
-            xticklabels=[_power_label(power) for power in powers],
             xlabel="power",
             ylabel="FVU on held-out orbits",
         )
-        legend_above(ax, ncols=2)
+        legend_of_names(ax, [_SERIES[name]["label"] for name in names])
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
     def _plot_map(self, ax: Axes, name: str, offset: float) -> None:
+        style = {"color": ink()} | _SERIES[name]
         rows = self.report[self.report["map"] == name]
         unexplained = 1 - rows[["high", "r2", "low"]].to_numpy().T
         low, middle, high = np.maximum(unexplained, _LEAST)
@@ -274,12 +278,19 @@ class TransformFidelityDisplay:
             np.arange(len(rows)) + offset,
             middle,
             yerr=np.maximum([middle - low, high - middle], 0),
-            mfc="white" if name in _OPEN else None,
+            mfc=ax.get_facecolor() if name in _OPEN else None,
             ls="none",
             ms=5,
             lw=1.2,
-            **_SERIES[name],
+            **style,
         )
+
+
+def _fires(sae: Any, X: ArrayLike) -> NDArray:
+    """Which vectors of the dictionary are used; pooled latents stand for several."""
+    ours = hasattr(sae, "_encode_csr")
+    Z = sae._encode_csr(sae._check_rows(X)) if ours else sae.transform(X)
+    return np.asarray((Z > 0).sum(axis=0)).ravel() > 0
 
 
 def _mark_mean(ax: Axes) -> None:

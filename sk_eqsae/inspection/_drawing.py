@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import cycle
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,9 @@ _TICKS = [  # in each decade, where the largest value over the smallest is below
     (200, (1, 2, 5)),
     (np.inf, (1,)),
 ]
-_LEGEND_WIDTH = 46  # characters in one column of a paper
+_CHARACTERS = 17  # of small text, per inch
+_SHORTEST_LINE = 20  # characters of a name in a legend, before it is broken
+_LONGEST_TICK = 24  # characters of a label at a tick, before it is broken
 
 
 def axes_or_new(ax: Axes | None) -> Axes:
@@ -40,9 +43,21 @@ def axes_or_new(ax: Axes | None) -> Axes:
     -------
     ax : matplotlib Axes
         Where to draw.
+
+    Raises
+    ------
+    TypeError
+        If it is something else, such as the array of ``plt.subplots(1, 2)``.
     """
-    if ax is not None:
+    from matplotlib.axes import Axes  # noqa: PLC0415
+
+    if isinstance(ax, Axes):
         return ax
+    if ax is not None:
+        raise TypeError(
+            f"ax has to be one matplotlib Axes, found {type(ax).__name__}. Of several, "
+            "pass one, such as axes[0]."
+        )
     import matplotlib.pyplot as plt  # noqa: PLC0415
 
     return plt.subplots(figsize=(3.5, 2.6), layout="constrained")[1]
@@ -66,6 +81,19 @@ def shades(n: int) -> np.ndarray:
     return colormaps["cividis"](np.linspace(0.05, 0.95, n))
 
 
+def ink() -> Any:
+    """Give the colour that text has: black, or white on a dark background.
+
+    Returns
+    -------
+    color : color
+        What Matplotlib takes for one.
+    """
+    from matplotlib import rcParams  # noqa: PLC0415
+
+    return rcParams["text.color"]
+
+
 def line_styles() -> Iterator[dict[str, Any]]:
     """Make styles of lines, one after the other without end.
 
@@ -76,7 +104,8 @@ def line_styles() -> Iterator[dict[str, Any]]:
     """
     styles = zip(cycle(_COLORS), cycle(_MARKERS), cycle(_DASHES), strict=True)
     for color, marker, dashes in styles:
-        yield {"color": color, "marker": marker, "ls": dashes, "ms": 4, "lw": 1.4}
+        seen = ink() if color == "#000000" else color
+        yield {"color": seen, "marker": marker, "ls": dashes, "ms": 4, "lw": 1.4}
 
 
 def bar_styles() -> Iterator[dict[str, Any]]:
@@ -118,6 +147,29 @@ def log_axis(ax: Axes, which: str, values: np.ndarray, *, base: int = 10) -> Non
         axis.set_minor_locator(ticker.NullLocator())
 
 
+def label_ticks(ax: Axes, labels: Sequence[str]) -> None:
+    """Label the x-axis at 0, 1, 2 ..., aslant where there is no room side by side.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+        Axes to change.
+    labels : sequence of str
+        One for each place.
+    """
+    room = 0.8 * _room(ax) / len(labels)  # ticks have larger letters
+    aslant: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
+    crowded = max(map(len, labels)) + 1 > room
+    wrapped = [fill(label, _LONGEST_TICK) for label in labels]
+    ax.set_xticks(range(len(labels)), wrapped, **(aslant if crowded else {}))
+
+
+def _room(ax: Axes) -> int:
+    """Characters of small text that fit side by side above the axes."""
+    inches = ax.get_window_extent().width / ax.figure.dpi
+    return max(int(_CHARACTERS * inches), 1)
+
+
 def legend_above(ax: Axes, ncols: int, handlelength: float = 1) -> None:
     """Put the legend above the axes, so that it hides nothing.
 
@@ -130,7 +182,7 @@ def legend_above(ax: Axes, ncols: int, handlelength: float = 1) -> None:
     handlelength : float, default=1
         Length of the sample beside a label; dashes need 2.4 to be seen.
     """
-    ax.legend(
+    legend = ax.legend(
         loc="lower left",
         bbox_to_anchor=(0, 1),
         ncols=ncols,
@@ -141,6 +193,8 @@ def legend_above(ax: Axes, ncols: int, handlelength: float = 1) -> None:
         labelspacing=0.3,
         borderaxespad=0,
     )
+    for text in legend.get_texts():
+        text.set_text(fill(text.get_text(), max(_room(ax) - 4, _SHORTEST_LINE)))
 
 
 def legend_of_names(ax: Axes, names: Sequence[str], handlelength: float = 1) -> None:
@@ -158,5 +212,5 @@ def legend_of_names(ax: Axes, names: Sequence[str], handlelength: float = 1) -> 
     if len(names) < 2:
         return
     width = max(map(len, names)) + 2 * handlelength + 2  # in characters
-    ncols = max(1, min(len(names), int(_LEGEND_WIDTH // width)))
+    ncols = max(1, min(len(names), int(_room(ax) // width)))
     legend_above(ax, ncols, handlelength)

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array, check_random_state, check_scalar
-from sklearn.utils.validation import check_is_fitted
 
 from .._metrics import fvu
 from ..activations import Orbits
@@ -21,6 +20,7 @@ from ..groups import ActivationTransformFitter
 from ..groups._group import FiniteGroup
 from ..groups._group_table import group_table
 from ._ceiling import default_ceiling
+from ._fitter import check_fitter, check_kind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -261,6 +261,8 @@ def equivariance_report(
         include_boundaries="neither",
     )
     _check_parts(train, test)
+    if activation_transform is not None:
+        check_kind(activation_transform)
     random_state = check_random_state(random_state)
     maps, pairs = _fit_maps(train, test, activation_transform, ceiling, random_state)
     errors = np.stack([_errors(predict, pairs) for predict in maps.values()])
@@ -288,7 +290,7 @@ def _pairs(
     power: ArrayLike,
 ) -> list[Pairs]:
     """Pairs of rows for each element of the group but the identity."""
-    check_is_fitted(activation_transform)
+    check_fitter(activation_transform)
     X = _check_rows(X, activation_transform)
     group = activation_transform.group_
     _, table = group_table(groups, power, group=group, n_rows=len(X))
@@ -341,6 +343,12 @@ def _r2_of_features(moved: NDArray, predicted: NDArray) -> NDArray:
 
 
 def _check_parts(train: Orbits, test: Orbits) -> None:
+    for name, part in (("train", train), ("test", test)):
+        if not hasattr(part, "groups"):
+            raise TypeError(
+                f"{name} has to be Orbits, as extract_orbits or Orbits(X, groups, "
+                f"power) makes them, found {type(part).__name__}."
+            )
     common = np.intersect1d(train.groups, test.groups)
     if len(common):
         raise ValueError(

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral
+from textwrap import fill
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_array
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils import check_array, check_scalar
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+_CHARACTERS = 10  # of a heading, per inch
 
 
 class FeatureOrbitDisplay:
@@ -127,17 +131,13 @@ class FeatureOrbitDisplay:
                 f"{sae!r} has no base vectors with copies. Pass a fitted GroupTiedSAE."
             )
         images = check_array(images, allow_nd=True, ensure_min_features=0)
-        check_consistent_length(X, images)
+        _check_shape("images", images.shape, _num_samples(X), "rows of X")
+        check_scalar(n_top, "n_top", Integral, min_val=1)
         Z = sae._encode_csr(sae._check_rows(X))[:, : sae.n_components_ * sae.order_]
         if features is None:
             total = Z.sum(axis=0).reshape(-1, sae.order_).sum(axis=1)
             features = np.argsort(-total, kind="stable")[:6]
-        features = np.asarray(features)
-        if not np.isin(features, np.arange(sae.n_components_)).all():
-            raise ValueError(
-                f"features={features.tolist()} has to list base vectors, from 0 to "
-                f"{sae.n_components_ - 1}."
-            )
+        features = _checked_features(features, sae.n_components_)
         first = Z[:, features * sae.order_].toarray()
         strongest = np.argsort(-first, axis=0, kind="stable")[:n_top].T
         names = sae.group_.generator_names
@@ -163,6 +163,11 @@ class FeatureOrbitDisplay:
         """
         import matplotlib.pyplot as plt  # noqa: PLC0415
 
+        if figure is not None and not hasattr(figure, "subfigures"):
+            raise TypeError(
+                "figure has to be a matplotlib Figure, found "
+                f"{type(figure).__name__}. Leave it out for a new one."
+            )
         n_rows, order = self.copies.shape[:2]
         n_top = self.top_images.shape[1]
         if figure is None:
@@ -174,7 +179,7 @@ class FeatureOrbitDisplay:
         self.axes_ = np.hstack(
             [
                 _grid(copies, self.copies, self.powers, "the vector, decoded"),
-                _grid(top, self.top_images, [""] * n_top, "inputs that fire it most"),
+                _grid(top, self.top_images, [" "] * n_top, "inputs that fire it most"),
             ]
         )
         for ax, name in zip(self.axes_[:, 0], self.names, strict=True):
@@ -193,8 +198,30 @@ def _decoded_copies(
     dictionary = sae.components_[: sae.n_components_ * sae.order_]
     copies = dictionary.reshape(sae.n_components_, sae.order_, -1)[features]
     rows = sae.intercept_ + strengths[:, None, None] * copies
-    pictures = np.asarray(decode(rows.reshape(-1, rows.shape[2]).astype(np.float32)))
+    flat = rows.reshape(-1, rows.shape[2]).astype(np.float32)
+    pictures = np.asarray(decode(flat))
+    _check_shape("what decode returns", pictures.shape, len(flat), "rows that it got")
     return pictures.reshape(*copies.shape[:2], *pictures.shape[1:])
+
+
+def _checked_features(features: ArrayLike, n_vectors: int) -> NDArray:
+    array = np.asarray(features)
+    is_list = array.ndim == 1 and array.dtype.kind in "iu"
+    if not is_list or not np.isin(array, np.arange(n_vectors)).all():
+        raise ValueError(
+            f"features={array.tolist()} has to list base vectors, from 0 to "
+            f"{n_vectors - 1}."
+        )
+    return array
+
+
+def _check_shape(name: str, shape: tuple[int, ...], n: int, of: str) -> None:
+    gray_or_color = len(shape) == 3 or (len(shape) == 4 and shape[3] in (3, 4))
+    if not gray_or_color or shape[0] != n:
+        raise ValueError(
+            f"{name} has shape {shape}, but has to hold one image for each of the {n} "
+            f"{of}, of shape (height, width), or (height, width, 3) in color."
+        )
 
 
 def _power_label(names: tuple[str, ...], power: NDArray) -> str:
@@ -217,7 +244,8 @@ def _grid(
             _show(ax, image, low, high)
     for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title)
-    figure.suptitle(heading)
+    inches = figure.bbox.width / figure.dpi
+    figure.suptitle(fill(heading, max(int(_CHARACTERS * inches), 1)))
     return axes
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import csr_array
+from sklearn.utils import check_array
 
 
 def dead_latents(Z: ArrayLike | csr_array) -> float:
@@ -20,6 +21,11 @@ def dead_latents(Z: ArrayLike | csr_array) -> float:
     share : float
         Between 0 (each latent fires) and 1.
 
+    Raises
+    ------
+    ValueError
+        If Z has not 2 axes, no rows, or numbers that are not finite.
+
     Examples
     --------
     >>> import numpy as np
@@ -27,6 +33,6 @@ def dead_latents(Z: ArrayLike | csr_array) -> float:
     >>> dead_latents(np.array([[0.0, 1.0, 0.0, 2.0], [0.0, 1.0, 0.0, 0.0]]))
     0.5
     """
-    latents: Any = Z if issparse(Z) else np.asarray(Z)
+    latents: Any = check_array(Z, accept_sparse=True, input_name="Z")
     fires = np.asarray((latents > 0).sum(axis=0)).ravel() > 0
     return float(1 - fires.mean())

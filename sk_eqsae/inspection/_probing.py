@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from ._drawing import axes_or_new, bar_styles, legend_of_names
+from ._drawing import axes_or_new, bar_styles, ink, label_ticks, legend_of_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,11 +147,11 @@ class ProbingDisplay:
                 bars["f1"],
                 width=0.94 * _WIDTH / len(sources),
                 yerr=bars["sem"],
-                error_kw={"elinewidth": 1, "capsize": 2},
+                error_kw={"elinewidth": 1, "capsize": 2, "ecolor": ink()},
                 label=name,
                 **style,
             )
-        ax.set(xticks=range(len(groups)), xticklabels=groups)
+        label_ticks(ax, groups)
         ax.set(ylim=(0, 1), ylabel="mean F1 over tasks")
         legend_of_names(ax, sources, handlelength=1.4)
         self.ax_, self.figure_ = ax, ax.figure

@@ -191,6 +191,11 @@ def _as_module(sae: Any) -> SparseAutoencoder:
             "sae must be a fitted autoencoder of this package or what its to_module "
             f"has returned, found {type(sae).__name__}."
         )
+    if not hasattr(sae, "to_module"):
+        raise ValueError(
+            "invariant latents cannot be decoded. Set output='equivariant' with "
+            "sae.set_params, which needs no new fit."
+        )
     return sae.to_module().requires_grad_(False)
 
 
@@ -198,17 +203,33 @@ def _edits(
     ablate: ArrayLike, steer: Mapping[int, float] | None, n_latents: int
 ) -> dict[int, float]:
     """Value of each latent that is set."""
-    ablated, steered = _latents(ablate, n_latents, "ablate"), dict(steer or {})
+    ablated, steered = _latents(ablate, n_latents, "ablate"), _steered(steer)
     _latents(list(steered), n_latents, "steer")
     if both := sorted(set(ablated) & set(steered)):
         raise ValueError(
             f"latent {both[0]} is in ablate, which sets it to 0, and in steer. Name it "
             "in one of them."
         )
-    for latent, value in steered.items():
-        if not math.isfinite(value):
-            raise ValueError(f"steer sets latent {latent} to {value}. Set a number.")
     return {**dict.fromkeys(ablated, 0.0), **steered}
+
+
+def _steered(steer: Mapping[int, float] | None) -> dict[int, Any]:
+    if not isinstance(steer, Mapping | None):
+        raise TypeError(
+            "steer has to be a dictionary from latents to values, such as {3: 2.0}, "
+            f"found {steer!r}."
+        )
+    return {latent: _number(latent, value) for latent, value in (steer or {}).items()}
+
+
+def _number(latent: Any, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"steer sets latent {latent} to {value!r}. Set a number.")
+    return number
 
 
 def _latents(indices: ArrayLike, n_latents: int, name: str) -> list[int]:

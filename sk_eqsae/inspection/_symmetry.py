@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..groups._group import FiniteGroup
 from ..groups._pose import element_matrices
+from ._fitter import check_fitter
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +80,7 @@ def feature_symmetry(
     ValueError
         If there is no M, or it has another number of features than the dictionary.
     TypeError
-        If `activation_transform` does not know its group.
+        If `activation_transform` is no M.
 
     Warns
     -----
@@ -164,12 +165,7 @@ def _check_fitter(
             f"{type(sae).__name__} has no M: give activation_transform=, an "
             "ActivationTransformFitter fitted on the orbits of the same layer."
         )
-    check_is_fitted(fitter)
-    if not hasattr(fitter, "group_"):
-        raise TypeError(
-            f"{type(fitter).__name__} does not say which group it represents (group_): "
-            "give an ActivationTransformFitter."
-        )
+    check_fitter(fitter)
     if fitter.n_features_in_ != sae.components_.shape[1]:
         raise ValueError(
             f"activation_transform was fitted on {fitter.n_features_in_} features, but "

@@ -42,7 +42,7 @@ def export(sae: Any, path: str | os.PathLike, format: str = "saelens") -> None:
     NotFittedError
         If it is not fitted.
     FileExistsError
-        If there is something at `path`.
+        If there is something at `path`, but for an empty folder.
 
     See Also
     --------

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from sk_eqsae import ActivationTransformFitter, EquivariantSAE
+from sk_eqsae import ActivationTransformFitter, EquivariantSAE, GroupTiedSAE
 from sk_eqsae.activations import Orbits
 from sk_eqsae.groups._group import CyclicGroup
 from sk_eqsae.inspection import (
@@ -14,6 +14,7 @@ from sk_eqsae.inspection import (
     equivariance_report,
     feature_symmetry,
 )
+from sk_eqsae.inspection._drawing import label_ticks, legend_of_names, line_styles
 from tests.inspection.representations import (
     Dictionary,
     fitter_of,
@@ -135,3 +136,52 @@ def test_displays_draw_where_they_are_told(plt, symmetry, report):
     assert (one.ax_, two.ax_) == tuple(axes)
     assert one.figure_ is two.figure_ is figure
     assert plt.get_fignums() == [figure.number]
+
+
+def test_pooled_latents_leave_all_copies_that_fire(plt, turning_orbits):
+    X, groups, power, _ = turning_orbits
+    sae = GroupTiedSAE(4, k=2, max_epochs=2, random_state=0)
+    sae = sae.fit(X, groups=groups, power=power)
+    expected = FeatureSymmetryDisplay.from_estimator(sae, X=X).symmetry
+    pooled = sae.set_params(output="invariant")
+    found = FeatureSymmetryDisplay.from_estimator(pooled, X=X).symmetry
+    assert found.equals(expected)
+
+
+def test_a_picture_of_no_latents_is_an_error(plt, symmetry):
+    with pytest.raises(ValueError, match="no latent to show"):
+        FeatureSymmetryDisplay(symmetry[:0]).plot()
+
+
+def test_several_axes_are_no_place_to_draw(plt, symmetry):
+    with pytest.raises(TypeError, match=r"ax has to be one .* found ndarray"):
+        FeatureSymmetryDisplay(symmetry).plot(plt.subplots(1, 2)[1])
+
+
+def test_what_is_black_is_seen_on_a_dark_background(plt, report):
+    with plt.style.context("dark_background"):
+        ax = TransformFidelityDisplay(report).plot().ax_
+        drawn = {line.get_color() for line in ax.lines}
+        colors = {style["color"] for _, style in zip(range(7), line_styles())}  # noqa: B905
+    assert "white" in drawn
+    assert "white" in colors
+    assert "#000000" not in drawn | colors
+
+
+@pytest.mark.parametrize("width", [2, 4])
+def test_long_names_stay_above_the_axes(plt, width):
+    _, ax = plt.subplots(figsize=(width, 3))
+    names = ["word " * n for n in (1, 20)]
+    for name in names:
+        ax.plot([0, 1], label=name)
+    legend_of_names(ax, names)
+    ax.figure.draw_without_rendering()
+    assert ax.get_legend().get_window_extent().width < 1.25 * ax.bbox.width
+
+
+def test_labels_of_ticks_do_not_cover_each_other(plt):
+    _, ax = plt.subplots(figsize=(3.5, 2.6))
+    label_ticks(ax, ["short", "labels"])
+    assert ax.get_xticklabels()[0].get_rotation() == 0
+    label_ticks(ax, ["shape and position"] * 5)
+    assert ax.get_xticklabels()[0].get_rotation() > 0

@@ -7,7 +7,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics import r2_score
 
-from sk_eqsae import ActivationTransformFitter
+from sk_eqsae import ActivationTransformFitter, EquivariantSAE, TopKSAE
 from sk_eqsae.activations import Orbits
 from sk_eqsae.groups._group import DihedralGroup
 from sk_eqsae.inspection import (
@@ -322,3 +322,20 @@ def test_another_number_of_features_is_an_error(parts):
     train, test = parts
     with pytest.raises(ValueError, match="X has 2 features, but activation_transf"):
         equivariance_error(fitted(train), test.X[:, :2], **metadata(test))
+
+
+def test_an_autoencoder_is_no_m():
+    orbits = cyclic_orbits(n_orbits=20)
+    sae = EquivariantSAE(4, k=1, max_epochs=1, random_state=0)
+    sae = sae.fit(orbits.X, **metadata(orbits))
+    for measure in (equivariance_error, r2_per_feature):
+        with pytest.raises(TypeError, match=r"found EquivariantSAE.*transform_"):
+            measure(sae, orbits.X, **metadata(orbits))
+    with pytest.raises(TypeError, match="found TopKSAE"):
+        equivariance_report(*orbits.split(), activation_transform=TopKSAE())
+
+
+def test_a_report_of_arrays_asks_for_orbits():
+    orbits = cyclic_orbits(n_orbits=20)
+    with pytest.raises(TypeError, match=r"test has to be Orbits.*found ndarray"):
+        equivariance_report(orbits, orbits.X)

@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -83,3 +85,46 @@ def test_vectors_that_are_not_there_are_an_error(plt, turning_pixels):
         FeatureOrbitDisplay.from_estimator(
             regular, X, X.reshape(-1, 2, 2), decode=decode
         )
+
+
+@pytest.mark.parametrize("features", [1, [1.0], [], ["a"], [-1], [2], [[0]]])
+def test_features_that_are_no_base_vectors_are_refused(plt, turning_pixels, features):
+    sae, X = turning_pixels
+    with pytest.raises(ValueError, match="has to list base vectors, from 0 to 1"):
+        FeatureOrbitDisplay.from_estimator(
+            sae, X, X.reshape(-1, 2, 2), decode=decode, features=features
+        )
+
+
+def test_pictures_of_another_shape_are_named(plt, turning_pixels):
+    sae, X = turning_pixels
+    images = X.reshape(-1, 2, 2)
+    for wrong in (images[:, None], X, images[:50]):
+        with pytest.raises(ValueError, match=r"images has shape .* of the 200 rows"):
+            FeatureOrbitDisplay.from_estimator(sae, X, wrong, decode=decode)
+    for wrong in (lambda rows: rows, lambda rows: None, lambda rows: images[:1]):
+        with pytest.raises(ValueError, match="what decode returns has shape"):
+            FeatureOrbitDisplay.from_estimator(sae, X, images, decode=wrong)
+
+
+def test_no_inputs_to_show_and_axes_are_errors(plt, turning_pixels):
+    sae, X = turning_pixels
+    draw = partial(
+        FeatureOrbitDisplay.from_estimator, sae, X, X.reshape(-1, 2, 2), decode=decode
+    )
+    with pytest.raises(ValueError, match="n_top == 0"):
+        draw(n_top=0)
+    with pytest.raises(TypeError, match=r"figure has to be .* found Axes"):
+        draw(figure=plt.subplots()[1])
+
+
+def test_headings_fit_above_few_pictures(plt, turning_pixels):
+    sae, X = turning_pixels
+    display = FeatureOrbitDisplay.from_estimator(
+        sae, X, X.reshape(-1, 2, 2), decode=decode, features=[1], n_top=1
+    )
+    display.figure_.draw_without_rendering()
+    for half in display.figure_.subfigs:
+        heading = half._suptitle.get_window_extent()
+        assert half.bbox.x0 <= heading.x0
+        assert heading.x1 <= half.bbox.x1

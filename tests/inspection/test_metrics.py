@@ -1,5 +1,7 @@
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from scipy.sparse import csr_array
 from sklearn.metrics import r2_score
 
@@ -34,3 +36,27 @@ def test_dead_latents_never_fire(kind):
     assert dead_latents(kind([[0.0, 1.0, 0.0], [2.0, 0.0, 0.0]])) == pytest.approx(
         1 / 3
     )
+
+
+@pytest.mark.parametrize("kind", [np.ndarray.tolist, pd.DataFrame, torch.from_numpy])
+def test_fvu_takes_lists_frames_and_tensors(kind):
+    assert fvu(kind(X), kind(X + 1)) == pytest.approx(fvu(X, X + 1))
+
+
+@pytest.mark.parametrize("again", [X[:, :1], X[:5], X[:, 0]])
+def test_fvu_refuses_reconstructions_of_another_shape(again):
+    with pytest.raises(ValueError, match=r"X has shape \(30, 4\), but reconstruction"):
+        fvu(X, again)
+
+
+def test_fvu_refuses_no_rows_and_sparse_ones():
+    with pytest.raises(ValueError, match="0 sample"):
+        fvu(X[:0], X[:0])
+    with pytest.raises(TypeError, match="Sparse data was passed for reconstruction"):
+        fvu(X, csr_array(X))
+
+
+@pytest.mark.parametrize("Z", [X[0], X[:, :0], X[:0], np.full((2, 2), np.nan)])
+def test_dead_latents_refuses_what_are_no_latents(Z):
+    with pytest.raises(ValueError, match=r"Expected 2D|minimum of 1|contains NaN"):
+        dead_latents(Z)

@@ -312,3 +312,22 @@ def test_the_autoencoder_follows_the_activations_to_a_gpu(net, images, equivaria
     model = nn.Sequential(nn.Identity())
     with splice(model, "0", sae, power=power):
         torch.testing.assert_close(model(X.cuda()).cpu(), model(X))
+
+
+@pytest.mark.parametrize("steer", [[1], 5, {1: "a"}, {1: None}, {1: [1, 2]}])
+def test_values_to_steer_to_are_numbers(net, steer):
+    sae = TopKSAE(16, k=2, max_epochs=1, random_state=0).fit(np.eye(12))
+    with (
+        pytest.raises((TypeError, ValueError), match=r"^steer"),
+        splice(net, "tokens", sae, steer=steer),
+    ):
+        pass
+
+
+def test_pooled_latents_cannot_be_spliced(net):
+    sae = GroupTiedSAE(4, k=2, output="invariant", max_epochs=1).fit(np.eye(12))
+    with (
+        pytest.raises(ValueError, match="Set output='equivariant'"),
+        splice(net, "tokens", sae),
+    ):
+        pass

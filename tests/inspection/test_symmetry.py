@@ -215,7 +215,7 @@ def test_another_number_of_features_is_an_error():
 
 
 def test_a_transform_without_a_group_is_an_error():
-    with pytest.raises(TypeError, match="does not say which group"):
+    with pytest.raises(TypeError, match="has to be an ActivationTransformFitter"):
         feature_symmetry(Dictionary(np.eye(4)), Dictionary(np.eye(4)))
 
 
@@ -224,3 +224,11 @@ def test_broken_group_law_warns():
     fitter.order_error_ = 0.5
     with pytest.warns(UserWarning, match="law of the group up to 0.5 only"):
         feature_symmetry(Dictionary(np.eye(4)), fitter)
+
+
+def test_an_autoencoder_is_no_m(turning_orbits):
+    X, groups, power, _ = turning_orbits
+    sae = EquivariantSAE(4, k=1, max_epochs=1, random_state=0)
+    sae = sae.fit(X, groups=groups, power=power)
+    with pytest.raises(TypeError, match=r"found EquivariantSAE.*activation_transform_"):
+        feature_symmetry(sae, sae)

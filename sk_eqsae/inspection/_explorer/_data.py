@@ -12,6 +12,7 @@ from ...activations import Orbits
 from ...groups import FiniteGroup
 from ...groups._group_table import group_table
 from ...sae._base import BaseSAE
+from .._fitter import check_fitter
 from .._symmetry import feature_symmetry
 from ._pictures import Action, Inputs, pictures
 from ._removal import removal
@@ -61,7 +62,11 @@ def explorer_data(
         JSON values. Per feature: ``columns``, ``histograms``, ``by_power``,
         ``energies``, ``turns_into``, ``auc``, ``class_density`` and ``top``.
     """
-    fitter = activation_transform or getattr(sae, "activation_transform_", None)
+    fitter = activation_transform
+    if fitter is None:
+        fitter = getattr(sae, "activation_transform_", None)
+    if fitter is not None:
+        check_fitter(fitter)
     group, table = group_table(
         orbits.groups,
         orbits.power,
@@ -173,8 +178,16 @@ def _symmetry(
 def _classes(Z: Any, labels: ArrayLike | None) -> dict[str, Any]:
     if labels is None:
         return {}
+    import pandas as pd  # noqa: PLC0415
+
     labels = column_or_1d(labels)
     check_consistent_length(Z, labels)
+    missing = np.flatnonzero(pd.isna(labels))
+    if len(missing):
+        raise ValueError(
+            f"labels has no class for {len(missing)} row(s), such as {missing[0]}. "
+            "Give these a class of their own, such as 'none'."
+        )
     check_classification_targets(labels)
     classes, codes = np.unique(labels, return_inverse=True)
     if len(classes) < 2:

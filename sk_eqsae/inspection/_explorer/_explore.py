@@ -127,6 +127,7 @@ def explore(
         )
     check_is_fitted(sae)
     check_scalar(n_top, "n_top", Integral, min_val=0)
+    check_scalar(max_picture_bytes, "max_picture_bytes", Integral, min_val=0)
     data = explorer_data(
         sae,
         _checked(sae, orbits),

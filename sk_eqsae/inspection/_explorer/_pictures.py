@@ -58,6 +58,7 @@ def pictures(
     ValueError
         If inputs of this shape cannot be drawn, or an id has no input.
     """
+    inputs = _checked(inputs)
     _check_ids(ids, len(inputs))
     kind = kind_of(tuple(inputs.shape[1:]))
     draw, scale = _DRAWERS[kind], _scale(inputs, kind)
@@ -114,6 +115,19 @@ def kind_of(shape: tuple[int, ...]) -> str:
     )
 
 
+def _checked(inputs: Any) -> Inputs:
+    """Inputs as one array or tensor of numbers."""
+    array: Any = inputs if isinstance(inputs, torch.Tensor) else np.asarray(inputs)
+    is_array = isinstance(array, np.ndarray)
+    drawn = array.dtype.kind in "biuf" if is_array else not array.is_complex()
+    if not drawn:
+        raise ValueError(
+            f"inputs of dtype {array.dtype} cannot be drawn. Give real numbers, or "
+            "leave inputs out."
+        )
+    return array
+
+
 def _check_ids(ids: NDArray, n_inputs: int) -> None:
     if ids.dtype.kind not in "iu":
         raise ValueError(
@@ -132,18 +146,22 @@ def _scale(inputs: Inputs, kind: str) -> tuple[float, float]:
     """What is drawn darkest and brightest, or lowest and highest, in all pictures."""
     if kind == "image" and inputs.dtype in (np.uint8, torch.uint8):
         return 0.0, 255.0
-    low = min(float(part.min()) for part in _parts(inputs))
-    return low, max(float(part.max()) for part in _parts(inputs))
+    parts = [(part.min(), part.max()) for part in _parts(inputs) if part.size]
+    lows, highs = zip(*parts, strict=True) if parts else ([0], [1])
+    return float(min(lows)), float(max(highs))
 
 
 def _parts(inputs: Inputs) -> Iterator[NDArray]:
+    """Numbers of the inputs, without NaN and infinity."""
     for rows in gen_batches(len(inputs), _BATCH):
-        yield _to_array(inputs[rows])
+        part = _to_array(inputs[rows])
+        yield part[np.isfinite(part)]
 
 
 def _to_array(inputs: Any) -> NDArray:
     if isinstance(inputs, torch.Tensor):
-        return inputs.detach().cpu().numpy()
+        inputs = inputs.detach().cpu()
+        return (inputs.float() if inputs.dtype == torch.bfloat16 else inputs).numpy()
     return np.asarray(inputs)
 
 
@@ -151,8 +169,8 @@ def _moved(
     inputs: Inputs, ids: NDArray, action: Action | None, powers: Sequence[Any]
 ) -> Iterator[NDArray]:
     """Batches of shape (n, n_elements, ...)."""
-    for rows in gen_batches(len(ids), _BATCH):
-        batch = inputs[ids[rows]]
+    for start in range(0, len(ids), _BATCH):
+        batch = inputs[ids[start : start + _BATCH]]
         if action is None:
             yield _to_array(batch)[:, np.newaxis]
         else:
@@ -197,6 +215,7 @@ def _resized(image: NDArray) -> NDArray:
 
 def _to_range(values: NDArray, scale: tuple[float, float], largest: int) -> NDArray:
     low, high = scale
+    values = np.nan_to_num(values, nan=low, neginf=low, posinf=high)
     share = (values - low) / ((high - low) or 1.0)
     return np.rint(largest * np.clip(share, 0, 1))
 

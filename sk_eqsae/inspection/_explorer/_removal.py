@@ -84,8 +84,9 @@ def _decoders(
     powers = powers if sae.group_.n_generators > 1 else powers[:, 0]
     decoder = np.vstack([vectors, sae.intercept_])
     for rows, power in zip(table.T, powers, strict=True):
-        moved = sae._move(decoder, power)
-        yield rows[rows >= 0], moved[:-1], moved[-1]
+        if (rows >= 0).any():
+            moved = sae._move(decoder, power)
+            yield rows[rows >= 0], moved[:-1], moved[-1]
 
 
 def _increase(latents: csr_array, residuals: NDArray, vectors: NDArray) -> NDArray:

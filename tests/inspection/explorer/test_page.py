@@ -6,10 +6,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.sparse import csr_array
+from sklearn.exceptions import NotFittedError
 
 import sk_eqsae
-from sk_eqsae import explore
+from sk_eqsae import ActivationTransformFitter, explore
 from sk_eqsae.groups import CyclicShift
 from sk_eqsae.inspection._explorer._page import page
 
@@ -137,3 +140,55 @@ def test_a_zipped_package_has_its_template(tmp_path, monkeypatch):
     from zipped_page._page import page as zipped  # noqa: PLC0415
 
     assert zipped({"title": "x"}) == page({"title": "x"})
+
+
+def explored(sae, orbits, tmp_path, *arguments, **parameters):
+    path = explore(sae, orbits, *arguments, path=tmp_path / "page.html", **parameters)
+    return embedded(path)
+
+
+def test_rows_of_an_array_are_canonical_for_an_equivariant_sae(tmp_path):
+    _, orbits = turning_orbits()
+    sae, _ = fitted("equivariant", orbits)
+    X = orbits.canonical
+    data = explored(sae, X, tmp_path)
+    z, d = sae.transform(X), sae.components_
+    error = np.square(X - sae.intercept_ - z @ d).sum()
+    expected = error / np.square(X - X.mean(axis=0)).sum()
+    assert data["about"]["fvu"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_without_inputs_to_show_there_are_no_pictures(tmp_path):
+    inputs, orbits = turning_orbits()
+    sae, _ = fitted("topk", orbits)
+    data = explored(sae, orbits, tmp_path, inputs, n_top=0)
+    assert data["pictures"]["drawings"] == []
+
+
+def test_what_is_no_m_is_refused(tmp_path):
+    _, orbits = turning_orbits()
+    sae, _ = fitted("topk", orbits)
+    for wrong in (sae, np.eye(12)):
+        with pytest.raises(TypeError, match="activation_transform has to be"):
+            explored(sae, orbits, tmp_path, activation_transform=wrong)
+    M = ActivationTransformFitter()
+    with pytest.raises(NotFittedError):
+        explored(sae, orbits, tmp_path, activation_transform=M)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+def test_rows_without_a_class_are_named(tmp_path, missing):
+    _, orbits = turning_orbits()
+    sae, _ = fitted("topk", orbits)
+    labels = np.array(["a", "b"] * (len(orbits) // 2), dtype=object)
+    labels[3] = missing
+    with pytest.raises(ValueError, match=r"no class for 1 row\(s\), such as 3"):
+        explored(sae, orbits, tmp_path, labels=labels)
+
+
+def test_no_rows_and_sparse_ones_are_refused(tmp_path):
+    sae, _ = fitted("topk", turning_orbits()[1])
+    with pytest.raises(ValueError, match="orbits has no rows"):
+        explored(sae, np.empty((0, 12)), tmp_path)
+    with pytest.raises(TypeError, match="sparse"):
+        explored(sae, csr_array((3, 12)), tmp_path)

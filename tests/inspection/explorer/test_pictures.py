@@ -103,3 +103,28 @@ def test_ids_without_an_input_are_an_error():
         drawn(np.zeros((2, 4, 4)), [1, 2])
     with pytest.raises(ValueError, match="must hold integers"):
         drawn(np.zeros((2, 4, 4)), ["a"])
+
+
+def test_one_pixel_that_is_no_number_spoils_no_other_picture():
+    images = np.linspace(0, 1, 2 * 16).reshape(2, 4, 4)
+    expected = pixels(drawn(images, ids=[1])["drawings"][0])
+    for hole in (np.nan, np.inf, -np.inf):
+        spoiled = images.copy()
+        spoiled[0, 1, 1] = hole
+        first, second = drawn(spoiled, ids=[0, 1])["drawings"]
+        np.testing.assert_array_equal(pixels(second), expected)
+        assert pixels(first)[1, 1, 0] == (255 if hole == np.inf else 0)
+
+
+def test_lists_and_tensors_of_short_floats_are_drawn():
+    images = np.linspace(0, 1, 16).reshape(1, 4, 4)
+    expected = drawn(images)["drawings"]
+    assert drawn(images.tolist())["drawings"] == expected
+    short = torch.from_numpy(images).bfloat16()
+    assert drawn(short)["drawings"] == drawn(short.float())["drawings"]
+
+
+@pytest.mark.parametrize("dtype", [complex, str, object])
+def test_inputs_that_are_no_real_numbers_are_refused(dtype):
+    with pytest.raises(ValueError, match=r"inputs of dtype .* cannot be drawn"):
+        drawn(np.zeros((1, 4, 4)).astype(dtype))
