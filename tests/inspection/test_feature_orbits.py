@@ -68,7 +68,7 @@ def test_strongest_vectors_come_first_and_are_named(plt, turning_pixels):
 
 def test_images_that_do_not_belong_to_the_rows_are_an_error(plt, turning_pixels):
     sae, X = turning_pixels
-    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+    with pytest.raises(ValueError, match="one image for each of the 200 rows"):
         FeatureOrbitDisplay.from_estimator(
             sae, X, X[1:].reshape(-1, 2, 2), decode=decode
         )
