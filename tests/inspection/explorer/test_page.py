@@ -188,7 +188,7 @@ def test_rows_without_a_class_are_named(tmp_path, missing):
 
 def test_no_rows_and_sparse_ones_are_refused(tmp_path):
     sae, _ = fitted("topk", turning_orbits()[1])
-    with pytest.raises(ValueError, match="orbits has no rows"):
+    with pytest.raises(ValueError, match="0 sample"):
         explored(sae, np.empty((0, 12)), tmp_path)
-    with pytest.raises(TypeError, match="sparse"):
+    with pytest.raises(TypeError, match="[Ss]parse"):
         explored(sae, csr_array((3, 12)), tmp_path)
