@@ -176,7 +176,7 @@ def test_explore_takes_the_group_with_several_generators_from_the_file(tmp_path)
     ],
 )
 def test_orbits_that_are_none_are_one_line(saved, capsys, arrays, message):
-    np.savez(saved / "bad.npz", **arrays, allow_pickle=True)
+    np.savez(saved / "bad.npz", **arrays)
     out = saved / "page.html"
     err = error_of(
         capsys, "explore", saved / "sae.safetensors", saved / "bad.npz", "--out", out
