@@ -1,20 +1,22 @@
 # Every target makes .venv itself; the only things needed are Python >= 3.11 and make.
 PYTHON ?= python3
 PROFILE ?= quick
+# versions that are installed; the workflow sets it to the lowest and to the newest ones
+CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 INTEROP := .venv-interop/bin
 INTEROP_INSTALLED := .venv-interop/.installed
 
-.PHONY: help reproduce test interop lint docs clean
+.PHONY: help reproduce test interop lint docs links clean
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "sk-eqsae needs Python >= 3.11; name one: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,lint,browser]'
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[test,lint,browser]'
 	@touch $@
 
 reproduce: $(INSTALLED)  ## run the main job; PROFILE=smoke|quick|full, report in reports/PROFILE
@@ -26,9 +28,9 @@ test: $(INSTALLED)  ## run the tests and the doctests
 # An environment of its own, for these libraries bring a hundred others. One of them asks
 # for torchvision, which nothing here uses, and which breaks all of them where it was
 # built for another torch.
-$(INTEROP_INSTALLED): pyproject.toml constraints.txt
+$(INTEROP_INSTALLED): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv .venv-interop
-	$(INTEROP)/pip install --quiet --constraint constraints.txt --editable '.[test,interop]'
+	$(INTEROP)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[test,interop]'
 	$(INTEROP)/pip uninstall --quiet --yes torchvision
 	@touch $@
 
@@ -43,8 +45,12 @@ lint: $(INSTALLED)  ## style, docstrings, spelling, types
 	find sk_eqsae -name '*.py' | xargs $(BIN)/numpydoc lint
 
 docs: $(INSTALLED)  ## the site in docs/_build, every example run; DOCS_OFFLINE=1 without a network
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[docs]'
 	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
+
+links: $(INSTALLED)  ## look up every outside link of the pages; needs a network
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[docs]'
+	$(BIN)/sphinx-build -b linkcheck --keep-going -q -D plot_gallery=0 docs docs/_build/links
 
 clean:  ## remove the environment, caches and reports
 	rm -rf .venv .venv-interop reports docs/_build docs/auto_examples docs/generated .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -12,7 +12,7 @@ import torch
 
 from sk_eqsae.persistence import atomic_write
 
-from . import _big_data, _cases, _symmetry
+from . import _big_data, _cases, _device, _symmetry
 
 TIED_STEPS = [
     (128, 256),
@@ -22,6 +22,8 @@ TIED_STEPS = [
     (2048, 1024),
     (8192, 256),
 ]
+# latents, features
+ON_A_DEVICE = list(product((2**11, 2**13, 2**15, 2**17), (256, 1024, 4096)))
 # latents, features, batch size, models
 MANY = [(64, 16, 64, 8), (256, 64, 64, 8), (512, 128, 256, 8), (2048, 256, 64, 4)]
 
@@ -39,12 +41,20 @@ def main() -> None:
         action="store_true",
         help="also a fit of 500 epochs, M of a file of 3.3 GB, and a fit of 20 GB",
     )
+    parser.add_argument(
+        "--device", help="steps on this device, such as cuda, and nothing else"
+    )
     parser.add_argument("--out", type=Path, default=Path("reports/speed.json"))
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     results = json.loads(args.out.read_text()) if args.out.exists() else {}
-    for name, case in _all_cases(args.rounds, args.large):
+    cases = (
+        _steps_on(args.device, args.rounds)
+        if args.device
+        else _all_cases(args.rounds, args.large)
+    )
+    for name, case in cases:
         if not name.startswith(args.cases):
             continue
         results[name] = case() | _machine(args)
@@ -73,6 +83,12 @@ def _all_cases(rounds, large):
         yield "long_fit", _cases.long_fit
         yield "activation_transform_large", _symmetry.large_activation_transform
         yield "large_fit", _big_data.large_fit
+
+
+def _steps_on(device, rounds):
+    for n, n_features in ON_A_DEVICE:
+        case = partial(_device.step_on, device, n, n_features, rounds)
+        yield f"{device}_{n}_{n_features}", case
 
 
 def _steps(rounds):

@@ -92,8 +92,8 @@ def per_step(times: dict, n_steps: int) -> dict:
 class Loop:
     """Bare training loops over the same batches."""
 
-    def __init__(self, X, n_components, k, batch_size, epochs=EPOCHS):
-        self.data, self.epochs = torch.from_numpy(X), epochs
+    def __init__(self, X, n_components, k, batch_size, epochs=EPOCHS, *, device="cpu"):
+        self.data, self.epochs = torch.from_numpy(X).to(device), epochs
         self.n_components, self.k, self.batch_size = n_components, k, batch_size
 
     def sparse(self, module=None):
@@ -105,8 +105,8 @@ class Loop:
             RECIPES["paper"],
             n_rows=len(self.data),
             prefixes=[0],
-        )
-        self._train(objective, objective.loss, fused=True)
+        ).to(self.data.device)
+        self.train(objective, objective.loss, fused=True)
 
     def dense(self, *, fused):
         module = self._module()
@@ -118,7 +118,7 @@ class Loop:
             decoded = code @ module.components + module.intercept
             return (decoded - target).square().sum(1).mean()
 
-        self._train(module, loss, fused=fused)
+        self.train(module, loss, fused=fused)
 
     def roofline(self):
         """Matrix product of the encoder, and as much memory as Adam has to touch."""
@@ -133,12 +133,15 @@ class Loop:
 
     def _module(self):
         torch.manual_seed(0)
-        return SAEModule(N_FEATURES, self.n_components)
+        module = SAEModule(self.data.shape[1], self.n_components)
+        return module.to(self.data.device)
 
-    def _train(self, module, loss, *, fused):
+    def train(self, module, loss, *, fused):
+        """Minimise a function of batch and target, in batches in random order."""
         optimizer = torch.optim.Adam(module.parameters(), lr=1e-3, fused=fused)
         for _ in range(self.epochs):
-            for rows in torch.randperm(len(self.data)).split(self.batch_size):
+            order = torch.randperm(len(self.data), device=self.data.device)
+            for rows in order.split(self.batch_size):
                 batch = self.data[rows]
                 module.zero_grad()
                 loss(batch, batch).backward()

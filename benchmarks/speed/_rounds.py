@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
 
 def interleaved(contenders: dict[str, Callable], rounds: int) -> dict[str, float]:
@@ -34,5 +35,11 @@ def _round(contenders):
     for run in contenders.values():
         start = time.perf_counter()
         run()
+        _wait_for_gpu()
         times.append(time.perf_counter() - start)
     return times
+
+
+def _wait_for_gpu():
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

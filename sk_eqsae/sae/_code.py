@@ -137,10 +137,11 @@ def order_by_latent(indices: Tensor, n_components: int) -> tuple[Tensor, Tensor]
     offsets : torch.Tensor of shape (n_components + 1,)
         Where each latent begins in `order`, and the end of the last one.
     """
-    if indices.is_cuda:
-        order = torch.argsort(indices, stable=True)
-        counts = torch.bincount(indices, minlength=n_components)
-        return order, torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    if indices.device.type != "cpu":
+        # a bincount would have to wait for the device, to know how long it is
+        ordered, order = torch.sort(indices, stable=True)
+        latents = torch.arange(n_components + 1, device=indices.device)
+        return order, torch.searchsorted(ordered, latents)
     # numpy sorts short integers in linear time
     small = np.uint16 if n_components <= 2**16 else np.int64
     order = np.argsort(indices.numpy().astype(small), kind="stable")

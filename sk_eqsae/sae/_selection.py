@@ -92,8 +92,8 @@ class Prefixes:
         """Select, and sort by part."""
         code = self.select(pre_activations)
         n_parts, n_rows = self.n_parts, len(pre_activations)
-        part = self.part.to(code.indices.device)[code.indices]
-        bags, order = (code.bags * n_parts + part).sort(stable=True)
+        self.part = self.part.to(code.indices.device)  # copied once
+        bags, order = (code.bags * n_parts + self.part[code.indices]).sort(stable=True)
         split = ragged_code(
             code.values[order], code.indices[order], bags, n_rows * n_parts
         )

@@ -176,7 +176,7 @@ def _csr(offsets: Tensor, columns: Tensor, values: Tensor, n_columns: int) -> Te
 
 
 def _has_csr_kernels(tensor: Tensor) -> bool:
-    return _CSR_KERNELS and not tensor.is_cuda
+    return _CSR_KERNELS and tensor.device.type == "cpu"
 
 
 def _csr_kernels_work() -> bool:

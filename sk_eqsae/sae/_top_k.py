@@ -39,7 +39,7 @@ def top_k(pre_activations: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def _largest(table: Tensor, k: int) -> tuple[Tensor, Tensor]:
     n_columns = table.shape[1]
-    if table.is_cuda or k == n_columns:
+    if table.device.type != "cpu" or k == n_columns:
         return torch.topk(table, k, dim=1, sorted=False)
     # numpy selects with vector instructions, 1.5 to 2 times as fast as torch
     order = np.argpartition(table.detach().numpy(), n_columns - k, axis=1)

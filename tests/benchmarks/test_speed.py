@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.speed import _big_data, _cases
+from benchmarks.speed import _big_data, _cases, _device
 from sk_eqsae import TopKSAE
 
 
@@ -82,3 +82,9 @@ def test_a_large_fit_reports_memory(tmp_path):
     assert len(list(tmp_path.glob("*.npy"))) == 3
     assert case["peak_mb"] >= case["peak_mb_before"] > 0
     assert case["anonymous_mb"] + case["file_mb"] > 0
+
+
+def test_a_step_on_a_device_is_timed_against_a_dense_one():
+    case = _device.step_on("cpu", 64, 16, 1, batch_size=8, n_batches=2, k=4)
+    assert case["device"] == "cpu"
+    assert case["dense_ratio"] == pytest.approx(case["dense_ms"] / case["bare_ms"])
