@@ -264,8 +264,8 @@ class TiedModule(SAEModule):
     @torch.no_grad()
     def _copies(self, vectors: Tensor, to_rows: NDArray) -> NDArray:
         """Each vector moved by each element, in the coordinates of the rows."""
-        copies = self.blocks.move_on(vectors.cpu().double()).transpose(0, 1).flatten(0, 1)
-        return (_array(copies) @ to_rows).astype(np.float32)
+        copies = self.blocks.move_on(vectors.cpu().double()).transpose(0, 1)
+        return (_array(copies.flatten(0, 1)) @ to_rows).astype(np.float32)
 
 
 def _tensor(matrix: NDArray) -> Tensor:
