@@ -302,7 +302,7 @@ def train(
     ConvergenceWarning
         If training was interrupted; the module keeps what it has learned.
     """
-    lrs = np.atleast_1d(lr).tolist()
+    lrs = list(map(float, np.atleast_1d(lr)))
     streamed = isinstance(rows[0], Stream)
     net = Net(
         module,

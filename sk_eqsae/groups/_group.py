@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, reduce
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -490,7 +491,7 @@ class ProductGroup(FiniteGroup):
     @property
     def _starts(self) -> list[int]:
         """Number of the first generator of each factor."""
-        return np.cumsum([0, *(g.n_generators for g in self.groups[:-1])]).tolist()
+        return [0, *accumulate(group.n_generators for group in self.groups[:-1])]
 
     @cached_property
     def _parts(self) -> tuple[NDArray, ...]:

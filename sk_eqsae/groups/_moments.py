@@ -386,7 +386,8 @@ def generator_elements(group: FiniteGroup) -> list[int]:
     elements : list of int
         Their numbers.
     """
-    return group.elements_of(np.eye(group.n_generators, dtype=np.int64)).tolist()
+    powers = np.eye(group.n_generators, dtype=np.int64)
+    return list(map(int, group.elements_of(powers)))
 
 
 def _gram(rows: list[NDArray]) -> list[NDArray]:

@@ -241,7 +241,7 @@ def leading_representation(
     n_kept = _last_gap(values, int(np.searchsorted(dims, n, side="right")))
     while True:
         counts = np.bincount(owner[:n_kept], minlength=len(spectra))
-        kept = [s.leading(c) for s, c in zip(spectra, counts, strict=True)]
+        kept = [s.leading(int(c)) for s, c in zip(spectra, counts, strict=True)]
         frames, rank = _orthonormal([s.vectors for s in kept])
         n_dims = dims[n_kept - 1] if n_kept else 0
         if rank == n_dims:

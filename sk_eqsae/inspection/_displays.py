@@ -154,7 +154,7 @@ class FeatureSymmetryDisplay:
             ax.annotate(
                 "1/|G|",
                 (1.01, 1 / order),
-                xycoords=("axes fraction", "data"),
+                xycoords=ax.get_yaxis_transform(),
                 va="center",
                 fontsize="small",
             )
@@ -299,7 +299,7 @@ def _mark_mean(ax: Axes) -> None:
         "predicting the mean",
         (0.02, 1),
         xytext=(0, -2),
-        xycoords=("axes fraction", "data"),
+        xycoords=ax.get_yaxis_transform(),
         textcoords="offset points",
         va="top",
         color="0.35",

@@ -166,7 +166,8 @@ def label_ticks(ax: Axes, labels: Sequence[str]) -> None:
 
 def _room(ax: Axes) -> int:
     """Characters of small text that fit side by side above the axes."""
-    inches = ax.get_window_extent().width / ax.figure.dpi
+    figure: Any = ax.figure
+    inches = ax.get_window_extent().width / figure.dpi
     return max(int(_CHARACTERS * inches), 1)
 
 

@@ -245,7 +245,7 @@ def _latents(indices: ArrayLike, n_latents: int, name: str) -> list[int]:
             f"{name} names latents from {array.min()} to {array.max()}, but there are "
             f"only those from 0 to {n_latents - 1}."
         )
-    return array.tolist()
+    return list(map(int, array))
 
 
 def _as_rows(output: Tensor, n_features: int, layer: str) -> Tensor:

@@ -256,7 +256,8 @@ def _energy_columns(energies: NDArray, group: FiniteGroup) -> dict[str, Any]:
     columns: dict[str, Any] = {"invariance": energies[:, 0]}
     columns |= {f"energy {n}": e for n, e in zip(names, energies.T, strict=True)}
     dominant = names[np.nan_to_num(energies).argmax(axis=1)]
-    return columns | {"irrep": np.where(np.isnan(energies[:, 0]), None, dominant)}
+    dominant[np.isnan(energies[:, 0])] = None
+    return columns | {"irrep": dominant}
 
 
 def _match_columns(matches: dict[str, tuple[NDArray, NDArray]]) -> dict[str, NDArray]:

@@ -131,7 +131,7 @@ def _strings(array: NDArray, path: str) -> list[str]:
             f"{path} is an array of objects, which could be anything. Make it an array "
             "of numbers, or a list of plain values"
         )
-    return array.tolist()
+    return list(array)
 
 
 def _group(group: FiniteGroup, path: str) -> list[Any]:

@@ -515,7 +515,7 @@ def _check_split(
 
 def _check_indices(rows: ArrayLike, n_rows: int, name: str) -> NDArray[np.intp]:
     """Row indices from indices or a mask."""
-    given = np.asarray(rows)
+    given: NDArray = np.asarray(rows)
     if given.dtype == bool and given.shape == (n_rows,):
         given = np.flatnonzero(given)
     if given.ndim != 1 or given.size == 0 or given.dtype.kind not in "iu":

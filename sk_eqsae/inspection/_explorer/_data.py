@@ -116,13 +116,13 @@ def _rounded(values: Any, digits: int = 4) -> Any:
 def _names(sae: BaseSAE, names: ArrayLike | None) -> list[str]:
     n_latents = len(sae.components_)
     if names is not None:
-        names = column_or_1d(names)
-        if len(names) != n_latents:
+        given: NDArray = column_or_1d(names)
+        if len(given) != n_latents:
             raise ValueError(
-                f"names has {len(names)} entries, but the dictionary has {n_latents} "
+                f"names has {len(given)} entries, but the dictionary has {n_latents} "
                 "vectors. Give one name for each."
             )
-        return [str(name) for name in names]
+        return [str(name) for name in given]
     own = sae.get_feature_names_out()
     if len(own) != n_latents:  # pooled latents
         return [f"latent{i}" for i in range(n_latents)]
@@ -180,16 +180,16 @@ def _classes(Z: Any, labels: ArrayLike | None) -> dict[str, Any]:
         return {}
     import pandas as pd  # noqa: PLC0415
 
-    labels = column_or_1d(labels)
-    check_consistent_length(Z, labels)
-    missing = np.flatnonzero(pd.isna(labels))
+    given: NDArray = column_or_1d(labels)
+    check_consistent_length(Z, given)
+    missing = np.flatnonzero(pd.isna(given))
     if len(missing):
         raise ValueError(
             f"labels has no class for {len(missing)} row(s), such as {missing[0]}. "
             "Give these a class of their own, such as 'none'."
         )
-    check_classification_targets(labels)
-    classes, codes = np.unique(labels, return_inverse=True)
+    check_classification_targets(given)
+    classes, codes = np.unique(given, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"labels has to hold two classes or more, found {classes}.")
     auc, density = class_separation(Z, codes, len(classes))

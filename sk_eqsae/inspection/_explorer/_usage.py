@@ -47,7 +47,7 @@ def histograms(Z: csc_array) -> list[list[int]]:
         From 0 to the largest activation; empty for a latent that never fires.
     """
     return [
-        np.histogram(values, bins=N_BINS, range=(0, values.max()))[0].tolist()
+        list(map(int, np.histogram(values, bins=N_BINS, range=(0, values.max()))[0]))
         if len(values)
         else []
         for _, values in columns(Z)
