@@ -1,9 +1,11 @@
-"""What an estimator has fitted, and what becomes of it when a fit fails."""
+"""What an estimator has fitted, where it is, and what becomes of it if a fit fails."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sklearn.base import BaseEstimator
+from sklearn.frozen import FrozenEstimator
 
 
 @contextmanager
@@ -23,3 +25,21 @@ def all_or_nothing(*estimators: BaseEstimator) -> Iterator[None]:
             vars(estimator).clear()
             vars(estimator).update(attributes)
         raise
+
+
+def unfrozen(estimator: Any) -> Any:
+    """Take an estimator out of a FrozenEstimator.
+
+    Parameters
+    ----------
+    estimator : object
+        Anything.
+
+    Returns
+    -------
+    estimator : object
+        What was frozen, or the same.
+    """
+    while isinstance(estimator, FrozenEstimator):
+        estimator = estimator.estimator
+    return estimator

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 
 from sk_eqsae import (
     EquivariantSAE,
@@ -73,6 +74,13 @@ def test_an_export_comes_back_with_the_same_outputs(name, offset, format, tmp_pa
     Z = back.transform(X)
     assert_same(sae, X, Z, back.inverse_transform(Z))
     assert (back.k, back.activation) == (sae.k, sae.activation)
+
+
+def test_a_frozen_autoencoder_is_exported_as_what_it_holds(tmp_path):
+    sae, X = exportable("default", 0)
+    export(FrozenEstimator(sae), tmp_path / "exported")
+    Z = READERS["saelens"](tmp_path / "exported").transform(X)
+    np.testing.assert_allclose(Z, sae.transform(X), atol=1e-4)
 
 
 @pytest.mark.parametrize("format", FORMATS)

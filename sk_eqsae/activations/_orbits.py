@@ -34,6 +34,8 @@ class Orbits:  # numpydoc ignore=PR02
 
     Raises
     ------
+    TypeError
+        If group is none.
     ValueError
         If the three do not fit together; the message names the rows.
 
@@ -75,6 +77,11 @@ class Orbits:  # numpydoc ignore=PR02
     def _table(self) -> NDArray[np.int64]:
         if self.group is None:
             return orbit_table(self.groups, self.power, n_rows=len(self.X))
+        if not hasattr(self.group, "elements_of"):
+            raise TypeError(
+                f"group must be a FiniteGroup, such as CyclicGroup(4), found "
+                f"{self.group!r}."
+            )
         elements = self.group.elements_of(self.power)
         return orbit_table(
             self.groups, elements, order=self.group.order, n_rows=len(self.X)

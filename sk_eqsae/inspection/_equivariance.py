@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array, check_random_state, check_scalar
 
 from .._metrics import fvu
+from .._state import unfrozen
 from ..activations import Orbits
 from ..groups import ActivationTransformFitter
 from ..groups._group import FiniteGroup
@@ -410,8 +410,7 @@ def _fitted_on_shuffled(
     random_state: np.random.RandomState,
 ) -> BaseEstimator:
     """M of orbits whose rows, the canonical one aside, come from any orbit."""
-    if isinstance(activation_transform, FrozenEstimator):
-        activation_transform = activation_transform.estimator
+    activation_transform = unfrozen(activation_transform)
     powers, element = np.unique(train.power, axis=0, return_inverse=True)
     groups = train.groups.copy()
     for e in np.flatnonzero(powers.reshape(len(powers), -1).any(axis=1)):

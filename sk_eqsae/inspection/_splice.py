@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from .._state import unfrozen
 from ..activations._extract import (
     check_called_once,
     check_model,
@@ -186,6 +187,7 @@ class _Splicer:
 def _as_module(sae: Any) -> SparseAutoencoder:
     if isinstance(sae, SparseAutoencoder):
         return sae
+    sae = unfrozen(sae)
     if not isinstance(sae, BaseSAE):
         raise TypeError(
             "sae must be a fitted autoencoder of this package or what its to_module "

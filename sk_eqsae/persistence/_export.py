@@ -6,6 +6,7 @@ from typing import Any
 from sklearn.exceptions import NotFittedError
 
 from .._atomic import atomic_folder
+from .._state import unfrozen
 from ._dictionary_learning import write_dictionary_learning
 from ._raw_weights import fold
 from ._saelens import write_saelens
@@ -78,6 +79,7 @@ def export(sae: Any, path: str | os.PathLike, format: str = "saelens") -> None:
         raise ValueError(
             f"format={format!r} is unknown. Choose one of {', '.join(_WRITERS)}."
         )
+    sae = unfrozen(sae)
     try:
         weights = fold(sae)
     except NotFittedError:

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.frozen import FrozenEstimator
 
+from .._state import unfrozen
 from ..groups import FiniteGroup
 
 
@@ -193,9 +193,7 @@ class Fitted:
         estimator : estimator
             The estimator.
         """
-        estimator = self.value(name)
-        while isinstance(estimator, FrozenEstimator):
-            estimator = estimator.estimator
+        estimator = unfrozen(self.value(name))
         names = " or ".join(kind.__name__ for kind in kinds)
         if type(estimator) not in kinds or "n_features_in_" not in vars(estimator):
             raise ValueError(f"{name} has to be a fitted {names}")

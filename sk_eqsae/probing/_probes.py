@@ -153,7 +153,7 @@ def make_probe(kind: str, *, random_state: int | None = 0) -> Pipeline:
     >>> probe.predict(X).shape
     (100,)
     """
-    if kind not in STEPS:
+    if not isinstance(kind, str) or kind not in STEPS:
         raise ValueError(
             f"kind={kind!r} is not a probe; choose one of {', '.join(map(repr, STEPS))}"
         )

@@ -145,6 +145,11 @@ def test_parts_that_do_not_fit_together(X, groups, power, message):
         Orbits(X, np.array(groups), np.array(power))
 
 
+def test_an_order_in_the_place_of_a_group_is_an_error():
+    with pytest.raises(TypeError, match=r"such as CyclicGroup\(4\), found 4"):
+        Orbits(np.zeros((4, 2)), np.zeros(4, dtype=int), np.arange(4), group=4)
+
+
 def test_base_with_too_few_labels():
     with pytest.raises(ValueError, match="base has 9 labels"):
         make_orbits(10).split(base=np.arange(9))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.frozen import FrozenEstimator
 from torch import nn
 
 from sk_eqsae import EquivariantSAE, GroupTiedSAE, TopKSAE, extract_orbits, splice
@@ -288,6 +289,14 @@ def test_latents_that_cannot_be_set_are_refused(options, message, net, images):
         splice(net, "tokens", sae, **options),
     ):
         pass
+
+
+def test_a_frozen_autoencoder_is_taken_as_what_it_holds(net, images):
+    sae = fitted_on(net, images, "tokens")
+    with splice(net, "tokens", sae) as spliced:
+        expected = spliced(images)
+    with splice(net, "tokens", FrozenEstimator(sae)) as spliced:
+        torch.testing.assert_close(spliced(images), expected)
 
 
 def test_models_and_autoencoders_of_other_types_are_refused(net, images):

@@ -90,6 +90,8 @@ def test_logistic_probe_does_not_depend_on_the_unit_of_the_activations(latents):
 def test_unknown_probe_is_an_error_that_lists_the_known():
     with pytest.raises(ValueError, match=r"'svm' is not a probe; .* 'knn', 'logistic'"):
         make_probe("svm")
+    with pytest.raises(ValueError, match=r"kind=\['knn'\] is not a probe"):
+        make_probe(["knn"])
 
 
 def test_importing_the_probes_does_not_load_xgboost():

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
+from ..._state import unfrozen
 from ...activations import Orbits
 from ...persistence import atomic_write
 from ...sae._base import BaseSAE
@@ -120,6 +121,7 @@ def explore(
     >>> "<title>Features of TopKSAE</title>" in path.read_text(encoding="utf-8")
     True
     """
+    sae = unfrozen(sae)
     if not isinstance(sae, BaseSAE):
         raise TypeError(
             "sae has to be a fitted TopKSAE, EquivariantSAE or GroupTiedSAE, found "

@@ -356,8 +356,10 @@ function route() {
   article.hidden = i === null;
   document.title = i === null ? data.title : `${data.names[i]} – ${data.title}`;
   const place = i === null ? -1 : found.indexOf(i);
-  if (place >= 0) turnPage(Math.floor(place / PAGE), place % PAGE);
-  else renderRows();
+  if (place >= 0) {
+    turnPage(Math.floor(place / PAGE), place % PAGE);
+    $("rows").children[place % PAGE].scrollIntoView({ block: "nearest" });
+  } else renderRows();
   if (i === null) {
     if (was) focusRow(state.current);
     return;

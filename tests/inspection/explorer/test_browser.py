@@ -146,6 +146,14 @@ def test_an_address_opens_a_feature_with_its_pictures(opened, tied):
     assert tab.locator(".strongest").count() >= 8
 
 
+def test_the_list_is_scrolled_to_the_feature_of_an_address(opened, large):
+    tab = opened(large)
+    href = tab.locator("#rows a").nth(45).get_attribute("href")
+    playwright.expect(tab.locator("#rows tr").nth(45)).not_to_be_in_viewport()
+    tab = opened(large, href)
+    playwright.expect(tab.locator("tr.open")).to_be_in_viewport()
+
+
 def test_it_works_without_a_mouse(opened, tied):
     tab = opened(tied[0])
     names = names_shown(tab)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_array
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 
 import sk_eqsae
 from sk_eqsae import ActivationTransformFitter, explore
@@ -113,6 +114,14 @@ def test_the_script_puts_text_into_the_page_as_text_only():
     assert not re.search(
         r"innerHTML|outerHTML|insertAdjacent|document\.write|eval", script
     )
+
+
+def test_a_frozen_autoencoder_is_shown_as_what_it_holds(tmp_path):
+    _, orbits = turning_orbits()
+    sae, _ = fitted("topk", orbits)
+    plain = explore(sae, orbits, path=tmp_path / "plain.html").read_text("utf-8")
+    frozen = explore(FrozenEstimator(sae), orbits, path=tmp_path / "frozen.html")
+    assert frozen.read_text("utf-8") == plain
 
 
 def test_a_page_replaces_the_old_one_and_an_error_leaves_it(tmp_path):
