@@ -44,7 +44,18 @@ html_theme_options = {
     "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
     "navbar_align": "left",
 }
-html_sidebars = {"index": [], "getting_started": [], "changes": []}
+# what stands alone has no pages beside it to show
+html_sidebars = {
+    page: []
+    for page in (
+        "index",
+        "getting_started",
+        "paper",
+        "benchmarks",
+        "reliability",
+        "changes",
+    )
+}
 
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",
