@@ -14,6 +14,7 @@ PARTS = (
     "features",
     "other",
     "adaptive",
+    "repeats",
 )
 
 

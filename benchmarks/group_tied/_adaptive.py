@@ -11,7 +11,7 @@ from ._store import store_figure, store_table
 
 N_LATENTS = 256
 METHODS = ("regular", 0, 64, 128, 192, "auto")  # numbers: of free vectors
-_SHARES = (0.0, 0.25, 0.5, 1.0)  # of the batches with turned images
+SHARES = (0.0, 0.25, 0.5, 1.0)  # of the batches with turned images
 _COLOURS = dict(
     zip(
         METHODS,
@@ -36,7 +36,7 @@ def run(*, seeds: list[int], jobs: int, out: Path, quick: bool) -> None:
         Whether to train for a few steps only.
     """
     n_steps = 50 if quick else 1_000
-    cells = [(share, seed, n_steps) for share in _SHARES for seed in seeds]
+    cells = [(share, seed, n_steps) for share in SHARES for seed in seeds]
     results = _networks.table_of(_fits, cells, jobs)
     store_table(results, out / "adaptive.csv")
     store_figure(draw(results), out / "adaptive.png")

@@ -16,6 +16,7 @@ from benchmarks.group_tied import (
     _other,
     _probing,
     _recovery,
+    _repeats,
     _shapes,
 )
 
@@ -70,12 +71,26 @@ def test_probing_scores_every_source_of_features(out, monkeypatch, capsys):
 
 
 def test_mixtures_are_compared_on_networks_that_follow_in_part(out, monkeypatch):
-    monkeypatch.setattr(_adaptive, "_SHARES", (1.0,))
+    monkeypatch.setattr(_adaptive, "SHARES", (1.0,))
     run(monkeypatch, out, "adaptive")
     rows = pd.read_csv(out / "adaptive.csv")
     assert list(rows["method"].astype(str)) == [str(m) for m in _adaptive.METHODS]
     assert rows["fvu"].between(0, 1).all()
     assert (out / "adaptive.png").exists()
+
+
+def test_fits_are_repeated_with_other_seeds(out, monkeypatch, capsys):
+    monkeypatch.setattr(_adaptive, "SHARES", (1.0,))
+    monkeypatch.setattr(_repeats, "REPEATS", 2)
+    run(monkeypatch, out, "repeats")
+    rows = pd.read_csv(out / "repeats.csv")
+    assert rows["sae_seed"].tolist() == [0, 1]
+    assert rows["regular"].nunique() == 2
+    ratio = rows["auto"].mean() / rows["regular"].mean()
+    [row] = _repeats.table(rows).itertuples()
+    assert row.ratio == pytest.approx(ratio)
+    largest = (rows["auto"] / rows["regular"]).max()
+    assert f"at most {largest:.3f} times" in capsys.readouterr().out
 
 
 def test_other_networks_are_compared_at_equal_sizes(out, monkeypatch):

@@ -1,0 +1,88 @@
+"""How far two fits that differ in their seed alone are apart, beside `n_free="auto"`."""
+
+from itertools import permutations
+from pathlib import Path
+
+import pandas as pd
+
+from . import _adaptive, _networks
+from ._cells import markdown
+from ._store import store_table
+
+REPEATS = 5  # seeds of the autoencoders
+
+
+def run(*, seeds: list[int], jobs: int, out: Path, quick: bool) -> None:
+    """Fit each network of `_adaptive` several times; store and print the results.
+
+    Parameters
+    ----------
+    seeds : list of int
+        Seeds of the networks.
+    jobs : int
+        Processes.
+    out : pathlib.Path
+        Folder for "repeats.csv".
+    quick : bool
+        Whether to train for a few steps only.
+    """
+    n_steps = 50 if quick else 1_000
+    cells = [(share, seed, n_steps) for share in _adaptive.SHARES for seed in seeds]
+    results = _networks.table_of(_fits, cells, jobs)
+    store_table(results, out / "repeats.csv")
+    print(markdown(table(results)), spread(results), sep="\n\n")
+
+
+def _fits(augmented: float, seed: int, n_steps: int) -> list[dict]:
+    network = _networks.digits(seed, augmented=augmented)
+    size = (network, _adaptive.N_LATENTS)
+    return [
+        {"augmented": augmented, "seed": seed, "sae_seed": repeat}
+        | {
+            "regular": _networks.regular(*size, n_steps, repeat)["fvu"],
+            "auto": _networks.tied(*size, "auto", n_steps, repeat)["fvu"],
+        }
+        for repeat in range(REPEATS)
+    ]
+
+
+def table(results: pd.DataFrame) -> pd.DataFrame:
+    """Compare the means over seeds of the autoencoders, network by network.
+
+    Parameters
+    ----------
+    results : pandas.DataFrame
+        One row per network and seed of the autoencoders.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        Mean FVUs, and "ratio", auto over regular, with its standard error.
+    """
+    networks = results.groupby(["augmented", "seed"])[["regular", "auto"]]
+    means = networks.mean()
+    errors = (networks.sem() / means).pow(2).sum(axis=1).pow(0.5)
+    return means.assign(ratio=means.auto / means.regular, error=errors).reset_index()
+
+
+def spread(results: pd.DataFrame) -> str:
+    """Say how often single fits are more than 5 % above a regular one's.
+
+    Parameters
+    ----------
+    results : pandas.DataFrame
+        One row per network and seed of the autoencoders.
+
+    Returns
+    -------
+    sentence : str
+        For "auto" over regular of one seed, and for regular over regular of another.
+    """
+    ratios = results.auto / results.regular
+    networks = results.groupby(["augmented", "seed"]).regular
+    pairs = pd.Series([a / b for _, fvus in networks for a, b in permutations(fvus, 2)])
+    return (
+        f"More than 5 % above: {(ratios > 1.05).mean():.0%} of the fits with "
+        f"n_free='auto' (at most {ratios.max():.3f} times), {(pairs > 1.05).mean():.0%} "
+        f"of the pairs of regular ones ({pairs.max():.3f})."
+    )
