@@ -1,4 +1,4 @@
-"""How far two fits that differ in their seed alone are apart, beside `n_free="auto"`."""
+"""How far fits of other seeds are apart, beside `n_free="auto"`."""
 
 from itertools import permutations
 from pathlib import Path
@@ -81,8 +81,9 @@ def spread(results: pd.DataFrame) -> str:
     ratios = results.auto / results.regular
     networks = results.groupby(["augmented", "seed"]).regular
     pairs = pd.Series([a / b for _, fvus in networks for a, b in permutations(fvus, 2)])
+    above = (f"{(each > 1.05).mean():.0%}" for each in (ratios, pairs))
     return (
-        f"More than 5 % above: {(ratios > 1.05).mean():.0%} of the fits with "
-        f"n_free='auto' (at most {ratios.max():.3f} times), {(pairs > 1.05).mean():.0%} "
-        f"of the pairs of regular ones ({pairs.max():.3f})."
+        f"More than 5 % above: {next(above)} of the fits with n_free='auto' (at most "
+        f"{ratios.max():.3f} times), {next(above)} of the pairs of regular ones "
+        f"({pairs.max():.3f})."
     )
