@@ -9,7 +9,14 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
 from ..activations import Orbits
-from ._drawing import axes_or_new, ink, label_ticks, legend_of_names, shades
+from ._drawing import (
+    axes_or_new,
+    check_table,
+    ink,
+    label_ticks,
+    legend_of_names,
+    shades,
+)
 from ._equivariance import equivariance_report
 from ._symmetry import feature_symmetry
 
@@ -116,13 +123,9 @@ class FeatureSymmetryDisplay:
         self : FeatureSymmetryDisplay
             The display, with `ax_` and `figure_`.
         """
+        _check_symmetry(self.symmetry)
         ax = axes_or_new(ax)
         table = self.symmetry.dropna(subset=["invariance"])
-        if not len(table):
-            raise ValueError(
-                "symmetry has no latent to show. Of those that fire for X there may be "
-                "none; leave X out to see all."
-            )
         table = table.sort_values("invariance", ascending=False, kind="stable")
         energies = table.filter(regex="^energy ")
         self._plot_energies(ax, energies)
@@ -252,6 +255,7 @@ class TransformFidelityDisplay:
         self : TransformFidelityDisplay
             The display, with `ax_` and `figure_`.
         """
+        _check_report(self.report)
         ax = axes_or_new(ax)
         names = [name for name in _SERIES if (self.report["map"] == name).any()]
         offsets = np.linspace(-0.2, 0.2, len(names))
@@ -283,6 +287,28 @@ class TransformFidelityDisplay:
             ms=5,
             lw=1.2,
             **style,
+        )
+
+
+def _check_symmetry(symmetry: pd.DataFrame) -> None:
+    columns = ("invariance", "stabilizer_size", "orbit_length")
+    origin = (
+        "the table of feature_symmetry; of the latents that fire for X there may be "
+        "none, so leave X out to see all"
+    )
+    check_table(symmetry, "symmetry", columns, origin)
+    if symmetry["invariance"].isna().all():
+        raise ValueError("symmetry has no latent to show: all vectors are zero.")
+
+
+def _check_report(report: pd.DataFrame) -> None:
+    columns = ("map", "power", "r2", "low", "high")
+    check_table(report, "report", columns, "the table of equivariance_report")
+    if not report["map"].isin(_SERIES).any():
+        raise ValueError(
+            f"column 'map' of report has none of {list(_SERIES)}, but "
+            f"{sorted(map(str, report['map'].unique()))}. Pass the table of "
+            "equivariance_report."
         )
 
 

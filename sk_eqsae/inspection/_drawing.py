@@ -31,6 +31,44 @@ _SHORTEST_LINE = 20  # characters of a name in a legend, before it is broken
 _LONGEST_TICK = 24  # characters of a label at a tick, before it is broken
 
 
+def check_table(table: Any, name: str, columns: Sequence[str], origin: str) -> None:
+    """Refuse what is not the table that a display draws.
+
+    Parameters
+    ----------
+    table : object
+        What was found.
+    name : str
+        Name of the argument.
+    columns : sequence of str
+        Columns that it needs.
+    origin : str
+        Where such a table comes from, for the error.
+
+    Raises
+    ------
+    TypeError
+        If it is no table.
+    ValueError
+        If a column is missing, or there are no rows.
+    """
+    from pandas import DataFrame  # noqa: PLC0415
+
+    if not isinstance(table, DataFrame):
+        raise TypeError(
+            f"{name} has to be a pandas DataFrame, found {type(table).__name__}. Pass "
+            f"{origin}."
+        )
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise ValueError(
+            f"{name} has no column {missing[0]!r}, but {list(map(str, table))}. Pass "
+            f"{origin}."
+        )
+    if not len(table):
+        raise ValueError(f"{name} has no rows. Pass {origin}.")
+
+
 def axes_or_new(ax: Axes | None) -> Axes:
     """Give the axes to draw on.
 

@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
-from ._drawing import axes_or_new, legend_of_names, line_styles, log_axis
+from ._drawing import (
+    axes_or_new,
+    check_table,
+    legend_of_names,
+    line_styles,
+    log_axis,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,6 +149,8 @@ class FrontierDisplay:
             The display, with `ax_` and `figure_`.
         """
         _check_x(x)
+        origin = "the table of a FrontierDisplay, or make one by from_estimator"
+        check_table(self.table, "table", ("name", "fvu", x), origin)
         ax = axes_or_new(ax)
         table = self.table.assign(fvu=self.table["fvu"].clip(lower=_LEAST))
         names = list(dict.fromkeys(table["name"]))

@@ -12,7 +12,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..groups._group_table import group_table
 from ..sae._rows import TrainingRows
-from ._drawing import axes_or_new, legend_of_names, line_styles, log_axis
+from ._drawing import (
+    axes_or_new,
+    check_table,
+    legend_of_names,
+    line_styles,
+    log_axis,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,6 +143,8 @@ class LossCurveDisplay:
         self : LossCurveDisplay
             The display, with `ax_` and `figure_`.
         """
+        origin = "the curves of a LossCurveDisplay, or make one by from_estimator"
+        check_table(self.curves, "curves", ("name", "epoch", "loss"), origin)
         ax = axes_or_new(ax)
         names = list(dict.fromkeys(self.curves["name"]))
         for name, style in zip(names, line_styles(), strict=False):

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from ._drawing import axes_or_new, bar_styles, ink, label_ticks, legend_of_names
+from ._drawing import (
+    axes_or_new,
+    bar_styles,
+    check_table,
+    ink,
+    label_ticks,
+    legend_of_names,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,6 +143,9 @@ class ProbingDisplay:
         self : ProbingDisplay
             The display, with `ax_` and `figure_`.
         """
+        origin = "the summary of a ProbingDisplay, or make one by from_scores"
+        columns = ("group", "source", "f1", "sem")
+        check_table(self.summary, "summary", columns, origin)
         ax = axes_or_new(ax)
         groups = list(dict.fromkeys(self.summary["group"]))
         sources = list(dict.fromkeys(self.summary["source"]))
@@ -159,14 +169,10 @@ class ProbingDisplay:
 
 
 def _check_columns(scores: pd.DataFrame, columns: list[str]) -> None:
-    missing = [name for name in (*columns, "task", "f1") if name not in scores]
-    if missing:
-        raise ValueError(
-            f"scores has no column {missing[0]!r}, but {list(map(str, scores))}. Pass "
-            "the table of evaluate_probes, and one of its columns as by and source."
-        )
+    origin = "the table of evaluate_probes, and one of its columns as by and source"
+    check_table(scores, "scores", (*columns, "task", "f1"), origin)
     for name in columns:
-        if not len(scores) or scores[name].isna().any():
+        if scores[name].isna().any():
             raise ValueError(
                 f"column {name!r} of scores does not say of every row what it is. "
                 "Kinds are given to evaluate_probes by task_kinds; or choose another "

@@ -4,12 +4,16 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from pandas import DataFrame
 
 from sk_eqsae import ActivationTransformFitter, EquivariantSAE, GroupTiedSAE
 from sk_eqsae.activations import Orbits
 from sk_eqsae.groups._group import CyclicGroup
 from sk_eqsae.inspection import (
     FeatureSymmetryDisplay,
+    FrontierDisplay,
+    LossCurveDisplay,
+    ProbingDisplay,
     TransformFidelityDisplay,
     equivariance_report,
     feature_symmetry,
@@ -149,8 +153,36 @@ def test_pooled_latents_leave_all_copies_that_fire(plt, turning_orbits):
 
 
 def test_a_picture_of_no_latents_is_an_error(plt, symmetry):
-    with pytest.raises(ValueError, match="no latent to show"):
+    with pytest.raises(ValueError, match=r"no rows.*leave X out"):
         FeatureSymmetryDisplay(symmetry[:0]).plot()
+    with pytest.raises(ValueError, match="all vectors are zero"):
+        FeatureSymmetryDisplay(symmetry.assign(invariance=np.nan)).plot()
+    assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize(
+    ("display", "origin"),
+    [
+        (FeatureSymmetryDisplay, "symmetry .* table of feature_symmetry"),
+        (TransformFidelityDisplay, "report .* table of equivariance_report"),
+        (FrontierDisplay, "table .* by from_estimator"),
+        (LossCurveDisplay, "curves .* by from_estimator"),
+        (ProbingDisplay, "summary .* by from_scores"),
+    ],
+)
+def test_what_is_not_the_table_of_a_display_is_an_error(plt, display, origin):
+    with pytest.raises(TypeError, match=f"found dict.*{origin.split(' .* ')[1]}"):
+        display({"f1": [1.0]}).plot()
+    with pytest.raises(ValueError, match=origin):
+        display(DataFrame({"shape": ["cube"]})).plot()
+    assert plt.get_fignums() == []
+
+
+def test_a_report_of_unknown_maps_is_an_error(plt, report):
+    with pytest.raises(ValueError, match=r"none of \['M', .*, but \['Q'\]"):
+        TransformFidelityDisplay(report.assign(map="Q")).plot()
+    with pytest.raises(ValueError, match="report has no rows"):
+        TransformFidelityDisplay(report[:0]).plot()
 
 
 def test_several_axes_are_no_place_to_draw(plt, symmetry):
