@@ -50,7 +50,7 @@ docs: $(INSTALLED)  ## the site in docs/_build, every example run; DOCS_OFFLINE=
 
 links: $(INSTALLED)  ## look up every outside link of the pages; needs a network
 	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[docs]'
-	$(BIN)/sphinx-build -b linkcheck --keep-going -q -D plot_gallery=0 docs docs/_build/links
+	$(BIN)/sphinx-build -W -b linkcheck --keep-going -q -D plot_gallery=0 docs docs/_build/links
 
 clean:  ## remove the environment, caches and reports
 	rm -rf .venv .venv-interop reports docs/_build docs/auto_examples docs/generated .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -67,7 +67,7 @@ def extract_orbits(
         holds the index of the input, ``power`` has a column per generator if there
         are several. Outputs with more axes are flattened to one
         row per input; half-precision outputs become float32. With `out`, ``X`` is
-        a :class:`Shards`.
+        a :class:`~sk_eqsae.activations.Shards`.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def extract_orbits(
 
     See Also
     --------
-    Orbits : The result.
+    sk_eqsae.activations.Orbits : The result.
 
     Examples
     --------

@@ -41,7 +41,7 @@ class Orbits:  # numpydoc ignore=PR02
 
     See Also
     --------
-    extract_orbits : Make orbits from a model and inputs.
+    sk_eqsae.extract_orbits : Make orbits from a model and inputs.
 
     Examples
     --------
@@ -131,7 +131,7 @@ class Orbits:  # numpydoc ignore=PR02
         base : array-like of shape (n_inputs,) or None, default=None
             Label of each input, indexed by orbit id. Orbits with the same label
             stay on one side: give it when inputs repeat each other, such as
-            ``base_id`` of :func:`sk_eqsae.datasets.make_shapes`.
+            ``base_id`` of :func:`sk_eqsae.make_shapes`.
         random_state : int, RandomState instance or None, default=None
             Fixes the split.
 

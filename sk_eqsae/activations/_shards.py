@@ -48,7 +48,7 @@ class Shards:
 
     See Also
     --------
-    extract_orbits : Writes such a folder with ``out=``.
+    sk_eqsae.extract_orbits : Writes such a folder with ``out=``.
 
     Examples
     --------

@@ -138,7 +138,7 @@ def fit_autoencoder(
     See Also
     --------
     MLPAutoencoder, CNNAutoencoder : The paper's base models.
-    sk_eqsae.activations.extract_orbits : The next step.
+    sk_eqsae.extract_orbits : The next step.
 
     Notes
     -----

@@ -73,7 +73,17 @@ class ShapeTasks(Sequence[ShapeTask]):
 
     See Also
     --------
-    shape_tasks : All 180 tasks.
+    sk_eqsae.shape_tasks : All 180 tasks.
+
+    Examples
+    --------
+    >>> from sk_eqsae import make_shapes
+    >>> from sk_eqsae.datasets import ShapeTask, ShapeTasks
+    >>> tasks = ShapeTasks([ShapeTask("arrow"), ShapeTask("arrow", "top-left")])
+    >>> tasks.names
+    ('S(arrow)', 'SP(arrow,top-left)')
+    >>> tasks.label_matrix(make_shapes(5, random_state=0)).shape
+    (5, 2)
     """
 
     def __init__(self, tasks: Sequence[ShapeTask]) -> None:

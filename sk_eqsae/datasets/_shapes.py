@@ -41,7 +41,7 @@ class Shapes:  # numpydoc ignore=PR02
     base_id : ndarray of shape (n_samples,), dtype int64
         The same for two images exactly when one is a rotation of the other. Split
         by it, and no image appears on both sides. It does not depend on the
-        sample: ids of two calls of :func:`make_shapes` can be compared.
+        sample: ids of two calls of :func:`~sk_eqsae.make_shapes` can be compared.
 
     Attributes
     ----------
@@ -52,8 +52,18 @@ class Shapes:  # numpydoc ignore=PR02
 
     See Also
     --------
-    make_shapes : Draw such images.
-    shape_tasks : The binary tasks on them.
+    sk_eqsae.make_shapes : Draw such images.
+    sk_eqsae.shape_tasks : The binary tasks on them.
+
+    Examples
+    --------
+    >>> from sk_eqsae import make_shapes
+    >>> shapes = make_shapes(5, random_state=0)
+    >>> len(shapes), shapes.images.shape
+    (5, (5, 1, 64, 64))
+    >>> turned = shapes.rotate(1)
+    >>> bool((turned.shape[:, 1] == shapes.shape[:, 0]).all())
+    True
     """
 
     images: NDArray[np.float32]

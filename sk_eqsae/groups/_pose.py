@@ -64,7 +64,7 @@ class PoseCanonicalizer(
     See Also
     --------
     canonicalize : Canonical form, pose and margin in one call.
-    EquivariantSAE : Learns to encode a canonical row that is given to it.
+    sk_eqsae.EquivariantSAE : Learns to encode a canonical row that is given to it.
 
     Notes
     -----

@@ -194,7 +194,7 @@ def equivariance_report(
     ----------
     train, test : Orbits
         Activations to fit on and to compare on, without a common orbit; see
-        :meth:`Orbits.split`.
+        :meth:`~sk_eqsae.activations.Orbits.split`.
     activation_transform : estimator, default=None
         How M is fitted: cloned and fitted on `train`. None is
         ``ActivationTransformFitter()``. A fitted one in

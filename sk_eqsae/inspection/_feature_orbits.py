@@ -13,9 +13,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
+from ._drawing import axes_or_new
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 _CHARACTERS = 10  # of a heading, per inch
 
@@ -91,7 +93,7 @@ class FeatureOrbitDisplay:
         decode: Callable[[NDArray], ArrayLike],
         features: ArrayLike | None = None,
         n_top: int = 4,
-        figure: Figure | None = None,
+        ax: Axes | None = None,
     ) -> Self:
         """Decode the copies, look for the strongest inputs, and draw both.
 
@@ -110,8 +112,9 @@ class FeatureOrbitDisplay:
             Base vectors to show. None is the 6 with the largest latents, in sum.
         n_top : int, default=4
             Inputs to show.
-        figure : matplotlib Figure, default=None
-            Where to draw. None makes a new one.
+        ax : matplotlib Axes, default=None
+            Where to draw: its place is divided among the pictures. None makes a new
+            figure.
 
         Returns
         -------
@@ -146,46 +149,57 @@ class FeatureOrbitDisplay:
             images[strongest],
             names=[f"vector {i}" for i in features],
             powers=[_power_label(names, power) for power in sae.group_.powers],
-        ).plot(figure)
+        ).plot(ax)
 
-    def plot(self, figure: Figure | None = None) -> Self:
+    def plot(self, ax: Axes | None = None) -> Self:
         """Draw.
 
         Parameters
         ----------
-        figure : matplotlib Figure, default=None
-            Where to draw. None makes a new one.
+        ax : matplotlib Axes, default=None
+            Where to draw: its place is divided among the pictures. None makes a new
+            figure.
 
         Returns
         -------
         self : FeatureOrbitDisplay
             The display, with `axes_` and `figure_`.
         """
-        import matplotlib.pyplot as plt  # noqa: PLC0415
-
-        if figure is not None and not hasattr(figure, "subfigures"):
-            raise TypeError(
-                "figure has to be a matplotlib Figure, found "
-                f"{type(figure).__name__}. Leave it out for a new one."
-            )
         n_rows, order = self.copies.shape[:2]
         n_top = self.top_images.shape[1]
-        if figure is None:
-            size = (1.0 * (order + n_top) + 1.2, 1.05 * n_rows + 0.5)
-            figure = plt.figure(figsize=size, layout="constrained")
+        size = (1.0 * (order + n_top) + 1.2, 1.05 * n_rows + 0.5)
+        whole = _new_figure(size) if ax is None else _place_of(axes_or_new(ax))
         widths = [order, n_top]
-        halves = figure.subfigures(1, 2, squeeze=False, width_ratios=widths)
-        copies, top = halves[0]
+        copies, top = whole.subfigures(1, 2, squeeze=False, width_ratios=widths)[0]
         self.axes_ = np.hstack(
             [
                 _grid(copies, self.copies, self.powers, "the vector, decoded"),
                 _grid(top, self.top_images, [" "] * n_top, "inputs that fire it most"),
             ]
         )
-        for ax, name in zip(self.axes_[:, 0], self.names, strict=True):
-            ax.set_ylabel(name)
-        self.figure_ = figure
+        for first, name in zip(self.axes_[:, 0], self.names, strict=True):
+            first.set_ylabel(name)
+        self.figure_ = whole.figure
         return self
+
+
+def _new_figure(size: tuple[float, float]) -> Figure:
+    import matplotlib.pyplot as plt  # noqa: PLC0415
+
+    return plt.figure(figsize=size, layout="constrained")
+
+
+def _place_of(ax: Axes) -> SubFigure:
+    """Give the place of an axes to many, as scikit-learn's partial dependence does."""
+    place = ax.get_subplotspec()
+    if place is None:
+        raise ValueError(
+            "ax has no place in a grid that could be divided. Pass axes that "
+            "plt.subplots made."
+        )
+    ax.set_axis_off()
+    whole: SubFigure = ax.figure.add_subfigure(place)
+    return whole
 
 
 def _decoded_copies(
@@ -235,7 +249,7 @@ def _power_label(names: tuple[str, ...], power: NDArray) -> str:
 
 
 def _grid(
-    figure: Figure, pictures: NDArray, titles: list[str], heading: str
+    figure: SubFigure, pictures: NDArray, titles: list[str], heading: str
 ) -> NDArray:
     axes: NDArray = figure.subplots(*pictures.shape[:2], squeeze=False)
     low, high = pictures.min(), pictures.max()

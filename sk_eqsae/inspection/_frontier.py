@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator
+from sklearn.utils import check_array
+from sklearn.utils.validation import _num_samples
 
+from .._metrics import fvu
 from ._drawing import (
     axes_or_new,
     check_table,
@@ -133,6 +137,75 @@ class FrontierDisplay:
             raise ValueError("saes is empty. Pass fitted autoencoders.")
         return cls(pd.DataFrame(rows)).plot(ax, x=x)
 
+    @classmethod
+    def from_predictions(
+        cls,
+        X: ArrayLike,
+        predictions: Mapping[str, Iterable[tuple[Any, ArrayLike]]],
+        *,
+        x: str = "l0",
+        ax: Axes | None = None,
+    ) -> Self:
+        """Plot latents and reconstructions that were made elsewhere.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Held-out activations.
+        predictions : dict of lists of (latents, reconstruction)
+            For each line its points: latents, an array or sparse array of shape
+            (n_rows, n_components), and the reconstruction of X from them.
+        x : {"l0", "l1", "n_components"}, default="l0"
+            What to plot FVU against.
+        ax : matplotlib Axes, default=None
+            Where to draw. None makes a new figure.
+
+        Returns
+        -------
+        display : FrontierDisplay
+            The drawn display.
+
+        Raises
+        ------
+        TypeError
+            If `predictions` is no dictionary.
+        ValueError
+            If it is empty, its arrays do not fit X, or there is no such `x`.
+
+        Examples
+        --------
+        Principal components, which are all active:
+
+        >>> from sklearn.datasets import load_digits
+        >>> from sklearn.decomposition import PCA
+        >>> from sk_eqsae.inspection import FrontierDisplay
+        >>> X, _ = load_digits(return_X_y=True)
+        >>> pcas = [PCA(n).fit(X[:1500]) for n in (2, 8, 32)]
+        >>> made = []
+        >>> for pca in pcas:
+        ...     Z = pca.transform(X[1500:])
+        ...     made.append((Z, pca.inverse_transform(Z)))
+        >>> display = FrontierDisplay.from_predictions(X[1500:], {"PCA": made})
+        >>> display.table["l0"].tolist()
+        [2.0, 8.0, 32.0]
+        """
+        import pandas as pd  # noqa: PLC0415
+
+        _check_x(x)
+        if not isinstance(predictions, Mapping):
+            raise TypeError(
+                "predictions has to be a dictionary of lists of (latents, "
+                f"reconstruction) by name, found {type(predictions).__name__}."
+            )
+        rows = [
+            _point(name, _checked_latents(name, Z, X), fvu(X, reconstruction))
+            for name, made in predictions.items()
+            for Z, reconstruction in made
+        ]
+        if not rows:
+            raise ValueError("predictions is empty. Pass latents and reconstructions.")
+        return cls(pd.DataFrame(rows)).plot(ax, x=x)
+
     def plot(self, ax: Axes | None = None, *, x: str = "l0") -> Self:
         """Draw.
 
@@ -194,15 +267,28 @@ def _place(name: str) -> str:
 
 
 def _measures(name: str, sae: Any, X: ArrayLike) -> dict[str, Any]:
-    fvu = 1 - sae.score(X)
     Z = sae._encode_csr(sae._check_rows(X))
+    return _point(name, Z, 1 - sae.score(X)) | {"n_components": _n_learned(sae)}
+
+
+def _point(name: str, Z: Any, fvu_of_name: float) -> dict[str, Any]:
     return {
         "name": name,
-        "l0": Z.nnz / Z.shape[0],
-        "l1": float(Z.sum(dtype=np.float64) / Z.shape[0]),
-        "n_components": _n_learned(sae),
-        "fvu": fvu,
+        "l0": Z.count_nonzero() / Z.shape[0],
+        "l1": float(abs(Z).sum(dtype=np.float64) / Z.shape[0]),
+        "n_components": Z.shape[1],
+        "fvu": fvu_of_name,
     }
+
+
+def _checked_latents(name: str, Z: Any, X: ArrayLike) -> csr_array:
+    latents = csr_array(check_array(Z, accept_sparse="csr", input_name="latents"))
+    if latents.shape[0] != _num_samples(X):
+        raise ValueError(
+            f"predictions[{name!r}] has latents of {latents.shape[0]} rows, but X has "
+            f"{_num_samples(X)}."
+        )
+    return latents
 
 
 def _n_learned(sae: Any) -> int:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import f1_score
+from sklearn.utils import check_array
 
 from ._drawing import (
     axes_or_new,
@@ -130,6 +134,74 @@ class ProbingDisplay:
         summary = summary.rename(columns=names)
         return cls(summary[["group", "source", "f1", "sem", "n_tasks"]]).plot(ax)
 
+    @classmethod
+    def from_predictions(
+        cls,
+        Y: ArrayLike,
+        predictions: Mapping[str, ArrayLike],
+        *,
+        task_kinds: Sequence[str] | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
+        """Score predictions that were made elsewhere, and plot.
+
+        Parameters
+        ----------
+        Y : array-like of shape (n_rows, n_tasks), dtype bool
+            True answers of binary tasks.
+        predictions : dict of array-like of shape (n_rows, n_tasks), dtype bool
+            What was predicted, by source: one bar each.
+        task_kinds : sequence of str of length n_tasks, default=None
+            Kind of each task: one group of bars each. None is one group.
+        ax : matplotlib Axes, default=None
+            Where to draw. None makes a new figure.
+
+        Returns
+        -------
+        display : ProbingDisplay
+            The drawn display.
+
+        Raises
+        ------
+        TypeError
+            If `predictions` is no dictionary.
+        ValueError
+            If it is empty, or the arrays do not fit together or are not binary.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sk_eqsae.inspection import ProbingDisplay
+        >>> Y = np.array([[1, 0], [1, 1], [0, 0], [0, 1]])
+        >>> predictions = {"right": Y, "always yes": np.ones_like(Y)}
+        >>> display = ProbingDisplay.from_predictions(Y, predictions)
+        >>> display.summary[["source", "f1"]].round(2)
+               source    f1
+        0       right  1.00
+        1  always yes  0.67
+        """
+        import pandas as pd  # noqa: PLC0415
+
+        Y = _binary("Y", Y)
+        if not isinstance(predictions, Mapping):
+            raise TypeError(
+                "predictions has to be a dictionary of arrays by source, found "
+                f"{type(predictions).__name__}."
+            )
+        if not predictions:
+            raise ValueError("predictions is empty. Pass arrays by source.")
+        kinds = ["all tasks"] * Y.shape[1] if task_kinds is None else list(task_kinds)
+        if len(kinds) != Y.shape[1]:
+            raise ValueError(
+                f"task_kinds has {len(kinds)} entries for {Y.shape[1]} tasks."
+            )
+        tables = [
+            pd.DataFrame({"source": name, "kind": kinds, "f1": _f1(name, Y, predicted)})
+            for name, predicted in predictions.items()
+        ]
+        scores = pd.concat(tables).rename_axis("task").reset_index()
+        return cls.from_scores(scores, source="source", ax=ax)
+
     def plot(self, ax: Axes | None = None) -> Self:
         """Draw.
 
@@ -166,6 +238,26 @@ class ProbingDisplay:
         legend_of_names(ax, sources, handlelength=1.4)
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+def _binary(name: str, Y: ArrayLike) -> NDArray:
+    array: NDArray = check_array(Y, dtype=None, input_name=name)
+    if not np.isin(array, (0, 1)).all():
+        raise ValueError(f"{name} has to hold 0 and 1, or False and True, alone.")
+    return array.astype(bool)
+
+
+def _f1(name: str, Y: NDArray, predicted: ArrayLike) -> NDArray:
+    """F1 of each task, as evaluate_probes has it: 0 where nothing is found."""
+    argument = f"predictions[{name!r}]"
+    made = _binary(argument, predicted)
+    if made.shape != Y.shape:
+        raise ValueError(f"{argument} has shape {made.shape}, but Y has {Y.shape}.")
+    found = [
+        f1_score(answers, guesses, zero_division=0.0)
+        for answers, guesses in zip(Y.T, made.T, strict=True)
+    ]
+    return np.array(found)
 
 
 def _check_columns(scores: pd.DataFrame, columns: list[str]) -> None:

@@ -33,6 +33,20 @@ class Recipe:
         Rows per step.
     max_epochs : int, default=200
         Passes over the data.
+
+    See Also
+    --------
+    sk_eqsae.TopKSAE : Takes one as `recipe`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_eqsae import TopKSAE
+    >>> from sk_eqsae.sae import Recipe
+    >>> X = np.random.default_rng(0).normal(size=(100, 4))
+    >>> recipe = Recipe(lr=1e-3, aux_weight=0, max_epochs=3)
+    >>> TopKSAE(8, k=2, recipe=recipe, random_state=0).fit(X).n_iter_
+    3
     """
 
     normalize: bool = True

@@ -7,16 +7,6 @@ from sk_eqsae import GroupTiedSAE, TopKSAE
 from sk_eqsae.inspection import FeatureOrbitDisplay
 
 
-@pytest.fixture
-def plt():
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("Agg")
-    from matplotlib import pyplot  # noqa: PLC0415
-
-    yield pyplot
-    pyplot.close("all")
-
-
 @pytest.fixture(scope="module")
 def turning_pixels():
     """Images of 2 x 2 pixels, one of them lit, that shift round."""
@@ -114,8 +104,24 @@ def test_no_inputs_to_show_and_axes_are_errors(plt, turning_pixels):
     )
     with pytest.raises(ValueError, match="n_top == 0"):
         draw(n_top=0)
-    with pytest.raises(TypeError, match=r"figure has to be .* found Axes"):
-        draw(figure=plt.subplots()[1])
+    with pytest.raises(TypeError, match=r"ax has to be one .* found Figure"):
+        draw(ax=plt.figure())
+    with pytest.raises(ValueError, match="no place in a grid"):
+        draw(ax=plt.figure().add_axes((0, 0, 1, 1)))
+
+
+def test_the_place_of_an_axes_is_divided_among_the_pictures(plt, turning_pixels):
+    sae, X = turning_pixels
+    figure, (left, right) = plt.subplots(ncols=2, layout="constrained")
+    display = FeatureOrbitDisplay.from_estimator(
+        sae, X, X.reshape(-1, 2, 2), decode=decode, ax=right
+    )
+    figure.draw_without_rendering()
+    assert display.figure_ is figure
+    assert plt.get_fignums() == [figure.number]
+    assert not right.axison
+    for ax in display.axes_.ravel():
+        assert left.bbox.x1 < ax.bbox.x0 < ax.bbox.x1 <= figure.bbox.x1
 
 
 def test_headings_fit_above_few_pictures(plt, turning_pixels):

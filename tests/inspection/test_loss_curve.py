@@ -8,16 +8,6 @@ from sk_eqsae.sae import Recipe
 STILL = {"lr": 1e-12, "max_epochs": 1, "random_state": 0}  # weights as they start
 
 
-@pytest.fixture
-def plt():
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("Agg")
-    from matplotlib import pyplot  # noqa: PLC0415
-
-    yield pyplot
-    pyplot.close("all")
-
-
 @pytest.fixture(scope="module")
 def orbits(turning_orbits):
     X, groups, power, _ = turning_orbits
