@@ -1,0 +1,50 @@
+"""Tables of the pages, made from the results that are committed beside them.
+
+A page marks where a table stands and which one it is::
+
+    <!-- table: speed.steps -->
+
+    | ... |
+
+    <!-- end of table -->
+"""
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+_ROOT = Path(__file__).parents[2]
+_MARKED = re.compile(
+    r"(<!-- table: (\w+)\.(\w+) -->\n\n).*?(\n<!-- end of table -->)", re.DOTALL
+)
+
+
+def pages() -> list[Path]:
+    """List the pages that may have tables.
+
+    Returns
+    -------
+    pages : list of pathlib.Path
+        README and the pages of the site.
+    """
+    return [_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md"))]
+
+
+def renewed(text: str) -> str:
+    """Put in the tables as the results have them now.
+
+    Parameters
+    ----------
+    text : str
+        A page.
+
+    Returns
+    -------
+    text : str
+        The same with its marked tables made anew.
+    """
+    return _MARKED.sub(lambda m: m[1] + _table(m[2], m[3]) + m[4], text)
+
+
+def _table(benchmark: str, name: str) -> str:
+    return getattr(import_module(f"{__name__}._{benchmark}"), name)()

@@ -1,0 +1,88 @@
+"""Tables of benchmarks.peers."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from ._markdown import markdown, significant
+
+_RESULTS = Path(__file__).parents[1] / "peers" / "results"
+_METHODS = {
+    "ours": "**this package**",
+    "dense": "plain dense loop",
+    "sparsify": "sparsify (sign descent)",
+    "sparsify-adam": "sparsify (Adam)",
+    "sae-lens": "SAELens",
+    "overcomplete": "overcomplete",
+    "dictionary-learning": "dictionary_learning",
+}
+_DATA = {
+    "superposition": "superposition",
+    "mlp-shapes": "MLP, shapes",
+    "cnn-shapes": "CNN, shapes",
+    "digits-conv": "conv net, digits",
+    "transformer": "transformer",
+}
+_N_COMPONENTS = (2_048, 8_192)
+
+
+def _means():
+    results = pd.read_csv(_RESULTS / "results.csv")
+    numbers = results.drop(columns="seed").groupby(["method", "data"])
+    return numbers.mean(numeric_only=True)
+
+
+def fvu() -> str:
+    """FVU and dead latents of each library on each kind of data."""
+    means = _means()
+
+    def cell(method, data):
+        scores = means.loc[method, data]
+        text = _fvu(scores.fvu)
+        text = (
+            f"**{text}**" if scores.fvu == means.xs(data, level=1).fvu.min() else text
+        )
+        return f"{text} / {scores.dead:.2f}"
+
+    rows = [
+        [name, *(cell(method, data) for data in _DATA)]
+        for method, name in _METHODS.items()
+    ]
+    return markdown(["held-out FVU / share of dead latents", *_DATA.values()], rows)
+
+
+def _fvu(value):
+    return f"{value:.4f}" if value < 0.1 else significant(value)
+
+
+def recovery() -> str:
+    """How well each library finds known directions."""
+    means = _means().xs("superposition", level="data")
+    rows = [
+        [
+            name,
+            f"{means.loc[method].mmcs:.3f}",
+            f"{means.loc[method].recall:.3f}",
+            f"{means.loc[method].precision:.2f}",
+        ]
+        for method, name in _METHODS.items()
+    ]
+    return markdown(["superposition", "mean best cosine", "recall", "precision"], rows)
+
+
+def speed() -> str:
+    """Rows per second of each library's own trainer."""
+    results = pd.read_csv(_RESULTS / "speed.csv").set_index(["n_components", "method"])
+    first = results.loc[_N_COMPONENTS[0]].rows_per_s
+    order = sorted(_METHODS, key=lambda method: -first[method])
+
+    def cells(method, n):
+        case = results.loc[n, method]
+        slower = "" if method == "ours" else f"{case.ours_is_faster_by:.1f}"
+        return [significant(case.rows_per_s), slower]
+
+    rows = [
+        [_METHODS[method], *(c for n in _N_COMPONENTS for c in cells(method, n))]
+        for method in order
+    ]
+    return markdown(["", "2,048 latents", "", "8,192 latents", ""], rows)

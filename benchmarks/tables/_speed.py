@@ -1,0 +1,95 @@
+"""Tables of benchmarks.speed."""
+
+import json
+from pathlib import Path
+
+from ._markdown import markdown
+
+_RESULTS = Path(__file__).parents[1] / "speed" / "results.json"
+
+
+def _cases(prefix: str) -> dict:
+    """Cases of one kind, ordered by what their names count."""
+    every = json.loads(_RESULTS.read_text(encoding="utf-8"))
+    sizes = {
+        name: tuple(map(int, name.removeprefix(prefix).split("_")))
+        for name in every
+        if name.startswith(prefix) and not name.endswith("layers")
+    }
+    return {sizes[name]: every[name] for name in sorted(sizes, key=sizes.get)}
+
+
+def steps() -> str:
+    """Time of a training step, and of others over it."""
+    header = [
+        *("latents", "batch", "k", "sparse step", "fit, plain recipe"),
+        *("fit, default recipe", "dense loop", "dense loop, fused Adam"),
+        "of the roofline",
+    ]
+    rows = [
+        [
+            f"{n:,}",
+            f"{batch:,}",
+            k,
+            f"{case['bare_ms']:.1f} ms",
+            f"{case['fit_paper_ratio']:.2f}",
+            f"{case['fit_ratio']:.2f}",
+            f"{case['dense_ratio']:.1f}",
+            f"{case['dense_fused_ratio']:.1f}",
+            f"{100 * case['roofline_ratio']:.0f} %",
+        ]
+        for (n, batch, k), case in _cases("step_").items()
+    ]
+    return markdown(header, rows)
+
+
+def many() -> str:
+    """Time of fit_many over that of fits in turn."""
+    header = [
+        *("latents", "features", "batch", "models"),
+        *("a sweep over seeds", "over k", "over lr"),
+    ]
+    rows = [
+        [
+            f"{n:,}",
+            case["n_features"],
+            case["batch_size"],
+            case["n_models"],
+            f"{case['many_ratio']:.2f}",
+            f"{case['many_k_ratio']:.2f}",
+            f"{case['many_lr_ratio']:.2f}",
+        ]
+        for (n,), case in _cases("many_").items()
+    ]
+    return markdown(header, rows)
+
+
+def tied() -> str:
+    """Time of a step of the group-tied autoencoder over a regular one's."""
+    rows = [
+        [
+            f"{n:,}",
+            f"{batch:,}",
+            f"{case['regular_ms']:.1f} ms",
+            f"{case['tied_ratio']:.2f}",
+        ]
+        for (n, batch), case in _cases("tied_").items()
+    ]
+    return markdown(["latents", "batch", "regular step", "tied / regular"], rows)
+
+
+def streamed() -> str:
+    """Time of an epoch over rows on the disk."""
+    case = json.loads(_RESULTS.read_text(encoding="utf-8"))["streamed"]
+    header = [
+        "one epoch of 122,880 rows of 512 features, 1,024 latents, a buffer of a "
+        "sixteenth of the rows",
+        f"time over that of an array, median of {case['rounds']} rounds",
+    ]
+    names = {
+        "memory map, float32": "memmap",
+        "shards, float32": "shards",
+        "shards, float16": "half",
+    }
+    rows = [[name, f"{case[f'{key}_ratio']:.2f}"] for name, key in names.items()]
+    return markdown(header, rows)

@@ -1,0 +1,50 @@
+"""Tables of the pages are those of the results that are committed beside them."""
+
+import pandas as pd
+import pytest
+
+from benchmarks import tables
+from benchmarks.paper._profiles import PROFILES
+from benchmarks.tables._markdown import markdown, significant
+
+PAGES = [page for page in tables.pages() if "<!-- table:" in page.read_text("utf-8")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tables_of_the_pages_are_those_of_the_results(page):
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<!-- table:") == text.count("<!-- end of table -->")
+    assert tables.renewed(text) == text, "run python -m benchmarks.tables"
+
+
+def test_a_table_that_is_out_of_date_is_renewed():
+    assert len(PAGES) > 3
+    now = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert "1.03" in now
+    assert tables.renewed(now.replace("1.03", "0.03")) != now.replace("1.03", "0.03")
+
+
+@pytest.mark.parametrize("name", ["base", "transform", "sae", "curves", "symmetry"])
+def test_results_of_the_full_run_are_those_of_its_parts(name):
+    folder = tables.pages()[0].parent / "benchmarks" / "paper" / "results" / "full"
+    profile = PROFILES["full"]
+    paths = [
+        folder / "parts" / part.name / f"{name}.csv"
+        for part in (*profile.models, *profile.cells)
+    ]
+    parts = pd.concat([pd.read_csv(p) for p in paths if p.exists()], ignore_index=True)
+    stored = pd.read_csv(folder / f"{name}.csv")
+    pd.testing.assert_frame_equal(stored, parts, rtol=1e-5, check_dtype=False)
+
+
+def test_numbers_are_written_with_the_digits_that_count():
+    assert significant(0.0004321, 1) == "0.0004"
+    assert significant(9.96) == "9.96"
+    assert significant(9.996) == "10.0"
+    assert significant(17_789.7) == "17,800"
+    assert significant(0.201) == "0.201"
+
+
+def test_a_table_is_markdown():
+    expected = "| a | b |\n| --- | --- |\n| 1 |  |\n"
+    assert markdown(["a", "b"], [[1, ""]]) == expected
