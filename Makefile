@@ -8,7 +8,7 @@ INSTALLED := .venv/.installed
 INTEROP := .venv-interop/bin
 INTEROP_INSTALLED := .venv-interop/.installed
 
-.PHONY: help reproduce test interop lint docs links clean
+.PHONY: help reproduce test interop lint docs links dist clean
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -52,5 +52,16 @@ links: $(INSTALLED)  ## look up every outside link of the pages; needs a network
 	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[docs]'
 	$(BIN)/sphinx-build -W -b linkcheck --keep-going -q -D plot_gallery=0 docs docs/_build/links
 
+dist: $(INSTALLED)  ## build wheel and sdist, check them, and use them where nothing else is
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dist]'
+	rm -rf dist build .venv-dist
+	$(BIN)/python -m build --quiet
+	$(BIN)/twine check --strict dist/*
+	$(PYTHON) -m venv .venv-dist
+	.venv-dist/bin/pip install --quiet --constraint $(CONSTRAINTS) dist/*.whl
+	.venv-dist/bin/python -I tests/installed.py
+	.venv-dist/bin/pip install --quiet --force-reinstall --no-deps dist/*.tar.gz
+	.venv-dist/bin/python -I tests/installed.py
+
 clean:  ## remove the environment, caches and reports
-	rm -rf .venv .venv-interop reports docs/_build docs/auto_examples docs/generated .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-interop .venv-dist build dist reports docs/_build docs/auto_examples docs/generated .mypy_cache .pytest_cache .ruff_cache *.egg-info
