@@ -50,7 +50,7 @@ docs: $(INSTALLED)  ## the site in docs/_build, every example run; DOCS_OFFLINE=
 
 links: $(INSTALLED)  ## look up every outside link of the pages; needs a network
 	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[docs]'
-	$(BIN)/sphinx-build -W -b linkcheck --keep-going -q -D plot_gallery=0 docs docs/_build/links
+	$(BIN)/sphinx-build -W -b linkcheck --keep-going -q docs docs/_build/links
 
 dist: $(INSTALLED)  ## build wheel and sdist, check them, and use them where nothing else is
 	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dist]'

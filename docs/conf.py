@@ -68,6 +68,7 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "download_all_examples": False,
     "remove_config_comments": True,
+    "image_srcset": ["2x"],
     "matplotlib_animations": False,
     "doc_module": ("sk_eqsae",),
     "backreferences_dir": "auto_examples/backreferences",

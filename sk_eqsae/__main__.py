@@ -1,6 +1,7 @@
 """The command line: python -m sk_eqsae info | explore | export."""
 
 import argparse
+import inspect
 import json
 import sys
 import zipfile
@@ -11,16 +12,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activations import Orbits
-from .groups import CyclicShift, ImageDihedral, ImageFlip, ImageRotation
+from .activations._orbit_table import check_integers
+from .groups import (
+    AxisRotation,
+    ChannelPermutation,
+    CubeRotation,
+    CyclicShift,
+    FiniteGroup,
+    GridShift,
+    ImageDihedral,
+    ImageFlip,
+    ImageRotation,
+)
 from .inspection import explore
 from .persistence import export, load
 from .persistence._describe import describe
 
-_ACTIONS: dict[str, Callable[[int], Any]] = {
-    "ImageRotation": ImageRotation,
-    "ImageFlip": lambda order: ImageFlip(),
-    "ImageDihedral": lambda order: ImageDihedral(order // 2),
-    "CyclicShift": lambda order: CyclicShift(axis=-1, order=order),
+# From the orders of the generators, and what --axis gives.
+_ACTIONS: dict[str, Callable[..., Any]] = {
+    "AxisRotation": lambda orders, axis: AxisRotation(axis, orders[0]),
+    "ChannelPermutation": lambda orders, axis=1: ChannelPermutation(
+        len(orders) + 1, axis
+    ),
+    "CubeRotation": lambda orders: CubeRotation(),
+    "CyclicShift": lambda orders, axis=-1: CyclicShift(axis, orders[0]),
+    "GridShift": lambda orders, *axes: GridShift(axes, orders),
+    "ImageDihedral": lambda orders: ImageDihedral(orders[0]),
+    "ImageFlip": lambda orders, axis=-1: ImageFlip(axis),
+    "ImageRotation": lambda orders: ImageRotation(orders[0]),
 }
 _NEEDED = ("X", "groups", "power")
 _OPTIONAL = ("inputs", "labels", "names")
@@ -35,6 +54,20 @@ and may hold
   inputs   canonical inputs, indexed by orbit id: images, signals or points
   labels   class of each row, (n_rows,)
   names    name of each feature, (n_latents,)
+
+--action is one of
+  ImageRotation       images turn
+  ImageFlip           they are mirrored along --axis (default: -1, left and right)
+  ImageDihedral       both
+  CyclicShift         inputs are shifted along --axis (default: -1, the last)
+  GridShift           along several; needs one --axis for each, such as --axis -2 -1
+  ChannelPermutation  entries along --axis (default: 1) are swapped
+  AxisRotation        points turn; needs --axis 0, 1 or 2, for x, y or z
+  CubeRotation        points turn about all three
+Axis 0 of inputs numbers them. Orders are those of M, or else the powers say them.
+
+If power has several columns, they are those of M's group. Where there is no M, they
+are those of the action's, so name it even without inputs.
 
 example:
   >>> numpy.savez("orbits.npz", X=orbits.X, groups=orbits.groups,
@@ -130,9 +163,17 @@ def _add_explore(commands: Any) -> None:
     )
     command.add_argument(
         "--action",
-        choices=sorted(_ACTIONS),
+        choices=list(_ACTIONS),
         help="how the group acts on the inputs, to show them at all places of their "
-        "orbits; CyclicShift shifts the last axis",
+        "orbits, see below",
+    )
+    command.add_argument(
+        "--axis",
+        type=int,
+        nargs="+",
+        default=(),
+        metavar="AXIS",
+        help="the axis of the action, or several, see below",
     )
     command.add_argument(
         "--activation-transform",
@@ -199,11 +240,9 @@ def _explore(arguments: argparse.Namespace) -> None:
     if arguments.activation_transform is not None:
         fitter = load(arguments.activation_transform)
     arrays = _read_npz(arguments.orbits)
-    group = getattr(fitter, "group_", None) if arrays["power"].ndim == 2 else None
-    orbits = Orbits(arrays["X"], arrays["groups"], arrays["power"], group)
-    action = None
-    if arguments.action is not None:
-        action = _ACTIONS[arguments.action](orbits.order)
+    group = getattr(fitter, "group_", None)
+    action = _action(arguments.action, arguments.axis, arrays["power"], group)
+    orbits = _orbits(arrays, getattr(action, "group", None) if group is None else group)
     path = explore(
         sae,
         orbits,
@@ -215,6 +254,44 @@ def _explore(arguments: argparse.Namespace) -> None:
         path=arguments.out,
     )
     print(path)
+
+
+def _action(
+    name: str | None, axes: Sequence[int], power: NDArray, group: FiniteGroup | None
+) -> Any:
+    if name is None:
+        if axes:
+            raise ValueError("--axis was given without --action. Give both or none.")
+        return None
+    make, orders = _ACTIONS[name], _orders(power, group)
+    try:
+        inspect.signature(make).bind(orders, *axes)
+    except TypeError as error:
+        found = f"--axis {' '.join(map(str, axes))}" if axes else "no --axis"
+        raise ValueError(
+            f"{name} got {found}: {error}. See 'python -m sk_eqsae explore --help'."
+        ) from error
+    return make(orders, *axes)
+
+
+def _orders(power: NDArray, group: FiniteGroup | None) -> tuple[int, ...]:
+    """Orders of the generators."""
+    if group is not None:
+        return group.generator_orders
+    columns = power.reshape(len(power), -1).T
+    return tuple(int(check_integers(one).max(initial=0)) + 1 for one in columns)
+
+
+def _orbits(arrays: dict[str, NDArray], group: FiniteGroup | None) -> Orbits:
+    power = arrays["power"]
+    if power.shape[1:] in ((), (1,)):
+        return Orbits(arrays["X"], arrays["groups"], power)
+    if group is None:
+        raise ValueError(
+            f"power has {power.shape[1]} columns, one for each generator, and nothing "
+            "says of which group. Give --action or --activation-transform."
+        )
+    return Orbits(arrays["X"], arrays["groups"], power, group)
 
 
 def _read_npz(path: str) -> dict[str, NDArray]:

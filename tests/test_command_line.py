@@ -6,13 +6,32 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
-from sk_eqsae import ActivationTransformFitter, EquivariantSAE, TopKSAE, load, save
-from sk_eqsae.__main__ import main
+from sk_eqsae import (
+    ActivationTransformFitter,
+    EquivariantSAE,
+    TopKSAE,
+    explore,
+    load,
+    save,
+)
+from sk_eqsae import groups as groups_module
+from sk_eqsae.__main__ import _ACTIONS, main
 from sk_eqsae.activations import extract_orbits
 from sk_eqsae.base_models import MLPAutoencoder
 from sk_eqsae.datasets import make_shapes
-from sk_eqsae.groups import DihedralGroup, ImageDihedral
+from sk_eqsae.groups import (
+    AxisRotation,
+    ChannelPermutation,
+    CubeRotation,
+    CyclicShift,
+    DihedralGroup,
+    GridShift,
+    ImageDihedral,
+    ImageFlip,
+    ImageRotation,
+)
 from sk_eqsae.sae import Recipe
 
 from .fitted import CASES, fitted
@@ -164,6 +183,119 @@ def test_explore_takes_the_group_with_several_generators_from_the_file(tmp_path)
     data = embedded(out)
     assert data["elements"][-1] == "r³ s"
     assert data["pictures"]["n_elements"] == 8
+
+
+IMAGES, POINTS = (3, 1, 4, 4), (3, 5, 3)
+ACTIONS = [
+    (ImageRotation(4), [], IMAGES),
+    (ImageFlip(), [], IMAGES),
+    (ImageFlip(-2), [-2], IMAGES),
+    (ImageDihedral(4), [], IMAGES),
+    (CyclicShift(-1, 4), [], IMAGES),
+    (CyclicShift(2, 4), [2], IMAGES),
+    (GridShift((-2, -1), (2, 4)), [-2, -1], IMAGES),
+    (ChannelPermutation(3), [], (3, 3, 8)),
+    (ChannelPermutation(4, -1), [-1], IMAGES),
+    (AxisRotation(0, 6), [0], POINTS),
+    (CubeRotation(), [], POINTS),
+]
+
+
+def written(folder, action, shape):
+    """A TopKSAE without M and a file of orbits, whose activations are the inputs."""
+    inputs = np.random.default_rng(0).normal(size=shape)
+    flat = torch.nn.Sequential(torch.nn.Flatten()).double()
+    orbits = extract_orbits(flat, inputs, layer="0", action=action)
+    sae = TopKSAE(8, k=2, max_epochs=1, random_state=0).fit(orbits.X)
+    save(sae, folder / "sae")
+    arrays = {"X": orbits.X, "groups": orbits.groups, "power": orbits.power}
+    np.savez(folder / "orbits.npz", **arrays, inputs=inputs)
+    return sae, orbits, inputs
+
+
+def named(action, axes):
+    option = ["--axis", *axes] if axes else []
+    return ["--action", type(action).__name__, *option]
+
+
+def test_every_action_of_the_package_is_known():
+    public = [(name, getattr(groups_module, name)) for name in groups_module.__all__]
+    actions = {name for name, one in public if "__call__" in vars(one)}
+    assert {type(action).__name__ for action, *_ in ACTIONS} == actions
+    assert set(_ACTIONS) == actions
+
+
+@pytest.mark.parametrize(("action", "axes", "shape"), ACTIONS)
+def test_an_action_is_made_from_the_powers_and_the_axis(tmp_path, action, axes, shape):
+    sae, orbits, inputs = written(tmp_path, action, shape)
+    expected = explore(
+        sae, orbits, inputs, action=action, path=tmp_path / "expected.html"
+    )
+    files = [tmp_path / "sae", tmp_path / "orbits.npz"]
+    out = tmp_path / "page.html"
+    assert run("explore", *files, "--out", out, *named(action, axes)) == 0
+    assert embedded(out) == embedded(expected)
+
+
+def test_an_action_has_the_orders_of_m_where_powers_are_missing(tmp_path):
+    action = GridShift((-2, -1), (2, 4))
+    _, orbits, inputs = written(tmp_path, action, (9, 1, 4, 4))
+    rows = {"groups": orbits.groups, "power": orbits.power}
+    fitter = ActivationTransformFitter(group=action.group).fit(orbits.X, **rows)
+    save(fitter, tmp_path / "M")
+    some = orbits.power.max(axis=1) < 2
+    arrays = {name: values[some] for name, values in rows.items()}
+    np.savez(tmp_path / "some.npz", X=orbits.X[some], inputs=inputs, **arrays)
+    out = tmp_path / "page.html"
+    arguments = ["--activation-transform", tmp_path / "M", "--out", out]
+    files = [tmp_path / "sae", tmp_path / "some.npz"]
+    assert run("explore", *files, *arguments, *named(action, [-2, -1])) == 0
+    assert embedded(out)["pictures"]["n_elements"] == 8
+
+
+def test_an_action_says_the_group_even_without_inputs(tmp_path):
+    sae, orbits, _ = written(tmp_path, ImageDihedral(4), IMAGES)
+    with np.load(tmp_path / "orbits.npz") as arrays:
+        kept = {name: arrays[name] for name in ("X", "groups", "power")}
+    np.savez(tmp_path / "alone.npz", **kept)
+    expected = explore(sae, orbits, path=tmp_path / "expected.html")
+    out = tmp_path / "page.html"
+    arguments = ["--action", "ImageDihedral", "--out", out]
+    assert run("explore", tmp_path / "sae", tmp_path / "alone.npz", *arguments) == 0
+    assert embedded(out) == embedded(expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "power has 2 columns, one for each generator, and nothing says of which"),
+        (["--axis", 1], "--axis was given without --action"),
+        (
+            ["--action", "AxisRotation"],
+            "got no --axis: missing a required",
+        ),
+        (["--action", "ImageDihedral", "--axis", 1], "got --axis 1: too many"),
+        (["--action", "CyclicShift", "--axis", 1, 2], "got --axis 1 2: too many"),
+        (["--action", "GridShift", "--axis", -1], "one order for each axis"),
+        (["--action", "ImageRotation"], "found (24, 2)"),
+        (["--action", "CubeRotation"], "found (24, 2)"),
+    ],
+)
+def test_an_action_that_does_not_fit_is_one_line(tmp_path, capsys, arguments, message):
+    written(tmp_path, ImageDihedral(4), IMAGES)
+    out = tmp_path / "page.html"
+    files = [tmp_path / "sae", tmp_path / "orbits.npz"]
+    err = error_of(capsys, "explore", *files, "--out", out, *arguments)
+    assert message in err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("action", _ACTIONS)
+def test_help_says_what_each_action_does(capsys, action):
+    with pytest.raises(SystemExit):
+        main(["explore", "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith(f"  {action} ") and len(line) > 25 for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -229,10 +229,10 @@ FUNCTIONS = {
     "feature_symmetry": lambda path, network: FeatureSymmetryDisplay(
         feature_symmetry(symmetric())
     ).plot(),
-    "LossCurveDisplay": lambda path, network: LossCurveDisplay.from_estimators(
+    "LossCurveDisplay": lambda path, network: LossCurveDisplay.from_estimator(
         symmetric(), data()[0]
     ),
-    "FrontierDisplay": lambda path, network: FrontierDisplay.from_estimators(
+    "FrontierDisplay": lambda path, network: FrontierDisplay.from_estimator(
         [symmetric()], data()[0]
     ),
     "ProbingDisplay": lambda path, network: ProbingDisplay.from_scores(

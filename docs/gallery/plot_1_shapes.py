@@ -6,6 +6,8 @@ The paper's data in small: images of four shapes, a network that compresses them
 matrix M that moves its activations, and a dictionary whose vectors turn with the image.
 """
 
+# sphinx_gallery_thumbnail_number = 2
+
 # %%
 # Images and a network
 # --------------------
@@ -13,6 +15,7 @@ matrix M that moves its activations, and a dictionary whose vectors turn with th
 # trained for a short while.
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 
 from sk_eqsae import (
@@ -24,12 +27,16 @@ from sk_eqsae import (
 )
 from sk_eqsae.base_models import MLPAutoencoder, fit_autoencoder
 from sk_eqsae.groups import ImageRotation
-from sk_eqsae.inspection import FeatureOrbitDisplay, TransformFidelityDisplay
+from sk_eqsae.inspection import (
+    FeatureOrbitDisplay,
+    TransformFidelityDisplay,
+)
 
 shapes = make_shapes(2_000, orientation="random", random_state=0)
-model = fit_autoencoder(MLPAutoencoder(), shapes.images, max_epochs=15, random_state=0)
+model, action = MLPAutoencoder(), ImageRotation(order=4)
+fit_autoencoder(model, shapes.images, max_epochs=15, random_state=0)
 orbits = extract_orbits(
-    model, shapes.images, layer="encoder", action=ImageRotation(order=4)
+    model, shapes.images, layer="encoder", action=action
 )
 train, test = orbits.split(0.2, base=shapes.base_id, random_state=0)
 print(train)
@@ -72,7 +79,9 @@ def decode(rows):
     return model.decoder(torch.from_numpy(rows))[:, 0].numpy()
 
 
-turned = [shapes.rotate(p).images for p in range(4)]
-images = [turned[p][i, 0] for i, p in zip(test.groups, test.power, strict=True)]
-FeatureOrbitDisplay.from_estimator(tied, test.X, images, decode=decode)
+turned = np.stack([action(shapes.images[:, 0], p) for p in range(4)])
+images = turned[test.power, test.groups]
+FeatureOrbitDisplay.from_estimator(
+    tied, test.X, images, decode=decode
+)
 plt.show()

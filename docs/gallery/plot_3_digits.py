@@ -23,7 +23,8 @@ from sk_eqsae.inspection import r2_per_feature
 digits = load_digits()
 images = digits.images[:, None].astype("float32") / 16
 action = ImageDihedral()
-X = np.concatenate([action(images, power) for power in action.group.powers])
+powers = action.group.powers
+X = np.concatenate([action(images, power) for power in powers])
 y = torch.from_numpy(np.tile(digits.target, 8))
 
 torch.manual_seed(0)
@@ -41,7 +42,8 @@ X = torch.from_numpy(X)
 for _ in range(4):
     for rows in torch.randperm(len(X)).split(128):
         optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(model(X[rows]), y[rows]).backward()
+        scores = model(X[rows])
+        torch.nn.functional.cross_entropy(scores, y[rows]).backward()
         optimizer.step()
 
 # %%
@@ -59,15 +61,20 @@ for name, (action, M) in symmetries.items():
     M.fit(train.X, groups=train.groups, power=train.power)
     r2 = M.score(test.X, groups=test.groups, power=test.power)
     names = [irrep.name for irrep in M.group_.irreps]
-    irreps = dict(zip(names, M.multiplicities_.tolist(), strict=True))
-    print(f"{name}: R2 {r2:.3f}; multiplicities {irreps}")
+    irreps = zip(names, M.multiplicities_, strict=True)
+    print(f"{name}: R2 {r2:.3f}; multiplicities of the irreps")
+    for irrep, multiplicity in irreps:
+        print(f"    {irrep}: {multiplicity}")
 
 # %%
 # Which units are explained, and which are not? The mean over the elements of D4:
 
-table = r2_per_feature(M, test.X, groups=test.groups, power=test.power)
+table = r2_per_feature(
+    M, test.X, groups=test.groups, power=test.power
+)
 scores = table.mean(axis=0).fillna(0).to_numpy()
 figure, axis = plt.subplots(figsize=(5.5, 3), layout="constrained")
-axis.bar(np.arange(len(scores)), np.sort(scores)[::-1])
+ranks = np.arange(len(scores))
+axis.bar(ranks, np.sort(scores)[::-1], color="#0072B2")
 axis.set(xlabel="unit, best first", ylabel="R2 under D4", ylim=(0, 1))
 plt.show()

@@ -14,7 +14,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from sk_eqsae import ActivationTransformFitter, GroupTiedSAE, extract_orbits
+from sk_eqsae import (
+    ActivationTransformFitter,
+    GroupTiedSAE,
+    extract_orbits,
+)
 from sk_eqsae.groups import CyclicShift
 from sk_eqsae.inspection import FeatureSymmetryDisplay
 
@@ -49,11 +53,13 @@ for _ in range(150):
 # ``CyclicShift`` of order 8 shifts by 4 places, which is what the pooling keeps: the
 # pooled maps are permuted exactly, and M finds it.
 
-orbits = extract_orbits(model, signals, layer="3", action=CyclicShift(axis=2, order=8))
+action = CyclicShift(axis=2, order=8)
+orbits = extract_orbits(model, signals, layer="3", action=action)
 train, test = orbits.split(0.2, random_state=0)
 M = ActivationTransformFitter(8)
 M.fit(train.X, groups=train.groups, power=train.power)
-print(f"R2 {M.score(test.X, groups=test.groups, power=test.power):.4f}")
+r2 = M.score(test.X, groups=test.groups, power=test.power)
+print(f"R2 {r2:.4f}")
 
 # %%
 # A dictionary closed under the shifts

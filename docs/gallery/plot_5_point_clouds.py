@@ -29,23 +29,28 @@ kind = rng.integers(3, size=n)
 points = rng.normal(size=(n, n_points, 3))
 points /= np.linalg.norm(points, axis=2, keepdims=True)  # a ball
 box = points / np.abs(points).max(axis=2, keepdims=True)
-cone = points * np.stack([0.5 - points[..., 2] / 2] * 2 + [np.ones((n, n_points))], 2)
+cone = points.copy()
+cone[..., :2] *= 0.5 - points[..., 2:] / 2  # narrower towards the top
 clouds = np.stack([points, box, cone])[kind, np.arange(n)]
-clouds *= rng.uniform(0.4, 1.0, size=(n, 1, 3))  # stretched along the axes
+clouds *= rng.uniform(0.4, 1.0, size=(n, 1, 3))  # along the axes
 clouds += rng.normal(scale=0.3, size=(n, 1, 3))
 clouds = clouds.astype("float32")
 
 
 class PointNet(torch.nn.Module):
-    """A network for each point, the largest value over points, and a classifier."""
+    """A network for each point, the largest values, a classifier."""
 
     def __init__(self):
         super().__init__()
         self.points = torch.nn.Sequential(
-            torch.nn.Linear(3, 64), torch.nn.ReLU(), torch.nn.Linear(64, 64)
+            torch.nn.Linear(3, 64),
+            torch.nn.ReLU(),
+            torch.nn.Linear(64, 64),
         )
-        self.head = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Linear(64, 3))
-        self.pooled = torch.nn.Identity()  # a name for the layer to look at
+        self.head = torch.nn.Sequential(
+            torch.nn.ReLU(), torch.nn.Linear(64, 3)
+        )
+        self.pooled = torch.nn.Identity()  # a layer with a name
 
     def forward(self, clouds):
         """Class scores."""
@@ -70,8 +75,9 @@ for step in range(300):
 orbits = extract_orbits(model, clouds, layer="pooled", action=action)
 train, test = orbits.split(0.2, random_state=0)
 with_orbits = {"groups": train.groups, "power": train.power}
+of_test = {"groups": test.groups, "power": test.power}
 M = ActivationTransformFitter(4).fit(train.X, **with_orbits)
-print(f"R2 of M {M.score(test.X, groups=test.groups, power=test.power):.3f}")
+print(f"R2 of M {M.score(test.X, **of_test):.3f}")
 
 # %%
 # Three dictionaries
@@ -80,16 +86,18 @@ print(f"R2 of M {M.score(test.X, groups=test.groups, power=test.power):.3f}")
 
 settings = {"k": 8, "max_epochs": 60, "random_state": 0}
 regular = TopKSAE(32, **settings).fit(train.X)
-equivariant = EquivariantSAE(32, order=4, **settings).fit(train.X, **with_orbits)
-tied = GroupTiedSAE(32, order=4, **settings).fit(train.X, **with_orbits)
+equivariant = EquivariantSAE(32, order=4, **settings)
+equivariant.fit(train.X, **with_orbits)
+tied = GroupTiedSAE(32, order=4, **settings)
+tied.fit(train.X, **with_orbits)
 r2 = {
     "regular": regular.score(test.X),
-    "equivariant": equivariant.score(test.X, groups=test.groups, power=test.power),
+    "equivariant": equivariant.score(test.X, **of_test),
     "group-tied": tied.score(test.X),
 }
 
 figure, axis = plt.subplots(figsize=(4.5, 3), layout="constrained")
-axis.bar(list(r2), list(r2.values()), color=["#0072B2", "#D55E00", "#009E73"])
+axis.bar(r2.keys(), r2.values(), color="#0072B2")
 axis.set(ylabel="R2 on held-out clouds", ylim=(0, 1))
 plt.show()
 

@@ -18,7 +18,12 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import Pipeline
 
-from sk_eqsae import EquivariantSAE, MeanDifferenceSelector, extract_orbits, make_probe
+from sk_eqsae import (
+    EquivariantSAE,
+    MeanDifferenceSelector,
+    extract_orbits,
+    make_probe,
+)
 from sk_eqsae.groups import ImageRotation
 
 digits = load_digits()
@@ -27,7 +32,9 @@ torch.manual_seed(0)
 model = torch.nn.Sequential(
     torch.nn.Flatten(), torch.nn.Linear(64, 48), torch.nn.ReLU()
 )
-orbits = extract_orbits(model, images, layer="1", action=ImageRotation(4))
+orbits = extract_orbits(
+    model, images, layer="1", action=ImageRotation(4)
+)
 y = (digits.target[orbits.groups] == 0).astype(int)
 
 # %%
@@ -37,9 +44,10 @@ y = (digits.target[orbits.groups] == 0).astype(int)
 # ``sae__power``. (With scikit-learn's metadata routing on, ``groups`` and ``power`` are
 # enough.) Latents are selected in each fold anew.
 
+sae = EquivariantSAE(128, order=4, max_epochs=15, random_state=0)
 pipe = Pipeline(
     [
-        ("sae", EquivariantSAE(128, order=4, max_epochs=15, random_state=0)),
+        ("sae", sae),
         ("select", MeanDifferenceSelector()),
         ("probe", make_probe("logistic")),
     ]
@@ -63,20 +71,25 @@ print(f"best F1 {search.best_score_:.3f}")
 # What the search has found: is it a zero, from how many latents?
 
 results = pd.DataFrame(search.cv_results_)
-results["probe"] = np.where(
-    results.param_probe.astype(str).str.contains("KNeighbors"), "knn", "logistic"
-)
+is_knn = results.param_probe.astype(str).str.contains("KNeighbors")
+results["probe"] = np.where(is_knn, "knn", "logistic")
+styles = [
+    {"color": "#0072B2", "marker": "o", "linestyle": "-"},
+    {"color": "#D55E00", "marker": "s", "linestyle": "--"},
+    {"color": "#009E73", "marker": "^", "linestyle": "-."},
+    {"color": "#CC79A7", "marker": "v", "linestyle": ":"},
+]
+lines = results.groupby(["param_sae__k", "probe"])
 figure, axis = plt.subplots(figsize=(5, 3.2), layout="constrained")
-for (k, probe), rows in results.groupby(["param_sae__k", "probe"]):
+for ((k, probe), rows), style in zip(lines, styles, strict=True):
     axis.plot(
         rows.param_select__n_features_to_select,
         rows.mean_test_score,
-        marker="o",
-        linestyle="-" if probe == "logistic" else "--",
         label=f"k = {k}, {probe}",
+        **style,
     )
-axis.set(xscale="log", xlabel="latents kept", ylabel="F1", xticks=[1, 4, 16])
-axis.set_xticklabels([1, 4, 16])
+axis.set(xscale="log", xlabel="latents kept", ylabel="F1")
+axis.set_xticks([1, 4, 16], ["1", "4", "16"])
 axis.minorticks_off()
-axis.legend(frameon=False)
+axis.legend(frameon=False, handlelength=3)
 plt.show()

@@ -33,11 +33,12 @@ train, test = X[:5_000], X[5_000:]
 ks, sizes = (1, 2, 3, 4, 6, 8), (32, 64, 128)
 saes = {
     f"{n} latents": fit_many(
-        [TopKSAE(n, k=k, max_epochs=40, random_state=0) for k in ks], train
+        [TopKSAE(n, k=k, max_epochs=40, random_state=0) for k in ks],
+        train,
     )
     for n in sizes
 }
-display = FrontierDisplay.from_estimators(saes, test)
+display = FrontierDisplay.from_estimator(saes, test)
 display.ax_.axvline(4, color="0.5", ls=":", zorder=0)
 plt.show()
 
@@ -47,7 +48,10 @@ plt.show()
 # With that k, against the size of the dictionary:
 
 right = [several[ks.index(4)] for several in saes.values()]
-FrontierDisplay.from_estimators(right, test, x="n_components")
+display = FrontierDisplay.from_estimator(
+    right, test, x="n_components"
+)
+display.ax_.set_xticks(sizes)
 plt.show()
 
 # %%

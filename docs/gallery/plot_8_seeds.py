@@ -10,6 +10,7 @@ another seed.
 # %%
 # Two dictionaries, two sizes
 # ---------------------------
+# 64 directions in 32 dimensions, 3 of them active in each row.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,7 +22,7 @@ from sk_eqsae import TopKSAE, fit_many
 rng = np.random.default_rng(0)
 atoms = normalize(rng.normal(size=(64, 32)))
 codes = rng.uniform(0.5, 1.5, size=(5_000, 64))
-codes *= codes.argsort(axis=1).argsort(axis=1) >= 61  # three directions in each row
+codes *= codes.argsort(axis=1).argsort(axis=1) >= 61
 X = (codes @ atoms).astype("float32")
 
 
@@ -32,15 +33,22 @@ def matched(first, second):
 
 
 figure, axis = plt.subplots(figsize=(5.5, 3.2), layout="constrained")
-for n, style in ((64, "-"), (256, "--")):
-    saes = [TopKSAE(n, k=3, max_epochs=100, random_state=seed) for seed in (0, 1)]
+styles = {
+    64: {"color": "#0072B2"},
+    256: {"color": "#D55E00", "ls": "--"},
+}
+settings = {"k": 3, "max_epochs": 100}
+for n, style in styles.items():
+    saes = [TopKSAE(n, random_state=s, **settings) for s in (0, 1)]
     first, second = fit_many(saes, X)
     cosines = matched(first.components_, second.components_)
-    axis.plot(np.linspace(0, 1, n), cosines, style, label=f"{n} latents")
+    share = np.linspace(0, 1, n)
+    axis.plot(share, cosines, label=f"{n} latents", **style)
     found = matched(first.components_, atoms)
+    print(f"{n} latents")
+    print(f"    true directions found: {np.mean(found > 0.95):.0%}")
     print(
-        f"{n} latents: {np.mean(found > 0.95):.0%} of the true directions are found, "
-        f"{np.mean(cosines > 0.95):.0%} of the vectors have a partner"
+        f"    vectors with a partner: {np.mean(cosines > 0.95):.0%}"
     )
 axis.set(
     xlabel="share of the vectors, best matched first",

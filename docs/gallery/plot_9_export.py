@@ -38,8 +38,11 @@ for _ in range(100):
     torch.nn.functional.cross_entropy(model(X), y).backward()
     optimizer.step()
 
-orbits = extract_orbits(model, images, layer="1", action=ImageRotation(4))
-sae = TopKSAE(128, k=8, max_epochs=40, random_state=0).fit(orbits.canonical)
+orbits = extract_orbits(
+    model, images, layer="1", action=ImageRotation(4)
+)
+sae = TopKSAE(128, k=8, max_epochs=40, random_state=0)
+sae.fit(orbits.canonical)
 
 # %%
 # To SAELens and back
@@ -51,7 +54,8 @@ folder = Path(tempfile.mkdtemp()) / "sae"
 export(sae, folder, format="saelens")
 print(sorted(path.name for path in folder.iterdir()))
 back = from_saelens(folder)
-print(np.abs(back.transform(orbits.X) - sae.transform(orbits.X)).max() < 1e-4)
+Z = sae.transform(orbits.X)
+print(np.abs(back.transform(orbits.X) - Z).max() < 1e-4)
 
 # %%
 # Inside the model
@@ -71,13 +75,19 @@ with splice(model, "1", sae):
     spliced = accuracy()
 print(f"reconstructed {spliced:.3f}")
 
-often = np.argsort((sae.transform(orbits.canonical) > 0).mean(axis=0))[::-1][:20]
+density = (sae.transform(orbits.canonical) > 0).mean(axis=0)
+often = np.argsort(density)[::-1][:20]
 lost = []
 for latent in often:
     with splice(model, "1", sae, ablate=[latent]):
         lost.append(spliced - accuracy())
 
 figure, axis = plt.subplots(figsize=(5.5, 3), layout="constrained")
-axis.bar(np.arange(len(lost)), lost)
-axis.set(xlabel="latent, most often active first", ylabel="accuracy lost without it")
+ranks = np.arange(1, len(lost) + 1)
+axis.bar(ranks, lost, color="#0072B2")
+axis.set(
+    xlabel="latents, most often active first",
+    ylabel="accuracy lost without it",
+    xticks=[1, 5, 10, 15, 20],
+)
 plt.show()

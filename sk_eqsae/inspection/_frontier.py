@@ -74,7 +74,7 @@ class FrontierDisplay:
     ...     )
     ...     for n in (32, 128)
     ... }
-    >>> display = FrontierDisplay.from_estimators(saes, X[1500:])
+    >>> display = FrontierDisplay.from_estimator(saes, X[1500:])
     >>> display.table[["name", "n_components"]].tail(2)
               name  n_components
     4  128 latents           128
@@ -90,7 +90,7 @@ class FrontierDisplay:
         self.table = table
 
     @classmethod
-    def from_estimators(
+    def from_estimator(
         cls,
         saes: Iterable[BaseEstimator] | Mapping[str, Iterable[BaseEstimator]],
         X: ArrayLike,

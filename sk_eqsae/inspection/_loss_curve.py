@@ -66,7 +66,7 @@ class LossCurveDisplay:
     >>> X, _ = load_digits(return_X_y=True)
     >>> saes = {f"k = {k}": TopKSAE(64, k=k, max_epochs=10) for k in (2, 8)}
     >>> saes = dict(zip(saes, fit_many(saes.values(), X)))
-    >>> display = LossCurveDisplay.from_estimators(saes, X)
+    >>> display = LossCurveDisplay.from_estimator(saes, X)
     >>> display.ax_.get_ylabel()
     'training loss / variance'
     """
@@ -78,7 +78,7 @@ class LossCurveDisplay:
         self.loss_name = loss_name
 
     @classmethod
-    def from_estimators(
+    def from_estimator(
         cls,
         saes: BaseEstimator | Mapping[str, BaseEstimator],
         X: ArrayLike | None = None,

@@ -26,7 +26,7 @@ def saes(turning_orbits):
 
 
 def test_points_are_sparsity_size_and_fvu(plt, saes, rows):
-    table = FrontierDisplay.from_estimators(saes, rows).table
+    table = FrontierDisplay.from_estimator(saes, rows).table
     assert table["name"].tolist() == ["regular", "regular", "tied", "equivariant"]
     assert table["n_components"].tolist() == [16, 16, 3 + 2, 8]
     every = [sae for several in saes.values() for sae in several]
@@ -43,13 +43,13 @@ def test_pooled_latents_do_not_hide_what_a_reconstruction_costs(plt, saes, rows)
     (tied,) = saes["tied"]
     pooled = GroupTiedSAE(3, k=2, n_free=2, output="invariant", **QUICK)
     pooled.__dict__ |= {n: v for n, v in vars(tied).items() if n.endswith("_")}
-    display = FrontierDisplay.from_estimators([tied, pooled], rows)
+    display = FrontierDisplay.from_estimator([tied, pooled], rows)
     assert display.table["l0"].nunique() == 1
 
 
 def test_what_was_made_elsewhere_is_drawn_the_same(plt, saes, rows):
     regular = {"regular": saes["regular"]}
-    expected = FrontierDisplay.from_estimators(regular, rows).table
+    expected = FrontierDisplay.from_estimator(regular, rows).table
     codes = [sae.transform(rows) for sae in saes["regular"]]
     rebuilt = [
         sae.inverse_transform(Z) for sae, Z in zip(saes["regular"], codes, strict=True)
@@ -75,7 +75,7 @@ def test_latents_of_other_rows_are_an_error_and_make_no_figure(plt, rows):
 
 @pytest.mark.parametrize("x", ["l0", "l1", "n_components"])
 def test_lines_go_from_small_to_large(plt, saes, rows, x):
-    display = FrontierDisplay.from_estimators(saes, rows, x=x)
+    display = FrontierDisplay.from_estimator(saes, rows, x=x)
     line = display.ax_.lines[0]
     points = display.table[display.table["name"] == "regular"].sort_values(
         x, kind="stable"
@@ -87,20 +87,20 @@ def test_lines_go_from_small_to_large(plt, saes, rows, x):
 
 
 def test_one_list_needs_no_name(plt, saes, rows):
-    display = FrontierDisplay.from_estimators(saes["regular"], rows)
+    display = FrontierDisplay.from_estimator(saes["regular"], rows)
     assert len(display.ax_.lines) == 1
     assert display.ax_.get_legend() is None
 
 
 def test_a_wide_range_is_drawn_on_a_logarithmic_axis(plt, saes, rows):
-    table = FrontierDisplay.from_estimators(saes, rows).table
+    table = FrontierDisplay.from_estimator(saes, rows).table
     for sizes, scale in [([10, 20, 30, 40], "linear"), ([10, 20, 30, 41], "log")]:
         display = FrontierDisplay(table.assign(n_components=sizes))
         assert display.plot(x="n_components").ax_.get_xscale() == scale
 
 
 def test_perfect_reconstructions_and_dead_dictionaries_are_drawn(plt, saes, rows):
-    table = FrontierDisplay.from_estimators(saes, rows).table
+    table = FrontierDisplay.from_estimator(saes, rows).table
     display = FrontierDisplay(table.assign(fvu=0.0, l0=[0.0, 1, 2, 8])).plot()
     display.figure_.canvas.draw()
     assert (display.ax_.lines[0].get_ydata() > 0).all()
@@ -110,7 +110,7 @@ def test_perfect_reconstructions_and_dead_dictionaries_are_drawn(plt, saes, rows
 def test_frontier_is_drawn_where_told_and_nowhere_else(plt, saes, rows):
     figure, axes = plt.subplots(ncols=2)
     settings = dict(plt.rcParams)
-    display = FrontierDisplay.from_estimators(saes, rows, ax=axes[0])
+    display = FrontierDisplay.from_estimator(saes, rows, ax=axes[0])
     assert (display.ax_, display.figure_) == (axes[0], figure)
     assert display.plot(axes[1], x="l1").ax_ is axes[1]
     assert plt.get_fignums() == [figure.number]
@@ -122,13 +122,13 @@ def test_what_is_no_list_of_autoencoders_is_an_error_and_makes_no_figure(
 ):
     regular = saes["regular"][0]
     with pytest.raises(ValueError, match="x='k' has to be one of"):
-        FrontierDisplay.from_estimators(saes, rows, x="k")
+        FrontierDisplay.from_estimator(saes, rows, x="k")
     with pytest.raises(TypeError, match=r"saes\['a'\] is one estimator"):
-        FrontierDisplay.from_estimators({"a": regular}, rows)
+        FrontierDisplay.from_estimator({"a": regular}, rows)
     with pytest.raises(TypeError, match="saes is one estimator"):
-        FrontierDisplay.from_estimators(regular, rows)
+        FrontierDisplay.from_estimator(regular, rows)
     with pytest.raises(TypeError, match=r"saes\['a'\] has 'regular' in it"):
-        FrontierDisplay.from_estimators({"a": ["regular"]}, rows)
+        FrontierDisplay.from_estimator({"a": ["regular"]}, rows)
     with pytest.raises(ValueError, match="saes is empty"):
-        FrontierDisplay.from_estimators({}, rows)
+        FrontierDisplay.from_estimator({}, rows)
     assert plt.get_fignums() == []

@@ -87,8 +87,8 @@ def explore(
 
     See Also
     --------
-    feature_symmetry : What the group does to each feature, as a table.
-    FeatureOrbitDisplay : Base vectors of a GroupTiedSAE, decoded.
+    sk_eqsae.inspection.feature_symmetry : What the group does to features.
+    sk_eqsae.inspection.FeatureOrbitDisplay : Base vectors of a GroupTiedSAE, decoded.
 
     Notes
     -----
@@ -96,7 +96,7 @@ def explore(
 
     - Density is the share of rows with z > 0; the mean activation is over those.
     - Invariance, irreps, orbits and what the feature turns into are those of
-      :func:`feature_symmetry`, for the feature's vector.
+      :func:`~sk_eqsae.inspection.feature_symmetry`, for the feature's vector.
     - An input counts by its strongest place in the orbit.
     - AUC of a class: the chance that a row of the class has a larger z than a row of
       another class, where equal ones count half. A feature that fires in a share q of

@@ -41,7 +41,28 @@ const link = (i, text = data.names[i]) => el("a", { href: `#feature=${i}` }, tex
 
 // ---- columns of the table ---------------------------------------------------------
 
-const best = (i) => data.auc[i].indexOf(Math.max(...data.auc[i]));
+// What the values of a column are for: the main irrep or the best class of each
+// feature, or the one that is chosen for all.
+const CHOICES = {};
+if (data.irreps) {
+  CHOICES.irrep = { names: data.irreps, column: "energy", values: data.energies,
+    main: data.irrep.map((name) => data.irreps.indexOf(name)) };
+}
+if (data.classes) {
+  CHOICES.class = { names: data.classes, column: "auc", values: data.auc,
+    main: data.auc.map((auc, i) => (isDead(i) ? -1 : auc.indexOf(Math.max(...auc)))) };
+}
+const chosen = (choice) => ($(choice).value === "" ? null : Number($(choice).value));
+function valuesOf(column) {
+  if (!column.choice) return column.values;
+  const { main, values } = CHOICES[column.choice], one = chosen(column.choice);
+  return main.map((m, i) => (m < 0 ? null : values[i][one ?? m]));
+}
+function labelOf(column) {
+  const one = column.choice ? chosen(column.choice) : null;
+  return one === null ? column.label : `${column.label} of ${CHOICES[column.choice].names[one]}`;
+}
+
 const COLUMNS = [
   { key: "name", label: "Feature", values: data.names, first: "ascending",
     meaning: "The dictionary vector of one latent. A dead feature fires in no row." },
@@ -56,16 +77,16 @@ if (data.irreps) {
       meaning: "Share of the vector's energy that the group leaves alone, from 0 to 1. A vector whose copies under the group are orthogonal has one over the order of the group." },
     { key: "irrep", label: "Irrep", values: data.irrep, text: true, first: "ascending",
       meaning: "Irreducible representation of the group that holds most of the vector's energy." },
+    { key: "energy", label: "Energy", choice: "irrep", show: percent,
+      meaning: "Share of the vector's energy in that irrep, or in the one that is chosen above the table." },
   );
 }
 if (data.classes) {
-  const bests = data.auc.map((_, i) => best(i));
   COLUMNS.push(
-    { key: "class", label: "Class", text: true, first: "ascending",
-      values: bests.map((c, i) => (isDead(i) ? null : data.classes[c])),
+    { key: "class", label: "Class", values: CHOICES.class.main.map((c) => data.classes[c] ?? null), text: true, first: "ascending",
       meaning: "Class that the feature separates best from the others." },
-    { key: "auc", label: "AUC", values: bests.map((c, i) => (isDead(i) ? null : data.auc[i][c])), show: number,
-      meaning: "Area under the ROC curve of the feature for that class: the chance that a row of the class has a larger activation than another row, where equal ones count half. 0.5 is no better than chance." },
+    { key: "auc", label: "AUC", choice: "class", show: number,
+      meaning: "Area under the ROC curve of the feature for that class, or for the one that is chosen above the table: the chance that a row of the class has a larger activation than another row, where equal ones count half. 0.5 is no better than chance." },
   );
 }
 
@@ -91,12 +112,14 @@ const OTHERS = [
 const state = { sort: "removal", direction: "descending", page: 0, current: 0 };
 let found = [];
 
+const isMain = (i) => Object.entries(CHOICES).every(([choice, { main }]) =>
+  chosen(choice) === null || chosen(choice) === main[i]);
+
 function matches(i) {
   const query = $("query").value.trim().toLowerCase();
   const show = $("state").value;
   if (show !== "all" && isDead(i) !== (show === "dead")) return false;
-  if ($("irrep").value && data.irrep[i] !== data.irreps[$("irrep").value]) return false;
-  if ($("class").value && (isDead(i) || best(i) !== Number($("class").value))) return false;
+  if ($("only").checked && !isMain(i)) return false;
   return !query || String(i) === query || data.names[i].toLowerCase().includes(query);
 }
 
@@ -114,24 +137,53 @@ function refresh() {
   const column = COLUMNS.find((one) => one.key === state.sort);
   const sign = state.direction === "ascending" ? 1 : -1;
   found = Array.from({ length: n }, (_, i) => i).filter(matches);
-  found.sort(compare(column.values, sign));
+  found.sort(compare(valuesOf(column), sign));
   state.page = 0;
   state.current = 0;
+  renderHead();
   renderRows();
+}
+
+function filter(event) {
+  const choice = CHOICES[event.target.id];
+  if (!choice || event.target.value === "") return refresh();
+  state.sort = choice.column;
+  state.direction = "descending";
+  refresh();
+  showColumn(sortedHeading());
+}
+
+const sortedHeading = () => $("head").querySelector("[aria-sort]");
+
+function showColumn(heading) { // not behind the names, which stay in view
+  const rect = (node) => node.getBoundingClientRect();
+  const box = $("head").closest(".scroll"), names = $("head").firstChild;
+  if (heading === names) return;
+  const beyond = rect(heading).right - rect(box).left - box.clientWidth;
+  const hidden = rect(names).right - rect(heading).left;
+  if (beyond > 0) box.scrollLeft += beyond;
+  else if (hidden > 0) box.scrollLeft -= hidden;
+}
+
+function renderHead() {
+  for (const th of $("head").children) {
+    const column = COLUMNS.find((one) => one.key === th.dataset.key);
+    th.firstChild.textContent = labelOf(column);
+    if (column.key === state.sort) th.setAttribute("aria-sort", state.direction);
+    else th.removeAttribute("aria-sort");
+  }
+  $("only-label").hidden = Object.keys(CHOICES).every((choice) => chosen(choice) === null);
 }
 
 function renderRows() {
   const start = state.page * PAGE;
   const shown = found.slice(start, start + PAGE);
   state.current = Math.min(state.current, Math.max(shown.length - 1, 0));
-  $("rows").replaceChildren(...shown.map(row));
-  for (const th of $("head").children) {
-    const sorted = th.dataset.key === state.sort;
-    if (sorted) th.setAttribute("aria-sort", state.direction);
-    else th.removeAttribute("aria-sort");
-  }
+  const columns = COLUMNS.slice(1).map((column) => ({ ...column, values: valuesOf(column) }));
+  $("rows").replaceChildren(...shown.map((i, place) => row(i, place, columns)));
   const range = shown.length ? `, ${start + 1} to ${start + shown.length} shown` : "";
-  $("count").textContent = `${thousands(found.length)} of ${thousands(n)} features${range}`;
+  const order = labelOf(COLUMNS.find((one) => one.key === state.sort));
+  $("count").textContent = `${thousands(found.length)} of ${thousands(n)} features by ${order}${range}`;
   const pages = Math.max(Math.ceil(found.length / PAGE), 1);
   $("pages").hidden = pages === 1;
   $("page").textContent = `Page ${state.page + 1} of ${pages}`;
@@ -139,15 +191,13 @@ function renderRows() {
   $("next").disabled = state.page === pages - 1;
 }
 
-function row(i, place) {
+function row(i, place, columns) {
   const name = link(i);
   name.tabIndex = place === state.current ? 0 : -1;
   name.title = data.names[i];
-  const cells = COLUMNS.slice(1).map((column) => {
-    const value = column.values[i];
-    const text = column.text ? (value ?? "–") : column.show(value);
-    return el("td", { class: column.text ? "text" : null }, text);
-  });
+  const cells = columns.map(({ key, text, show, values }) => text
+    ? el("td", { class: "text", "data-key": key, title: values[i] }, values[i] ?? "–")
+    : el("td", { "data-key": key }, show(values[i])));
   const open = i === opened() ? "open" : null;
   return el("tr", { class: open }, el("th", { scope: "row" }, name), ...cells);
 }
@@ -356,6 +406,7 @@ function route() {
   article.hidden = i === null;
   document.title = i === null ? data.title : `${data.names[i]} – ${data.title}`;
   const place = i === null ? -1 : found.indexOf(i);
+  if (was === article.hidden) showColumn(sortedHeading()); // the list has another width now
   if (place >= 0) {
     turnPage(Math.floor(place / PAGE), place % PAGE);
     $("rows").children[place % PAGE].scrollIntoView({ block: "nearest" });
@@ -366,7 +417,7 @@ function route() {
   }
   const heading = el("h2", { id: "feature-name", tabindex: "-1" }, data.names[i]);
   article.replaceChildren(navigation(i), heading,
-    el("p", { class: "note" }, `Latent ${i} of ${thousands(n)}`),
+    el("p", { class: "note" }, `Latent ${i} (0 to ${thousands(n - 1)})`),
     numbers(i), ...activity(i), ...examples(i), ...symmetry(i), ...classes(i));
   article.scrollTop = 0;
   heading.focus();
@@ -402,8 +453,7 @@ function start() {
     `FVU ${number(about.fvu)}`, `${thousands(about.n_rows)} rows${moves ? ` in ${thousands(about.n_orbits)} orbits of ${about.group}` : ""}`,
     `activations of length ${thousands(about.n_activations)}`,
   ].join(" · ");
-  if (data.irreps) options("irrep", data.irreps);
-  if (data.classes) options("class", data.classes);
+  for (const [choice, { names }] of Object.entries(CHOICES)) options(choice, names);
   $("head").append(...COLUMNS.map((column) => {
     const button = el("button", { type: "button", title: column.meaning }, column.label);
     button.addEventListener("click", () => sortBy(column));
@@ -411,11 +461,12 @@ function start() {
   }));
   $("meanings").append(...COLUMNS.concat(OTHERS).flatMap((one) =>
     [el("dt", {}, one.label), el("dd", {}, one.meaning)]));
-  $("filters").addEventListener("input", refresh);
+  $("filters").addEventListener("input", filter);
   $("filters").addEventListener("submit", (event) => event.preventDefault());
   $("previous").addEventListener("click", () => turnPage(state.page - 1));
   $("next").addEventListener("click", () => turnPage(state.page + 1));
   $("rows").addEventListener("keydown", moveInList);
+  $("head").addEventListener("focusin", (event) => showColumn(event.target.closest("th")));
   document.addEventListener("keydown", shortcuts);
   window.addEventListener("hashchange", route);
   refresh();

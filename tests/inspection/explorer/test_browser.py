@@ -1,32 +1,23 @@
 """The page in a browser: it is read, searched and walked through by keyboard."""
 
-import shutil
-
 import numpy as np
 import pytest
 
 from sk_eqsae import TopKSAE, explore
 from sk_eqsae.activations import Orbits
 
+from .browser import imported_playwright, launched
 from .test_page import HOSTILE
-from .turning import ACTION, fitted, turning_orbits
+from .turning import ACTION, embedded, fitted, turning_orbits
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+playwright = imported_playwright()
 TIMEOUT = 30_000  # ms, on a machine that does other things, too
 
 
 @pytest.fixture(scope="module")
 def browser():
     with playwright.sync_playwright() as running:
-        try:
-            started = running.chromium.launch(
-                executable_path=CHROMIUM, args=["--no-sandbox"], timeout=2 * TIMEOUT
-            )
-        except playwright.Error as error:
-            if CHROMIUM is None:
-                pytest.skip(f"no Chromium: {error.message.splitlines()[0]}")
-            raise
+        started = launched(running.chromium, timeout=2 * TIMEOUT)
         yield started
         started.close()
 
@@ -94,7 +85,8 @@ def test_the_list_is_filtered_and_counted(opened, tied):
     tab.get_by_label("Show").select_option("all")
     tab.get_by_label("Search").fill("sae1_")
     assert set(names_shown(tab)) == {f"grouptiedsae1_g{p}" for p in range(4)}
-    assert status.inner_text() == "4 of 18 features, 1 to 4 shown"
+    shown = "4 of 18 features by FVU without, 1 to 4 shown"
+    assert status.inner_text() == shown
 
 
 def test_a_heading_sorts_and_says_so(opened, tied):
@@ -112,6 +104,83 @@ def test_a_heading_sorts_and_says_so(opened, tied):
     assert heading.get_attribute("aria-sort") == "ascending"
     shown = density[[names.index(name) for name in names_shown(tab)]]
     np.testing.assert_array_equal(shown, np.sort(density))
+
+
+def cells(tab, key):
+    return tab.locator(f"#rows [data-key={key}]").all_inner_texts()
+
+
+def latents_shown(tab):
+    links = tab.locator("#rows th a").all()
+    return [int(link.get_attribute("href").partition("=")[2]) for link in links]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("Class", "classes", "auc", "AUC"), ("Irrep", "irreps", "energies", "Energy")],
+)
+@pytest.mark.parametrize("one", [0, 1])
+def test_what_is_chosen_sorts_and_is_shown(opened, tied, words, one):
+    box, names, values, column = words
+    data = embedded(tied[0])
+    of_one = np.array(data[values], dtype=float)[:, one]
+    tab = opened(tied[0])
+    tab.get_by_role("combobox", name=box).select_option(str(one))
+    name = data[names][one]
+    heading = tab.get_by_role("columnheader", name=f"{column} of {name}")
+    assert heading.get_attribute("aria-sort") == "descending"
+    assert f"by {column} of {name}, 1 to" in tab.get_by_role("status").inner_text()
+    shown = latents_shown(tab)
+    live = [i for i, share in enumerate(data["columns"]["density"]) if share]
+    assert sorted(shown) == live  # also those that have another as their best
+    np.testing.assert_array_equal(of_one[shown], np.sort(of_one[live])[::-1])
+    scale = 100 if box == "Irrep" else 1
+    texts = [float(text.removesuffix(" %")) for text in cells(tab, column.lower())]
+    np.testing.assert_allclose(texts, scale * of_one[shown], rtol=6e-3, atol=1e-3)
+
+
+def test_features_of_another_class_or_irrep_can_be_left_out(opened, tied):
+    data = embedded(tied[0])
+    tab = opened(tied[0])
+    only = tab.get_by_label("only where no other is larger")
+    assert not only.is_visible()
+    tab.get_by_role("combobox", name="Irrep").select_option("1")
+    everything = latents_shown(tab)
+    only.check()
+    kept = [i for i in everything if data["irrep"][i] == data["irreps"][1]]
+    assert 0 < len(kept) < len(everything)
+    assert latents_shown(tab) == kept
+    tab.get_by_role("combobox", name="Class").select_option("0")
+    both = [i for i in kept if np.argmax(data["auc"][i]) == 0]
+    assert sorted(latents_shown(tab)) == sorted(both)
+    for box in ("Irrep", "Class"):
+        tab.get_by_role("combobox", name=box).select_option("")
+    assert not only.is_visible()
+    assert sorted(latents_shown(tab)) == sorted(everything)
+
+
+def test_without_a_choice_the_values_are_those_of_the_best_class(opened, tied):
+    data = embedded(tied[0])
+    tab = opened(tied[0])
+    shown = latents_shown(tab)
+    best = [np.argmax(data["auc"][i]) for i in shown]
+    assert cells(tab, "class") == [data["classes"][c] for c in best]
+    largest = [max(data["auc"][i]) for i in shown]
+    np.testing.assert_allclose(np.array(cells(tab, "auc"), dtype=float), largest)
+    assert cells(tab, "irrep") == [data["irrep"][i] for i in shown]
+    energy = [float(text.removesuffix(" %")) for text in cells(tab, "energy")]
+    most = [100 * max(data["energies"][i]) for i in shown]
+    np.testing.assert_allclose(energy, most, rtol=6e-3)
+
+
+def test_dead_features_have_no_class(opened, tmp_path):
+    _, orbits = turning_orbits(n_orbits=1)  # 3 of 16 latents fire in each of 4 rows
+    sae, _ = fitted("topk", turning_orbits()[1])
+    tab = opened(explore(sae, orbits, labels=[0, 1, 0, 1], path=tmp_path / "dead.html"))
+    tab.get_by_label("Show").select_option("dead")
+    assert set(cells(tab, "class") + cells(tab, "auc")) == {"\u2013"}
+    tab.get_by_role("combobox", name="Class").select_option("0")
+    assert set(cells(tab, "auc")) == {"\u2013"}
 
 
 def test_a_feature_opens_and_its_links_lead_on(opened, tied):
@@ -144,6 +213,81 @@ def test_an_address_opens_a_feature_with_its_pictures(opened, tied):
     drawn = playwright.expect(tab.locator(".orbit img").first)
     drawn.to_have_js_property("naturalWidth", 4 * 12)
     assert tab.locator(".strongest").count() >= 8
+
+
+def test_the_number_of_a_latent_counts_from_0(opened, large):
+    tab = opened(large, "#feature=2047")
+    tab.get_by_text("Latent 2047 (0 to 2,047)", exact=True).wait_for()
+
+
+def is_inside(tab, selector):
+    """Whether a part of the table is not cut off by the box that scrolls it."""
+    return tab.evaluate(
+        """(selector) => {
+        const part = document.querySelector(selector).getBoundingClientRect();
+        const box = document.querySelector(".scroll").getBoundingClientRect();
+        return part.left >= box.left && part.right <= box.right + 1
+            && part.top >= box.top && part.bottom <= box.bottom;
+        }""",
+        selector,
+    )
+
+
+def test_all_columns_are_beside_an_open_feature(opened, tied):
+    path, sae, _ = tied
+    names = [f"latent{i + 1000}" for i in range(len(sae.components_))]
+    _, orbits = turning_orbits()
+    labels = np.where(orbits.groups % 2, "semicircle", "rectangle")
+    page = path.with_name("beside.html")
+    explore(sae, orbits, labels=labels, names=names, path=page)
+    tab = opened(page, "#feature=0")
+    tab.set_viewport_size({"width": 1280, "height": 800})
+    for heading in tab.locator("#head th").all():
+        key = heading.get_attribute("data-key")
+        assert is_inside(tab, f"#head [data-key={key}]"), key
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (1024, 600), (400, 700)])
+def test_the_scroll_bars_of_the_list_are_on_the_screen(opened, large, size):
+    tab = opened(large)
+    tab.set_viewport_size(dict(zip(("width", "height"), size, strict=True)))
+    table = tab.locator(".scroll")
+    table.evaluate("(box) => box.scrollIntoView({ block: 'nearest' })")
+    box = table.bounding_box()
+    assert box["height"] > 200
+    assert box["y"] + box["height"] <= size[1] + 1
+    table.evaluate("(box) => box.scrollTo(0, 400)")
+    assert is_inside(tab, "#head [data-key=name]")
+
+
+@pytest.mark.parametrize("width", [1024, 400])
+def test_the_column_of_what_is_chosen_is_brought_to_view(opened, tied, width):
+    tab = opened(tied[0])
+    tab.set_viewport_size({"width": width, "height": 800})
+    tab.get_by_role("combobox", name="Class").select_option("0")
+    assert is_inside(tab, "#head [data-key=auc]")
+    tab.locator("#rows a").first.focus()
+    tab.keyboard.press("ArrowDown")
+    assert is_inside(tab, "#head [data-key=auc]")
+    if width > 1000:  # else the list makes way
+        tab.locator("#rows a").first.click()
+        tab.locator("#feature").wait_for()
+        assert is_inside(tab, "#head [data-key=auc]")
+
+
+def test_a_heading_that_has_the_focus_is_not_behind_the_names(opened, tied):
+    tab = opened(tied[0])
+    tab.set_viewport_size({"width": 400, "height": 700})
+    buttons = tab.locator("#head button")
+    beyond_names = """(button) => {
+        const names = document.querySelector("#head th").getBoundingClientRect();
+        return button.getBoundingClientRect().left - names.right;
+    }"""
+    buttons.last.focus()
+    for place in range(buttons.count() - 2, 0, -1):
+        tab.keyboard.press("Shift+Tab")
+        playwright.expect(buttons.nth(place)).to_be_focused()
+        assert buttons.nth(place).evaluate(beyond_names) > -1
 
 
 def test_the_list_is_scrolled_to_the_feature_of_an_address(opened, large):
