@@ -15,7 +15,7 @@ from pathlib import Path
 
 _ROOT = Path(__file__).parents[2]
 _MARKED = re.compile(
-    r"(<!-- table: (\w+)\.(\w+) -->\n\n).*?(\n<!-- end of table -->)", re.DOTALL
+    r"(<!-- table: (\w+)\.(\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL
 )
 
 
@@ -43,7 +43,7 @@ def renewed(text: str) -> str:
     text : str
         The same with its marked tables made anew.
     """
-    return _MARKED.sub(lambda m: m[1] + _table(m[2], m[3]) + m[4], text)
+    return _MARKED.sub(lambda m: f"{m[1]}\n{_table(m[2], m[3])}\n{m[4]}", text)
 
 
 def _table(benchmark: str, name: str) -> str:

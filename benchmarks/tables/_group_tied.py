@@ -24,3 +24,37 @@ def factors() -> str:
         header,
         ([name, *row] for name, row in zip(cells.index, cells.to_numpy(), strict=True)),
     )
+
+
+def adaptive() -> str:
+    """FVU on digits by augmentation, with and without free vectors."""
+    table = pd.read_csv(_RESULTS / "adaptive.csv", dtype={"method": str})
+    means = table.groupby(["augmented", "method"]).agg(
+        {"fvu": "mean", "r2": "mean", "seed": "nunique"}
+    )
+    names = {
+        0.0: "no turned images in training",
+        0.25: "25 % of the batches turned",
+        0.5: "50 %",
+        1.0: "100 %",
+    }
+    methods = ("regular", "0", "128", "auto")
+    rows = [
+        [
+            name,
+            _no_zero(f"{means.r2[share, 'regular']:.3f}"),
+            *(_no_zero(f"{means.fvu[share, method]:.4f}") for method in methods),
+        ]
+        for share, name in names.items()
+    ]
+    seeds = means.seed.min()
+    header = [
+        f"digits, C4, 256 latents, k = 8, {seeds} seeds",
+        *("R2 of M", "regular", "no free vectors", "128 of 256 free"),
+        '`n_free="auto"`',
+    ]
+    return markdown(header, rows)
+
+
+def _no_zero(text):
+    return text.removeprefix("0")

@@ -16,7 +16,7 @@ _METHODS = {
     "overcomplete": "overcomplete",
     "dictionary-learning": "dictionary_learning",
 }
-_DATA = {
+DATA = {
     "superposition": "superposition",
     "mlp-shapes": "MLP, shapes",
     "cnn-shapes": "CNN, shapes",
@@ -45,10 +45,10 @@ def fvu() -> str:
         return f"{text} / {scores.dead:.2f}"
 
     rows = [
-        [name, *(cell(method, data) for data in _DATA)]
+        [name, *(cell(method, data) for data in DATA)]
         for method, name in _METHODS.items()
     ]
-    return markdown(["held-out FVU / share of dead latents", *_DATA.values()], rows)
+    return markdown(["held-out FVU / share of dead latents", *DATA.values()], rows)
 
 
 def _fvu(value):

@@ -24,6 +24,12 @@ def test_a_table_that_is_out_of_date_is_renewed():
     assert tables.renewed(now.replace("1.03", "0.03")) != now.replace("1.03", "0.03")
 
 
+def test_a_table_that_is_not_there_yet_is_put_in():
+    page = "<!-- table: speed.tied -->\n\n<!-- end of table -->\n\nText.\n"
+    assert "| latents | batch |" in tables.renewed(page)
+    assert tables.renewed(page).endswith("\n\n<!-- end of table -->\n\nText.\n")
+
+
 @pytest.mark.parametrize("name", ["base", "transform", "sae", "curves", "symmetry"])
 def test_results_of_the_full_run_are_those_of_its_parts(name):
     folder = tables.pages()[0].parent / "benchmarks" / "paper" / "results" / "full"

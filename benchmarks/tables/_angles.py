@@ -1,0 +1,29 @@
+"""The table of benchmarks.angles."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from ._markdown import markdown
+
+_RESULTS = Path(__file__).parents[1] / "angles" / "results.csv"
+_KINDS = {
+    "at a step of 15 degrees": "at the steps (t = 1, 2, ..., 23)",
+    "between two steps": "half-way between (t = 0.5, 1.5, ...)",
+}
+_MAPS = ("r2", "r2_refined", "nearest_step", "identity")
+
+
+def between() -> str:
+    """R2 of real powers of M, at the steps and between them."""
+    means = pd.read_csv(_RESULTS).groupby("kind")[[*_MAPS]].mean()
+    rows = [
+        [name, *(_r2(means.loc[kind, column]) for column in _MAPS)]
+        for kind, name in _KINDS.items()
+    ]
+    header = ["M^t", "M^t, refined", "nearest step below", "M = I"]
+    return markdown(["R2 on held-out images", *header], rows)
+
+
+def _r2(value):
+    return f"{value:.3f}" if value > 0 else f"{value:.2f}"

@@ -1,0 +1,38 @@
+"""Tables of benchmarks.recipe."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from ._markdown import markdown
+from ._peers import DATA
+
+_RESULTS = Path(__file__).parents[1] / "recipe" / "results.csv"
+_PARTS = (
+    *("default", "no clipping", "no auxiliary loss", "auxiliary loss of weight 1/32"),
+    *("neither", "lr = 1e-3", "lr = 4e-3", "constant lr", "rows as they are"),
+    *("torch's own start", "free norms", "paper"),
+)
+_MAIN = ("default", "no clipping", "no auxiliary loss", "rows as they are", "paper")
+
+
+def _means():
+    return pd.read_csv(_RESULTS).groupby(["variant", "data"])[["fvu", "dead"]].mean()
+
+
+def parts() -> str:
+    """FVU and dead latents with one part of the recipe changed."""
+    means = _means()
+
+    def cell(scores):
+        return f"{scores.fvu:.4f} / {scores.dead:.2f}"
+
+    rows = [[v, *(cell(means.loc[v, data]) for data in DATA)] for v in _PARTS]
+    return markdown(["", *DATA.values()], rows)
+
+
+def main() -> str:
+    """FVU without the parts that matter most."""
+    fvu = _means().fvu
+    rows = [[v, *(f"{fvu[v, data]:.4f}" for data in DATA)] for v in _MAIN]
+    return markdown(["", *DATA.values()], rows)
