@@ -1,5 +1,7 @@
 """Renew the tables of all pages: ``python -m benchmarks.tables``."""
 
+from sk_eqsae.persistence import atomic_write
+
 from . import pages, renewed
 
 
@@ -9,7 +11,8 @@ def main() -> None:
         text = page.read_text(encoding="utf-8")
         now = renewed(text)
         if now != text:
-            page.write_text(now, encoding="utf-8")
+            with atomic_write(page) as part:
+                part.write_text(now, encoding="utf-8")
             print(f"renewed {page}")
 
 
