@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pandas as pd
 import torch
+from scipy.sparse import csr_array
 from sklearn.preprocessing import normalize
 
 from sk_eqsae import ActivationTransformFitter
@@ -92,6 +93,7 @@ def sae_table(cell: Cell, *, sae, seconds, network, test: Orbits, shapes):
     }
     if hasattr(sae, "reconstruct"):
         shared["pose_accuracy"] = (sae.predict_power(test.X) == test.power).mean()
+        shared["moved"] = share_within_orbits(Z, test.groups)
     rows = [
         shared
         | {
@@ -102,6 +104,30 @@ def sae_table(cell: Cell, *, sae, seconds, network, test: Orbits, shapes):
         for name, decoded in _reconstructions(sae, Z, test)
     ]
     return labelled(pd.DataFrame(rows), cell.model, **cell_labels(cell))
+
+
+def share_within_orbits(Z, groups) -> float:
+    """Share of the variance of latents that is between rows of one orbit.
+
+    Parameters
+    ----------
+    Z : sparse array of shape (n_rows, n_components)
+        Latents.
+    groups : ndarray of shape (n_rows,)
+        Orbit of each row.
+
+    Returns
+    -------
+    share : float
+        0 if the latents are invariant; 1 if they say nothing but where in its orbit a
+        row is.
+    """
+    _, orbit, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    rows = np.arange(len(groups))
+    sums = csr_array((np.ones(len(rows)), (orbit, rows))) @ Z
+    energy = Z.power(2).sum(dtype=np.float64)
+    within = energy - (sums.power(2).sum(axis=1) / sizes).sum()
+    return float(within / (energy - np.square(Z.sum(axis=0)).sum() / len(rows)))
 
 
 def _reconstructions(sae, Z, test):

@@ -147,7 +147,8 @@ def _sections(run, tables, shown, probe, folder):
                 "FVU is the share of the variance of held-out activations that is not "
                 "explained; dead is the share of latents that no held-out row "
                 "activates; spliced_loss is the base model's loss with the "
-                "reconstruction in place of the activations."
+                "reconstruction in place of the activations; moved is the share of "
+                "the latents' variance inside orbits, 0 if they are invariant."
             ),
         ),
         (

@@ -72,11 +72,16 @@ def autoencoders() -> str:
         "reconstruction": table.reconstruction.replace("plain", "as it is"),
         "FVU": table.fvu.map(_small),
         "dead": table.dead.map("{:.0%}".format),
+        "codes inside orbits": table.moved.map(_share),
         "L0": table.l0.map("{:.1f}".format),
         "L1": table.l1.map("{:.1f}".format),
         "loss spliced in / unspliced": ratio.map(_ratio),
     }
     return _table(pd.DataFrame(shown))
+
+
+def _share(value):
+    return "" if pd.isna(value) else f"{value:.3f}"
 
 
 def _small(value):

@@ -30,7 +30,7 @@ from ._torch_module import EquivariantAutoencoder
 
 
 class EquivariantSAE(BaseSAE):
-    """Sparse autoencoder whose codes ignore a symmetry of the inputs.
+    """Sparse autoencoder that rebuilds the same from all copies of an input.
 
     Every row of an orbit is encoded and decoded to the orbit's canonical row (the
     invariance loss, equation 2 of [1]_), and a matrix M moves it back to where it
@@ -135,6 +135,12 @@ class EquivariantSAE(BaseSAE):
     The method needs canonical rows that the rest of the orbit determines: if any row
     of an orbit could have been chosen as the canonical one, the target of the
     invariance loss cannot be predicted for a new input.
+
+    The loss asks that all rows of an orbit are decoded to the same row, not that they
+    have the same code. A dictionary much larger than that takes may keep several
+    nearly equal vectors, each of them for rows of one power, and its code then tells
+    the power. Take fewer components, or the pooled latents of
+    :class:`GroupTiedSAE`, which are invariant by construction.
 
     References
     ----------

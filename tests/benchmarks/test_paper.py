@@ -6,10 +6,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_array
 
 from benchmarks.paper import _models, _probing
+from benchmarks.paper._autoencoders import share_within_orbits
 from benchmarks.paper._claims import claims_table
 from benchmarks.paper._profiles import PROFILES
 from benchmarks.paper._report import best_probe, probe_means, write_report
@@ -234,3 +237,17 @@ def test_full_profile_covers_the_papers_grid():
         (orientation, sae) for orientation in ("upright", "random") for sae in saes
     }
     assert len({cell.name for cell in cells}) == len(cells)
+
+
+def test_codes_inside_orbits_are_none_of_invariant_ones_and_all_of_others():
+    groups = np.repeat(np.arange(50), 4)
+    invariant = np.abs(np.random.default_rng(0).normal(size=(50, 6)))[groups]
+    pose = np.tile(np.eye(4), (50, 1))
+    shuffled = np.random.default_rng(1).permutation(200)
+    for Z, share in ((invariant, 0), (pose, 1)):
+        found = share_within_orbits(csr_array(Z[shuffled]), groups[shuffled])
+        assert found == pytest.approx(share, abs=1e-9)
+    both = np.hstack([invariant, pose])
+    variances = [part.var(axis=0).sum() for part in (pose, both)]
+    found = share_within_orbits(csr_array(both), groups)
+    assert found == pytest.approx(variances[0] / variances[1])
