@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from numbers import Integral
 from textwrap import fill
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -198,7 +198,8 @@ def _place_of(ax: Axes) -> SubFigure:
             "plt.subplots made."
         )
     ax.set_axis_off()
-    whole: SubFigure = ax.figure.add_subfigure(place)
+    figure: Any = ax.figure  # by matplotlib's older types there may be none
+    whole: SubFigure = figure.add_subfigure(place)
     return whole
 
 
