@@ -55,7 +55,7 @@ links: $(INSTALLED)  ## look up every outside link of the pages; needs a network
 dist: $(INSTALLED)  ## build wheel and sdist, check them, and use them where nothing else is
 	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dist]'
 	rm -rf dist build .venv-dist
-	$(BIN)/python -m build --quiet
+	$(BIN)/python -m build >/dev/null
 	$(BIN)/twine check --strict dist/*
 	$(PYTHON) -m venv .venv-dist
 	.venv-dist/bin/pip install --quiet --constraint $(CONSTRAINTS) dist/*.whl
