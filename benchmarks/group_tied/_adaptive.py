@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from .._markdown import markdown
 from . import _networks
 from ._store import store_figure, store_table
 
@@ -73,12 +74,12 @@ def table(results: pd.DataFrame) -> str:
         FVU and, of group-tied ones, the share of the active latents that are free.
     """
     head = ["augmented", "R2 of M", "unexplained moves", *map(_label, METHODS)]
-    lines = [head, ["---"] * len(head)]
+    lines = []
     for augmented, of_share in results.groupby("augmented"):
         network = of_share[["r2", "unexplained_moves"]].mean()
         cells = [_cell(of_share[of_share.method == str(m)]) for m in METHODS]
         lines.append([f"{augmented:.0%}", *(f"{v:.3f}" for v in network), *cells])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown(head, lines)
 
 
 def _label(method: str | int) -> str:

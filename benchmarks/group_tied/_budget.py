@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from . import _curve
-from ._cells import COLOURS, MARKERS, Cell, markdown, settings_of, table
+from ._cells import COLOURS, MARKERS, Cell, rounded, settings_of, table
 from ._store import store_figure
 
 SHARES = (8, 4, 2, 1)
@@ -21,7 +21,7 @@ def run(*, seeds: list[int], jobs: int, out: Path, quick: bool) -> None:
     """
     results = table(_curve.score, cells(seeds, quick), out / "budget.csv", jobs)
     store_figure(figure(results), out / "budget.png")
-    print(markdown(_wide(results)))
+    print(rounded(_wide(results)))
 
 
 def cells(seeds: list[int], quick: bool) -> list[Cell]:

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from sk_eqsae import EquivariantSAE, GroupTiedSAE, TopKSAE
 
+from .._markdown import markdown
 from . import _shapes
 from ._store import store_table
 
@@ -199,11 +200,9 @@ def _single_threaded(function, *args):
     return function(*args)
 
 
-def markdown(frame: pd.DataFrame) -> str:
+def rounded(frame: pd.DataFrame) -> str:
     """Write a table in markdown, numbers to three digits."""
-    cells = frame.map(_text).to_numpy().tolist()
-    lines = [list(frame.columns), ["---"] * frame.shape[1], *cells]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    return markdown(frame.columns, frame.map(_text).itertuples(index=False))
 
 
 def _text(value):

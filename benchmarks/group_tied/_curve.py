@@ -16,7 +16,7 @@ from ._cells import (
     Cell,
     activations_of,
     fit,
-    markdown,
+    rounded,
     settings_of,
     table,
 )
@@ -43,7 +43,7 @@ def run(*, seeds: list[int], jobs: int, out: Path, quick: bool) -> None:
     factors = factors_of(results)
     store_table(factors, out / "curve_factors.csv", 4)
     store_figure(figure(results[results.k == KS[0]]), out / "curve.png")
-    print(markdown(_wide(results)), markdown(factors), sep="\n\n")
+    print(rounded(_wide(results)), rounded(factors), sep="\n\n")
 
 
 def cells(seeds: list[int], quick: bool) -> list[Cell]:

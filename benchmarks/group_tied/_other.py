@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import FixedLocator, NullFormatter
 
+from .._markdown import markdown
 from . import _networks
 from ._store import store_figure, store_table
 
@@ -92,7 +93,7 @@ def table(results: pd.DataFrame) -> str:
     facts = ["quality", "r2", "between_orbits", "unexplained_moves"]
     names = ["quality", "R2 of M", "between orbits", "unexplained moves"]
     head = ["network", "n", *names, *_STYLES, "free share, auto"]
-    lines = [head, ["---"] * len(head)]
+    lines = []
     for key, of_network in results.groupby(["network", "n_base"], sort=False):
         cells = [f"{value:.3f}" for value in of_network[facts].mean()]
         by_method = of_network.groupby("method").fvu
@@ -102,7 +103,7 @@ def table(results: pd.DataFrame) -> str:
         lines.append(
             [*map(str, key), *cells, f"{(auto.n_free / auto.n_latents).mean():.0%}"]
         )
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown(head, lines)
 
 
 def draw(results: pd.DataFrame) -> plt.Figure:

@@ -16,7 +16,7 @@ from ._cells import (
     Settings,
     activations_of,
     fit,
-    markdown,
+    rounded,
     settings_of,
     table,
 )
@@ -75,7 +75,7 @@ def run(*, seeds: list[int], jobs: int, out: Path, quick: bool) -> None:
     means, gaps = means_of(results), gaps_of(results)
     store_table(gaps, out / "probing_gaps.csv", 4)
     store_figure(figure(means), out / "probing.png")
-    print(markdown(_wide(means)), markdown(gaps), sep="\n\n")
+    print(rounded(_wide(means)), rounded(gaps), sep="\n\n")
 
 
 def cells(seeds: list[int], quick: bool) -> list[ProbeCell]:

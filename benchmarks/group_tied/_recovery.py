@@ -17,7 +17,7 @@ from ._cells import (
     Cell,
     activations_of,
     fit,
-    markdown,
+    rounded,
     settings_of,
     table,
 )
@@ -38,7 +38,7 @@ def run(*, seeds: list[int], jobs: int, out: Path, quick: bool) -> None:
     """Compare dictionaries with the atoms, and store a CSV, a table and a figure."""
     results = table(score, cells(seeds, quick), out / "recovery.csv", jobs)
     store_figure(figure(results), out / "recovery.png")
-    print(markdown(_means(results)))
+    print(rounded(_means(results)))
 
 
 def cells(seeds: list[int], quick: bool) -> list[Cell]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from . import _adaptive, _networks
-from ._cells import markdown
+from ._cells import rounded
 from ._store import store_table
 
 REPEATS = 5  # seeds of the autoencoders
@@ -30,7 +30,7 @@ def run(*, seeds: list[int], jobs: int, out: Path, quick: bool) -> None:
     cells = [(share, seed, n_steps) for share in _adaptive.SHARES for seed in seeds]
     results = _networks.table_of(_fits, cells, jobs)
     store_table(results, out / "repeats.csv")
-    print(markdown(table(results)), spread(results), sep="\n\n")
+    print(rounded(table(results)), spread(results), sep="\n\n")
 
 
 def _fits(augmented: float, seed: int, n_steps: int) -> list[dict]:

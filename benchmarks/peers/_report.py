@@ -6,6 +6,7 @@ import pandas as pd
 
 from sk_eqsae.persistence import atomic_write
 
+from .._markdown import markdown
 from ._adaptors import METHODS, OURS, REFERENCE
 from ._figure import draw
 from ._run import LIMITS
@@ -110,9 +111,5 @@ def _rounded(table):
         name: small[name].map(lambda value: "" if pd.isna(value) else f"{value:.4g}")
         for name in small
     }
-    return _markdown(table.assign(**formatted))
-
-
-def _markdown(table):
-    lines = [list(table.columns), ["---"] * table.shape[1], *table.to_numpy().tolist()]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    table = table.assign(**formatted)
+    return markdown(table.columns, table.itertuples(index=False))

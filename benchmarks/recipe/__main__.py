@@ -13,6 +13,7 @@ from sk_eqsae import TopKSAE
 from sk_eqsae.persistence import atomic_write
 from sk_eqsae.sae import Recipe
 
+from .._markdown import markdown
 from ..peers._data import PROBLEMS, load
 
 DEFAULT = Recipe()
@@ -103,11 +104,7 @@ def _table(results):
     means = results.groupby(["variant", "data"], sort=False)[["fvu", "dead"]].mean()
     cells = means.apply(lambda row: f"{row.fvu:.4f} / {row.dead:.2f}", axis=1)
     table = cells.unstack("data")[list(PROBLEMS)]
-    lines = [["variant", *table.columns], ["---"] * (1 + len(table.columns))]
-    lines += [
-        [name, *row] for name, row in zip(table.index, table.to_numpy(), strict=True)
-    ]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown(["variant", *table.columns], table.itertuples())
 
 
 if __name__ == "__main__":

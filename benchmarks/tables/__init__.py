@@ -43,7 +43,7 @@ def renewed(text: str) -> str:
     text : str
         The same with its marked tables made anew.
     """
-    return _MARKED.sub(lambda m: f"{m[1]}\n{_table(m[2], m[3])}\n{m[4]}", text)
+    return _MARKED.sub(lambda m: f"{m[1]}\n{_table(m[2], m[3])}\n\n{m[4]}", text)
 
 
 def _table(benchmark: str, name: str) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ._markdown import markdown
+from .._markdown import markdown
 
 _RESULTS = Path(__file__).parents[1] / "angles" / "results.csv"
 _KINDS = {

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ._markdown import markdown, significant
+from .._markdown import markdown, significant
 
 _RESULTS = Path(__file__).parents[1] / "peers" / "results"
 _METHODS = {

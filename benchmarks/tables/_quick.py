@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ._markdown import markdown, significant
+from .._markdown import markdown, significant
 
 _RESULTS = Path(__file__).parents[1] / "paper" / "results" / "quick"
 _SOLVERS = ["exact law", "least squares", "adam", "identity"]

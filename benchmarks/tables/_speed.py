@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from ._markdown import markdown
+from .._markdown import markdown
 
 _RESULTS = Path(__file__).parents[1] / "speed" / "results.json"
 

@@ -1,4 +1,4 @@
-"""What the displays share: axes, colours, legends.
+"""What the displays share: tables, axes, colours, legends.
 
 Colours are Okabe and Ito's, told apart by colour-blind readers; markers, dashes and
 hatches tell them apart where they are printed in grey.

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from benchmarks import tables
+from benchmarks._markdown import markdown, significant
 from benchmarks.paper._profiles import PROFILES
-from benchmarks.tables._markdown import markdown, significant
 
 PAGES = [page for page in tables.pages() if "<!-- table:" in page.read_text("utf-8")]
 
@@ -52,5 +52,5 @@ def test_numbers_are_written_with_the_digits_that_count():
 
 
 def test_a_table_is_markdown():
-    expected = "| a | b |\n| --- | --- |\n| 1 |  |\n"
+    expected = "| a | b |\n| --- | --- |\n| 1 |  |"
     assert markdown(["a", "b"], [[1, ""]]) == expected

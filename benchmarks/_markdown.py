@@ -16,11 +16,11 @@ def markdown(header: Iterable[str], rows: Iterable[Iterable]) -> str:
     Returns
     -------
     table : str
-        Markdown, with a line feed at the end.
+        Markdown.
     """
     header = list(header)
     lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 def significant(value: float, digits: int = 3) -> str:
