@@ -11,7 +11,7 @@ def top_k(pre_activations: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Exact largest k entries of each row, in no particular order.
 
     Long rows are cut into strided groups first: the k largest entries lie in the k
-    groups with the largest maxima.
+    groups with the largest maxima, or in the few columns that no group has.
 
     Parameters
     ----------
@@ -25,16 +25,31 @@ def top_k(pre_activations: Tensor, k: int) -> tuple[Tensor, Tensor]:
     values, indices : torch.Tensor of shape (n_rows, k)
         The entries and their columns.
     """
-    n_components = pre_activations.shape[1]
-    n_groups = _group_count(n_components, k)
-    if n_groups is None:
+    size = _group_size(pre_activations.shape[1], k)
+    if size < 4:
         return _largest(pre_activations, k)
-    strided = pre_activations.view(len(pre_activations), -1, n_groups)
-    groups = _largest(strided.amax(1), k)[1]
-    size = strided.shape[1]
-    candidates = strided.gather(2, groups.unsqueeze(1).expand(-1, size, -1))
-    values, place = _largest(candidates.flatten(1), k)
-    return values, place // k * n_groups + groups.gather(1, place % k)
+    columns = _candidates(pre_activations, k, size)
+    values, place = _largest(pre_activations.gather(1, columns), k)
+    return values, columns.gather(1, place)
+
+
+def _group_size(n_components: int, k: int) -> int:
+    """Entries per group with which both stages have about as many to look at."""
+    return 2 ** round(math.log2(max(math.sqrt(n_components / k), 1)))
+
+
+def _candidates(table: Tensor, k: int, size: int) -> Tensor:
+    """Columns among which the k largest entries of each row are."""
+    n_groups, n_left = divmod(table.shape[1], size)
+    n_grouped = n_groups * size
+    maxima = table[:, :n_grouped].unflatten(1, (size, n_groups)).amax(1)
+    groups = _largest(maxima, k)[1].unsqueeze(1)
+    starts = torch.arange(0, n_grouped, n_groups, device=table.device)
+    columns = (groups + starts.unsqueeze(1)).flatten(1)
+    if n_left == 0:
+        return columns
+    left = torch.arange(n_grouped, table.shape[1], device=table.device)
+    return torch.cat([columns, left.expand(len(table), -1)], dim=1)
 
 
 def _largest(table: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -45,11 +60,3 @@ def _largest(table: Tensor, k: int) -> tuple[Tensor, Tensor]:
     order = np.argpartition(table.detach().numpy(), n_columns - k, axis=1)
     indices = torch.from_numpy(order[:, n_columns - k :].copy())
     return table.gather(1, indices), indices
-
-
-def _group_count(n_components: int, k: int) -> int | None:
-    """Number of strided groups for the two-stage top-k, None where one is faster."""
-    size = 2 ** round(math.log2(max(math.sqrt(n_components / k), 1)))
-    if size < 4 or n_components % size:
-        return None
-    return n_components // size
