@@ -54,9 +54,11 @@ class LossCurveDisplay:
     Notes
     -----
     The loss of an epoch is the mean over its batches, while weights change. It is what
-    training makes small: with `nested` the mean over all prefixes, and with a recipe
-    that revives dead latents the auxiliary loss, too. With the default recipe it is as
-    much as twice the squared error while latents are dead.
+    training makes small: with `nested` the mean over all prefixes, with a recipe that
+    revives dead latents the auxiliary loss, too. With the default recipe it is as much
+    as twice the squared error while latents are dead. That of an
+    :class:`~sk_eqsae.EquivariantSAE` holds the consistency loss, too: 0.3 times the
+    squared error, or more while codes are not invariant.
 
     Examples
     --------
@@ -162,8 +164,8 @@ class LossCurveDisplay:
 def _loss_name(saes: Iterable[Any], rows: tuple | None) -> str:
     if rows is None:
         return "training loss per row"
-    plain = all(sae.nested is None and not sae._recipe().aux_weight for sae in saes)
-    return "training FVU" if plain else "training loss / variance"
+    has_more = any(sae._loss_has_more_terms for sae in saes)
+    return "training loss / variance" if has_more else "training FVU"
 
 
 def _curve(name: str, sae: Any, rows: tuple | None) -> pd.DataFrame:

@@ -66,6 +66,8 @@ class Run(NamedTuple):
         Seed of the order of the rows.
     target_mean : ndarray of shape (n_features,)
         What was subtracted from the targets.
+    target_shift : torch.Tensor of shape (n_features,) or None
+        What turns a target into a row that may go in; None if they are the same.
     previous_losses : ndarray of shape (n_epochs,)
         Losses of the epochs that training goes on from.
     digest : str or None
@@ -78,6 +80,7 @@ class Run(NamedTuple):
     tensors: tuple[Any, ...]
     seed: int
     target_mean: NDArray
+    target_shift: torch.Tensor | None
     previous_losses: NDArray
     digest: str | None
     memory: dict[str, NDArray] | None = None
@@ -325,10 +328,18 @@ class BaseSAE(
             rows.normalized(normalize, self.buffer_size * _MB),
             draw_seed(random_state) + (len(losses) if partial else 0),
             target_mean,
+            self._target_shift(rows, target_mean),
             losses,
             digest and digest.hexdigest(),
             memory,
         )
+
+    def _target_shift(
+        self, rows: TrainingRows, target_mean: NDArray
+    ) -> torch.Tensor | None:
+        if rows.targets is None:
+            return None
+        return torch.from_numpy(np.float32((target_mean - self.mean_) / self.scale_))
 
     def _train(self, run: Run) -> NDArray:
         partial = run.memory is not None
@@ -342,6 +353,7 @@ class BaseSAE(
             self._recipe(),
             n_rows=n_rows,
             prefixes=self._prefixes(run.module.n_latents),
+            target_shift=run.target_shift,
         )
         return train(
             objective,
@@ -427,6 +439,11 @@ class BaseSAE(
 
     def _recipe(self) -> Recipe:
         return RECIPES[self.recipe] if isinstance(self.recipe, str) else self.recipe
+
+    @property
+    def _loss_has_more_terms(self) -> bool:
+        """Whether `loss_curve_` is more than the squared error."""
+        return self.nested is not None or self._recipe().aux_weight > 0
 
     def _prefixes(self, n_components: int) -> NDArray:
         """Where the parts of the dictionary end that reconstruct by themselves."""

@@ -80,7 +80,7 @@ def concat(codes: list[Code]) -> Code:
     Parameters
     ----------
     codes : list of Code
-        Codes with one bag per row.
+        The codes; which row a bag belongs to is not kept.
 
     Returns
     -------
@@ -100,24 +100,50 @@ def concat(codes: list[Code]) -> Code:
     )
 
 
-def append(code: Code, more: Code) -> Code:
-    """Append one more bag for each row.
+def join(codes: list[Code]) -> Code:
+    """Give each row its bags of several codes.
 
     Parameters
     ----------
-    code : Code
-        Code to begin with.
-    more : Code
-        Code of the same rows, one bag per row.
+    codes : list of Code
+        Codes of the same rows.
 
     Returns
     -------
     code : Code
-        The bags of `code` and then the new ones.
+        The bags of the first code, then those of the second, and so on.
     """
-    rows = torch.arange(len(more.offsets) - 1, device=more.values.device)
-    first = rows if code.rows is None else code.rows
-    return concat([code, more])._replace(rows=torch.cat([first, rows]))
+    if len(codes) == 1:
+        return codes[0]
+    rows = torch.cat([_rows_of_bags(code) for code in codes])
+    return concat(codes)._replace(rows=rows)
+
+
+def _rows_of_bags(code: Code) -> Tensor:
+    if code.rows is not None:
+        return code.rows
+    return torch.arange(len(code.offsets) - 1, device=code.values.device)
+
+
+def with_values_of(table: Tensor, code: Code) -> Code:
+    """Take the latents of a code as large as other rows have them.
+
+    Parameters
+    ----------
+    table : torch.Tensor of shape (n_rows, n_components)
+        Pre-activations.
+    code : Code
+        Code of as many rows. Where there are several models, its columns count on
+        from model to model.
+
+    Returns
+    -------
+    code : Code
+        The same with other values, none below zero.
+    """
+    rows = code.bags if code.rows is None else code.rows[code.bags]
+    values = table[rows, code.indices % table.shape[1]]
+    return code._replace(values=values.relu_())
 
 
 def order_by_latent(indices: Tensor, n_components: int) -> tuple[Tensor, Tensor]:

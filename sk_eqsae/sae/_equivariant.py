@@ -30,7 +30,7 @@ from ._torch_module import EquivariantAutoencoder
 
 
 class EquivariantSAE(BaseSAE):
-    """Sparse autoencoder that rebuilds the same from all copies of an input.
+    """Sparse autoencoder whose codes are the same for all copies of an input.
 
     Every row of an orbit is encoded and decoded to the orbit's canonical row (the
     invariance loss, equation 2 of [1]_), and a matrix M moves it back to where it
@@ -117,7 +117,8 @@ class EquivariantSAE(BaseSAE):
     threshold_ : float
         Latents above it are active; `activation="batch_topk"` only.
     loss_curve_ : ndarray of shape (n_epochs,)
-        Mean invariance loss of each epoch, in units of `scale_` squared.
+        Mean invariance loss of each epoch, in units of `scale_` squared, with what
+        the recipe adds to it.
     n_iter_ : int
         Epochs done. Fewer than asked for if the fit was interrupted.
     n_features_in_ : int
@@ -136,11 +137,16 @@ class EquivariantSAE(BaseSAE):
     of an orbit could have been chosen as the canonical one, the target of the
     invariance loss cannot be predicted for a new input.
 
-    The loss asks that all rows of an orbit are decoded to the same row, not that they
-    have the same code. A dictionary much larger than that takes may keep several
-    nearly equal vectors, each of them for rows of one power, and its code then tells
-    the power. Take fewer components, or the pooled latents of
-    :class:`GroupTiedSAE`, which are invariant by construction.
+    The invariance loss asks that all rows of an orbit are decoded to the same row, not
+    that they have the same code: a large dictionary then keeps several nearly equal
+    vectors, each of them for rows of one power, and the code tells the power. The
+    default recipe adds a consistency loss: a row x also has to rebuild its canonical
+    row c from the latents that c has, as large as they are in x,
+    ``||c - D(E(x) at the active latents of c)||^2``, times
+    `Recipe.consistency_weight`. With it codes are invariant as far as the encoder can
+    tell the canonical row; the pooled latents of :class:`GroupTiedSAE` are so by
+    construction. Without a hidden layer the encoder cannot follow, and the loss costs
+    more reconstruction than it is worth.
 
     References
     ----------
@@ -340,8 +346,11 @@ class EquivariantSAE(BaseSAE):
         if not partial:
             some = read_rows(X, pose_sample(table[:, 0]))
             warn_if_poses_look_alike(some, self.activation_transform_)
+        rows = table[table >= 0]
+        if self.order_ == 1:
+            return TrainingRows(X, rows)
         canonical = np.broadcast_to(table[:, :1], table.shape)
-        return TrainingRows(X, table[table >= 0], canonical[table >= 0])
+        return TrainingRows(X, rows, canonical[table >= 0])
 
     def _fit_activation_transform(
         self,
@@ -358,6 +367,11 @@ class EquivariantSAE(BaseSAE):
         self.activation_transform_ = fit(
             before or clone(fitter), self.group_, X, groups=groups, power=power
         )
+
+    @property
+    def _loss_has_more_terms(self) -> bool:
+        teaches = self.order_ > 1 and self._recipe().consistency_weight > 0
+        return teaches or super()._loss_has_more_terms
 
     def inverse_transform(
         self, Z: ArrayLike | csr_array, *, power: ArrayLike | None = None

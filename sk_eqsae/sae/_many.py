@@ -41,10 +41,10 @@ def fit_many(
 
     Each estimator is fitted as by its own ``fit``. Those that may differ only in `k`,
     `lr`, `random_state`, `activation` and the recipe's `max_grad_norm`, `aux_weight`
-    (if none is 0) and `aux_k` take their steps together, which saves what a step costs
-    beside its arithmetic: most of the time for small dictionaries. The others, and
-    dictionaries of more than 2**18 entries, for which it saves nothing, are fitted one
-    after another.
+    and `consistency_weight` (if none is 0) and `aux_k` take their steps together, which
+    saves what a step costs beside its arithmetic: most of the time for small
+    dictionaries. The others, and dictionaries of more than 2**18 entries, for which it
+    saves nothing, are fitted one after another.
 
     Parameters
     ----------
@@ -178,6 +178,7 @@ def _settings(member: _Member) -> tuple:
         recipe.unit_rows,
         recipe.dead_after,
         recipe.aux_weight > 0,
+        recipe.consistency_weight > 0,
     )
 
 
@@ -213,6 +214,7 @@ def _train(stack: list[_Member]) -> list[NDArray]:
         [estimator._recipe() for estimator in estimators],
         n_rows=len(runs[0].tensors[0]),
         prefixes=first._prefixes(runs[0].module.n_latents),
+        target_shift=runs[0].target_shift,
     )
     loss_curves = train(
         objective,

@@ -79,7 +79,10 @@ class SAEModule(nn.Module):
         """Bring dictionary rows to norm 1."""
         normalize_rows(self.components)
 
-    def encode(self, inputs: Tensor, select: Selection) -> Code:
+    @torch.no_grad()
+    def encode(
+        self, inputs: Tensor, select: Selection, spare: Spare | None = None
+    ) -> Code:
         """Find the active latents.
 
         Parameters
@@ -88,13 +91,17 @@ class SAEModule(nn.Module):
             Normalised rows.
         select : Selection
             Which latents are kept.
+        spare : Spare, default=None
+            Memory to use.
 
         Returns
         -------
         code : Code
             Kept latents.
         """
-        return select(self.encoder(self.encoder_inputs(inputs)))
+        layer = (self.encoder.weight, self.encoder.bias)
+        spare = spare or Spare()
+        return _encode(self.encoder_inputs(inputs), *layer, select=select, spare=spare)
 
     def forward(
         self, inputs: Tensor, select: Selection, spare: Spare | None = None

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ._code import Code, append, concat, fixed_size_code
+from ._code import Code, concat, fixed_size_code, join, with_values_of
 from ._module import SAEModule
 from ._recipe import Recipe
 from ._selection import Prefixes, Selection
@@ -29,18 +30,24 @@ class Objective(nn.Module):
         Which latents are kept.
     recipe : Recipe or sequence of Recipe
         How to train; of a stack one for each model, which may differ in lr,
-        max_grad_norm, aux_weight (if none is 0) and aux_k.
+        max_grad_norm, aux_weight and consistency_weight (if none is 0) and aux_k.
     n_rows : int
         Rows of the training data.
     prefixes : array-like of shape (n_prefixes,)
         The first how many latents have to reconstruct a row by themselves; the last
         entry is all of them.
+    target_shift : torch.Tensor of shape (n_features,), default=None
+        What turns a target into a row that may go in, where the target is another
+        row: added to it, it undoes the mean that was subtracted from targets and
+        subtracts that of rows. None where each row is its own target.
     """
 
+    target_shift: Tensor | None
     idle: Tensor
     dead: Tensor
     max_grad_norm: Tensor
     aux_weight: Tensor
+    consistency_weight: Tensor
 
     def __init__(
         self,
@@ -50,6 +57,7 @@ class Objective(nn.Module):
         *,
         n_rows: int,
         prefixes: np.ndarray,
+        target_shift: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.module = module
@@ -63,6 +71,10 @@ class Objective(nn.Module):
         self.register_buffer("idle", torch.zeros(module.n_latents))
         self.register_buffer("max_grad_norm", self._of_each("max_grad_norm"))
         self.register_buffer("aux_weight", self._of_each("aux_weight"))
+        weights = self._of_each("consistency_weight")
+        self.register_buffer("consistency_weight", weights)
+        self.register_buffer("target_shift", target_shift)
+        self.teaches = target_shift is not None and bool((weights > 0).any())
         self.clips = any(recipe.max_grad_norm < math.inf for recipe in self.recipes)
         self.revives = any(recipe.aux_weight > 0 for recipe in self.recipes)
         self.register_buffer("dead", torch.empty(0, dtype=torch.long))
@@ -88,31 +100,47 @@ class Objective(nn.Module):
             A number, or that of each model.
         """
         models, n_bags = self.module.stack_shape, len(inputs) * self.n_prefixes
-        sums = self.module(inputs, self._code, self.spare)
-        decoded = sums[:n_bags].view(*models, -1, self.n_prefixes, sums.shape[1])
-        if self.n_prefixes > 1:
-            decoded = decoded.cumsum(-2)
+        taught = self._code_of_targets(target) if self.teaches else None
+        sums = self.module(inputs, partial(self._code, taught=taught), self.spare)
         target = target.view(*models, -1, 1, sums.shape[1])
-        error = decoded - target + self.module.offset()
+        offset = self.module.offset()  # once: a stack keeps the gradient of one call
+        error = self._decoded(sums[:n_bags]) - target + offset
         loss = self.module.squared_length(error).mean((-2, -1))
-        if len(sums) > n_bags:
+        rest = sums[n_bags:]
+        if taught is not None:
+            missed = self._decoded(rest[:n_bags]) - target + offset
+            weight = self.consistency_weight.view(models)
+            loss = loss + weight * self.module.squared_length(missed).mean((-2, -1))
+            rest = rest[n_bags:]
+        if len(rest) > 0:
             error = error[..., -1, :].detach()
-            left = error + sums[n_bags:].view(error.shape)
+            left = error + rest.view(error.shape)
             weight = self.used_aux_weight.view(models)
             loss = loss + weight * self.module.squared_length(left).mean(-1)
         return loss
 
-    def _code(self, pre_activations: Tensor) -> Code:
-        """Active latents, and one bag more per row of dead ones to be revived."""
-        code = self.select(pre_activations)
-        if not self.revives:
-            return code
-        self._note_activity(code, len(pre_activations) // len(self.recipes))
-        if len(self.dead) == 0:
-            return code
-        tables = pre_activations.chunk(len(self.recipes))
-        parts = zip(tables, self.dead_of_each, self.recipes, strict=True)
-        return append(code, concat([_revived(*part) for part in parts]))
+    def _decoded(self, sums: Tensor) -> Tensor:
+        """What each prefix of the dictionary makes of a row."""
+        models = self.module.stack_shape
+        decoded = sums.view(*models, -1, self.n_prefixes, sums.shape[1])
+        return decoded.cumsum(-2) if self.n_prefixes > 1 else decoded
+
+    def _code_of_targets(self, target: Tensor) -> Code:
+        assert self.target_shift is not None
+        return self.module.encode(target + self.target_shift, self.select, self.spare)
+
+    def _code(self, pre_activations: Tensor, taught: Code | None) -> Code:
+        """Active latents; as many bags of the target's; one of dead ones to revive."""
+        codes = [self.select(pre_activations)]
+        if taught is not None:
+            codes.append(with_values_of(pre_activations, taught))
+        if self.revives:
+            self._note_activity(codes[0], len(pre_activations) // len(self.recipes))
+            if len(self.dead) > 0:
+                tables = pre_activations.chunk(len(self.recipes))
+                parts = zip(tables, self.dead_of_each, self.recipes, strict=True)
+                codes.append(concat([_revived(*part) for part in parts]))
+        return join(codes)
 
     def _note_activity(self, code: Code, n_rows: int) -> None:
         active = torch.zeros_like(self.idle)
@@ -183,7 +211,7 @@ def _revived(table: Tensor, dead: Tensor, recipe: Recipe) -> Code:
     k = min(recipe.aux_k, len(dead))
     if k == 0:
         return fixed_size_code(table[:, :0], dead.expand(len(table), 0))
-    values, places = top_k(table[:, dead % table.shape[1]], k)
+    values, places = top_k(table.index_select(1, dead % table.shape[1]), k)
     return fixed_size_code(values.relu_(), dead[places])
 
 

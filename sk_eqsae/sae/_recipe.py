@@ -27,6 +27,11 @@ class Recipe:
         rebuilding from them what the others leave.
     aux_k : int, default=32
         Dead latents that a row may use for it.
+    consistency_weight : float, default=0.3
+        Weight of the loss that makes codes of one orbit equal: the squared error of
+        rebuilding the canonical row from those latents of a row that are active in
+        the canonical row. Of :class:`~sk_eqsae.EquivariantSAE` alone; for other
+        autoencoders a row is its own target.
     dead_after : float, default=1
         Epochs without being active after which a latent counts as dead.
     batch_size : int, default=256
@@ -57,6 +62,7 @@ class Recipe:
     max_grad_norm: float = 1.0
     aux_weight: float = 1.0
     aux_k: int = 32
+    consistency_weight: float = 0.3
     dead_after: float = 1.0
     batch_size: int = 256
     max_epochs: int = 200
@@ -73,6 +79,7 @@ RECIPES = {
         lr_decay=0.0,
         max_grad_norm=math.inf,
         aux_weight=0.0,
+        consistency_weight=0.0,
         batch_size=64,
         max_epochs=500,
     ),

@@ -98,6 +98,28 @@ class Stack(nn.Module):
             spare,
         )
 
+    @torch.no_grad()
+    def encode(self, inputs: Tensor, select: Selection, spare: Spare) -> Code:
+        """Find the active latents.
+
+        Parameters
+        ----------
+        inputs : torch.Tensor of shape (n_models * n_rows, n_features)
+            Normalised rows, one model after the other.
+        select : Selection
+            Which latents are kept.
+        spare : Spare
+            Memory to use.
+
+        Returns
+        -------
+        code : Code
+            Kept latents.
+        """
+        layer = (self.weights[f"encoder_{name}"]() for name in ("weight", "bias"))
+        inputs = self._encoder_inputs(inputs)
+        return self._encode(inputs, *layer, select=select, spare=spare)
+
     def _encode(
         self,
         inputs: Tensor,

@@ -5,6 +5,7 @@ from sk_eqsae import EquivariantSAE, GroupTiedSAE, TopKSAE
 from sk_eqsae.inspection import LossCurveDisplay, fvu
 from sk_eqsae.sae import Recipe
 
+PLAIN = Recipe(aux_weight=0, consistency_weight=0)
 STILL = {"lr": 1e-12, "max_epochs": 1, "random_state": 0}  # weights as they start
 
 
@@ -19,7 +20,7 @@ def sae(orbits):
     return TopKSAE(8, k=2, max_epochs=3, random_state=0).fit(orbits[0])
 
 
-@pytest.mark.parametrize("recipe", [Recipe(aux_weight=0), "paper"])
+@pytest.mark.parametrize("recipe", [PLAIN, "paper"])
 def test_with_rows_losses_are_the_fvu_of_what_is_trained(plt, orbits, recipe):
     X, metadata = orbits
     settings = {"k": 2, "recipe": recipe, **STILL}
@@ -42,8 +43,7 @@ def test_canonical_rows_count_as_often_as_they_are_the_target(plt, orbits):
     X, metadata = orbits
     kept = np.delete(np.arange(len(X)), np.arange(1, 240, 4))  # some orbits lack one
     X, metadata = X[kept], {name: label[kept] for name, label in metadata.items()}
-    recipe = Recipe(aux_weight=0)
-    sae = EquivariantSAE(8, k=2, recipe=recipe, **STILL).fit(X, **metadata)
+    sae = EquivariantSAE(8, k=2, recipe=PLAIN, **STILL).fit(X, **metadata)
     display = LossCurveDisplay.from_estimator(sae, X, **metadata)
     _, orbit = np.unique(metadata["groups"], return_inverse=True)
     target = X[metadata["power"] == 0][orbit]
@@ -51,13 +51,24 @@ def test_canonical_rows_count_as_often_as_they_are_the_target(plt, orbits):
     np.testing.assert_allclose(display.curves["loss"], expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("more", [{}, {"nested": [2], "recipe": Recipe(aux_weight=0)}])
+@pytest.mark.parametrize("more", [{}, {"nested": [2], "recipe": PLAIN}])
 def test_losses_that_are_more_than_squared_errors_are_not_called_fvu(plt, orbits, more):
     X, _ = orbits
     plain = TopKSAE(8, k=2, recipe="paper", **STILL).fit(X)
     other = TopKSAE(8, k=2, **STILL, **more).fit(X)
     display = LossCurveDisplay.from_estimator({"one": plain, "other": other}, X)
     assert display.ax_.get_ylabel() == "training loss / variance"
+
+
+def test_consistency_loss_is_more_than_the_squared_error(plt, orbits):
+    X, metadata = orbits
+    labels = []
+    for consistency_weight in (0, 0.3):
+        recipe = Recipe(aux_weight=0, consistency_weight=consistency_weight)
+        sae = EquivariantSAE(8, k=2, recipe=recipe, **STILL).fit(X, **metadata)
+        display = LossCurveDisplay.from_estimator(sae, X, **metadata)
+        labels.append(display.ax_.get_ylabel())
+    assert labels == ["training FVU", "training loss / variance"]
 
 
 def test_without_rows_losses_are_in_units_of_the_activations(plt, orbits, sae):

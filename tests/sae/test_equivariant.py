@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.frozen import FrozenEstimator
 
-from sk_eqsae import ActivationTransformFitter, EquivariantSAE
+from sk_eqsae import ActivationTransformFitter, EquivariantSAE, TopKSAE
+from sk_eqsae.sae import Recipe
 
 SETTINGS = {
     "n_components": 24,
@@ -35,6 +36,36 @@ def test_invariant_reconstruction_is_the_canonical_row(
     decoded = fitted.inverse_transform(fitted.transform(X))
     error = ((decoded - invariant_target) ** 2).sum()
     assert error < 0.1 * ((invariant_target - invariant_target.mean(0)) ** 2).sum()
+
+
+def share_within_orbits(Z):
+    orbits = Z.reshape(-1, 4, Z.shape[1])
+    within = ((orbits - orbits.mean(axis=1, keepdims=True)) ** 2).sum()
+    return within / ((Z - Z.mean(axis=0)) ** 2).sum()
+
+
+@pytest.mark.parametrize("activation", ["topk", "batch_topk"])
+@pytest.mark.parametrize("nested", [None, [64]])
+def test_codes_in_a_large_dictionary_are_invariant(activation, nested, turning_orbits):
+    X, groups, power, _ = turning_orbits
+    settings = SETTINGS | {"n_components": 256, "activation": activation}
+    share = {}
+    for weight in (0, Recipe().consistency_weight):
+        recipe = Recipe(consistency_weight=weight)
+        sae = EquivariantSAE(order=4, nested=nested, recipe=recipe, **settings)
+        sae.fit(X, groups=groups, power=power)
+        assert sae.score(X, groups=groups, power=power) > 0.99
+        share[weight] = share_within_orbits(sae.transform(X))
+    assert share[0] > 0.3
+    assert share[0.3] < 0.01
+
+
+def test_trivial_group_is_the_regular_autoencoder():
+    X = np.random.default_rng(0).normal(size=(100, 12))
+    settings = SETTINGS | {"max_epochs": 3}
+    ours, theirs = EquivariantSAE(**settings).fit(X), TopKSAE(**settings).fit(X)
+    assert np.array_equal(ours.components_, theirs.components_)
+    assert np.array_equal(ours.loss_curve_, theirs.loss_curve_)
 
 
 def test_loss_is_the_invariance_loss(turning_orbits, invariant_target):

@@ -15,7 +15,7 @@ from sk_eqsae.groups import (
 from sk_eqsae.groups._irrep_basis import irrep_basis
 from sk_eqsae.groups._pose import element_matrices
 from sk_eqsae.inspection import feature_symmetry
-from sk_eqsae.sae._code import append, fixed_size_code
+from sk_eqsae.sae._code import fixed_size_code, join
 from sk_eqsae.sae._selection import BatchTopK, Prefixes, TopK
 from sk_eqsae.sae._tied_module import TiedModule
 from sk_eqsae.sae._tied_two_layers import TwoLayerTiedModule
@@ -143,7 +143,7 @@ def with_auxiliary(pre_activations):
     latents = torch.tensor([1, 4, pre_activations.shape[1] - 1])
     values = pre_activations[:, latents].relu()
     auxiliary = fixed_size_code(values, latents.expand(len(values), -1))
-    return append(TopK(3)(pre_activations), auxiliary)
+    return join([TopK(3)(pre_activations), auxiliary])
 
 
 @every_group

@@ -131,6 +131,17 @@ def test_equivariant_ones_equal_their_own_fits(activation, turning_orbits, stack
         assert ours.group_ == theirs.group_
 
 
+def test_weights_of_the_consistency_may_differ(turning_orbits, stack_sizes):
+    rows, groups, power, _ = turning_orbits
+    recipes = [Recipe(consistency_weight=weight) for weight in (0.1, 0.5)]
+    sweep = [equivariant(recipe=recipe) for recipe in recipes]
+    together = fit_many(map(clone, sweep), rows, groups=groups, power=power)
+    assert stack_sizes == [2]
+    for ours, sae in zip(together, sweep, strict=True):
+        theirs = clone(sae).fit(rows, groups=groups, power=power)
+        assert_equal_to_the_bit(ours, theirs)
+
+
 def test_warm_start_goes_on_as_a_fit_of_its_own_does(stack_sizes):
     sweep = [topk(k=k, warm_start=True) for k in (4, 8)]
     together = fit_many([clone(sae) for sae in sweep], X)
@@ -166,10 +177,11 @@ def test_those_that_cannot_share_a_step_are_fitted_in_turn(turning_orbits, stack
         topk(recipe=Recipe(lr_decay=0)),
         topk(recipe=Recipe(unit_rows=False)),
         topk(recipe=Recipe(dead_after=2)),
+        equivariant(recipe=Recipe(consistency_weight=0)),
         equivariant(activation_transform=None, random_state=1),
     ]
     together = fit_many(map(clone, sweep), rows, groups=groups, power=power)
-    assert sorted(stack_sizes) == [1] * 10 + [2] * 2
+    assert sorted(stack_sizes) == [1] * 11 + [2] * 2
     for ours, sae in zip(together, sweep, strict=True):
         metadata = {} if type(sae) is TopKSAE else {"groups": groups, "power": power}
         assert_equal_to_the_bit(ours, clone(sae).fit(rows, **metadata))

@@ -1,4 +1,4 @@
-"""Every clause of the auxiliary loss that some implementation gets wrong."""
+"""The loss, clause by clause."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from sk_eqsae.sae._selection import BatchTopK, TopK
 ROWS = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
 
 
-def objective(select=None, prefixes=(16,), **recipe):
+def objective(select=None, prefixes=(16,), target_shift=None, **recipe):
     with seeded(0):
         module = SAEModule(6, 16)
         module.intercept.data += 1
@@ -24,6 +24,7 @@ def objective(select=None, prefixes=(16,), **recipe):
         Recipe(**({"aux_k": 2} | recipe)),
         n_rows=len(ROWS),
         prefixes=np.array(prefixes),
+        target_shift=target_shift,
     )
 
 
@@ -132,6 +133,41 @@ def test_loss_of_prefixes_is_the_mean_over_them(select):
     ]
     expected = torch.stack(errors).square().sum(2).mean()
     torch.testing.assert_close(made.loss(ROWS, ROWS), expected)
+
+
+TARGETS = ROWS.roll(1, 0)
+SHIFT = torch.linspace(-0.5, 0.5, 6)
+
+
+@pytest.mark.parametrize("select", [TopK(8), BatchTopK(8)], ids=["topk", "batch_topk"])
+@pytest.mark.parametrize("prefixes", [(16,), (2, 7, 16)])
+def test_latents_of_the_target_have_to_rebuild_it_from_the_row(select, prefixes):
+    settings = {"select": select, "prefixes": prefixes, "aux_weight": 0}
+    made = objective(**settings, target_shift=SHIFT, consistency_weight=0.5)
+    plain = objective(**settings)
+    plain.module = module = made.module
+    code = module.encode(TARGETS + SHIFT, select)
+    active = torch.zeros(len(ROWS), 16)
+    active[code.bags, code.indices] = 1.0
+    latents = active * module.encoder(ROWS).relu()
+    errors = [
+        TARGETS - latents[:, :size] @ module.components[:size] - module.intercept
+        for size in prefixes
+    ]
+    consistency = torch.stack(errors).square().sum(2).mean()
+    expected = plain.loss(ROWS, TARGETS) + 0.5 * consistency
+    loss = made.loss(ROWS, TARGETS)
+    torch.testing.assert_close(loss, expected)
+    gradients = [
+        torch.autograd.grad(each, list(module.parameters()))
+        for each in (loss, expected)
+    ]
+    torch.testing.assert_close(*gradients)
+
+
+def test_rows_that_are_their_own_targets_have_no_loss_of_consistency():
+    made, plain = objective(consistency_weight=0.5), objective(consistency_weight=0)
+    assert torch.equal(made.loss(ROWS, ROWS), plain.loss(ROWS, ROWS))
 
 
 def test_recipe_decides_whether_rows_come_back_to_norm_one():

@@ -5,7 +5,7 @@ from torch.nn.functional import linear
 
 from sk_eqsae._training import seeded
 from sk_eqsae.sae import _sparse_ops
-from sk_eqsae.sae._code import append, fixed_size_code
+from sk_eqsae.sae._code import fixed_size_code, join
 from sk_eqsae.sae._module import SAEModule
 from sk_eqsae.sae._selection import BatchTopK, Prefixes, Threshold, TopK
 from sk_eqsae.sae._spare import Spare
@@ -61,7 +61,8 @@ def with_auxiliary(pre_activations):
     latents = torch.tensor([1, 4, 5])
     values = pre_activations[:, latents].relu()
     main = Prefixes(TopK(3), parts(4, 12))(pre_activations)
-    return append(main, fixed_size_code(values, latents.expand(len(values), -1)))
+    more = fixed_size_code(values, latents.expand(len(values), -1))
+    return join([main, more])
 
 
 @pytest.mark.parametrize(

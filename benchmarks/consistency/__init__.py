@@ -1,0 +1,1 @@
+"""How much the consistency loss should count."""
