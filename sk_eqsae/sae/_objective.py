@@ -99,25 +99,27 @@ class Objective(nn.Module):
         loss : torch.Tensor of shape () or (n_models,)
             A number, or that of each model.
         """
-        models, n_bags = self.module.stack_shape, len(inputs) * self.n_prefixes
         taught = self._code_of_targets(target) if self.teaches else None
         sums = self.module(inputs, partial(self._code, taught=taught), self.spare)
+        models, n_bags = self.module.stack_shape, len(inputs) * self.n_prefixes
+        own, again, revived = sums.tensor_split([n_bags, n_bags * (1 + self.teaches)])
         target = target.view(*models, -1, 1, sums.shape[1])
         offset = self.module.offset()  # once: a stack keeps the gradient of one call
-        error = self._decoded(sums[:n_bags]) - target + offset
-        loss = self.module.squared_length(error).mean((-2, -1))
-        rest = sums[n_bags:]
-        if taught is not None:
-            missed = self._decoded(rest[:n_bags]) - target + offset
+        error = self._decoded(own) - target + offset
+        loss = self._mean_square(error)
+        if self.teaches:
+            missed = self._decoded(again) - target + offset
             weight = self.consistency_weight.view(models)
-            loss = loss + weight * self.module.squared_length(missed).mean((-2, -1))
-            rest = rest[n_bags:]
-        if len(rest) > 0:
-            error = error[..., -1, :].detach()
-            left = error + rest.view(error.shape)
-            weight = self.used_aux_weight.view(models)
-            loss = loss + weight * self.module.squared_length(left).mean(-1)
+            loss = loss + weight * self._mean_square(missed)
+        if len(revived) > 0:
+            error = error[..., -1:, :].detach()
+            left = error + revived.view(error.shape)
+            loss = loss + self.used_aux_weight.view(models) * self._mean_square(left)
         return loss
+
+    def _mean_square(self, errors: Tensor) -> Tensor:
+        """Mean over rows and prefixes of the squared length, of each model."""
+        return self.module.squared_length(errors).mean((-2, -1))
 
     def _decoded(self, sums: Tensor) -> Tensor:
         """What each prefix of the dictionary makes of a row."""
