@@ -55,6 +55,24 @@ def claims_table(tables: dict, probe: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def of_all_probes(scores: pd.DataFrame) -> pd.DataFrame:
+    """Leave out what only some of the probes were shown.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        F1 by task, probe and what the probe sees.
+
+    Returns
+    -------
+    scores : pandas.DataFrame
+        Rows on which the probes can be compared.
+    """
+    keys = ["base", "orientation", "seed", "sae", "recipe", "k"]
+    shown = scores.groupby([*keys, "features", "truncation"]).probe
+    return scores[shown.transform("nunique") == scores.probe.nunique()]
+
+
 def _of_recipe(tables, recipe, probe):
     """Tables of seed 0 on upright images; those of M have all seeds."""
     chosen = {"transform": tables["transform"].query("orientation == 'upright'")}
@@ -219,7 +237,7 @@ def _best_probe(tables):
     of_saes = scores.query("sae != 'none'") if len(scores) else scores
     if not len(of_saes) or of_saes.probe.nunique() < 3:
         return NOT_MEASURED
-    means = scores.groupby("probe").f1.mean()
+    means = of_all_probes(scores).groupby("probe").f1.mean()
     ours = ", ".join(f"{name} {f1:.3f}" for name, f1 in means.items())
     return ours, _verdict(int(means.idxmax() == "xgboost"), 1)
 

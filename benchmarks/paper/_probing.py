@@ -19,6 +19,8 @@ from sk_eqsae.activations import Orbits
 from ._profiles import Profile
 
 VALIDATION_SIZE = 0.2
+# of the other reconstructions of an equivariant autoencoder
+MORE_PROBES = ("xgboost",)
 
 
 class _Features(NamedTuple):
@@ -27,6 +29,7 @@ class _Features(NamedTuple):
     transformer: Any = None
     true_power: bool = False
     truncation: int = 0
+    main: bool = True
 
 
 def probe_table(
@@ -60,9 +63,12 @@ def probe_table(
     power = data.pop("power")
     tables = []
     for features in _features(sae, truncations, data["X"]):
+        shown = probes if features.main else set(probes) & set(MORE_PROBES)
+        if not shown:
+            continue
         scores = evaluate_probes(
             **data | {"X": features.X},
-            probes=probes,
+            probes=tuple(shown),
             transformer=features.transformer,
             power=power if features.true_power else None,
             memory=memory,
@@ -92,8 +98,8 @@ def _truncated(sae, X, latents, m):
     if hasattr(sae, "reconstruct"):
         invariant = clone(truncated).set_params(output="invariant")
         features += [
-            _Features("invariant reconstruction", X, invariant, truncation=m),
-            _Features("reconstruction, true power", X, truncated, True, m),
+            _Features("invariant reconstruction", X, invariant, False, m, False),
+            _Features("reconstruction, true power", X, truncated, True, m, False),
         ]
     return features
 

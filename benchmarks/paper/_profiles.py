@@ -157,6 +157,9 @@ def _samples_of_the_recipes(k, **probed):
 _ALL = {"probes": PROBES, "truncations": (8, 32)}
 _PART = {"probes": ("xgboost",), "truncations": (32,)}
 
+_COMPARED = ("regular", "wide", "equivariant")
+_NOT_WIDE = ("regular", "two-layer", "equivariant", "group-tied")
+
 _BATCH_SIZES = {"default": 256, "paper": 64}
 
 PROFILES = {
@@ -199,15 +202,13 @@ PROFILES = {
         cells=(
             *_cells("upright", (8, 32, 16), **_ALL),
             *_cells("upright", (8, 32), recipe="paper", **_PART),
-            *_cells("random", (8, 32), **_PART),
-            *_cells("random", (8, 32), recipe="paper", **_PART),
+            *_cells("upright", (16,), recipe="paper", saes=_COMPARED, **_PART),
+            *_cells("random", (8, 32), saes=_NOT_WIDE, **_PART),
+            *_cells("random", (8, 32), recipe="paper", saes=_NOT_WIDE, **_PART),
             *_cells("upright", (8, 32), seed=1, bases=("cnn",), **_PART),
         ),
         more_models=tuple(
-            Model(base, orientation, seed)
-            for orientation in ("upright", "random")
-            for seed in (1, 2)
-            for base in BASES
+            Model(base, "upright", seed) for seed in (1, 2) for base in BASES
         ),
     ),
 }

@@ -14,7 +14,7 @@ import torch
 from sk_eqsae.persistence import atomic_write
 
 from . import _figures
-from ._claims import MARGIN, claims_table
+from ._claims import MARGIN, claims_table, of_all_probes
 from ._models import BASE_MODELS, images_of
 from ._profiles import Model
 from ._run import Run
@@ -187,13 +187,9 @@ def transform_means(transform: pd.DataFrame) -> pd.DataFrame:
 
 
 def best_probe(probes: pd.DataFrame) -> str:
-    """Name the probe that is best on average, on validation rows.
-
-    Only results that all probes have are looked at.
-    """
-    keys = ["base", "orientation", "seed", "sae", "recipe", "k"]
-    every = probes.groupby(keys).probe.transform("nunique") == probes.probe.nunique()
-    return str(probes[every].groupby("probe").validation_f1.mean().idxmax())
+    """Name the probe that is best on average, on validation rows."""
+    shared = of_all_probes(probes)
+    return str(shared.groupby("probe").validation_f1.mean().idxmax())
 
 
 def probe_means(probes: pd.DataFrame) -> pd.DataFrame:

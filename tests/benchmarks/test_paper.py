@@ -22,6 +22,7 @@ from benchmarks.paper._store import Store
 from .paper_run import MODEL, TINY
 
 ROOT = Path(__file__).parents[2]
+MORE = ("invariant reconstruction", "reconstruction, true power")
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +64,12 @@ def test_every_autoencoder_has_its_rows(tables):
         "activations",
         "latents",
         "reconstruction",
-        "invariant reconstruction",
-        "reconstruction, true power",
+        *MORE,
     }
     assert set(tables["probes"].query("sae == 'regular'").truncation) == {2, 4}
+    more = tables["probes"].query("features in @MORE")
+    assert set(more.sae) == {"equivariant"}
+    assert set(more.probe) == {"xgboost"}
 
 
 def test_finished_parts_are_not_computed_again(tables, folder):
@@ -177,6 +180,7 @@ def test_best_probe_is_chosen_on_validation_rows_that_all_have():
         ],
         columns=["base", "sae", "probe", "f1", "validation_f1"],
     ).assign(orientation="upright", seed=0, recipe="default", k=8)
+    probes = probes.assign(features="latents", truncation=8)
     assert best_probe(probes) == "xgboost"
 
 
@@ -232,9 +236,22 @@ def test_full_profile_covers_the_papers_grid():
     assert grid == {
         (base, sae, k) for base in ("mlp", "cnn") for sae in saes for k in (8, 16, 32)
     }
-    plain = [c for c in cells if c.recipe == "paper"]
-    assert {(c.model.orientation, c.sae) for c in plain} == {
-        (orientation, sae) for orientation in ("upright", "random") for sae in saes
+    plain = {
+        (c.model.base, c.sae, c.k)
+        for c in cells
+        if c.recipe == "paper" and c.model.orientation == "upright"
+    }
+    assert grid - plain == {
+        (base, sae, 16)
+        for base in ("mlp", "cnn")
+        for sae in ("two-layer", "group-tied")
+    }
+    random = {(c.recipe, c.sae) for c in cells if c.model.orientation == "random"}
+    assert random == {
+        (recipe, sae)
+        for recipe in ("default", "paper")
+        for sae in saes
+        if sae != "wide"
     }
     assert len({cell.name for cell in cells}) == len(cells)
 
