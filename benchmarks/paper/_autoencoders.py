@@ -146,7 +146,8 @@ def curve_table(cell: Cell, sae, train: Orbits) -> pd.DataFrame:
 
     It is divided by the variance of what is to be reconstructed, which for the
     equivariant autoencoder is the canonical row of each orbit. The default recipe's
-    holds the auxiliary loss, so it is up to twice the FVU.
+    holds the auxiliary loss and, of the equivariant one, the consistency loss, so it
+    is up to 2.3 times the FVU, or more while codes are not invariant.
     """
     target = train.X
     if cell.sae == "equivariant":

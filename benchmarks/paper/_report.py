@@ -161,7 +161,8 @@ def _sections(run, tables, shown, probe, folder):
             + _note(
                 "Loss over the variance of what is to be reconstructed: the FVU on "
                 "training rows and, under the default recipe, the auxiliary loss "
-                "beside it, which is no larger."
+                "beside it, which is no larger, and 0.3 times the consistency loss of "
+                "the equivariant autoencoder."
             ),
         ),
         ("Settings", _settings_table(run.profile)),
