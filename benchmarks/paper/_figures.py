@@ -125,7 +125,7 @@ def probing(scores: pd.DataFrame, title: str):
     Parameters
     ----------
     scores : pandas.DataFrame
-        F1 by task of one base model, probe and truncation.
+        F1 by task of one base model, probe and truncation. Bars are of the first seed.
     title : str
         What they are of.
 
@@ -148,20 +148,23 @@ def probing(scores: pd.DataFrame, title: str):
             _bars(axis, scores[scores.k.isin((0, k))], features)
             axis.set_title(f"{features}, k = {k}", fontsize=10)
         row[0].set_ylabel("test F1")
-    handles, labels = axes[1, 0].get_legend_handles_labels()
+    entries = _legend_entries(axes)
+    for name in [name for name in entries if name not in ("activations", *COLOURS)]:
+        entries[name] = entries.pop(name)  # marks last
     style = {"frameon": False, "fontsize": 9, "ncols": 2 + len(ks)}
-    figure.legend(handles, labels, loc="outside lower center", **style)
+    figure.legend(entries.values(), entries, loc="outside lower center", **style)
     figure.suptitle(title, fontsize=11)
     return figure
 
 
 def _bars(axis, scores, features):
     saes = [sae for sae in COLOURS if sae in set(scores.sae)]
+    first, *more = sorted(set(scores.seed))
     for i, sae in enumerate(saes):
         chosen = scores[
             (scores.sae == sae) & scores.features.isin(("activations", features))
         ]
-        by_kind = chosen.groupby("kind").f1
+        by_kind = chosen[chosen.seed == first].groupby("kind").f1
         place = np.arange(len(KINDS)) + (i - (len(saes) - 1) / 2) * 0.14
         axis.bar(
             place,
@@ -174,8 +177,14 @@ def _bars(axis, scores, features):
             edgecolor="white",
             label="activations" if sae == "none" else sae,
         )
+        for seed in more:
+            means = chosen[chosen.seed == seed].groupby("kind").f1.mean()
+            style = {"ms": 7, "mew": 1.2, "label": f"seed {seed}"}
+            axis.plot(place, means.reindex(KINDS), "k_", **style)
         told = scores[
-            (scores.sae == sae) & (scores.features == f"{features}, true power")
+            (scores.sae == sae)
+            & (scores.features == f"{features}, true power")
+            & (scores.seed == first)
         ]
         if len(told):
             axis.plot(
@@ -209,80 +218,111 @@ def frontier(sae: pd.DataFrame, base_losses: pd.DataFrame):
     bases = list(dict.fromkeys(sae.base))
     figure, axes = plt.subplots(
         1,
-        len(bases),
-        figsize=(2 + 4 * len(bases), 3.6),
+        2 * len(bases),
+        figsize=(2 + 4.6 * len(bases), 3.6),
+        width_ratios=[4, 1] * len(bases),
         squeeze=False,
         layout="constrained",
     )
-    for base, axis in zip(bases, axes[0], strict=True):
-        unspliced = base_losses[base_losses.base == base].test_loss.item()
-        of_base = sae[sae.base == base]
-        of_base = of_base.assign(spliced_loss=of_base.spliced_loss / unspliced)
-        for (name, kind), line in of_base.groupby(["sae", "reconstruction"]):
-            _frontier_line(axis, line.sort_values("k"), name, kind)
-        axis.axvline(1, color="black", lw=0.8, ls="--", label="unspliced")
-        if of_base.spliced_loss.max() > 3:
-            axis.set_xscale("log")
-        else:
-            axis.xaxis.set_major_locator(MaxNLocator(3))
-        axis.set_title(f"{base}; larger marks, larger k", fontsize=10)
-        axis.set_ylim(0, 1.08 * of_base.l1.max())
-        axis.margins(x=0.2)
-        axis.set_xlabel("loss with the SAE spliced in, over the unspliced one")
-        axis.grid(alpha=0.3)
+    unspliced = base_losses.set_index("base").test_loss
+    for base, pair in zip(bases, axes.reshape(-1, 2), strict=True):
+        of_base = sae[sae.base == base].sort_values("k")
+        of_base = of_base.assign(ratio=of_base.spliced_loss / unspliced[base])
+        _frontier_pair(of_base, base, *pair)
     axes[0, 0].set_ylabel("L1 of the latents")
+    figure.supxlabel(
+        "loss with the SAE spliced in, over the unspliced one", fontsize=10
+    )
     _legend(figure, axes)
     return figure
 
 
+def _frontier_pair(of_base, base, axis, aside):
+    """What is moved, or need not be, on the left; what is not moved on the right."""
+    kinds = of_base.groupby(["sae", "reconstruction"], sort=False)
+    for (name, kind), line in sorted(kinds, key=lambda group: _place(*group[0])):
+        _frontier_line(aside if kind == "invariant" else axis, line, name, kind)
+    axis.axvline(1, color="black", lw=0.8, ls="--", label="unspliced")
+    moved = of_base[of_base.reconstruction != "invariant"]
+    if moved.ratio.max() > 3:
+        axis.set_xscale("log")
+    else:
+        axis.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    axis.set_title(f"{base}; larger marks, larger k", fontsize=10)
+    axis.margins(x=0.1, y=0.12)
+    aside.set_title("not moved", fontsize=10)
+    aside.sharey(axis)
+    aside.tick_params(labelleft=False)
+    unmoved = of_base.ratio[of_base.reconstruction == "invariant"]
+    if len(unmoved):
+        centre = float(f"{unmoved.median():.2g}")
+        aside.set(xlim=(0.5 * centre, 1.5 * centre), xticks=[centre])
+        aside.set_xticklabels([f"{centre:g}"])
+    for each in (axis, aside):
+        each.grid(alpha=0.3)
+
+
+def _place(sae, reconstruction):
+    """Order of the legend."""
+    return list(MARKERS).index(sae), reconstruction
+
+
 def _frontier_line(axis, line, name, kind):
-    invariant = kind == "invariant"
-    style = {"marker": "x" if invariant else MARKERS[name], "color": COLOURS[name]}
+    colour = COLOURS[name]
+    marker = "x" if kind == "invariant" else MARKERS[name]
+    label = {"plain": name, "invariant": f"{name}, not moved"}
     axis.plot(
-        line.spliced_loss,
+        line.ratio,
         line.l1,
-        **style,
+        color=colour,
+        marker=marker,
         ms=4,
-        linestyle=":" if invariant else "-",
+        linestyle=":" if kind == "invariant" else "-",
         fillstyle="none" if kind == "inferred power" else "full",
-        label=name if kind == "plain" else f"{name}, {kind}",
+        label=label.get(kind, f"{name}, {kind}"),
     )
-    if kind != "inferred power":
-        axis.scatter(line.spliced_loss, line.l1, s=4 * line.k, **style)
+    style = {"c": "white" if kind == "inferred power" else colour, "zorder": 3}
+    if marker != "x":
+        style["edgecolors"] = colour
+    axis.scatter(line.ratio, line.l1, s=4 * line.k, marker=marker, **style)
 
 
 def training(curves: pd.DataFrame):
-    """Draw the training loss over steps for every autoencoder."""
-    panels = curves[["base", "orientation", "recipe"]].drop_duplicates().to_numpy()
-    columns = min(3, len(panels))
-    n_rows = -(-len(panels) // columns)
+    """Draw the training loss over steps, by base model (rows) and k (columns).
+
+    Parameters
+    ----------
+    curves : pandas.DataFrame
+        Losses of one reading and recipe.
+
+    Returns
+    -------
+    figure : matplotlib Figure
+        The panels.
+    """
+    bases, ks = list(dict.fromkeys(curves.base)), sorted(set(curves.k))
     figure, axes = plt.subplots(
-        n_rows,
-        columns,
-        figsize=(2 + 3.4 * columns, 2.9 * n_rows),
+        len(bases),
+        len(ks),
+        figsize=(2 + 3.1 * len(ks), 2.6 * len(bases)),
+        sharex=True,
+        sharey="row",
         squeeze=False,
         layout="constrained",
     )
-    for axis in axes.flat[len(panels) :]:
-        axis.set_axis_off()
-    dashes = dict(zip(sorted(set(curves.k)), ("-", "--", ":"), strict=False))
-    for (base, orientation, recipe), axis in zip(panels, axes.flat, strict=False):
-        chosen = curves.query(
-            "base == @base and orientation == @orientation and recipe == @recipe "
-            "and seed == 0"
-        )
-        for (name, k), line in chosen.groupby(["sae", "k"]):
-            axis.plot(
-                line.step,
-                line.train_loss,
-                color=COLOURS[name],
-                linestyle=dashes[k],
-                label=f"{name}, k={k}",
-            )
-        axis.set(yscale="log", title=f"{base}, {orientation}, {recipe} recipe")
-        axis.set(xlabel="step", ylabel="loss / variance")
-        axis.title.set_fontsize(10)
-        axis.grid(alpha=0.3)
+    for base, row in zip(bases, axes, strict=True):
+        for k, axis in zip(ks, row, strict=True):
+            chosen = curves[(curves.base == base) & (curves.k == k)].set_index("sae")
+            for name in [sae for sae in MARKERS if sae in chosen.index]:
+                line = chosen.loc[[name]]
+                colour = COLOURS[name]
+                axis.plot(line.step, line.train_loss, color=colour, label=name)
+            axis.set(yscale="log", title=f"{base}, k = {k}")
+            axis.title.set_fontsize(10)
+            axis.grid(alpha=0.3)
+        row[0].set_ylabel("loss / variance")
+    for axis in axes[-1]:
+        axis.set_xlabel("step")
     _legend(figure, axes)
     return figure
 
@@ -333,9 +373,14 @@ def symmetry(counts: pd.DataFrame):
 
 def _legend(figure, axes):
     """One legend for all panels, each entry once."""
+    entries = _legend_entries(axes)
+    style = {"frameon": False, "fontsize": 8}
+    figure.legend(entries.values(), entries, loc="outside right upper", **style)
+
+
+def _legend_entries(axes):
     entries: dict = {}
     for axis in axes.flat:
         handles, labels = axis.get_legend_handles_labels()
         entries |= dict(zip(labels, handles, strict=True))
-    style = {"frameon": False, "fontsize": 8}
-    figure.legend(entries.values(), entries, loc="outside right upper", **style)
+    return entries

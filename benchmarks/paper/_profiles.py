@@ -204,7 +204,6 @@ PROFILES = {
             *_cells("upright", (8, 32), recipe="paper", **_PART),
             *_cells("upright", (16,), recipe="paper", saes=_COMPARED, **_PART),
             *_cells("random", (8, 32), saes=_NOT_WIDE, **_PART),
-            *_cells("random", (8, 32), recipe="paper", saes=_NOT_WIDE, **_PART),
             *_cells("upright", (8, 32), seed=1, bases=("cnn",), **_PART),
         ),
         more_models=tuple(

@@ -134,7 +134,8 @@ def _sections(run, tables, shown, probe, folder):
             + _note(
                 "F1 on held-out rows, mean over the tasks of each kind; bars and sem "
                 f"show the standard error over tasks. {probe} is the best probe on "
-                "average over validation rows; probes.csv has all. The reconstruction "
+                "average over validation rows; probes.csv has all. Bars are of seed 0, "
+                "dashes of other seeds, where they were computed. The reconstruction "
                 "of the equivariant SAE is moved by the power that it infers; with the "
                 "true power, the probe is told the orientation."
             ),
@@ -157,7 +158,7 @@ def _sections(run, tables, shown, probe, folder):
         ),
         (
             "Training",
-            picture("training", _figures.training, tables["curves"])
+            _trainings(tables["curves"], folder)
             + _note(
                 "Loss over the variance of what is to be reconstructed: the FVU on "
                 "training rows and, under the default recipe, the auxiliary loss "
@@ -205,7 +206,7 @@ def probe_means(probes: pd.DataFrame) -> pd.DataFrame:
 
 def _probing_figures(probes, probe, folder):
     """One figure for each base model, reading, recipe and truncation."""
-    chosen = probes[(probes.probe == probe) & (probes.seed == 0)]
+    chosen = probes[probes.probe == probe]
     keys = ["base", "orientation", "recipe", "truncation"]
     html_parts = []
     for names, rows in chosen[chosen.k > 0].groupby(keys, sort=False):
@@ -228,6 +229,17 @@ def _frontiers(tables, folder):
         f"<p>{recipe} recipe</p>"
         + _figure(_figures.frontier(rows, base), folder, f"frontier_{recipe}")
         for recipe, rows in sae.groupby("recipe", sort=False)
+    )
+
+
+def _trainings(curves, folder):
+    seed_0 = curves[curves.seed == 0]
+    return "".join(
+        f"<p>{orientation}, {recipe} recipe</p>"
+        + _figure(_figures.training(rows), folder, f"training_{orientation}_{recipe}")
+        for (orientation, recipe), rows in seed_0.groupby(
+            ["orientation", "recipe"], sort=False
+        )
     )
 
 

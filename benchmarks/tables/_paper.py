@@ -5,9 +5,11 @@ from pathlib import Path
 import pandas as pd
 
 from .._markdown import markdown
+from ..paper._profiles import SAES
 
 _RESULTS = Path(__file__).parents[1] / "paper" / "results" / "full"
 _KINDS = ("S", "SP", "SO", "SPO")
+_SETTING = ["base", "k", "sae", "features"]
 _FEW = 5e-5  # below it 4 decimals say nothing
 _LARGE = 100  # from it on decimals say nothing
 
@@ -56,28 +58,65 @@ def transform() -> str:
 
 
 def autoencoders() -> str:
-    """Reconstruction, dead latents and sparsity of all that was trained."""
-    table = _read("sae")
-    model = ["base", "orientation", "seed"]
-    unspliced = _read("base").set_index(model).test_loss
-    ratio = table.spliced_loss / table[model].apply(
-        lambda of: unspliced[tuple(of)], axis=1
-    )
+    """Reconstruction, dead latents and sparsity under the default recipe."""
+    return _autoencoders("recipe == 'default'")
+
+
+def autoencoders_plain() -> str:
+    """The same under the plain recipe."""
+    return _autoencoders("recipe == 'paper'")
+
+
+def _autoencoders(query: str) -> str:
+    table = _saes(query).query("reconstruction in ('plain', 'inferred power')")
     shown = {
         "base": table.base,
-        "images": table.orientation,
-        "sae": table.sae,
-        "recipe": table.recipe.replace("paper", "plain"),
-        "k": table.k,
-        "reconstruction": table.reconstruction.replace("plain", "as it is"),
+        "K": table.k,
+        "autoencoder": table.sae,
         "FVU": table.fvu.map(_small),
+        "loss spliced in / unspliced": table.ratio.map(_ratio),
         "dead": table.dead.map("{:.0%}".format),
         "codes inside orbits": table.moved.map(_share),
         "L0": table.l0.map("{:.1f}".format),
         "L1": table.l1.map("{:.1f}".format),
-        "loss spliced in / unspliced": ratio.map(_ratio),
     }
     return _table(pd.DataFrame(shown))
+
+
+def moved() -> str:
+    """What moving does to reconstructions of the equivariant autoencoder."""
+    table = _saes("sae == 'equivariant'")
+    index = ["recipe", "base", "k", "pose_accuracy"]
+    wide = table.set_index([*index, "reconstruction"])[["fvu", "ratio"]].unstack()
+    wide = wide.sort_index().reset_index()
+    shown = {
+        "recipe": wide.recipe.replace("paper", "plain"),
+        "base": wide.base,
+        "K": wide.k,
+        "power inferred right": wide.pose_accuracy.map("{:.2%}".format),
+    }
+    for name, column in (("FVU", "fvu"), ("loss", "ratio")):
+        for side in ("invariant", "true power", "inferred power"):
+            text = wide[column, side].map(_small if column == "fvu" else _ratio)
+            shown[f"{name}, {side.replace('invariant', 'not moved')}"] = text
+    return _table(pd.DataFrame(shown))
+
+
+def _saes(query: str) -> pd.DataFrame:
+    """Autoencoders on upright images with seed 0, in order, with relative losses."""
+    table = _read("sae").query("orientation == 'upright' and seed == 0").query(query)
+    unspliced = _read("base").query("orientation == 'upright' and seed == 0")
+    loss = table.base.map(unspliced.set_index("base").test_loss)
+    return _sorted(table.assign(ratio=table.spliced_loss / loss))
+
+
+def _sorted(table: pd.DataFrame) -> pd.DataFrame:
+    """By base model and K; what is compared stays together, in the profile's order."""
+    order = {sae: i for i, sae in enumerate(("none", *SAES))}
+    columns = ["base", "k", "sae"]
+    return table.sort_values(
+        columns, key=lambda c: c.map(order) if c.name == "sae" else c, kind="stable"
+    )
 
 
 def _share(value):
@@ -108,13 +147,60 @@ def probes_32_plain() -> str:
 
 
 def _probes(query: str) -> str:
-    table = _read("probes").query("probe == 'xgboost' and seed == 0").query(query)
+    """One row for each autoencoder, latents on the left."""
+    table = _f1(query).replace({"features": {"activations": "reconstruction"}})
+    index = ["base", "k", "sae"]
+    rows = table[index].drop_duplicates()
+    header = ["base", "K", "autoencoder"]
+    for side in ("latents", "reconstruction"):
+        f1 = table.loc[table.features == side, [*index, *_KINDS]]
+        rows = rows.merge(f1, on=index, how="left", suffixes=("_latents", None))
+        header += [f"{side}: {_KINDS[0]}", *_KINDS[1:]]
+    rows = rows.replace({"sae": {"none": "(activations)"}, "k": {0: ""}})
+    return markdown(header, rows.map(_score).itertuples(index=False))
+
+
+def probes_seeds() -> str:
+    """F1 of XGBoost with 32 latents, mean and deviation over seeds of the CNN."""
+    table = _read("probes").query("orientation == 'upright' and probe == 'xgboost'")
+    table = table.query("recipe == 'default' and truncation == 32")
+    table = table[table.features.isin(["latents", "reconstruction"])]
+    table = table.assign(n_seeds=table.groupby(_SETTING).seed.transform("nunique"))
+    by = _sorted(table[table.n_seeds > 1]).groupby(_SETTING, sort=False)[[*_KINDS]]
+    mean, deviation = by.mean(), by.std(ddof=0)
+    shown = mean.index.to_frame(index=False)
+    shown.columns = ["base", "K", "autoencoder", "what the probe sees"]
+    for kind in _KINDS:
+        pairs = zip(mean[kind], deviation[kind], strict=True)
+        shown[kind] = [f"{value:.3f} ± {spread:.3f}" for value, spread in pairs]
+    return _table(shown)
+
+
+def probes_moved() -> str:
+    """F1 of XGBoost with 32 latents on reconstructions, moved in three ways."""
+    table = _f1("recipe == 'default' and truncation == 32 and sae == 'equivariant'")
+    names = {
+        "invariant reconstruction": "nothing",
+        "reconstruction, true power": "true power",
+        "reconstruction": "inferred power",
+    }
+    table = table[table.features.isin(names)]
     shown = {
         "base": table.base,
-        "images": table.orientation,
-        "sae": table.sae.replace("none", ""),
-        "k": table.k.replace(0, ""),
-        "what the probe sees": table.features,
-        **{kind: table[kind].map("{:.3f}".format) for kind in _KINDS},
+        "K": table.k,
+        "moved by": table.features.map(names),
+        **{kind: table[kind].map(_score) for kind in _KINDS},
     }
     return _table(pd.DataFrame(shown))
+
+
+def _f1(query: str) -> pd.DataFrame:
+    """F1 of XGBoost on upright images with seed 0, in order."""
+    table = _read("probes").query("orientation == 'upright' and seed == 0")
+    return _sorted(table.query("probe == 'xgboost'").query(query))
+
+
+def _score(value):
+    if not isinstance(value, float):
+        return value
+    return "" if pd.isna(value) else f"{value:.3f}"
