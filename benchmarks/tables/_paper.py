@@ -5,10 +5,11 @@ from pathlib import Path
 import pandas as pd
 
 from .._markdown import markdown
-from ..paper._profiles import SAES
+from ..paper._profiles import PROFILES, SAES
 
 _RESULTS = Path(__file__).parents[1] / "paper" / "results" / "full"
 _KINDS = ("S", "SP", "SO", "SPO")
+_RECIPES = {"default": "default", "paper": "plain"}
 _SETTING = ["base", "k", "sae", "features"]
 _FEW = 5e-5  # below it 4 decimals say nothing
 _LARGE = 100  # from it on decimals say nothing
@@ -20,6 +21,32 @@ def _read(name):
 
 def _table(rows: pd.DataFrame) -> str:
     return markdown(rows.columns, rows.itertuples(index=False))
+
+
+def parts() -> str:
+    """What the full run is made of, and how much of it is finished."""
+    profile = PROFILES["full"]
+    groups: dict = {}
+    for model in profile.models:
+        key = (f"base models and M, {model.orientation}", "")
+        groups.setdefault(key, []).append((model, model.seed, ""))
+    for cell in profile.cells:
+        key = (
+            f"autoencoders, {cell.model.orientation}, {_RECIPES[cell.recipe]} recipe",
+            f"{', '.join(cell.probes)}; {_listed(cell.truncations)} latents",
+        )
+        groups.setdefault(key, []).append((cell, cell.model.seed, cell.k))
+    rows = []
+    for (what, probes), members in groups.items():
+        named, seeds, ks = zip(*members, strict=True)
+        done = sum((_RESULTS / "parts" / part.name).exists() for part in named)
+        finished = f"{done} of {len(named)}"
+        rows.append([what, _listed(seeds), _listed(ks), probes, finished])
+    return markdown(["parts", "seeds", "K", "probes", "finished"], rows)
+
+
+def _listed(values) -> str:
+    return ", ".join(map(str, sorted(set(values))))
 
 
 def claims() -> str:

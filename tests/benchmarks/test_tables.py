@@ -1,5 +1,6 @@
 """Tables of the pages are those of the results that are committed beside them."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -41,6 +42,16 @@ def test_results_of_the_full_run_are_those_of_its_parts(name):
     parts = pd.concat([pd.read_csv(p) for p in paths if p.exists()], ignore_index=True)
     stored = pd.read_csv(folder / f"{name}.csv")
     pd.testing.assert_frame_equal(stored, parts, rtol=1e-5, check_dtype=False)
+
+
+def test_finished_parts_of_the_full_run_are_counted():
+    profile = PROFILES["full"]
+    rows = tables._table("paper", "parts").splitlines()[2:]
+    counts = [row.split(" | ")[-1].removesuffix(" |").split(" of ") for row in rows]
+    finished, all_parts = np.array(counts, dtype=int).sum(axis=0)
+    results = tables.pages()[0].parent / "benchmarks/paper/results/full/parts"
+    assert finished == len(list(results.glob("[!.]*/")))
+    assert all_parts == len(profile.models) + len(profile.cells)
 
 
 def test_numbers_are_written_with_the_digits_that_count():
