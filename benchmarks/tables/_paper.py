@@ -67,21 +67,28 @@ def claims() -> str:
 
 
 def transform() -> str:
-    """R2 of M, mean over seeds."""
+    """R2 of M, mean and deviation over seeds."""
+    by = _read("transform").groupby(["base", "orientation", "solver"], sort=False)
     names = {
-        "base": "base",
-        "orientation": "canonical images",
-        "solver": "M",
+        "r2": "R2",
         "r2_power_1": "p = 1",
         "r2_power_2": "p = 2",
         "r2_power_3": "p = 3",
-        "r2": "R2",
         "r2_uniform": "plain mean over features",
         "r2_pooled": "pooled",
     }
-    by = ["base", "orientation", "solver"]
-    means = _read("transform").groupby(by, sort=False)[[*names][3:]].mean()
-    return _table(means.map("{:.3f}".format).reset_index().rename(columns=names))
+    shown = by.size().reset_index(name="seeds")
+    for column, name in names.items():
+        shown[name] = _with_deviation(by[column])
+    headers = {"orientation": "canonical images", "solver": "M"}
+    return _table(shown.rename(columns=headers))
+
+
+def _with_deviation(by) -> list[str]:
+    """Mean and deviation of the groups of a column, the latter if there is one."""
+    several = by.size() > 1
+    table = zip(by.mean(), by.std(ddof=0), several, strict=True)
+    return [f"{m:.3f} ± {s:.3f}" if more else f"{m:.3f}" for m, s, more in table]
 
 
 def autoencoders() -> str:
@@ -193,13 +200,11 @@ def probes_seeds() -> str:
     table = table.query("recipe == 'default' and truncation == 32")
     table = table[table.features.isin(["latents", "reconstruction"])]
     table = table.assign(n_seeds=table.groupby(_SETTING).seed.transform("nunique"))
-    by = _sorted(table[table.n_seeds > 1]).groupby(_SETTING, sort=False)[[*_KINDS]]
-    mean, deviation = by.mean(), by.std(ddof=0)
-    shown = mean.index.to_frame(index=False)
+    by = _sorted(table[table.n_seeds > 1]).groupby(_SETTING, sort=False)
+    shown = by.size().index.to_frame(index=False)
     shown.columns = ["base", "K", "autoencoder", "what the probe sees"]
     for kind in _KINDS:
-        pairs = zip(mean[kind], deviation[kind], strict=True)
-        shown[kind] = [f"{value:.3f} ± {spread:.3f}" for value, spread in pairs]
+        shown[kind] = _with_deviation(by[kind])
     return _table(shown)
 
 
