@@ -312,14 +312,18 @@ def _grows(tables):
     f1 = _f1(tables, "regular", "reconstruction")
     if not len(f1):
         return NOT_MEASURED
-    by_k = f1.groupby("k").mean()
-    by_m = f1.groupby("truncation").mean()
+    by_k, by_m = _means_over(f1, "k"), _means_over(f1, "truncation")
     found = ", ".join(f"k={k} {value:.3f}" for k, value in by_k.items())
     found += "; " + ", ".join(f"{m} latents {value:.3f}" for m, value in by_m.items())
     steps = [*np.diff(by_k), *np.diff(by_m)]
     if not steps:
         return NOT_MEASURED
     return found, _verdict(sum(step > 0 for step in steps), len(steps))
+
+
+def _means_over(f1, level):
+    """Mean at each value of a level, over what was measured at all of them."""
+    return f1.unstack(level).dropna().mean().dropna()
 
 
 CLAIMS = (

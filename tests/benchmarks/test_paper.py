@@ -262,6 +262,17 @@ def test_claim_holds_only_where_the_gap_is_clear(tables, equivariant, verdict):
     assert row["paper recipe"] == "not measured"
 
 
+def test_gain_from_k_is_of_what_was_measured_at_every_k(tables):
+    regular = claim_scores(0.9, 0.5).query("sae == 'regular'")
+    larger = regular.assign(k=16, f1=0.6)
+    easy = regular.assign(base="mlp", f1=0.99)  # at one k only
+    changed = tables | {"probes": pd.concat([regular, larger, easy])}
+    claims = claims_table(changed, "xgboost").set_index("claim")
+    row = claims[claims.index.str.contains("gain from a larger K")].iloc[0]
+    assert row["ours, default recipe"].startswith("k=8 0.500, k=16 0.600;")
+    assert row["default recipe"] == "holds"
+
+
 def test_full_profile_covers_the_papers_grid():
     cells = PROFILES["full"].cells
     grid = {
