@@ -149,8 +149,8 @@ def probing(scores: pd.DataFrame, title: str):
             axis.set_title(f"{features}, k = {k}", fontsize=10)
         row[0].set_ylabel("test F1")
     entries = _legend_entries(axes)
-    for name in [name for name in entries if name not in ("activations", *COLOURS)]:
-        entries[name] = entries.pop(name)  # marks last
+    bars = {"activations", *COLOURS}
+    entries = dict(sorted(entries.items(), key=lambda e: e[0] not in bars))
     style = {"frameon": False, "fontsize": 9, "ncols": 2 + len(ks)}
     figure.legend(entries.values(), entries, loc="outside lower center", **style)
     figure.suptitle(title, fontsize=11)
@@ -181,11 +181,8 @@ def _bars(axis, scores, features):
             means = chosen[chosen.seed == seed].groupby("kind").f1.mean()
             style = {"ms": 7, "mew": 1.2, "label": f"seed {seed}"}
             axis.plot(place, means.reindex(KINDS), "k_", **style)
-        told = scores[
-            (scores.sae == sae)
-            & (scores.features == f"{features}, true power")
-            & (scores.seed == first)
-        ]
+        of_sae = scores[(scores.sae == sae) & (scores.seed == first)]
+        told = of_sae[of_sae.features == f"{features}, true power"]
         if len(told):
             axis.plot(
                 place,
@@ -312,11 +309,10 @@ def training(curves: pd.DataFrame):
     )
     for base, row in zip(bases, axes, strict=True):
         for k, axis in zip(ks, row, strict=True):
-            chosen = curves[(curves.base == base) & (curves.k == k)].set_index("sae")
-            for name in [sae for sae in MARKERS if sae in chosen.index]:
-                line = chosen.loc[[name]]
-                colour = COLOURS[name]
-                axis.plot(line.step, line.train_loss, color=colour, label=name)
+            lines = dict(list(curves.query("base == @base and k == @k").groupby("sae")))
+            for name in [sae for sae in MARKERS if sae in lines]:
+                style = {"color": COLOURS[name], "label": name}
+                axis.plot(lines[name].step, lines[name].train_loss, **style)
             axis.set(yscale="log", title=f"{base}, k = {k}")
             axis.title.set_fontsize(10)
             axis.grid(alpha=0.3)

@@ -10,7 +10,6 @@ from ..paper._profiles import PROFILES, SAES
 _RESULTS = Path(__file__).parents[1] / "paper" / "results" / "full"
 _KINDS = ("S", "SP", "SO", "SPO")
 _RECIPES = {"default": "default", "paper": "plain"}
-_SETTING = ["base", "k", "sae", "features"]
 _FEW = 5e-5  # below it 4 decimals say nothing
 _LARGE = 100  # from it on decimals say nothing
 
@@ -192,20 +191,6 @@ def _probes(query: str) -> str:
         header += [f"{side}: {_KINDS[0]}", *_KINDS[1:]]
     rows = rows.replace({"sae": {"none": "(activations)"}, "k": {0: ""}})
     return markdown(header, rows.map(_score).itertuples(index=False))
-
-
-def probes_seeds() -> str:
-    """F1 of XGBoost with 32 latents, mean and deviation over seeds of the CNN."""
-    table = _read("probes").query("orientation == 'upright' and probe == 'xgboost'")
-    table = table.query("recipe == 'default' and truncation == 32")
-    table = table[table.features.isin(["latents", "reconstruction"])]
-    table = table.assign(n_seeds=table.groupby(_SETTING).seed.transform("nunique"))
-    by = _sorted(table[table.n_seeds > 1]).groupby(_SETTING, sort=False)
-    shown = by.size().index.to_frame(index=False)
-    shown.columns = ["base", "K", "autoencoder", "what the probe sees"]
-    for kind in _KINDS:
-        shown[kind] = _with_deviation(by[kind])
-    return _table(shown)
 
 
 def probes_moved() -> str:
