@@ -41,7 +41,7 @@ class Place:
 
     n_batches: int = 0
     n_rows: int = 0
-    total: Tensor = field(default_factory=lambda: torch.zeros(()))
+    total: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float32))
     generator: Tensor | None = None
 
     def add(self, loss: Tensor, n_rows: int) -> None:

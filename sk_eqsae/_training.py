@@ -4,7 +4,7 @@ import math
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from typing import Any
 
@@ -346,6 +346,19 @@ def train(
     elif checkpoint is not None:
         checkpoint.remove()
     return loss_curve
+
+
+@contextmanager
+def ordinary_modes() -> Iterator[None]:
+    """Let a block train, whatever mode its caller has torch in.
+
+    ``torch.set_grad_enabled(False)``, ``torch.inference_mode()`` and
+    ``torch.set_default_device`` are common where activations are extracted.
+    """
+    with torch.inference_mode(mode=False), torch.enable_grad(), ExitStack() as stack:
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))  # slows down each call
+        yield
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import joblib
 import numpy as np
@@ -180,6 +181,42 @@ def test_methods_leave_global_state_alone(case):
     assert global_state() == before
 
 
+@contextmanager
+def default_dtype():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+MODES = {
+    "inference_mode": torch.inference_mode,
+    "no_grad": torch.no_grad,
+    "default dtype": default_dtype,
+    "default device": lambda: torch.device("meta"),
+}
+every_mode = pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
+
+
+@every_case
+@every_mode
+def test_settings_of_torch_do_not_change_a_fit(case, mode):
+    with mode():
+        one = fit(case)
+        Z = one.transform(data()[0])
+    assert fingerprint(one) == fingerprint(fitted(case))
+    assert joblib.hash(Z) == joblib.hash(fitted(case).transform(data()[0]))
+
+
+def test_a_transform_in_inference_mode_leaves_nothing_that_stops_training():
+    X = data()[0][:83]  # no other test has batches of so many rows
+    sae = TopKSAE(8, k=2, **QUICK).fit(data()[0])
+    with torch.inference_mode():
+        sae.transform(X)
+    sae.fit(X)
+
+
 def shapes():
     return make_shapes(12, random_state=0)
 
@@ -241,7 +278,18 @@ FUNCTIONS = {
 }
 
 
-@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
+every_function = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
+
+
+@every_function
+@every_mode
+def test_settings_of_torch_do_not_stop_a_function(function, mode, tmp_path):
+    network = MLPAutoencoder()
+    with mode():
+        function(tmp_path / "file", network)
+
+
+@every_function
 def test_functions_leave_global_state_alone(function, tmp_path):
     torch.manual_seed(5)  # not where a fit would start
     network = MLPAutoencoder()

@@ -10,7 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, check_random_state, check_scalar
 from torch.utils.data import TensorDataset
 
-from .._training import ShuffledBatches, draw_seed, resolve_device, seeded, train
+from .._training import (
+    ShuffledBatches,
+    draw_seed,
+    ordinary_modes,
+    resolve_device,
+    seeded,
+    train,
+)
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 
@@ -169,7 +176,7 @@ def fit_autoencoder(
     _check_model(model, data[:1])
     seed = draw_seed(check_random_state(random_state))
     home = next(model.parameters()).device
-    with seeded(seed):
+    with seeded(seed), ordinary_modes():
         _reset_parameters(model)
         loss_curve = train(
             model,

@@ -23,7 +23,7 @@ from sklearn.utils.validation import _check_n_features, check_is_fitted
 from .._doc_link import DocLinkMixin
 from .._metrics import fvu
 from .._state import all_or_nothing
-from .._training import draw_seed, resolve_device
+from .._training import draw_seed, ordinary_modes, resolve_device
 from ..activations._orbit_table import check_integers
 from ..activations._rows import checked_array, checked_rows
 from ._chunks import check_finite
@@ -36,7 +36,7 @@ from ._closed_form import (
 from ._fractional import power_weights
 from ._gradient_descent import descend
 from ._group import FiniteGroup
-from ._group_table import group_table
+from ._group_table import group_table, power_of_each_row
 from ._moments import OrbitMoments
 from ._refinement import refine
 from ._trust import (
@@ -464,13 +464,15 @@ class ActivationTransformFitter(
         }
         rows = X if basis is None else X @ basis.astype(X.dtype)
         if self.group_law == "free":
-            matrices, losses = descend(rows, table, self.group_, **settings)
+            with ordinary_modes():
+                matrices, losses = descend(rows, table, self.group_, **settings)
             warn_if_worse_than_identity(matrices, rows, table, self.group_)
             return matrices, losses
         moments = self._new_moments(basis)
         moments.add(X, table)
         law = _trusted_law(moments, X.shape[1], use_up=True)
-        return refine(law, rows, table, **settings)
+        with ordinary_modes():
+            return refine(law, rows, table, **settings)
 
     def _set_matrices(self, found: NDArray | ExactLaw, basis: NDArray | None) -> Self:
         """Set what was found, on all features or in the subspace of the basis."""
@@ -566,16 +568,7 @@ class ActivationTransformFitter(
 
     def _as_rows(self, power: ArrayLike, n_rows: int) -> NDArray:
         """Powers of shape (n_rows, n_generators)."""
-        power, n_generators = np.asarray(power), self.group_.n_generators
-        if power.ndim == (n_generators > 1):  # one element for all rows
-            power = np.broadcast_to(power, (n_rows, *power.shape))
-        power = power.reshape(len(power), -1)
-        if power.shape != (n_rows, n_generators):
-            raise ValueError(
-                f"power has shape {power.shape} for {n_rows} row(s) and "
-                f"{n_generators} generator(s). Give one power, or one for each row, "
-                "with a column for each generator."
-            )
+        power = power_of_each_row(power, n_rows, self.group_.n_generators)
         if self.group_law != "exact" or power.dtype.kind != "f":
             return np.column_stack([check_integers(column) for column in power.T])
         return check_array(power, input_name="power")

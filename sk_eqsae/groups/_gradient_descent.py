@@ -64,7 +64,9 @@ class MovedCanonical(nn.Module):
 
     def __init__(self, n_features: int, group: FiniteGroup) -> None:
         super().__init__()
-        self.M = nn.Parameter(torch.eye(n_features).repeat(group.n_generators, 1, 1))
+        self.M = nn.Parameter(
+            torch.eye(n_features, dtype=torch.float32).repeat(group.n_generators, 1, 1)
+        )
         self.steps = _steps(group)
         self.targets = [element for _, _, element in self.steps]
 

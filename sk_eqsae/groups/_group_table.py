@@ -73,3 +73,37 @@ def _check_columns(power: ArrayLike, group: FiniteGroup) -> NDArray:
             f"in row {row}."
         )
     return columns
+
+
+def power_of_each_row(power: ArrayLike, n_rows: int, n_generators: int) -> NDArray:
+    """Give every row its powers.
+
+    Parameters
+    ----------
+    power : scalar or array-like of shape (n_rows,) or (n_rows, n_generators)
+        Powers of each row, or those of all of them.
+    n_rows, n_generators : int
+        How many rows and generators there are.
+
+    Returns
+    -------
+    power : ndarray of shape (n_rows, n_generators)
+        Powers of each row.
+
+    Raises
+    ------
+    ValueError
+        If they are not one for each row and generator.
+    """
+    power = found = np.asarray(power)
+    if power.ndim == (n_generators > 1):  # one element for all rows
+        power = np.broadcast_to(power, (n_rows, *power.shape))
+    power = np.atleast_1d(power)
+    power = power.reshape(len(power), -1)
+    if power.shape != (n_rows, n_generators):
+        raise ValueError(
+            f"power has shape {found.shape} for {n_rows} row(s) and {n_generators} "
+            "generator(s). Give one power, or one for each row, with a column for "
+            "each generator."
+        )
+    return power

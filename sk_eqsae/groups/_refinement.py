@@ -103,7 +103,7 @@ class MovedWhite(nn.Module):
         super().__init__()
         group, n = law.representation.group, law.rank
         matrices = np.array([law.representation.matrix(g) for g in range(group.order)])
-        self.skew = nn.Parameter(torch.eye(n))
+        self.skew = nn.Parameter(torch.eye(n, dtype=torch.float32))
         self.register_buffer("matrices", _tensor(matrices[1:]))
         self.register_buffer("root", _tensor(law.whitening.root / scale))
 

@@ -23,7 +23,7 @@ from .._checkpoint import Checkpoint
 from .._doc_link import DocLinkMixin
 from .._metrics import fvu_of_chunks
 from .._streams import Stream
-from .._training import draw_seed, resolve_device, train
+from .._training import draw_seed, ordinary_modes, resolve_device, train
 from ..activations._rows import checked_rows, dtype_in_memory, read_rows
 from ._code import Code
 from ._data_parallel import checkpoint_class, objective_class
@@ -255,9 +255,26 @@ class BaseSAE(
             yield chunk, rows, decoded.astype(chunk.dtype, copy=False)
 
     def _selection(self) -> Selection:
+        self._check_selection()
         if self.activation == "batch_topk":
             return Threshold(self.threshold_ / self.scale_)
         return TopK(self.k)
+
+    def _check_selection(self) -> None:
+        """Raise an error if k or activation, set since the fit, do not go with it."""
+        n_latents = len(self.components_)
+        if self.activation == "batch_topk":
+            if not hasattr(self, "threshold_"):
+                raise ValueError(
+                    "activation='batch_topk' was set after a fit with 'topk', which "
+                    "has no threshold_. Call fit again."
+                )
+        elif not 1 <= self.k <= n_latents:
+            raise ValueError(
+                f"k={self.k} was set after a fit with {n_latents} latents. It has to "
+                f"be from 1 to {n_latents}; for more, raise n_components and call fit "
+                "again."
+            )
 
     def _chunks(self, n_rows: int) -> Iterator[slice]:
         width = max(self.components_.shape)  # of a row, or of its latents
@@ -294,8 +311,9 @@ class BaseSAE(
         return (Z @ self.components_ + self.intercept_).astype(Z.dtype, copy=False)
 
     def _fit_rows(self, rows: TrainingRows, *, partial: bool = False) -> Self:
-        run = self._start(rows, partial=partial)
-        return self._finish(run, self._train(run))
+        with ordinary_modes():
+            run = self._start(rows, partial=partial)
+            return self._finish(run, self._train(run))
 
     def _start(self, rows: TrainingRows, *, partial: bool = False) -> Run:
         """All of a fit that comes before training."""
@@ -417,6 +435,8 @@ class BaseSAE(
             del self._memory
         if self.activation == "batch_topk":
             self.threshold_ = self._mean_threshold(run.tensors[0])
+        elif hasattr(self, "threshold_"):
+            del self.threshold_
         if run.memory is None:  # else there may be more calls to come
             self._warn_of_outcome(run)
         return self
@@ -435,7 +455,10 @@ class BaseSAE(
             revives = self._recipe().aux_weight > 0
             warn_if_dead(fires, n_chances=len(inputs) * self.k, revives=revives)
             if len(self.loss_curve_):
-                warn_if_far_off(self.loss_curve_[-1], target.numpy())
+                normalized = self._recipe().normalize
+                warn_if_far_off(
+                    self.loss_curve_[-1], target.numpy(), normalized=normalized
+                )
 
     def _recipe(self) -> Recipe:
         return RECIPES[self.recipe] if isinstance(self.recipe, str) else self.recipe
@@ -463,13 +486,15 @@ class BaseSAE(
 
     @torch.no_grad()
     def _mean_threshold(self, inputs: torch.Tensor) -> float:
-        """Mean over batches of the smallest latent that BatchTopK keeps."""
+        """Mean over rows of the smallest latent that BatchTopK keeps in their chunk."""
         module, device = self._make_module()
-        smallest = []
+        smallest, n_rows = [], []
         for rows in self._chunks(len(inputs)):
-            values = module.encode(inputs[rows].to(device), BatchTopK(self.k)).values
+            chunk = inputs[rows].to(device)
+            values = module.encode(chunk, BatchTopK(self.k)).values
             smallest.append(float(values.min()))
-        return self.scale_ * float(np.mean(smallest))
+            n_rows.append(len(chunk))
+        return self.scale_ * float(np.average(smallest, weights=n_rows))
 
     def _set_normalization(self, spread: Spread, recipe: Recipe) -> None:
         self.mean_ = np.zeros(len(spread.mean))

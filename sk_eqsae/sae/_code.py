@@ -51,8 +51,9 @@ def fixed_size_code(values: Tensor, indices: Tensor) -> Code:
 def _fixed_size_bags(
     n_rows: int, k: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    bags = torch.arange(n_rows, device=device).repeat_interleave(k)
-    return bags, torch.arange(n_rows + 1, device=device) * k
+    with torch.inference_mode(mode=False):  # training may be next to use them
+        bags = torch.arange(n_rows, device=device).repeat_interleave(k)
+        return bags, torch.arange(n_rows + 1, device=device) * k
 
 
 def ragged_code(values: Tensor, indices: Tensor, bags: Tensor, n_bags: int) -> Code:

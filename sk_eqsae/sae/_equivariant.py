@@ -17,7 +17,7 @@ from .._metrics import fvu_of_chunks
 from .._state import all_or_nothing
 from ..activations._rows import checked_rows, read_rows
 from ..groups import ActivationTransformFitter, FiniteGroup
-from ..groups._group_table import group_table
+from ..groups._group_table import group_table, power_of_each_row
 from ..groups._trust import pose_sample, warn_if_poses_look_alike
 from ._activation_transform import (
     fit_activation_transform,
@@ -456,15 +456,9 @@ class EquivariantSAE(BaseSAE):
             yield chunk, self._move(canonical, its_power)
 
     def _power_of_each(self, power: ArrayLike, n_rows: int) -> NDArray:
-        power = np.asarray(power)
-        if power.ndim == (self.group_.n_generators > 1):  # one for all rows
-            return np.broadcast_to(power, (n_rows, *power.shape))
-        if len(power) != n_rows:
-            raise ValueError(
-                f"power has {len(power)} entries for {n_rows} rows. Give one power, or "
-                "one for each row."
-            )
-        return power
+        n_generators = self.group_.n_generators
+        power = power_of_each_row(power, n_rows, n_generators)
+        return power if n_generators > 1 else power[:, 0]
 
     def to_module(self) -> EquivariantAutoencoder:
         """Copy what was fitted, with M, into a plain torch module.

@@ -91,10 +91,10 @@ class GroupTiedSAE(BaseSAE):
         linear.
     n_free : int or "auto", default=0
         Number of vectors beside the base vectors that stand for themselves alone, so
-        that what does not follow the group is coded too. "auto" chooses it from the
-        share of the moves along orbits that M does not explain, see Notes. If
-        `n_components` is None, free vectors take the place of tied ones; otherwise
-        they come on top, at most as many as there are tied latents.
+        that what does not follow the group is coded too. They come on top of the tied
+        ones. "auto" chooses how many, at most as many as there are tied latents, from
+        the share of the moves along orbits that M does not explain, see Notes; if
+        `n_components` is None, they then take the place of tied ones.
     activation_transform : estimator, default=None
         How M is fitted: it is cloned and fitted on the same orbits. None is
         ``ActivationTransformFitter()``. A fitted one is taken as it is if `fit` gets

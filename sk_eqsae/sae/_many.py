@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._state import all_or_nothing
 from .._streams import Stream
-from .._training import DivergedError, train
+from .._training import DivergedError, ordinary_modes, train
 from ._base import BaseSAE, Run
 from ._equivariant import EquivariantSAE
 from ._objective import Objective
@@ -99,7 +99,7 @@ def fit_many(
     estimators = list(estimators)
     _check_estimators(estimators)
     stacks: list[list[_Member]] = []
-    with all_or_nothing(*estimators):
+    with all_or_nothing(*estimators), ordinary_modes():
         for index, estimator in enumerate(estimators):
             with _named(index):
                 rows = estimator._training_rows(X, groups=groups, power=power)

@@ -295,7 +295,7 @@ def drawn_linear(
     layer : torch.nn.Linear
         The layer.
     """
-    layer = nn.utils.skip_init(nn.Linear, n_inputs, n_outputs)
+    layer = nn.utils.skip_init(nn.Linear, n_inputs, n_outputs, dtype=torch.float32)
     nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
     bound = 1 / math.sqrt(n_inputs)
     nn.init.uniform_(layer.bias, -bound, bound, generator=generator)

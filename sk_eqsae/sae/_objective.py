@@ -13,6 +13,7 @@ from ._module import SAEModule
 from ._recipe import Recipe
 from ._selection import Prefixes, Selection
 from ._spare import Spare
+from ._sparse_ops import has_csr_kernels
 from ._stack import Stack
 from ._top_k import top_k
 
@@ -68,7 +69,7 @@ class Objective(nn.Module):
         self.spare = Spare()
         self.patience = self.recipes[0].dead_after * n_rows
         # rows seen since each latent was active
-        self.register_buffer("idle", torch.zeros(module.n_latents))
+        self.register_buffer("idle", torch.zeros(module.n_latents, dtype=torch.float32))
         self.register_buffer("max_grad_norm", self._of_each("max_grad_norm"))
         self.register_buffer("aux_weight", self._of_each("aux_weight"))
         weights = self._of_each("consistency_weight")
@@ -192,7 +193,7 @@ class Objective(nn.Module):
         set_to_none : bool
             As for :class:`torch.nn.Module`.
         """
-        if set_to_none:
+        if set_to_none and has_csr_kernels(self.idle):
             self.module.leave_gradients(self.spare)
         super().zero_grad(set_to_none)
 

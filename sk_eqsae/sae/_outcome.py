@@ -67,7 +67,7 @@ def warn_if_dead(fires: NDArray[np.bool_], *, n_chances: int, revives: bool) -> 
         )
 
 
-def warn_if_far_off(loss: float, target: NDArray) -> None:
+def warn_if_far_off(loss: float, target: NDArray, *, normalized: bool) -> None:
     """Warn if reconstructions are much larger than what they should be.
 
     Parameters
@@ -76,6 +76,8 @@ def warn_if_far_off(loss: float, target: NDArray) -> None:
         Mean loss of the last epoch.
     target : ndarray of shape (n_rows, n_features)
         Some of the rows that were to be rebuilt, in the units of the loss.
+    normalized : bool
+        Whether training brought rows to a scale of 1.
 
     Warns
     -----
@@ -84,10 +86,15 @@ def warn_if_far_off(loss: float, target: NDArray) -> None:
     """
     zeros = float(np.square(target, dtype=np.float64).sum(axis=1).mean())
     if loss > _FAR * zeros > 0:
+        advice = (
+            "Raise max_epochs, or lower lr (the learning rate), k or n_components."
+            if normalized
+            else "Bring X to a scale of about 1, or use recipe='default', which does "
+            "so by itself, or lower lr."
+        )
         _warn(
             f"Reconstructions are far from the rows: the loss is {loss / zeros:.0e} "
-            "times that of zeros. Bring X to a scale of about 1, or use "
-            "recipe='default', which does so by itself, or lower lr."
+            f"times that of zeros. {advice}"
         )
 
 

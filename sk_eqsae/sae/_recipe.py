@@ -1,7 +1,30 @@
 """The two ways to train: what the recipe parameter stands for."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from numbers import Integral, Real
+
+from sklearn.utils._param_validation import (
+    Interval,
+    validate_parameter_constraints,
+)
+
+_COUNT = [Interval(Integral, 1, None, closed="left")]
+_WEIGHT = [Interval(Real, 0, None, closed="left")]
+_CONSTRAINTS = {
+    "normalize": ["boolean"],
+    "tied_init": ["boolean"],
+    "unit_rows": ["boolean"],
+    "lr": [Interval(Real, 0, None, closed="neither")],
+    "lr_decay": [Interval(Real, 0, 1, closed="both")],
+    "max_grad_norm": [Interval(Real, 0, None, closed="right")],
+    "aux_weight": _WEIGHT,
+    "aux_k": _COUNT,
+    "consistency_weight": _WEIGHT,
+    "dead_after": [Interval(Real, 0, None, closed="neither")],
+    "batch_size": _COUNT,
+    "max_epochs": _COUNT,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +62,11 @@ class Recipe:
     max_epochs : int, default=200
         Passes over the data.
 
+    Raises
+    ------
+    InvalidParameterError
+        A ValueError, if a value is out of its range.
+
     See Also
     --------
     sk_eqsae.TopKSAE : Takes one as `recipe`.
@@ -66,6 +94,9 @@ class Recipe:
     dead_after: float = 1.0
     batch_size: int = 256
     max_epochs: int = 200
+
+    def __post_init__(self) -> None:
+        validate_parameter_constraints(_CONSTRAINTS, asdict(self), "Recipe")
 
 
 RECIPES = {

@@ -15,6 +15,7 @@ from torch import Tensor
 from .._streams import Stream
 from ..activations._rows import is_on_disk, read_rows
 
+_ROUNDING = 1e-14  # of the mean
 _CHUNK_ENTRIES = 2**20  # read at a time: 8 MiB in float64
 
 
@@ -78,9 +79,10 @@ class Spread:
         Returns
         -------
         root_mean_square : float
-            0 where rows are all the same.
+            0 where rows are all the same, but for rounding.
         """
-        return float(self.norm / np.sqrt(self.n_rows * len(self.mean)))
+        found = float(self.norm / np.sqrt(self.n_rows * len(self.mean)))
+        return found if found > _ROUNDING * np.abs(self.mean).max() else 0.0
 
 
 def _norm(values: NDArray) -> float:
@@ -192,7 +194,10 @@ class TrainingRows:
         read = partial(self._read_normalized, normalize)
         if is_on_disk(self.X) and n_rows * row_bytes > buffer_bytes:
             return (Stream(read, n_rows, row_bytes, buffer_bytes),)
-        tensors = tuple(torch.empty(n_rows, n_features) for _ in range(n_tensors))
+        tensors = tuple(
+            torch.empty(n_rows, n_features, dtype=torch.float32)
+            for _ in range(n_tensors)
+        )
         for chunk in row_chunks(self):
             parts = read(chunk.start, chunk.stop)
             for tensor, part in zip(tensors, parts, strict=True):

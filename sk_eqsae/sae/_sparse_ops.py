@@ -141,7 +141,7 @@ class _Latents:
 
 def _dots(code: Code, grad: Tensor, components: Tensor) -> Tensor:
     """Inner products of each bag's gradient with its active dictionary vectors."""
-    if _has_csr_kernels(grad):
+    if has_csr_kernels(grad):
         table = _csr(code.offsets, code.indices, code.values, len(components))
         return torch.sparse.sampled_addmm(table, grad, components.T, beta=0.0).values()
     values = torch.zeros_like(code.values, requires_grad=True)
@@ -154,7 +154,7 @@ def _sum_in_bags(
     rows: Tensor, offsets: Tensor, weights: Tensor, table: Tensor, spare: Spare
 ) -> Tensor:
     """Sum rows of a table over bags, weighted."""
-    if _has_csr_kernels(table):
+    if has_csr_kernels(table):
         total = spare.take((len(offsets) - 1, table.shape[1]), table)
         bags = _csr(offsets, rows, weights, len(table))
         return torch.addmm(total, bags, table, beta=0.0, out=total)
@@ -175,7 +175,19 @@ def _csr(offsets: Tensor, columns: Tensor, values: Tensor, n_columns: int) -> Te
     )
 
 
-def _has_csr_kernels(tensor: Tensor) -> bool:
+def has_csr_kernels(tensor: Tensor) -> bool:
+    """Whether sums over bags run as products with sparse matrices.
+
+    Parameters
+    ----------
+    tensor : torch.Tensor
+        Where they run.
+
+    Returns
+    -------
+    has : bool
+        If so, they write gradients over tensors that are left for them.
+    """
     return _CSR_KERNELS and tensor.device.type == "cpu"
 
 

@@ -1,5 +1,6 @@
 """A fitted autoencoder as a plain torch module, to run inside other models."""
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ class SparseAutoencoder(nn.Module):
 
     def __init__(self, sae: Any) -> None:
         super().__init__()
+        sae._check_selection()
         mean = in_float32(sae.mean_)
         biases = raw_biases(sae, mean)
         layers = [_linear(c, b) for c, b in zip(sae.coefs_, biases, strict=True)]
@@ -236,14 +238,14 @@ class EquivariantAutoencoder(SparseAutoencoder):
         if power.is_floating_point() or power.is_complex() or power.dtype == torch.bool:
             raise ValueError(f"power has to hold integers, found {power.dtype}.")
         rows = power.unsqueeze(-1) if self.n_generators == 1 else power
-        try:
-            return rows.broadcast_to(*x.shape[:-1], self.n_generators)
-        except RuntimeError:
-            raise ValueError(
-                f"power has shape {tuple(power.shape)} for rows of shape "
-                f"{tuple(x.shape[:-1])} and {self.n_generators} generator(s). Give one "
-                "power, or one for each row, with a column for each generator."
-            ) from None
+        with suppress(IndexError, RuntimeError):  # no columns, or too many rows
+            if rows.shape[-1] == self.n_generators:
+                return rows.broadcast_to(*x.shape[:-1], self.n_generators)
+        raise ValueError(
+            f"power has shape {tuple(power.shape)} for rows of shape "
+            f"{tuple(x.shape[:-1])} and {self.n_generators} generator(s). Give one "
+            "power, or one for each row, with a column for each generator."
+        )
 
 
 def raw_biases(sae: Any, origin: NDArray) -> list[NDArray]:

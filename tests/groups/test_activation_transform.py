@@ -196,7 +196,7 @@ def test_no_neighbouring_powers_is_an_error_for_the_closed_forms(law):
 @pytest.mark.parametrize(
     ("power", "message"),
     [
-        ([0, 1], r"power has shape \(2, 1\) for 400 row\(s\) and 1 generator"),
+        ([0, 1], r"power has shape \(2,\) for 400 row\(s\) and 1 generator"),
         ("a", "power must hold integers, found dtype"),
     ],
 )

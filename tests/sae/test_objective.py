@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import TensorDataset
 
 from sk_eqsae._training import ShuffledBatches, seeded
-from sk_eqsae.sae import Recipe
+from sk_eqsae.sae import Recipe, _sparse_ops
 from sk_eqsae.sae._module import SAEModule
 from sk_eqsae.sae._objective import Objective
 from sk_eqsae.sae._selection import BatchTopK, TopK
@@ -44,6 +44,19 @@ def with_dead_latents(*latents, **recipe):
 def reconstruction(made):
     sums = made.module(ROWS, TopK(8))
     return sums + made.module.intercept
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+def test_memory_that_steps_leave_does_not_grow(kernels, monkeypatch):
+    kernels = kernels and _sparse_ops._CSR_KERNELS
+    monkeypatch.setattr(_sparse_ops, "_CSR_KERNELS", kernels)
+    made = objective()
+    left = []
+    for _ in range(6):
+        made.zero_grad()
+        made.loss(ROWS, ROWS).backward()
+        left.append(sum(map(len, made.spare._tensors.values())))
+    assert left[1:] == left[1:2] * 5
 
 
 def test_latent_that_was_not_active_for_an_epoch_is_dead():

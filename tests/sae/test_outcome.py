@@ -76,6 +76,13 @@ def test_weights_that_are_not_finite_after_the_last_step_are_an_error(rows):
         fit_many([TopKSAE(12, k=2, **QUICK), sae], rows)
 
 
+def test_a_normalized_fit_that_is_far_off_is_told_of_epochs():
+    rows = np.random.default_rng(0).normal(size=(300, 8))
+    sae = TopKSAE(2_048, k=32, max_epochs=1, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="times that of zeros. Raise max_epo"):
+        sae.fit(rows)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_too_small_for_a_recipe_without_a_scale_warn(kind, rows):
     sae = kind(12, k=2, recipe="paper", **QUICK)

@@ -4,6 +4,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from sk_eqsae import EquivariantSAE, TopKSAE
+from sk_eqsae.sae import _base
 from sk_eqsae.sae._selection import BatchTopK, Prefixes, Threshold, TopK
 
 ROWS = torch.randn(9, 64, generator=torch.Generator().manual_seed(0))
@@ -75,6 +76,37 @@ def test_batch_topk_keeps_what_is_above_its_threshold(batch_sae):
     clear = np.abs(latents - batch_sae.threshold_) > 1e-3
     Z = batch_sae.transform(X)
     np.testing.assert_allclose(Z[clear], expected[clear], atol=1e-3)
+
+
+def test_the_threshold_is_that_of_all_rows_however_they_are_cut(monkeypatch):
+    monkeypatch.setattr(_base, "_CHUNK_ENTRIES", 64 * 256)  # of the last one, one row
+    rows = np.concatenate([X[:256], 1e-3 * X[:1]])
+    sae = TopKSAE(64, k=4, activation="batch_topk", max_epochs=5, random_state=0)
+    active = (sae.fit(rows).transform(rows) > 0).sum(axis=1)
+    assert active.mean() == pytest.approx(4, rel=0.1)
+
+
+def test_a_fit_by_topk_keeps_no_threshold_of_an_earlier_one():
+    sae = TopKSAE(64, k=4, activation="batch_topk", max_epochs=2, random_state=0)
+    sae.fit(X).set_params(activation="topk").fit(100 * X)
+    assert not hasattr(sae, "threshold_")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"k": 65}, "k=65 was set after a fit with 64 latents"),
+        ({"k": 0}, "k=0 was set after a fit with 64 latents"),
+        ({"activation": "batch_topk"}, "has no threshold_. Call fit again"),
+    ],
+)
+def test_what_is_set_after_a_fit_has_to_go_with_it(changed, message):
+    sae = TopKSAE(64, k=4, max_epochs=2, random_state=0).fit(X)
+    sae.set_params(k=64).transform(X)
+    sae.set_params(**changed)
+    for use in (lambda: sae.transform(X), lambda: sae.score(X), sae.to_module):
+        with pytest.raises(ValueError, match=message):
+            use()
 
 
 def test_batch_topk_codes_a_row_alone_as_in_a_batch(batch_sae):

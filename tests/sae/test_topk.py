@@ -309,6 +309,11 @@ def test_constant_input_is_reproduced():
     np.testing.assert_allclose(decoded, constant, atol=0.02)
 
 
+def test_rounding_of_constant_input_is_no_scale():
+    sae = TopKSAE(8, k=2, max_epochs=2, random_state=0).fit(np.full((30, 4), 0.1))
+    assert sae.scale_ == 1
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_extreme_units(scale, dtype, sae):

@@ -1,5 +1,7 @@
 """A fitted autoencoder as a torch module gives what the estimator gives."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -129,6 +131,16 @@ def test_several_generators_act_in_their_order():
         found = module.act(rows, torch.tensor(power))
         np.testing.assert_allclose(found, expected, atol=1e-5)
     np.testing.assert_array_equal(module.predict_power(rows), sae.predict_power(rows))
+    Z = sae.transform(rows.numpy())
+    uses = [
+        lambda power: sae.reconstruct(rows.numpy(), power=power),
+        lambda power: sae.inverse_transform(Z, power=power),
+        lambda power: sae.activation_transform_.act(rows.numpy(), power),
+        lambda power: module.act(rows, power),
+    ]
+    for power, use in itertools.product((0, [0], [0, 1, 0]), uses):
+        with pytest.raises(ValueError, match=r"and 2 generator\(s\). Give one"):
+            use(power)
 
 
 @pytest.mark.parametrize(
