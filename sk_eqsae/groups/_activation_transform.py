@@ -127,7 +127,8 @@ class ActivationTransformFitter(
     rank_ : int
         Number of directions with variance, of `group_law="exact"`.
     loss_curve_ : ndarray of shape (n_epochs,)
-        Mean loss of each epoch over the mean square of X; `solver="adam"` only.
+        Mean loss of each epoch over the mean squared norm of the rows of X;
+        `solver="adam"` only.
     n_iter_ : int
         Epochs done; `solver="adam"` only.
     n_features_in_ : int
@@ -618,15 +619,12 @@ class ActivationTransformFitter(
         moved : ndarray of shape (n_rows, n_features)
             The inverse element's matrix times x, in the dtype of X.
         """
-        return self.act(X, self._inverse_power())
-
-    def _inverse_power(self) -> NDArray:
         check_is_fitted(self)
-        rows = self._as_rows(self.power, n_rows=1)
-        if self.group_.n_generators == 1:
-            return -rows[0, 0]
-        inverse = self.group_.inverses[self.group_.elements_of(rows)[0]]
-        return self.group_.powers[inverse]
+        X = self._checked_to_move(X)
+        power = self._as_rows(self.power, n_rows=len(X))
+        for i in range(self.group_.n_generators):  # the last to act is the first undone
+            X = self._moved_by(X, i, -power[:, i])
+        return X
 
     def r2_per_power(
         self,

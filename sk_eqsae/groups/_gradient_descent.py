@@ -32,7 +32,7 @@ def descend(
     generators : ndarray of shape (n_generators, n_features, n_features)
         One matrix per generator.
     loss_curve : ndarray of shape (n_epochs,)
-        Mean loss of each epoch over the largest square of X.
+        Mean loss of each epoch over the mean squared norm of a row.
     """
     module = MovedCanonical(X.shape[1], group)
     scale = np.abs(X).max() or 1.0
@@ -45,7 +45,9 @@ def descend(
         criterion=ObservedSquaredError,
         **settings,
     )
-    return module.M.detach().cpu().numpy().astype(np.float64), loss_curve
+    squares = np.square(X / scale, dtype=np.float64).sum(axis=1).mean() or 1.0
+    M = module.M.detach().cpu().numpy().astype(np.float64)
+    return M, loss_curve / squares
 
 
 class MovedCanonical(nn.Module):

@@ -43,7 +43,7 @@ def refine(
     law : ExactLaw
         The refined one.
     loss_curve : ndarray of shape (n_epochs,)
-        Mean loss of each epoch, over the mean square of a row.
+        Mean loss of each epoch over the mean squared norm of a row.
 
     Warns
     -----

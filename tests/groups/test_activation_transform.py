@@ -220,6 +220,21 @@ def test_diverging_fit_names_the_learning_rate():
 
 
 @pytest.mark.parametrize("scale", [1e-20, 1, 1e20])
+@pytest.mark.parametrize(("law", "powers"), [("free", 4), ("exact", 3)])
+def test_losses_are_over_the_mean_squared_norm_of_a_row(law, powers, scale):
+    X, groups, power = orbits_of(rotation(90), 4, noise=0.5)
+    standing_still = {"solver": "adam", "lr": 1e-12, "max_epochs": 1}
+    fitter = ActivationTransformFitter(group_law=law, **standing_still)
+    fitter.fit(scale * X, groups=groups, power=power)
+    table = X.reshape(-1, 4, 2)
+    moved = [fitter.act(table[:, 0], p) for p in range(1, powers + 1)]
+    true = [table[:, p % 4] for p in range(1, powers + 1)]
+    loss = np.square(np.subtract(moved, true)).sum(axis=2).mean()
+    expected = loss / np.square(X).sum(axis=1).mean()
+    np.testing.assert_allclose(fitter.loss_curve_, expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1, 1e20])
 def test_descent_that_ends_below_the_identity_warns(scale, turning_orbits):
     X, groups, power, _ = turning_orbits
     settings = {"solver": "adam", "group_law": "free", "random_state": 0}

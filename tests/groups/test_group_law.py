@@ -174,6 +174,13 @@ def test_inverse_transform_undoes_transform(group):
     )
 
 
+def test_inverse_transform_undoes_a_real_power_of_two_generators():
+    _, fitter = fitted(DihedralGroup(3), power=(0.5, 1))
+    X = np.random.default_rng(3).normal(size=(5, fitter.n_features_in_))
+    moved = fitter.transform(X)
+    np.testing.assert_allclose(fitter.inverse_transform(moved), X, atol=1e-7)
+
+
 def test_contradicting_parameters_are_errors():
     group = DihedralGroup(4)
     X, metadata = orbits_of(known_representation(group), group)
