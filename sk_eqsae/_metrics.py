@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
+
+_ROUNDING = 8 * np.finfo(np.float64).eps
 
 
 def fvu(X: ArrayLike, reconstruction: ArrayLike) -> float:
@@ -27,7 +29,8 @@ def fvu(X: ArrayLike, reconstruction: ArrayLike) -> float:
     -------
     fvu : float
         0 is perfect, and predicting the mean scores exactly 1. For activations
-        without variance: 0 if they are reproduced exactly, else 1.
+        without variance, or with no more than the rounding of float64 makes: 0 if
+        they are reproduced exactly, else 1.
 
     Raises
     ------
@@ -80,6 +83,7 @@ def fvu_of_chunks(chunks: Iterable[tuple[ArrayLike, Any]]) -> float:
     """
     unexplained, variance, n_rows = 0.0, 0.0, 0
     mean: Any = 0.0
+    low, high = np.inf, -np.inf
     for rows, reconstruction in chunks:
         X = np.asarray(rows, dtype=np.float64)
         unexplained += np.square(X - reconstruction).sum()
@@ -87,6 +91,27 @@ def fvu_of_chunks(chunks: Iterable[tuple[ArrayLike, Any]]) -> float:
         variance += np.square(X - X.mean(axis=0)).sum()
         variance += np.square(apart).sum() * (n_rows * len(X) / n_both)
         mean, n_rows = mean + apart * (len(X) / n_both), n_both
-    if variance == 0:
-        return float(unexplained > 0)
+        low, high = np.minimum(low, X.min(axis=0)), np.maximum(high, X.max(axis=0))
+    if variance == 0 or are_constant(np.stack([low, high])).all():
+        return float(unexplained != 0)
     return float(unexplained / variance)
+
+
+def are_constant(X: NDArray) -> NDArray[np.bool_]:
+    """Which features do not vary by more than rounding.
+
+    The variance of one is 0 in exact numbers; in float64 its mean is rounded, and a
+    variance of 1e-34 remains.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features)
+        Activations.
+
+    Returns
+    -------
+    constant : ndarray of shape (n_features,), dtype bool
+        Whether all rows are equal up to the rounding of float64.
+    """
+    low, high = X.min(axis=0), X.max(axis=0)
+    return high - low <= _ROUNDING * np.maximum(-low, high)

@@ -57,8 +57,9 @@ def extract_orbits(
         otherwise uses a GPU if there is one.
     out : path, default=None
         Folder to write the activations to, in .npy files of about 64 MB. Files that are
-        there already, from a run that was killed, are not computed again. None keeps
-        all activations in memory.
+        there already, from a run that was killed, are not computed again, but for one
+        batch, which tells whether they are of this model and action. None keeps all
+        activations in memory.
 
     Returns
     -------

@@ -30,7 +30,8 @@ class Orbits:  # numpydoc ignore=PR02
         ``order - 1``; one column for each generator if there are several. Each orbit
         has the row of power 0, and no element of the group twice.
     group : FiniteGroup or None, default=None
-        The group, needed where it has several generators.
+        The group, needed where it has several generators. None is the cyclic group
+        up to the largest power.
 
     Raises
     ------
@@ -82,10 +83,11 @@ class Orbits:  # numpydoc ignore=PR02
                 f"group must be a FiniteGroup, such as CyclicGroup(4), found "
                 f"{self.group!r}."
             )
-        elements = self.group.elements_of(self.power)
-        return orbit_table(
-            self.groups, elements, order=self.group.order, n_rows=len(self.X)
-        )
+        from ..groups._group_table import group_table  # noqa: PLC0415  (imports us)
+
+        return group_table(
+            self.groups, self.power, group=self.group, n_rows=len(self.X)
+        )[1]
 
     def __len__(self) -> int:
         return len(self.X)
@@ -138,7 +140,9 @@ class Orbits:  # numpydoc ignore=PR02
         Returns
         -------
         train, test : Orbits
-            The two parts; rows keep their order and their orbit ids.
+            The two parts; rows keep their order and their orbit ids. Both have the
+            group of the whole, the cyclic group of its order if `group` is None, even
+            if one lacks the rows of a power.
 
         Raises
         ------
@@ -164,8 +168,11 @@ class Orbits:  # numpydoc ignore=PR02
         return self._take(ids[train]), self._take(ids[test])
 
     def _take(self, ids: NDArray) -> "Orbits":
+        from ..groups import CyclicGroup  # noqa: PLC0415  (imports us)
+
         rows = np.isin(self.groups, ids)
-        return Orbits(self.X[rows], self.groups[rows], self.power[rows], self.group)
+        group = CyclicGroup(self.order) if self.group is None else self.group
+        return Orbits(self.X[rows], self.groups[rows], self.power[rows], group)
 
 
 def _labels_of(ids: NDArray, base: ArrayLike) -> NDArray:

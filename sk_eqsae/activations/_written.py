@@ -19,6 +19,9 @@ from ._shards import Shards
 _FILE_BYTES = 2**26
 _INPUTS_AT_A_TIME = 1024
 _MANIFEST = "orbits.json"
+# How far a row may be from itself, in units of a typical row, when another device or
+# half precision has rounded it.
+_ROUNDING, _ROUNDING_OF_FLOAT64 = 1e-2, 1e-6
 
 
 class Job(NamedTuple):
@@ -112,13 +115,20 @@ def written(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     n_together = _begun(folder, job.fingerprint(), compute, batches)
-    paths = []
-    for start in range(0, len(batches), n_together):
-        paths.append(folder / f"{start // n_together:06d}.npy")
-        if not paths[-1].exists():
-            block = batches[start : start + n_together]
+    blocks = [
+        batches[start : start + n_together]
+        for start in range(0, len(batches), n_together)
+    ]
+    paths = [folder / f"{number:06d}.npy" for number in range(len(blocks))]
+    there = [
+        (p, block[0]) for p, block in zip(paths, blocks, strict=True) if p.exists()
+    ]
+    if there:
+        _check_recomputed(*there[0], compute)
+    for path, block in zip(paths, blocks, strict=True):
+        if not path.exists():
             rows = np.concatenate([compute(b.start, b.stop) for b in block])
-            with atomic_write(paths[-1]) as part, open(part, "wb") as file:
+            with atomic_write(path) as part, open(part, "wb") as file:
                 np.save(file, rows)
     return Shards(paths)
 
@@ -153,7 +163,37 @@ def _check_same(
 ) -> None:
     other = [name for name, value in fingerprint.items() if found.get(name) != value]
     if other:
-        raise ValueError(
-            f"out={os.fspath(folder)!r} holds activations of another "
-            f"{', '.join(other)}. Give another folder, or remove this one."
-        )
+        raise _another(folder, ", ".join(other))
+
+
+def _check_recomputed(
+    path: Path, batch: slice, compute: Callable[[int, int], NDArray]
+) -> None:
+    """Compute the first batch of a file again, and see that it is the same.
+
+    A fingerprint does not see all that activations depend on, such as an attribute of
+    the model, or the code of a lambda.
+    """
+    again = compute(batch.start, batch.stop)
+    rows = np.load(path, mmap_mode="r")[: len(again)]
+    # A model that draws random numbers differs from itself, too, and cannot be told.
+    if not _same(rows, again) and _same(compute(batch.start, batch.stop), again):
+        raise _another(path.parent, "model or action")
+
+
+def _same(rows: NDArray, again: NDArray) -> bool:
+    """Whether rows differ by no more than rounding."""
+    if rows.dtype != again.dtype or rows.shape != again.shape:
+        return False
+    wide = np.result_type(rows.dtype, np.float64)
+    rounding = _ROUNDING_OF_FLOAT64 if rows.dtype == wide else _ROUNDING
+    apart = np.linalg.norm(rows.astype(wide) - again.astype(wide), axis=1)
+    typical = np.sqrt(np.mean(np.linalg.norm(rows.astype(wide), axis=1) ** 2))
+    return bool(apart.max() <= rounding * typical)
+
+
+def _another(folder: Path, names: str) -> ValueError:
+    return ValueError(
+        f"out={os.fspath(folder)!r} holds activations of another {names}. Give another "
+        "folder, or remove this one."
+    )

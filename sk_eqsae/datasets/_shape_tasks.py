@@ -71,6 +71,14 @@ class ShapeTasks(Sequence[ShapeTask]):
     tasks : iterable of ShapeTask
         The tasks, in the order of the columns of :meth:`label_matrix`.
 
+    Raises
+    ------
+    TypeError
+        If one of them is no ShapeTask.
+    ValueError
+        If one asks for a shape, a position or an orientation that there is not; a
+        rectangle and a diagonal have two orientations, all others four.
+
     See Also
     --------
     sk_eqsae.shape_tasks : All 180 tasks.
@@ -88,6 +96,8 @@ class ShapeTasks(Sequence[ShapeTask]):
 
     def __init__(self, tasks: Sequence[ShapeTask]) -> None:
         self._tasks = tuple(tasks)
+        for index, task in enumerate(self._tasks):
+            _check_task(task, f"tasks[{index}]")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -231,6 +241,31 @@ def _list_all() -> tuple[ShapeTask, ...]:
 
 _ALL_TASKS = _list_all()
 _COLUMN = {task: column for column, task in enumerate(_ALL_TASKS)}
+
+
+def _check_task(task: ShapeTask, name: str) -> None:
+    if not isinstance(task, ShapeTask):
+        raise TypeError(
+            f"{name} has to be a ShapeTask, such as ShapeTask('arrow'), found "
+            f"{type(task).__name__}."
+        )
+    if task.shape not in SHAPE_NAMES:
+        raise ValueError(
+            f"{name} is {task}, but there is no shape {task.shape!r}. Shapes are "
+            f"{', '.join(SHAPE_NAMES)}."
+        )
+    if task.position not in (None, *POSITION_NAMES):
+        raise ValueError(
+            f"{name} is {task}, but there is no position {task.position!r}. Positions "
+            f"are {', '.join(POSITION_NAMES)}, and None for any."
+        )
+    n_orientations = N_ORIENTATIONS[SHAPE_NAMES.index(task.shape)]
+    if task.orientation not in (None, *range(n_orientations)):
+        raise ValueError(
+            f"{name} is {task}, but {task.shape!r} has no orientation "
+            f"{task.orientation!r}. Orientations are integers from 0 to "
+            f"{n_orientations - 1}, and None for any."
+        )
 
 
 def _rows_of(

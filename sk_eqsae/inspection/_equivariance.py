@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_array, check_random_state, check_scalar
 
-from .._metrics import fvu
+from .._metrics import are_constant, fvu
 from .._state import unfrozen
 from ..activations import Orbits
 from ..groups import ActivationTransformFitter
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _FEWEST_ORBITS = 5
 _CHUNK = 100  # resamples at a time
+_FEWEST_RESAMPLES = 0.1  # share that must have a value, or there is no interval
+_ROUNDING = 8 * np.finfo(np.float64).eps
 
 
 class Pairs(NamedTuple):
@@ -197,9 +199,10 @@ def equivariance_report(
         :meth:`~sk_eqsae.activations.Orbits.split`.
     activation_transform : estimator, default=None
         How M is fitted: cloned and fitted on `train`. None is
-        ``ActivationTransformFitter()``. A fitted one in
-        :class:`sklearn.frozen.FrozenEstimator` is taken as it is; that it has not
-        seen `test` is then the caller's promise.
+        ``ActivationTransformFitter(group=train.group)``, or that of `test`; if
+        neither has a group, ``ActivationTransformFitter(order)`` with the larger
+        order of the two. A fitted one in :class:`sklearn.frozen.FrozenEstimator` is
+        taken as it is; that it has not seen `test` is then the caller's promise.
     ceiling : estimator, default=None
         Regressor for the ceiling, from (n_orbits, n_features) to the same shape.
         None is ridge regression, plus a network with one hidden layer of 256 units
@@ -217,12 +220,16 @@ def equivariance_report(
         One row per map and power (0 aside), then per map the `power` "mean": `map`,
         `power` (a tuple if there are several generators), `r2` (1 - FVU against the
         per-feature mean of that power), and the bootstrap interval over orbits from
-        `low` to `high`. Powers without a row in either part are left out.
+        `low` to `high`. Powers without a row in either part are left out. `r2` is NaN
+        for a power whose test rows do not vary, such as a single one; "mean" is over
+        the others.
 
     Raises
     ------
     ValueError
-        If train and test share an orbit, or one of them has fewer than five.
+        If train and test share an orbit, or one of them has fewer than five; if they
+        have no power other than 0 in common; if their groups differ and
+        activation_transform is None.
 
     See Also
     --------
@@ -234,6 +241,12 @@ def equivariance_report(
     -----
     The interval is the bootstrap's percentile interval with orbits as units, for the
     fitted maps; it says nothing of how much another training set would change them.
+
+    Where orbits lack rows, a resample may hold a power in no orbit, or in one alone,
+    drawn once or more often. It has no variance then, and so no R2 of that power and
+    no mean over the powers: a mean over the others would be another quantity. The
+    interval is taken over the resamples that have a value, and is NaN if fewer than a
+    tenth have one.
 
     Examples
     --------
@@ -261,17 +274,19 @@ def equivariance_report(
         include_boundaries="neither",
     )
     _check_parts(train, test)
-    if activation_transform is not None:
-        check_kind(activation_transform)
+    if activation_transform is None:
+        activation_transform = _default_fitter(train, test)
+    check_kind(activation_transform)
     random_state = check_random_state(random_state)
     maps, pairs = _fit_maps(train, test, activation_transform, ceiling, random_state)
     errors = np.stack([_errors(predict, pairs) for predict in maps.values()])
     n_orbits = errors.shape[-1]
-    r2 = _r2(pairs, errors, np.ones((1, n_orbits)))[0]
     resamples = _resamples(n_orbits, n_bootstrap, random_state)
+    r2 = _r2(pairs, errors, np.ones((1, n_orbits)))
     samples = np.concatenate([_r2(pairs, errors, counts) for counts in resamples])
-    tail = (1 - confidence_level) / 2
-    low, high = np.quantile(samples, [tail, 1 - tail], axis=0)
+    known = ~np.isnan(r2).all(axis=(0, 1))
+    low, high = _interval(_with_mean(samples, known), confidence_level)
+    r2 = _with_mean(r2, known)[0]
     powers = [*(pair.power for pair in pairs), "mean"]
     return pd.DataFrame(
         [
@@ -338,8 +353,9 @@ def _moved(activation_transform: BaseEstimator, pairs: Pairs) -> NDArray:
 def _r2_of_features(moved: NDArray, predicted: NDArray) -> NDArray:
     unexplained = np.square(moved - predicted).sum(axis=0)
     variance = np.square(moved - moved.mean(axis=0)).sum(axis=0)
+    varies = (variance > 0) & ~are_constant(moved)
     ratio = np.full(len(variance), np.nan)
-    return 1 - np.divide(unexplained, variance, out=ratio, where=variance > 0)
+    return 1 - np.divide(unexplained, variance, out=ratio, where=varies)
 
 
 def _check_parts(train: Orbits, test: Orbits) -> None:
@@ -365,10 +381,25 @@ def _check_parts(train: Orbits, test: Orbits) -> None:
             )
 
 
+def _default_fitter(train: Orbits, test: Orbits) -> ActivationTransformFitter:
+    """How M of the group of the orbits is fitted."""
+    of_parts = [getattr(part, "group", None) for part in (train, test)]
+    groups = [group for group in of_parts if group is not None]
+    if not groups:
+        return ActivationTransformFitter(max(train.order, test.order))
+    if groups[0] != groups[-1]:
+        raise ValueError(
+            f"train has the group {groups[0]!r}, but test {groups[-1]!r}. Give orbits "
+            "of one group, or activation_transform=ActivationTransformFitter(group="
+            "...) with that which holds."
+        )
+    return ActivationTransformFitter(group=groups[0])
+
+
 def _fit_maps(
     train: Orbits,
     test: Orbits,
-    activation_transform: BaseEstimator | None,
+    activation_transform: BaseEstimator,
     ceiling: BaseEstimator | None,
     random_state: np.random.RandomState,
 ) -> tuple[dict[str, Predict], list[Pairs]]:
@@ -377,7 +408,7 @@ def _fit_maps(
     shuffled = _fitted_on_shuffled(activation_transform, train, random_state)
     seen = {p.element: p for p in _pairs(fitter, train.X, train.groups, train.power)}
     pairs = _pairs(fitter, test.X, test.groups, test.power)
-    pairs = [p for p in pairs if p.element in seen]
+    pairs = _seen_in_both(pairs, seen)
     ceiling = default_ceiling(random_state) if ceiling is None else ceiling
     free = {
         p.element: clone(ceiling).fit(seen[p.element].canonical, seen[p.element].moved)
@@ -392,20 +423,32 @@ def _fit_maps(
     return maps, pairs
 
 
+def _seen_in_both(pairs: list[Pairs], seen: dict[int, Pairs]) -> list[Pairs]:
+    common = [p for p in pairs if p.element in seen]
+    if not common:
+        raise ValueError(
+            "train and test have no power other than 0 in common: train has "
+            f"{_powers_of(seen.values())}, test {_powers_of(pairs)}. Split whole "
+            "orbits with Orbits.split, or add rows."
+        )
+    return common
+
+
+def _powers_of(pairs: Iterable[Pairs]) -> str:
+    return ", ".join(str(p.power) for p in pairs)
+
+
 def _fitted(
-    activation_transform: BaseEstimator | None,
+    activation_transform: BaseEstimator,
     X: NDArray,
     groups: NDArray,
     power: NDArray,
 ) -> BaseEstimator:
-    fitter = ActivationTransformFitter()
-    if activation_transform is not None:
-        fitter = clone(activation_transform)
-    return fitter.fit(X, None, groups=groups, power=power)
+    return clone(activation_transform).fit(X, None, groups=groups, power=power)
 
 
 def _fitted_on_shuffled(
-    activation_transform: BaseEstimator | None,
+    activation_transform: BaseEstimator,
     train: Orbits,
     random_state: np.random.RandomState,
 ) -> BaseEstimator:
@@ -440,18 +483,48 @@ def _resamples(
 
 
 def _r2(pairs: list[Pairs], errors: NDArray, counts: NDArray) -> NDArray:
-    """R2 of each resample, map and power, and then the mean over the powers."""
+    """R2 of each resample, map and power, NaN where the rows drawn do not vary."""
     unexplained = np.einsum("mpo,ro->rmp", errors, counts, optimize=True)
     variance = np.stack([_deviations(p, counts[:, p.orbits]) for p in pairs], axis=1)
     variance = np.broadcast_to(variance[:, np.newaxis], unexplained.shape)
-    ratio = (unexplained > 0).astype(np.float64)  # as in fvu
-    r2 = 1 - np.divide(unexplained, variance, out=ratio, where=variance > 0)
-    return np.concatenate([r2, r2.mean(axis=2, keepdims=True)], axis=2)
+    ratio = np.full(unexplained.shape, np.nan)
+    return 1 - np.divide(unexplained, variance, out=ratio, where=variance > 0)
 
 
 def _deviations(pairs: Pairs, counts: NDArray) -> NDArray:
-    """Squared deviations from the mean of each resample, summed over features."""
+    """Squared deviations from the mean of each resample, summed over features.
+
+    They are the difference of two sums, and 0 where nothing but rounding is left of
+    it: the rows drawn are copies of one.
+    """
     rows = pairs.moved - pairs.moved.mean(axis=0)
+    rows[:, are_constant(pairs.moved)] = 0
     squares = counts @ np.square(rows).sum(axis=1)
     n_rows = np.maximum(counts.sum(axis=1), 1)
-    return squares - np.square(counts @ rows).sum(axis=1) / n_rows
+    deviations = squares - np.square(counts @ rows).sum(axis=1) / n_rows
+    rounding = _ROUNDING * pairs.n_orbits * squares
+    return np.where(deviations > rounding, deviations, 0)
+
+
+def _with_mean(r2: NDArray, known: NDArray) -> NDArray:
+    """R2 of the powers, and then its mean over those that are known in `test`."""
+    mean = np.full_like(r2[..., :1], np.nan)
+    if known.any():
+        mean = r2[..., known].mean(axis=-1, keepdims=True)
+    return np.concatenate([r2, mean], axis=-1)
+
+
+def _interval(samples: NDArray, confidence_level: float) -> NDArray:
+    """Ends of the percentile interval of each map and power."""
+    tail = (1 - confidence_level) / 2
+    of_each = samples.reshape(len(samples), -1).T
+    ends = [_quantiles(values, [tail, 1 - tail]) for values in of_each]
+    return np.transpose(ends).reshape(2, *samples.shape[1:])
+
+
+def _quantiles(values: NDArray, levels: list[float]) -> NDArray:
+    """Quantiles of the values that are no NaN, if there are enough of them."""
+    known = values[~np.isnan(values)]
+    if len(known) < max(1, _FEWEST_RESAMPLES * len(values)):
+        return np.full(len(levels), np.nan)
+    return np.quantile(known, levels)

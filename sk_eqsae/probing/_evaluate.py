@@ -35,6 +35,7 @@ from ._reconstruction import (
     _EncodedRows,
     _rows_for,
     _select_latents,
+    _uses,
 )
 
 if TYPE_CHECKING:
@@ -124,8 +125,9 @@ def evaluate_probes(
     probes : sequence of {"knn", "logistic", "xgboost"} or dict, default=all three
         Names of probes (:func:`make_probe`), or classifiers by name.
     power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
-        Known power of each row, handed to the `reconstruct` of `transformer`. Where
-        the canonical inputs are upright, it tells the probe the orientation.
+        Known power of each row, handed to the `reconstruct` of `transformer`, never to
+        a `fit`; so freeze an SAE that was fitted with groups and power. Where the
+        canonical inputs are upright, it tells the probe the orientation.
     task_names : sequence of str, default=None
         Name of each task. If None, the column names of `Y`, or `task 0`, `task 1`...
     task_kinds : sequence of str, default=None
@@ -155,7 +157,7 @@ def evaluate_probes(
     ValueError
         If a task has one class in the training, test or validation rows, two of these
         overlap, shapes disagree, or `power` is given for a transformer that cannot
-        use it.
+        use it: whose SAE moves nothing, is not frozen, or was fitted without groups.
 
     Warns
     -----
@@ -382,7 +384,7 @@ def _features(split: Split, y: NDArray, transformer: Any) -> list[Any]:
 
 def _rebuilt(split: Split, y: NDArray, truncated: TruncatedReconstruction) -> list[Any]:
     """Do what `TruncatedReconstruction` does, from latents that are known."""
-    sae, dtype = truncated.estimator, np.asarray(split.train.X[:1]).dtype
+    sae, dtype = truncated.estimator, check_array(split.train.X[:1], dtype=FLOATS).dtype
     pieces = split.train.encoded.pieces()
     selector = _select_latents(pieces, y, truncated.n_features_to_select)
     columns = selector.get_support(indices=True)
@@ -556,7 +558,16 @@ def _check_known_power(
             f"power was given, but transformer={transformer!r} has no reconstruct that "
             "could use it; leave power=None or use TruncatedReconstruction"
         )
-    return _check_power(getattr(transformer, "estimator", transformer), power, n_rows)
+    frozen = isinstance(transformer, FrozenEstimator)
+    sae = transformer if frozen else getattr(transformer, "estimator", transformer)
+    powers = _check_power(sae, power, n_rows)
+    if _uses(sae, "groups"):
+        raise ValueError(
+            f"power was given, but {sae!r} would be fitted for each task without "
+            "groups, so that no power could move its reconstruction; fit it once with "
+            "groups= and power=, and give TruncatedReconstruction(FrozenEstimator(sae))"
+        )
+    return powers
 
 
 def _check_probes(probes: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:

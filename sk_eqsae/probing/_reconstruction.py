@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
+from sklearn import get_config
 from sklearn.base import (
     BaseEstimator,
     OneToOneFeatureMixin,
@@ -16,12 +17,13 @@ from sklearn.base import (
     _fit_context,
     clone,
 )
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import (
     _num_samples,
     check_is_fitted,
-    has_fit_parameter,
     validate_data,
 )
 
@@ -146,16 +148,67 @@ def _check_power(sae: Any, power: ArrayLike, n_rows: int) -> NDArray:
             f"power has shape {powers.shape} for {n_rows} rows of X; give one power "
             "per row, with a column per generator if there are several"
         )
+    if getattr(sae, "order_", None) == 1 and powers.any():
+        raise ValueError(
+            f"power has values other than 0, but {sae!r} was fitted with a group of "
+            "one element, which moves nothing; pass groups= and power= to its fit, or "
+            "leave power=None"
+        )
     return powers
 
 
-def _taken_by_fit(estimator: Any, **metadata: ArrayLike | None) -> dict[str, Any]:
-    """Select the given metadata that the `fit` of `estimator` has a parameter for."""
-    return {
-        name: values
-        for name, values in metadata.items()
-        if values is not None and has_fit_parameter(estimator, name)
-    }
+def _fit_params(estimator: Any, metadata: dict[str, Any]) -> dict[str, Any]:
+    """Metadata in the form in which the `fit` of `estimator` takes it.
+
+    What nothing in `estimator` has a use for is left out, as for a plain SAE.
+    """
+    if isinstance(estimator, Pipeline) and not get_config()["enable_metadata_routing"]:
+        return {
+            f"{step}__{name}": values
+            for step, part in estimator.steps
+            if hasattr(part, "fit")
+            for name, values in _fit_params(part, metadata).items()
+        }
+    used = {name: v for name, v in metadata.items() if _uses(estimator, name)}
+    lost = [name for name in used if not _accepts(estimator, name)]
+    if lost:
+        raise ValueError(
+            f"{' and '.join(lost)} cannot be passed on: a part of {estimator!r} takes "
+            f"this in fit, but the fit of {type(estimator).__name__} does not; give "
+            "that the parameter, or fit it beforehand and wrap it in FrozenEstimator"
+        )
+    return used
+
+
+def _uses(estimator: Any, name: str) -> bool:
+    """Whether the `fit` of an estimator or of one of its parts takes metadata."""
+    if isinstance(estimator, FrozenEstimator):
+        return False
+    if name in signature(estimator.fit).parameters:
+        return True
+    parts = _parts(estimator)
+    if parts:
+        return any(_uses(part, name) for part in parts)
+    return _accepts(estimator, name)
+
+
+def _accepts(estimator: Any, name: str) -> bool:
+    """Whether `fit` can be called with a keyword."""
+    parameters = signature(estimator.fit).parameters
+    kinds = {parameter.kind for parameter in parameters.values()}
+    return name in parameters or Parameter.VAR_KEYWORD in kinds
+
+
+def _parts(estimator: Any) -> list[Any]:
+    """Estimators among the parameters, at any depth, but not inside frozen ones."""
+    values = [
+        value
+        for value in estimator.get_params().values()
+        if hasattr(value, "fit") and not isinstance(value, type)
+    ]
+    frozen = [value for value in values if isinstance(value, FrozenEstimator)]
+    inside = {id(value.estimator) for value in frozen}
+    return [value for value in values if id(value) not in inside]
 
 
 class TruncatedReconstruction(
@@ -179,8 +232,9 @@ class TruncatedReconstruction(
         For an SAE that rebuilds canonical rows, whose `inverse_transform` takes a
         power, such as :class:`~sk_eqsae.EquivariantSAE`: whether :meth:`transform`
         moves the canonical reconstruction by the power inferred for each row, or
-        leaves it canonical. Other SAEs have one reconstruction, and this changes
-        nothing.
+        leaves it canonical. Others have one reconstruction, and this changes nothing;
+        of a :class:`~sklearn.pipeline.Pipeline`, whose `inverse_transform` takes no
+        power, that is the canonical one.
 
     Attributes
     ----------
@@ -266,9 +320,9 @@ class TruncatedReconstruction(
         y : array-like of shape (n_rows,)
             Class of each row; used for the selection.
         groups : array-like of shape (n_rows,), default=None
-            Orbit of each row; passed on if the `fit` of `estimator` takes it.
+            Orbit of each row; passed on to `estimator`.
         power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
-            Power of each row; passed on if the `fit` of `estimator` takes it.
+            Power of each row; passed on to `estimator`.
 
         Returns
         -------
@@ -278,13 +332,24 @@ class TruncatedReconstruction(
         Raises
         ------
         ValueError
-            If `y` has one class, or `n_features_to_select` exceeds the number of
-            latents.
+            If `y` has one class, `n_features_to_select` exceeds the number of
+            latents, or a part of `estimator` takes `groups` or `power` in `fit` and
+            they cannot be passed on to it.
+
+        Notes
+        -----
+        `groups` and `power` go to the `fit` of `estimator` if it takes them, and in a
+        :class:`~sklearn.pipeline.Pipeline` to each step whose `fit` does: by the
+        steps' requests with metadata routing, and as `STEP__groups` without. They are
+        left out where nothing takes them, as with :class:`~sk_eqsae.TopKSAE`.
         """
         checked, labels = validate_data(self, X, y, dtype=FLOATS)
         codes = _class_codes(labels)
         self.estimator_ = clone(self.estimator)
-        orbits = _taken_by_fit(self.estimator_, groups=groups, power=power)
+        given = {"groups": groups, "power": power}
+        orbits = _fit_params(
+            self.estimator_, {n: v for n, v in given.items() if v is not None}
+        )
         self.estimator_.fit(X if hasattr(X, "columns") else checked, y, **orbits)
         pieces = _encode(self.estimator_, _rows_for(self.estimator_, X, checked))
         self.selector_ = _select_latents(pieces, codes, self.n_features_to_select)
@@ -325,8 +390,9 @@ class TruncatedReconstruction(
         Raises
         ------
         ValueError
-            If `power` is given and `estimator` cannot move what it rebuilds, or there
-            is not one power per row.
+            If `power` is given and `estimator` cannot move what it rebuilds, there is
+            not one power per row, or a power is not 0 and `estimator` was fitted
+            without a symmetry.
         """
         check_is_fitted(self)
         checked = validate_data(self, X, dtype=FLOATS, reset=False)

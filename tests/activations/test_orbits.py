@@ -10,6 +10,7 @@ from numpy.testing import assert_array_equal
 
 from sk_eqsae.activations import Orbits
 from sk_eqsae.datasets import make_shapes
+from sk_eqsae.groups import ActivationTransformFitter, CyclicGroup, DihedralGroup
 
 
 def make_orbits(n_orbits=10, order=4, n_features=3):
@@ -67,6 +68,39 @@ def test_split_keeps_rows_with_their_ids():
         assert_array_equal(part.X[:, 1], part.power)
         kept = np.isin(orbits.groups, part.groups)
         assert_array_equal(part.X, orbits.X[kept])
+
+
+def some_orbits(group=None, *, rows=4):
+    """Of order 4, but only orbit 0 has more than so many rows."""
+    orbits = make_orbits(12)
+    kept = (orbits.power < rows) | (orbits.groups == 0)
+    return Orbits(orbits.X[kept], orbits.groups[kept], orbits.power[kept], group)
+
+
+def test_parts_keep_the_order_and_the_group_of_the_whole():
+    whole = some_orbits(rows=3)
+    assert repr(whole) == "<Orbits: 12 orbits of order 4, 3 features>"
+    assert whole.group is None
+    for part in whole.split(random_state=0):
+        assert (part.order, part.group) == (4, CyclicGroup(4))
+        for again in part.split(random_state=0):
+            assert (again.order, again.group) == (4, CyclicGroup(4))
+    group = CyclicGroup(5)
+    for part in some_orbits(group, rows=3).split(random_state=0):
+        assert part.group is group
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_parts_of_powers_with_columns_keep_the_order(columns):
+    group = None if columns == 1 else DihedralGroup(2)
+    power = np.tile(np.indices((2, 2)).reshape(2, -1).T[:, -columns:], (8, 1))
+    ids = np.repeat(np.arange(8), 4)
+    if columns == 1:
+        ids = np.repeat(np.arange(16), 2)
+    orbits = Orbits(np.zeros((32, 2)), ids, power, group)
+    for part in orbits.split(random_state=0):
+        assert part.order == orbits.order == 2 * columns
+        assert part.power.shape[1:] == (columns,)
 
 
 def test_split_is_fixed_by_random_state():
@@ -143,6 +177,30 @@ def test_lists_frames_and_tensors_are_taken_as_arrays(rows, column):
 def test_parts_that_do_not_fit_together(X, groups, power, message):
     with pytest.raises(ValueError, match=message):
         Orbits(X, np.array(groups), np.array(power))
+
+
+@pytest.mark.parametrize(
+    ("group", "power", "message"),
+    [
+        (CyclicGroup(4), [0, 1, 2, -1], r"from 0 to 3 \(order=4\), found -1 in rows 3"),
+        (CyclicGroup(4), [0, 1, 2, 7], r"from 0 to 3 \(order=4\), found 7"),
+        (
+            DihedralGroup(3),
+            [[0, 0], [-2, 0], [2, 0], [0, 1]],
+            "power of generator 0 must be from 0 to 2, found -2 in row 1",
+        ),
+        (DihedralGroup(3), [[0, 0], [1, 0], [2, 0], [0, 3]], "generator 1 .* found 3"),
+        (DihedralGroup(3), [0, 1, 2, 3], "one column for each of the 2 generators"),
+        (CyclicGroup(4), [0, 1, 2, 0.5], "must hold integers, found 0.5"),
+    ],
+)
+def test_powers_that_fit_refuses(group, power, message):
+    X, groups, power = np.eye(4), np.zeros(4, dtype=int), np.array(power)
+    with pytest.raises(ValueError, match=message) as of_fit:
+        ActivationTransformFitter(group=group).fit(X, groups=groups, power=power)
+    with pytest.raises(ValueError, match=message) as of_orbits:
+        Orbits(X, groups, power, group)
+    assert str(of_orbits.value) == str(of_fit.value)
 
 
 def test_an_order_in_the_place_of_a_group_is_an_error():

@@ -63,7 +63,7 @@ def test_after_a_kill_only_what_is_missing_is_computed(tmp_path):
     assert sorted(there) == FILES[:2]
     action = Counted()
     orbits = extract(action, tmp_path)
-    assert action.n == 3 * 2 * 3  # files, batches, powers
+    assert action.n == (3 * 2 + 1) * 3  # files, batches, one to compare, powers
     assert {name: (tmp_path / name).stat().st_mtime_ns for name in there} == there
     assert isinstance(orbits.X, Shards)
     assert np.array_equal(orbits.X[:], extract(Counted()).X)
@@ -79,7 +79,7 @@ def test_activations_on_the_disk_are_those_in_memory(tmp_path):
     assert np.array_equal(train.X, expected.split(random_state=0)[0].X)
     again = Counted()
     assert np.array_equal(extract(again, tmp_path / "new" / "folder").X[:], expected.X)
-    assert again.n == 0
+    assert again.n == 3  # one batch, to compare
 
 
 def test_an_estimator_takes_what_was_written(tmp_path):
@@ -108,6 +108,62 @@ def test_a_folder_of_another_job_is_an_error(changes, message, tmp_path):
     action = changes.pop("action", Counted())
     with pytest.raises(ValueError, match=f"activations of {message}"):
         extract(action, tmp_path, **changes)
+
+
+class Scaled(torch.nn.Module):
+    """Reads an attribute that neither str nor state_dict shows."""
+
+    def __init__(self, scale=1.0, noise=0.0):
+        super().__init__()
+        self.scale, self.noise = scale, noise
+
+    def forward(self, x):
+        return x * self.scale + self.noise * torch.rand_like(x)
+
+
+@pytest.mark.parametrize("first_file", ["there", "removed"])
+def test_a_model_that_differs_by_an_attribute_is_an_error(first_file, tmp_path):
+    extract(Counted(), tmp_path, model=Scaled(), layer="")
+    if first_file == "removed":
+        (tmp_path / FILES[0]).unlink()
+    there = sorted(os.listdir(tmp_path))
+    with pytest.raises(ValueError, match="activations of another model or action"):
+        extract(Counted(), tmp_path, model=Scaled(2.0), layer="")
+    assert sorted(os.listdir(tmp_path)) == there
+
+
+def test_a_model_in_another_dtype_is_an_error(tmp_path):
+    extract(Counted(), tmp_path)
+    with pytest.raises(ValueError, match="activations of another model or action"):
+        extract(Counted(), tmp_path, model=net().double())
+
+
+def test_a_lambda_of_other_code_is_an_error(tmp_path):
+    extract(lambda x, p: np.roll(x, p, -1), tmp_path, order=6)
+    with pytest.raises(ValueError, match="activations of another model or action"):
+        extract(lambda x, p: np.roll(x, -p, -1), tmp_path, order=6)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rounding"), [(np.float32, 1e-3), (np.float64, 1e-9)]
+)
+def test_rows_rounded_on_another_device_are_taken(dtype, rounding, tmp_path):
+    model = net().to(torch.float64 if dtype == np.float64 else torch.float32)
+    extract(Counted(), tmp_path, model=model)
+    for path in tmp_path.glob("*.npy"):
+        rounded = np.load(path) * (1 + rounding)
+        np.save(path, rounded.astype(dtype))
+    there = Shards(tmp_path)[:]
+    assert np.array_equal(extract(Counted(), tmp_path, model=model).X[:], there)
+
+
+def test_a_model_that_draws_random_numbers_goes_on(tmp_path):
+    model = Scaled(noise=1.0)
+    first = extract(Counted(), tmp_path, model=model, layer="").X[:12]
+    (tmp_path / FILES[-1]).unlink()
+    again = extract(Counted(), tmp_path, model=model, layer="").X
+    assert again.shape == (60, 6)
+    assert np.array_equal(again[:12], first)
 
 
 def test_a_folder_with_other_files_is_an_error(tmp_path):

@@ -151,3 +151,35 @@ def test_documented_class_balance(reading, kind, mean, of_two, of_four):
 def test_bad_metadata(metadata, message):
     with pytest.raises(ValueError, match=message):
         TASKS.label_matrix(make_shapes(5), **metadata)
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (
+            ShapeTask("rectangle", orientation=3),
+            r"tasks\[1\] is SO\(rectangle,3\), .* integers from 0 to 1, and None",
+        ),
+        (ShapeTask("cup", "top-left", 4), r"SPO\(cup,top-left,4\), .* from 0 to 3"),
+        (ShapeTask("arrow", orientation=-1), "'arrow' has no orientation -1"),
+        (ShapeTask("arrow", orientation=[1]), r"no orientation \[1\]"),
+        (ShapeTask("star"), r"no shape 'star'. Shapes are rectangle, diagonal,"),
+        (ShapeTask("arrow", "left"), "no position 'left'. Positions are top-left"),
+    ],
+)
+def test_tasks_that_there_are_not(task, message):
+    with pytest.raises(ValueError, match=message):
+        ShapeTasks([ShapeTask("arrow"), task])
+
+
+def test_a_name_is_no_task():
+    with pytest.raises(TypeError, match=r"tasks\[0\] has to be a ShapeTask.*found str"):
+        ShapeTasks(["arrow"])
+
+
+def test_tasks_may_hold_integers_of_numpy():
+    tasks = ShapeTasks([ShapeTask("arrow", orientation=np.int64(1))])
+    shapes = make_shapes(5, random_state=0)
+    column = TASKS.names.index("SO(arrow,1)")
+    expected = TASKS.label_matrix(shapes)[:, [column]]
+    assert_array_equal(tasks.label_matrix(shapes), expected)

@@ -102,6 +102,17 @@ def test_an_exact_map_is_drawn(plt, report):
     assert (display.ax_.containers[0][0].get_ydata() > 0).all()
 
 
+@pytest.mark.filterwarnings("error")
+def test_what_has_no_r2_is_left_out(plt, report):
+    lacking = report.astype({"power": object})
+    lacking.loc[lacking["power"] == 2, ["r2", "low", "high"]] = np.nan
+    lacking.loc[lacking["power"] == "mean", ["low", "high"]] = np.nan
+    display = TransformFidelityDisplay(lacking).plot()
+    display.figure_.canvas.draw()
+    for points, *_ in display.ax_.containers:
+        assert np.isnan(points.get_ydata()).tolist() == [False, True, False, False]
+
+
 def test_some_of_the_maps_can_be_drawn(plt, report):
     some = report[report["map"].isin(["M", "identity"])]
     assert legend(TransformFidelityDisplay(some).plot()) == ["M", "M = I"]

@@ -9,7 +9,7 @@ from sklearn.metrics import r2_score
 
 from sk_eqsae import ActivationTransformFitter, EquivariantSAE, TopKSAE
 from sk_eqsae.activations import Orbits
-from sk_eqsae.groups._group import DihedralGroup
+from sk_eqsae.groups import CyclicGroup, DihedralGroup
 from sk_eqsae.inspection import (
     equivariance_error,
     equivariance_report,
@@ -17,7 +17,7 @@ from sk_eqsae.inspection import (
     r2_per_feature,
 )
 from sk_eqsae.inspection._ceiling import LinearThenMLP, default_ceiling
-from sk_eqsae.inspection._equivariance import _errors, _moved, _pairs, _r2
+from sk_eqsae.inspection._equivariance import _errors, _interval, _moved, _pairs, _r2
 from tests.inspection.representations import regular_representation
 
 FAST = {"ceiling": Ridge(1e-6), "n_bootstrap": 200, "random_state": 0}
@@ -180,7 +180,97 @@ def test_r2_of_a_resample_is_that_of_the_repeated_rows():
             for p in pairs
             for rows in [np.repeat(np.arange(len(p.orbits)), resample[p.orbits])]
         ]
-        np.testing.assert_allclose(r2[0], [*expected, np.mean(expected)])
+        np.testing.assert_allclose(r2[0], expected)
+
+
+def lacking_rows(orbits, power, *, n_orbits):
+    """Only so many of the orbits keep their row of this power."""
+    orphans = np.unique(orbits.groups)[n_orbits:]
+    kept = (orbits.power != power) | ~np.isin(orbits.groups, orphans)
+    return Orbits(orbits.X[kept], orbits.groups[kept], orbits.power[kept])
+
+
+def resampled_by_hand(fitter, orbits, n_resamples):
+    """R2 of powers 1 and 2, NaN where a resample has less than two different rows."""
+    places = zip(orbits.groups.tolist(), orbits.power.tolist(), strict=True)
+    row = dict(zip(places, orbits.X, strict=True))
+    ids, rng = np.unique(orbits.groups), np.random.default_rng(2)
+    samples = np.full((n_resamples, 2), np.nan)
+    for sample in samples:
+        drawn = rng.choice(ids, len(ids)).tolist()
+        for p in (1, 2):
+            known = [i for i in drawn if (i, p) in row]
+            if len(set(known)) > 1:
+                x, moved = (np.stack([row[i, q] for i in known]) for q in (0, p))
+                sample[p - 1] = 1 - fvu(moved, fitter.act(x, p))
+    return samples
+
+
+@pytest.mark.parametrize("n_orbits", [2, 3, 6])
+def test_interval_is_over_the_resamples_that_have_a_variance(parts, n_orbits):
+    train, test = parts
+    few = np.isin(test.groups, np.unique(test.groups)[:20])
+    test = Orbits(test.X[few], test.groups[few], test.power[few])
+    test = lacking_rows(test, 2, n_orbits=n_orbits)
+    settings = FAST | {"n_bootstrap": 1000}
+    report = column(equivariance_report(train, test, **settings), "M")
+    samples = resampled_by_hand(fitted(train), test, 600)
+    samples = np.column_stack([samples, samples.mean(axis=1)])
+    ends = np.nanquantile(samples, [0.025, 0.975], axis=0)
+    found = report[["low", "high"]].to_numpy(dtype=float).T
+    np.testing.assert_allclose(1 - found, 1 - ends, rtol=0.35)
+    assert (report["low"] <= report["r2"]).all()
+    assert (report["high"] < 1).all()
+    assert report["r2"]["mean"] == pytest.approx(report["r2"].iloc[:2].mean())
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_power_without_variance_has_no_r2_and_no_part_in_the_mean(parts):
+    train, test = parts
+    one = equivariance_report(train, lacking_rows(test, 2, n_orbits=1), **FAST)
+    whole = equivariance_report(*parts, **FAST)
+    for name in ("M", "nonlinear", "identity", "shuffled"):
+        rows = column(one, name)[["r2", "low", "high"]]
+        assert rows.loc[2].isna().all()
+        np.testing.assert_array_equal(rows.loc["mean"], rows.loc[1])
+        np.testing.assert_allclose(
+            rows.loc[1].astype(float),
+            column(whole, name).loc[1, ["r2", "low", "high"]].astype(float),
+        )
+
+
+@pytest.mark.filterwarnings("error")
+def test_constant_activations_have_no_r2(parts):
+    parts = [Orbits(np.full_like(p.X, 0.1), p.groups, p.power) for p in parts]
+    report = equivariance_report(*parts, **FAST)
+    assert report[["r2", "low", "high"]].isna().all(axis=None)
+    fitter = fitted(parts[0])
+    table = r2_per_feature(fitter, parts[1].X, **metadata(parts[1]))
+    assert table.isna().all(axis=None)
+
+
+@pytest.mark.parametrize("copies", [1, 2, 5, 40])
+def test_copies_of_one_row_have_no_r2(copies):
+    orbits = cyclic_orbits(n_orbits=40)
+    orbits = Orbits(orbits.X + 0.1, orbits.groups, orbits.power)
+    fitter = fitted(orbits)
+    pairs = _pairs(fitter, orbits.X, **metadata(orbits))
+    errors = _errors(lambda p: _moved(fitter, p), pairs)[np.newaxis]
+    one, two = copies * np.eye(40, dtype=int), copies * np.eye(40, dtype=int)
+    two[:, 7] += 1
+    assert np.isnan(_r2(pairs, errors, np.zeros((1, 40), dtype=int))).all()
+    assert np.isnan(_r2(pairs, errors, one)).all()
+    assert np.isnan(_r2(pairs, errors, two)).any(axis=(1, 2)).sum() == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_interval_of_hardly_any_resample_is_none():
+    samples = np.tile(np.arange(100.0), (1, 2, 1)).T
+    samples[9:, 0] = np.nan
+    samples[10:, 1] = np.nan
+    low, high = _interval(samples, 0.5)
+    np.testing.assert_allclose(low[:, 0], [np.nan, 2.25])
+    np.testing.assert_allclose(high[:, 0], [np.nan, 6.75])
 
 
 def test_confidence_level_widens_the_interval(parts, report):
@@ -269,6 +359,75 @@ def test_powers_that_a_part_lacks_are_left_out(parts, lacking):
     adam = ActivationTransformFitter(3, solver="adam", max_epochs=2, random_state=0)
     report = equivariance_report(*parts, activation_transform=adam, **FAST)
     assert column(report, "M").index.tolist() == [1, "mean"]
+
+
+def powers_of(part, *powers):
+    kept = np.isin(part.power, powers)
+    return Orbits(part.X[kept], part.groups[kept], part.power[kept])
+
+
+def test_no_common_power_is_an_error(parts):
+    train, test = powers_of(parts[0], 0, 1), powers_of(parts[1], 0, 2)
+    for fitter in (None, ActivationTransformFitter(3)):
+        with pytest.raises(ValueError, match=r"train has 1, test 2\. Split whole orb"):
+            equivariance_report(train, test, activation_transform=fitter, **FAST)
+
+
+def in_group(orbits, group):
+    return Orbits(orbits.X, orbits.groups, orbits.power, group)
+
+
+def test_by_default_m_obeys_the_group_of_the_orbits():
+    orbits = powers_of(cyclic_orbits(order=4), 0, 1, 2)
+    parts = in_group(orbits, CyclicGroup(4)).split(random_state=0)
+    report = equivariance_report(*parts, **FAST)
+    right = ActivationTransformFitter(group=CyclicGroup(4))
+    assert report.equals(
+        equivariance_report(*parts, activation_transform=right, **FAST)
+    )
+    assert (column(report, "M")["r2"] > 0.9).all()
+    wrong = ActivationTransformFitter(order=3)
+    other = equivariance_report(*parts, activation_transform=wrong, **FAST)
+    assert (column(other, "M")["r2"] < 0.8).all()
+    train, test = (powers_of(part, 0, 1, 2) for part in parts)
+    for one_knows in ((parts[0], test), (train, parts[1])):
+        assert report.equals(equivariance_report(*one_knows, **FAST))
+
+
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_by_default_the_order_is_that_of_both_parts(lacking):
+    parts = list(cyclic_orbits(order=4).split(random_state=0))
+    parts[1 - lacking] = powers_of(parts[1 - lacking], 0, 1, 2, 3)  # without group
+    parts[lacking] = powers_of(parts[lacking], 0, 1, 2)
+    report = equivariance_report(*parts, **FAST)
+    fitter = ActivationTransformFitter(order=4)
+    right = equivariance_report(*parts, activation_transform=fitter, **FAST)
+    assert report.equals(right)
+    assert column(report, "M").index.tolist() == [1, 2, "mean"]
+
+
+def test_by_default_several_generators_are_those_of_the_orbits():
+    group = DihedralGroup(3)
+    matrices, _ = regular_representation(group)
+    x = np.random.default_rng(0).normal(size=(80, matrices.shape[1]))
+    X = np.concatenate([x @ M.T for M in matrices])
+    groups, power = np.tile(np.arange(80), 6), np.repeat(group.powers, 80, axis=0)
+    parts = Orbits(X, groups, power, group).split(random_state=0)
+    report = column(equivariance_report(*parts, **FAST), "M")
+    assert report.index.tolist() == [(0, 1), (1, 0), (1, 1), (2, 0), (2, 1), "mean"]
+    assert (report["r2"] > 0.999).all()
+
+
+def test_orbits_of_two_groups_are_an_error(parts):
+    train, test = (
+        in_group(p, CyclicGroup(n)) for p, n in zip(parts, (3, 4), strict=True)
+    )
+    with pytest.raises(
+        ValueError, match=r"group CyclicGroup\(n=3\), but test Cyc.*n=4"
+    ):
+        equivariance_report(train, test)
+    fitter = ActivationTransformFitter(order=3)
+    assert len(equivariance_report(train, test, activation_transform=fitter, **FAST))
 
 
 def test_orbits_that_lack_a_row_count_where_they_have_one(parts):

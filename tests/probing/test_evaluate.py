@@ -201,6 +201,39 @@ def test_known_power_is_handed_to_reconstruct(orbits):
     assert table["f1"].tolist() == [f1_score(Y[test, 0], probe.predict(unseen))]
 
 
+@pytest.mark.parametrize("wrap", [lambda sae: sae, TruncatedReconstruction])
+def test_known_power_needs_an_sae_that_knows_the_group(orbits, wrap):
+    X, Y, groups, power, frozen = orbits
+    call = {"train": groups < 80, "test": groups >= 80, "probes": ["knn"]}
+    unfitted = clone(frozen.estimator).set_params(order=None)
+    with pytest.raises(ValueError, match=r"fitted for each task without groups"):
+        evaluate_probes(X, Y, transformer=wrap(unfitted), power=power, **call)
+    plain = FrozenEstimator(unfitted.fit(X))
+    with pytest.raises(ValueError, match=r"(?s)values other than 0, .* one element"):
+        evaluate_probes(X, Y, transformer=wrap(plain), power=power, **call)
+
+
+def test_a_frozen_sae_alone_is_told_the_power(orbits):
+    X, Y, groups, power, frozen = orbits
+    call = {"train": groups < 80, "test": groups >= 80, "probes": ["knn"]}
+    moved = frozen.reconstruct(X, power=power)
+    assert_frame_equal(
+        evaluate_probes(X, Y, transformer=frozen, power=power, **call),
+        evaluate_probes(moved, Y, **call),
+    )
+
+
+def test_a_frame_of_integers_is_one_of_floats(data):
+    X, Y = data
+    frame = pd.DataFrame(np.round(3 * X).astype(int)).add_prefix("unit ")
+    frozen = FrozenEstimator(PCA(4).fit(frame.astype(float)))
+    call = {"transformer": TruncatedReconstruction(frozen, 2), "probes": ["knn"]}
+    expected = evaluate_probes(frame.astype(float), Y, **SPLIT, **call)
+    assert_frame_equal(evaluate_probes(frame, Y, **SPLIT, **call), expected)
+    mixed = frame.astype({"unit 0": np.float32})
+    assert_frame_equal(evaluate_probes(mixed, Y, **SPLIT, **call), expected)
+
+
 @pytest.mark.parametrize("n_jobs", [None, 2])
 def test_finished_tasks_are_not_computed_again(data, tmp_path, n_jobs):
     X, Y = data

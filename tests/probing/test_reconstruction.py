@@ -6,9 +6,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.decomposition import PCA
+from sklearn.feature_selection import SelectFromModel
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sk_eqsae import EquivariantSAE, GroupTiedSAE
 from sk_eqsae.groups import DihedralGroup
@@ -135,6 +138,123 @@ def test_metadata_goes_to_a_fit_that_takes_it(orbits):
     assert_array_equal(fitted.estimator_.power_, power)
     assert_array_equal(fitted.estimator_.groups_, groups)
     TruncatedReconstruction(PCA(), 2).fit(X, y, groups=groups, power=power)
+
+
+def equivariant():
+    return EquivariantSAE(8, k=2, hidden_dim=4, max_epochs=2, random_state=0)
+
+
+KEEPS_ALL = SelectFromModel(LogisticRegression(), threshold=-np.inf)
+
+
+@pytest.mark.parametrize("routing", [False, True])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda sae: make_pipeline(StandardScaler(), sae),
+        lambda sae: make_pipeline(sae, StandardScaler()),
+        lambda sae: make_pipeline(make_pipeline("passthrough", sae), PCA(2)),
+        lambda sae: make_pipeline(KEEPS_ALL, sae),
+        lambda sae: make_pipeline(
+            FrozenEstimator(StandardScaler().fit(np.eye(12))), sae
+        ),
+    ],
+    ids=["last", "first", "nested", "behind a fit with **kwargs", "behind frozen"],
+)
+def test_metadata_goes_to_the_steps_of_a_pipeline(orbits, wrap, routing):
+    X, y, groups, power = orbits
+    with sklearn.config_context(enable_metadata_routing=routing):
+        truncated = TruncatedReconstruction(wrap(RollSAE()), 1)
+        truncated.fit(X, y, groups=groups, power=power)
+        parts = truncated.estimator_.get_params().values()
+        (sae,) = (part for part in parts if isinstance(part, RollSAE))
+        assert_array_equal(sae.groups_, groups)
+        assert_array_equal(sae.power_, power)
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_an_sae_in_a_pipeline_is_no_plain_one(orbits, routing):
+    X, y, groups, power = orbits
+    with sklearn.config_context(enable_metadata_routing=routing):
+        pipe = make_pipeline(StandardScaler(), equivariant())
+        truncated = TruncatedReconstruction(pipe, 2)
+        truncated.fit(X, y, groups=groups, power=power)
+    assert truncated.estimator_[-1].order_ == ORDER
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_what_takes_no_metadata_is_fitted_without(orbits, routing):
+    X, y, groups, power = orbits
+    frozen = FrozenEstimator(equivariant().fit(X))
+    with sklearn.config_context(enable_metadata_routing=routing):
+        for plain in (PCA(), frozen):
+            pipe = make_pipeline(StandardScaler(), plain)
+            for estimator in (plain, pipe):
+                truncated = TruncatedReconstruction(estimator, 2)
+                truncated.fit(X, y, groups=groups, power=power)
+
+
+def test_a_pipeline_that_requests_no_metadata_is_an_error(orbits):
+    X, y, groups, power = orbits
+    with sklearn.config_context(enable_metadata_routing=True):
+        sae = equivariant().set_fit_request(groups=False, power=False)
+        pipe = make_pipeline(StandardScaler(), sae)
+        with pytest.raises(TypeError, match="not routed to any object"):
+            TruncatedReconstruction(pipe).fit(X, y, groups=groups, power=power)
+
+
+class Wrapper(TransformerMixin, BaseEstimator):
+    """Fits what it wraps without metadata."""
+
+    def __init__(self, sae):
+        self.sae = sae
+
+    def fit(self, X, y=None):
+        self.sae_ = clone(self.sae).fit(X, y)
+        return self
+
+    def transform(self, X):
+        return self.sae_.transform(X)
+
+    def inverse_transform(self, Z):
+        return self.sae_.inverse_transform(Z)
+
+
+class OpenWrapper(Wrapper):
+    def fit(self, X, y=None, **params):
+        self.sae_ = clone(self.sae).fit(X, y, **params)
+        return self
+
+
+@pytest.mark.parametrize("in_pipeline", [False, True])
+def test_metadata_that_cannot_be_passed_on_are_an_error(orbits, in_pipeline):
+    X, y, groups, power = orbits
+    closed, opened = Wrapper(equivariant()), OpenWrapper(equivariant())
+    if in_pipeline:
+        closed, opened = make_pipeline(closed), make_pipeline(opened)
+    with pytest.raises(ValueError, match=r"(?s)groups and power cannot .* fit of Wrap"):
+        TruncatedReconstruction(closed, 2).fit(X, y, groups=groups, power=power)
+    TruncatedReconstruction(closed, 2).fit(X, y)
+    truncated = TruncatedReconstruction(opened, 2)
+    truncated.fit(X, y, groups=groups, power=power)
+    fitted = truncated.estimator_[-1] if in_pipeline else truncated.estimator_
+    assert fitted.sae_.order_ == ORDER
+
+
+def test_one_of_groups_and_power_is_an_error_in_a_pipeline_too(orbits):
+    X, y, groups, _ = orbits
+    truncated = TruncatedReconstruction(make_pipeline(equivariant()), 2)
+    with pytest.raises(ValueError, match="power"):
+        truncated.fit(X, y, groups=groups)
+
+
+def test_a_group_of_one_element_knows_no_power(orbits):
+    X, y, _, power = orbits
+    truncated = TruncatedReconstruction(equivariant(), 2).fit(X, y)
+    with pytest.raises(ValueError, match=r"other than 0, but .* of one element"):
+        truncated.reconstruct(X, power=power)
+    expected = truncated.reconstruct(X)
+    assert_array_equal(truncated.reconstruct(X, power=0 * power), expected)
 
 
 def test_frozen_estimator_stays_as_it_is(orbits):

@@ -12,7 +12,6 @@ from ...activations import Orbits
 from ...groups import FiniteGroup
 from ...groups._group_table import group_table
 from ...sae._base import BaseSAE
-from .._fitter import check_fitter
 from .._symmetry import feature_symmetry
 from ._pictures import Action, Inputs, pictures
 from ._removal import removal
@@ -50,7 +49,7 @@ def explorer_data(
     names : array-like of shape (n_latents,) or None
         Name of each feature.
     activation_transform : estimator or None
-        Fitted M.
+        Fitted M; None shows the autoencoder without symmetry.
     n_top : int
         Inputs for each feature.
     max_picture_bytes : int
@@ -63,10 +62,6 @@ def explorer_data(
         ``energies``, ``turns_into``, ``auc``, ``class_density`` and ``top``.
     """
     fitter = activation_transform
-    if fitter is None:
-        fitter = getattr(sae, "activation_transform_", None)
-    if fitter is not None:
-        check_fitter(fitter)
     group, table = group_table(
         orbits.groups,
         orbits.power,

@@ -13,8 +13,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..._state import unfrozen
 from ...activations import Orbits
+from ...groups import FiniteGroup
 from ...persistence import atomic_write
 from ...sae._base import BaseSAE
+from .._fitter import check_fitter
 from ._data import explorer_data
 from ._page import page
 from ._pictures import Action, Inputs
@@ -47,7 +49,7 @@ def explore(
         `output`.
     orbits : Orbits or array-like of shape (n_rows, n_features)
         Activations to look at, best ones that were not fitted. Each row of an array is
-        that of an input by itself.
+        that of an input by itself, canonical under the group of M.
     inputs : ndarray or tensor of shape (n_inputs, ...), default=None
         Canonical inputs, indexed by orbit id: what went into
         :func:`~sk_eqsae.extract_orbits`. Drawn are images (height, width),
@@ -130,9 +132,13 @@ def explore(
     check_is_fitted(sae)
     check_scalar(n_top, "n_top", Integral, min_val=0)
     check_scalar(max_picture_bytes, "max_picture_bytes", Integral, min_val=0)
+    if activation_transform is None:
+        activation_transform = getattr(sae, "activation_transform_", None)
+    if activation_transform is not None:
+        check_fitter(activation_transform)
     data = explorer_data(
         sae,
-        _checked(sae, orbits),
+        _checked(sae, orbits, getattr(activation_transform, "group_", None)),
         inputs,
         action=action,
         labels=labels,
@@ -146,9 +152,13 @@ def explore(
     return Path(path)
 
 
-def _checked(sae: BaseSAE, orbits: Orbits | ArrayLike) -> Orbits:
+def _checked(
+    sae: BaseSAE, orbits: Orbits | ArrayLike, group: FiniteGroup | None
+) -> Orbits:
     """Validate rows; those of an array are canonical ones of orbits of their own."""
     if isinstance(orbits, Orbits):
         return replace(orbits, X=sae._check_rows(orbits.X))
     X = sae._check_rows(orbits)
-    return Orbits(X, np.arange(len(X)), np.zeros(len(X), dtype=np.int64))
+    n_generators = 1 if group is None else group.n_generators
+    power = np.zeros((len(X), n_generators), dtype=np.int64)
+    return Orbits(X, np.arange(len(X)), power, group)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from sklearn.utils import gen_batches
 
-from ..._metrics import fvu
+from ..._metrics import are_constant, fvu
 from ...sae import EquivariantSAE
 from ...sae._base import BaseSAE
 
@@ -66,7 +66,7 @@ def removal(sae: BaseSAE, X: NDArray, Z: csr_array, table: NDArray) -> Removal:
         reconstruction[rows] = latents @ vectors + intercept
         increase += _increase(latents, X[rows] - reconstruction[rows], vectors)
     n_active = np.diff(Z.tocsc().indptr)
-    variance = np.square(X - X.mean(axis=0)).sum()
+    variance = np.square(X - X.mean(axis=0))[:, ~are_constant(X)].sum()
     with np.errstate(invalid="ignore", divide="ignore"):
         error, share = increase / n_active, increase / variance
     return Removal(error, share, fvu(X, reconstruction))

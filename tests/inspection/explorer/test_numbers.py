@@ -5,7 +5,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from sk_eqsae import TopKSAE, explore
+from sk_eqsae import (
+    ActivationTransformFitter,
+    EquivariantSAE,
+    GroupTiedSAE,
+    TopKSAE,
+    explore,
+)
 from sk_eqsae.activations import Orbits
 from sk_eqsae.groups import CyclicGroup, DihedralGroup, ProductGroup
 from sk_eqsae.inspection import feature_symmetry, fvu
@@ -172,6 +178,46 @@ def test_rows_in_any_order_and_orbits_with_gaps_give_the_same_activations(tmp_pa
     assert 5 in seen
 
 
+@pytest.mark.parametrize("name", ["topk", "equivariant", "tied"])
+def test_rows_of_an_array_under_several_generators(name, tmp_path):
+    group = ProductGroup(CyclicGroup(2), CyclicGroup(3))
+    x = np.abs(np.random.default_rng(0).normal(size=(20, 12)))
+    shifted = [np.roll(x.reshape(-1, 2, 6), 2 * p, axis=2) for p in range(3)]
+    X = np.concatenate([part[:, ::step] for step in (1, -1) for part in shifted])
+    X = X.reshape(-1, 12)
+    groups, power = np.tile(np.arange(20), 6), np.repeat(group.powers, 20, axis=0)
+    orbits = {"groups": groups, "power": power}
+    fitter = ActivationTransformFitter(group=group)
+    sae = {
+        "topk": TopKSAE(16, **QUICK),
+        "equivariant": EquivariantSAE(16, group=group, hidden_dim=16, **QUICK),
+        "tied": GroupTiedSAE(3, group=group, **QUICK),
+    }[name]
+    if name == "topk":
+        sae.fit(X)
+        fitter.fit(X, **orbits)
+    else:
+        sae.fit(X, **orbits)
+        fitter = None
+    rows = {"activation_transform": fitter}
+    data = embedded(explore(sae, X[:20], path=tmp_path / "page.html", **rows))
+    alone = Orbits(X[:20], np.arange(20), np.zeros((20, 2), dtype=int), group)
+    assert data == embedded(explore(sae, alone, path=tmp_path / "same.html", **rows))
+    assert data["elements"] == element_names(group)
+    assert data["about"]["n_orbits"] == 20
+    assert len(data["turns_into"]) == 2
+
+
+def test_constant_activations_have_no_share_to_lose(tmp_path):
+    sae, _ = fitted("topk", turning_orbits()[1])
+    constant = np.full((7, 12), 0.1)
+    data = embedded(explore(sae, constant, path=tmp_path / "page.html"))
+    assert data["about"]["fvu"] == 1
+    fires = floats(data["columns"]["density"]) > 0
+    assert fires.any()
+    assert np.isnan(floats(data["columns"]["removal_fvu"])[fires]).all()
+
+
 def test_without_m_there_is_no_symmetry_and_without_inputs_no_picture(tmp_path):
     _, orbits = turning_orbits()
     sae, _ = fitted("topk", orbits)
@@ -191,6 +237,7 @@ def test_elements_are_named_by_their_powers():
     ("changes", "error", "message"),
     [
         ({"sae": "none"}, TypeError, "found str"),
+        ({"activation_transform": "M"}, TypeError, "ActivationTransformFitter, found"),
         ({"names": ["a"]}, ValueError, "has 1 entries, but the dictionary has 16"),
         ({"labels": np.zeros(120)}, ValueError, "two classes or more"),
         ({"labels": np.zeros(3)}, ValueError, "inconsistent numbers of samples"),
