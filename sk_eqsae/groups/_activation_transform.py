@@ -125,7 +125,8 @@ class ActivationTransformFitter(
         How often each irrep of `group_.irreps` is in the activations, of
         `group_law="exact"`. Directions without variance count as trivial.
     rank_ : int
-        Number of directions with variance, of `group_law="exact"`.
+        Number of directions with variance, of `group_law="exact"`; that of the mean
+        counts as one of them, if rows do not vary along it.
     loss_curve_ : ndarray of shape (n_epochs,)
         Mean loss of each epoch over the mean squared norm of the rows of X;
         `solver="adam"` only.
@@ -152,6 +153,17 @@ class ActivationTransformFitter(
     invariant subspace gives the nearest representation. They fall apart by irrep
     rho, into eigenvectors of ``sum over g of rho(g) (x) T_g``. `solver="adam"` keeps
     that representation Q and refines the matrix S in ``M_g = S Q_g S^-1``.
+
+    The mean of whole orbits does not move, so it says nothing of M but that M leaves
+    it alone. A mean of up to ten times the root mean square of the distances from it
+    counts as the rows do; of a larger one no more than that, and M is made to map it
+    to itself (of the closed forms, "exact" and "free" need that). So "little
+    variance" means little beside the other directions, however large the mean is.
+
+    Orbits with missing rows are left out of an exact law if they hold at most a tenth
+    of the rows. Else the moments come from least squares for each element, over all
+    pairs of rows that it takes to one another; of an element with few pairs, from the
+    product of the generators' matrices.
 
     The closed form needs memory for second moments, (n_features)^2 a few times over,
     whatever the number of rows, so X may be a memory map of a file.

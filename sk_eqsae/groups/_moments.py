@@ -9,9 +9,16 @@ from ._chunks import orbit_chunks
 from ._group import FiniteGroup
 from ._irreps import Irrep
 
+_SAMPLE = 1_000  # rows whose mean is taken off all rows
+_LARGE = 100  # times the variance: the most of the mean's square that is left in rows
+_ROUNDING = 1e-28  # of the mean's square: no variance, but rounding
+
 
 class OrbitMoments:
     """Sums over orbits, which orbits can be added to at any time.
+
+    Rows are summed less the mean of the first ones, so that a large mean does not
+    round their variance away.
 
     Parameters
     ----------
@@ -30,7 +37,8 @@ class OrbitMoments:
         self.basis = basis
         self.irreps = [IrrepMoments(i) for i in group.irreps] if by_irrep else []
         self.pairs: PairMoments | None = None
-        self.total: NDArray | float = 0.0  # sum of all rows
+        self.shift: NDArray | float = 0.0  # what rows are summed less
+        self.total: NDArray | float = 0.0  # sum of rows of orbits summed by irrep
         self.n_rows = 0
         self.n_orbits = 0
 
@@ -44,17 +52,49 @@ class OrbitMoments:
         table : ndarray of shape (n_orbits, order)
             Row of each orbit and element, -1 where there is none.
         """
+        if self.n_orbits == 0:
+            first = table[: max(1, _SAMPLE // self.group.order)]
+            orbits, observed = next(orbit_chunks(X, first, self.basis))
+            self.shift = orbits[observed].mean(axis=0)
         whole = (table >= 0).all(axis=1) & bool(self.irreps)
         for orbits, _ in orbit_chunks(X, table[whole], self.basis):
+            np.subtract(orbits, self.shift, out=orbits)
             self.total = self.total + orbits.sum(axis=(0, 1))
             for irrep in self.irreps:
                 irrep.add(orbits)
         for orbits, observed in orbit_chunks(X, table[~whole], self.basis):
-            pairs = pair_moments(orbits, observed, self.group)
+            np.subtract(orbits, self.shift, out=orbits)
+            pairs = pair_moments(orbits, observed, self.group, self.elements)
             self.pairs = pairs if self.pairs is None else self.pairs + pairs
-            self.total = self.total + orbits[observed].sum(axis=0)
         self.n_rows += int((table >= 0).sum())
         self.n_orbits += len(table)
+
+    @property
+    def elements(self) -> list[int]:
+        """List the elements whose pairs of rows are summed: generators, or all."""
+        if self.irreps:
+            return list(range(1, self.group.order))
+        return generator_elements(self.group)
+
+    def places(self, elements: list[int]) -> list[int]:
+        """Find elements among those whose pairs are summed.
+
+        Parameters
+        ----------
+        elements : list of int
+            Elements g.
+
+        Returns
+        -------
+        places : list of int
+            Where they are in `elements`.
+        """
+        return [self.elements.index(g) for g in elements]
+
+    @property
+    def n_rows_of_whole(self) -> int:
+        """Number of rows of orbits that were summed by irrep."""
+        return self.irreps[0].n_orbits * self.group.order if self.irreps else 0
 
     def state(self) -> dict[str, Any]:
         """Give all sums as arrays and plain values, which any file format can hold.
@@ -68,6 +108,7 @@ class OrbitMoments:
             "basis": self.basis,
             "irreps": [irrep.state() for irrep in self.irreps],
             "pairs": None if self.pairs is None else list(self.pairs),
+            "shift": self.shift,
             "total": self.total,
             "n_rows": self.n_rows,
             "n_orbits": self.n_orbits,
@@ -93,14 +134,34 @@ class OrbitMoments:
         moments = cls(group, by_irrep=by_irrep, basis=state["basis"])
         for irrep, its_state in zip(moments.irreps, state["irreps"], strict=True):
             irrep.restore(its_state)
-        pairs = state["pairs"]
-        moments.pairs = None if pairs is None else PairMoments(*pairs)
-        moments.total = state["total"]
         moments.n_rows, moments.n_orbits = state["n_rows"], state["n_orbits"]
+        if "shift" not in state:  # from a file of before there was one
+            moments._restore_without_shift(state["total"], state["pairs"])
+            return moments
+        moments.shift, moments.total = state["shift"], state["total"]
+        if state["pairs"] is not None:
+            moments.pairs = PairMoments(*state["pairs"])
         return moments
 
+    def _restore_without_shift(
+        self, total: NDArray | float, pairs: list[NDArray] | None
+    ) -> None:
+        """Take the total of all rows, and pairs of the generators without totals."""
+        mean = total / max(1, self.n_rows)
+        self.total = self.n_rows_of_whole * mean
+        if pairs is None:
+            return
+        totals = pairs[2][:, np.newaxis] * mean
+        at = self.places(generator_elements(self.group))
+        padded = []
+        for sums in (*pairs, totals, totals):
+            shape = (len(self.elements), *sums.shape[1:])
+            padded.append(np.zeros(shape, sums.dtype))
+            padded[-1][at] = sums
+        self.pairs = PairMoments(*padded)
+
     def all_pairs(self) -> "PairMoments":
-        """Sum over rows that are a generator apart, of all orbits.
+        """Sum over pairs of rows that are one of `elements` apart, of all orbits.
 
         Returns
         -------
@@ -108,41 +169,141 @@ class OrbitMoments:
             Those of whole orbits, from their sums by irrep, and those of others.
         """
         both = [self.pairs] if self.pairs is not None else []
-        if any(irrep.n_orbits for irrep in self.irreps):
+        if self.n_rows_of_whole:
             both.append(self._pairs_of_whole_orbits())
         return both[0] if len(both) == 1 else both[0] + both[1]
 
     def _pairs_of_whole_orbits(self) -> "PairMoments":
-        elements = generator_elements(self.group)
+        elements = self.elements
         shares = [irrep.of_elements([0, *elements]) for irrep in self.irreps]
         gram, *cross = np.sum(shares, axis=0)
-        n_pairs = np.full(len(elements), self.irreps[0].n_orbits * self.group.order)
+        n_pairs = np.full(len(elements), self.n_rows_of_whole)
         before = np.repeat(gram[np.newaxis], len(elements), axis=0)
-        return PairMoments(before, np.array(cross), n_pairs)
+        sums = np.repeat(np.array([self.total]), len(elements), axis=0)
+        return PairMoments(before, np.array(cross), n_pairs, sums, sums)
 
 
-class PairMoments(NamedTuple):  # numpydoc ignore=PR02
-    """Sums over pairs of rows x_gh and x_h, for each generator g.
+class Level(NamedTuple):  # numpydoc ignore=PR02
+    """What is done about the mean of rows, for it may be large beside their variance.
+
+    M leaves the mean alone, so rows less a part of it say the same of M. Of a mean
+    in which variance would drown, only a part is left in.
 
     Parameters
     ----------
-    before : ndarray of shape (n_generators, n_features, n_features)
+    mean : ndarray of shape (n_features,)
+        As much of the mean as is left in.
+    move : ndarray of shape (n_features,)
+        What that adds to rows that were summed less a shift.
+    fixed : ndarray of shape (n_features,) or None
+        The whole mean, if not all of it is left in: M has to be told of it.
+    rounding : float
+        Sum of squares that is mere rounding.
+    """
+
+    mean: NDArray
+    move: NDArray
+    fixed: NDArray | None
+    rounding: float
+
+
+def level(shift: NDArray | float, mean: NDArray, variance: float, n_rows: int) -> Level:
+    """Compare the mean of rows with their variance.
+
+    Parameters
+    ----------
+    shift : ndarray of shape (n_features,) or 0.0
+        What the rows were summed less.
+    mean : ndarray of shape (n_features,)
+        Their mean, with the shift.
+    variance : float
+        Sum of squares of their distances from it.
+    n_rows : int
+        Number of rows.
+
+    Returns
+    -------
+    level : Level
+        Of these rows.
+    """
+    square = n_rows * float(mean @ mean)
+    rounding = _ROUNDING * square
+    most = _LARGE * variance if variance > rounding else 0.0
+    if square <= most:
+        return Level(mean, shift + np.zeros_like(mean), None, rounding)
+    left = np.sqrt(most / square) if square else 0.0
+    return Level(left * mean, shift - (1 - left) * mean, mean, rounding)
+
+
+class PairMoments(NamedTuple):  # numpydoc ignore=PR02
+    """Sums over pairs of rows x_gh and x_h, for each of some elements g.
+
+    Parameters
+    ----------
+    before : ndarray of shape (n_elements, n_features, n_features)
         Sum of ``outer(x_h, x_h)``.
-    cross : ndarray of shape (n_generators, n_features, n_features)
+    cross : ndarray of shape (n_elements, n_features, n_features)
         Sum of ``outer(x_gh, x_h)``.
-    n_pairs : ndarray of shape (n_generators,)
+    n_pairs : ndarray of shape (n_elements,)
         Number of pairs.
+    total_before : ndarray of shape (n_elements, n_features)
+        Sum of x_h.
+    total_after : ndarray of shape (n_elements, n_features)
+        Sum of x_gh.
     """
 
     before: NDArray
     cross: NDArray
     n_pairs: NDArray
+    total_before: NDArray
+    total_after: NDArray
 
     def __add__(self, other: "PairMoments") -> "PairMoments":  # type: ignore[override]
         return PairMoments(*(a + b for a, b in zip(self, other, strict=True)))
 
+    def level(self, i: int, shift: NDArray | float) -> Level:
+        """Compare mean and variance of the rows in the pairs of one element.
 
-def pair_moments(orbits: NDArray, observed: NDArray, group: FiniteGroup) -> PairMoments:
+        Parameters
+        ----------
+        i : int
+            Which of the elements.
+        shift : ndarray of shape (n_features,) or 0.0
+            What rows were summed less.
+
+        Returns
+        -------
+        level : Level
+            Of these rows.
+        """
+        n, before, after = self.n_pairs[i], self.total_before[i], self.total_after[i]
+        variance = np.trace(self.before[i]) - before @ before / n
+        return level(shift, shift + (before + after) / (2 * n), variance, n)
+
+    def moved(self, i: int, move: NDArray) -> tuple[NDArray, NDArray]:
+        """Give the sums of one element after something is added to all rows.
+
+        Parameters
+        ----------
+        i : int
+            Which of the elements.
+        move : ndarray of shape (n_features,)
+            What is added.
+
+        Returns
+        -------
+        before, cross : ndarray of shape (n_features, n_features)
+            The sums.
+        """
+        half = np.outer(self.total_before[i] + 0.5 * self.n_pairs[i] * move, move)
+        cross = self.cross[i] + np.outer(move, self.total_before[i])
+        cross += np.outer(self.total_after[i] + self.n_pairs[i] * move, move)
+        return self.before[i] + half + half.T, cross
+
+
+def pair_moments(
+    orbits: NDArray, observed: NDArray, group: FiniteGroup, elements: list[int]
+) -> PairMoments:
     """Sum over the pairs of some orbits.
 
     Parameters
@@ -153,21 +314,21 @@ def pair_moments(orbits: NDArray, observed: NDArray, group: FiniteGroup) -> Pair
         False where a row is missing.
     group : FiniteGroup
         The group.
+    elements : list of int
+        What the rows of a pair are apart.
 
     Returns
     -------
     pairs : PairMoments
         The sums.
     """
-    before, cross, n_pairs = [], [], []
-    for g in generator_elements(group):
+    sums = []
+    for g in elements:
         moved = group.multiplication_table[g]
         both = observed & observed[:, moved]
-        rows = orbits[both]
-        before.append(rows.T @ rows)
-        cross.append(orbits[:, moved][both].T @ rows)
-        n_pairs.append(len(rows))
-    return PairMoments(np.array(before), np.array(cross), np.array(n_pairs))
+        x, gx = orbits[both], orbits[:, moved][both]
+        sums.append((x.T @ x, gx.T @ x, len(x), x.sum(axis=0), gx.sum(axis=0)))
+    return PairMoments(*map(np.array, zip(*sums, strict=True)))
 
 
 class IrrepMoments:
@@ -250,6 +411,38 @@ class IrrepMoments:
     def forget(self) -> None:
         """Free the memory of the sums."""
         self.rows, self.gram = [], []
+
+    def moved(self, move: NDArray, total: NDArray) -> "IrrepMoments":
+        """Give the trivial irrep's moments after something is added to all rows.
+
+        No other irrep's moments change by it.
+
+        Parameters
+        ----------
+        move : ndarray of shape (n_features,)
+            What is added.
+        total : ndarray of shape (n_features,)
+            Sum of all rows before that.
+
+        Returns
+        -------
+        moments : IrrepMoments
+            New ones.
+        """
+        moments = IrrepMoments(self.irrep)
+        moments.n_orbits = self.n_orbits
+        move = len(self.matrices) * move  # of the sum over an orbit
+        moments.rows = [rows + move for rows in self.rows]
+        for gram in self.gram:
+            half = np.outer(total + 0.5 * self.n_orbits * move, move)
+            moments.gram = [gram + half + half.T]
+        return moments
+
+    @property
+    def square(self) -> float:
+        """Share of this irrep in the sum of squares of all rows."""
+        parts = [np.vdot(part, part) for part in self.rows]
+        return self.weight * float(sum(parts) if parts else np.trace(self.gram[0]))
 
     @property
     def weight(self) -> float:

@@ -103,7 +103,7 @@ class MovedWhite(nn.Module):
         super().__init__()
         group, n = law.representation.group, law.rank
         matrices = np.array([law.representation.matrix(g) for g in range(group.order)])
-        self.skew = nn.Parameter(torch.eye(n, dtype=torch.float32))
+        self.skew = nn.Parameter(_tensor(np.eye(n) if law.skew is None else law.skew))
         self.register_buffer("matrices", _tensor(matrices[1:]))
         self.register_buffer("root", _tensor(law.whitening.root / scale))
 

@@ -48,43 +48,13 @@ def warn_if_untrustworthy(law: ExactLaw, moments: OrbitMoments) -> None:
             f"{needed} orbits or more, or set n_components to use fewer directions.",
             stacklevel=6,
         )
-    elif explained(law, moments) < 0:
+    elif law.r2 < 0:
         warnings.warn(
             "M is not to be trusted: it explains less of the activations than their "
             "mean does, so they do not follow the group. Look for wrong groups or "
             "power, or for a layer that does not keep the symmetry.",
             stacklevel=6,
         )
-
-
-def explained(law: ExactLaw, moments: OrbitMoments) -> float:
-    """R2 of M over all pairs of rows of whole orbits, from the moments.
-
-    Parameters
-    ----------
-    law : ExactLaw
-        The fitted law.
-    moments : OrbitMoments
-        What it was fitted on.
-
-    Returns
-    -------
-    r2 : float
-        1 is perfect; 0 is as good as the mean of all rows. 1 if there are orbits
-        with missing rows or no variance.
-    """
-    order = moments.group.order
-    variance = np.square(law.whitening.root)
-    mean = law.whitening.vectors.T @ moments.total / np.sqrt(moments.n_rows)
-    centred = variance.sum() - mean @ mean
-    if moments.pairs is not None or centred <= 1e-9 * variance.sum():
-        return 1.0
-    unclear = variance.sum()
-    for frame, values in zip(
-        law.representation.frames, law.representation.values, strict=True
-    ):
-        unclear -= variance @ np.square(frame).sum(axis=1) @ values / order
-    return float(1 - 2 * unclear / centred * order / (order - 1))
 
 
 def warn_if_rounded(order_error: float, generators: NDArray) -> None:

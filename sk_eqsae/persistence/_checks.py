@@ -233,23 +233,35 @@ def _check_sums(fitted: Fitted, n_generators: int) -> None:
     """Sums over orbits, with which partial_fit goes on."""
     sums = fitted.value("_sums")
     names = {"basis", "irreps", "pairs", "total", "n_rows", "n_orbits"}
-    if not isinstance(sums, dict) or set(sums) != names:
+    if not isinstance(sums, dict) or set(sums) - {"shift"} != names:
         raise ValueError(f"_sums has to hold {', '.join(sorted(names))}")
     n = "n_features_in_"
     if sums["basis"] is not None:
         fitted.check(sums["basis"], "_sums.basis", (n, n := "n_directions"))
-    if not isinstance(sums["total"], float) or sums["total"] != 0:
-        fitted.check(sums["total"], "_sums.total", (n,))
+    for name in ("total", "shift"):
+        value = sums.get(name, 0.0)
+        if not isinstance(value, float) or value != 0:
+            fitted.check(value, f"_sums.{name}", (n,))
     if sums["pairs"] is not None:
-        before, cross, n_pairs = _of_length(sums["pairs"], 3, "_sums.pairs")
-        fitted.check(before, "_sums.pairs", (n_generators, n, n))
-        fitted.check(cross, "_sums.pairs", (n_generators, n, n))
-        fitted.check(n_pairs, "_sums.pairs", (n_generators,), "int64")
+        _check_pairs(fitted, sums, n, n_generators)
     for i, moments in enumerate(_of_length(sums["irreps"], None, "_sums.irreps")):
         _check_moments(fitted, moments, f"_sums.irreps.{i}", fitted.sizes.get(n))
     counts = [sums["n_rows"], sums["n_orbits"]]
     if not all(type(count) is int and count >= 0 for count in counts):
         raise ValueError("_sums has to count rows and orbits")
+
+
+def _check_pairs(fitted: Fitted, sums: dict, n: str, n_generators: int) -> None:
+    """Pairs of generators, or since there is a shift, of all elements but the first."""
+    new = "shift" in sums
+    of_all = new and sums["irreps"]
+    n_elements = fitted.sizes["order_"] - 1 if of_all else n_generators
+    pairs = _of_length(sums["pairs"], 5 if new else 3, "_sums.pairs")
+    for matrices in pairs[:2]:
+        fitted.check(matrices, "_sums.pairs", (n_elements, n, n))
+    fitted.check(pairs[2], "_sums.pairs", (n_elements,), "int64")
+    for totals in pairs[3:]:
+        fitted.check(totals, "_sums.pairs", (n_elements, n))
 
 
 def _check_moments(fitted: Fitted, moments: Any, name: str, width: int | None) -> None:

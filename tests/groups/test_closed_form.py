@@ -88,8 +88,9 @@ def test_sums_by_irrep_hold_all_pairs_of_rows(group, n_missing):
     for moments in sums_by.values():
         moments.add(X, table)
     found, expected = (moments.all_pairs() for moments in sums_by.values())
+    generators = sums_by[True].places(sums_by[False].elements)
     for sums, its_expected in zip(found, expected, strict=True):
-        np.testing.assert_allclose(sums, its_expected, rtol=1e-9, atol=1e-7)
+        np.testing.assert_allclose(sums[generators], its_expected, atol=1e-7)
 
 
 def test_fit_forgets_what_partial_fit_has_seen():
@@ -191,6 +192,7 @@ def is_plain(value):
     return type(value) in {np.ndarray, int, float, str, bool, type(None)}
 
 
+@not_to_be_trusted  # five principal directions alone do not follow the group
 @any_law
 @pytest.mark.parametrize("rows", [whole, with_missing_rows])
 @pytest.mark.parametrize("n_components", [None, 5])
