@@ -66,7 +66,7 @@ def write_report(profile: str, run: Run, tables: dict, folder: Path) -> str:
     mpl.rcParams["figure.constrained_layout.use"] = True
     probe = best_probe(tables["probes"])
     shown = tables | {
-        "probes": probe_means(tables["probes"]),
+        "probes": with_dead(probe_means(tables["probes"]), tables["sae"]),
         "claims": claims_table(tables, probe),
     }
     for name, table in shown.items():
@@ -85,7 +85,10 @@ def write_report(profile: str, run: Run, tables: dict, folder: Path) -> str:
 
 def _sections(run, tables, shown, probe, folder):
     n_images = run.profile.n_images
-    upright = images_of(n_images, Model("mlp", "upright"))
+    upright, random = (
+        images_of(n_images, Model("mlp", orientation))
+        for orientation in ("upright", "random")
+    )
 
     def picture(name, function, *args):
         return _figure(function(*args), folder, name)
@@ -102,10 +105,12 @@ def _sections(run, tables, shown, probe, folder):
         (
             "Data",
             picture("samples", _figures.samples, upright)
+            + picture("samples_random", _figures.samples, random)
             + picture("shapes", _figures.base_shapes, upright)
             + _note(
                 "Four shapes an image. A canonical image (power 0) shows them upright; "
-                "in the harder reading, <i>random</i>, each is turned at random."
+                "in the harder reading, <i>random</i>, the second picture, each is "
+                "turned at random."
             ),
         ),
         (
@@ -172,11 +177,14 @@ def _sections(run, tables, shown, probe, folder):
 
 def architectures() -> pd.DataFrame:
     """Layers of the base models (Table 1)."""
-    layers = {
-        name: [repr(m) for m in model().modules() if not list(m.children())]
-        for name, model in BASE_MODELS.items()
-    }
-    return pd.DataFrame({name: pd.Series(column) for name, column in layers.items()})
+    models = {name: model() for name, model in BASE_MODELS.items()}
+    tables = []
+    for part in ("encoder", "decoder"):
+        layers = {
+            n: pd.Series(map(repr, m.get_submodule(part))) for n, m in models.items()
+        }
+        tables.append(pd.DataFrame({"part": part} | layers))
+    return pd.concat(tables, ignore_index=True)
 
 
 def transform_means(transform: pd.DataFrame) -> pd.DataFrame:
@@ -202,6 +210,14 @@ def probe_means(probes: pd.DataFrame) -> pd.DataFrame:
     kinds = [kind for kind in _figures.KINDS if kind in mean]
     table = mean[kinds].join(error[kinds].add_suffix("_sem"))
     return table.reset_index().rename_axis(columns=None)
+
+
+def with_dead(scores: pd.DataFrame, sae: pd.DataFrame) -> pd.DataFrame:
+    """Put beside each score the share of dead latents of its autoencoder."""
+    keys = list(scores.columns[: scores.columns.get_loc("k") + 1])
+    dead = sae[[*keys, "dead"]].drop_duplicates()
+    table = scores.merge(dead, on=keys, how="left")
+    return table[[*keys, "dead", *scores.columns[len(keys) :]]]
 
 
 def _probing_figures(probes, probe, folder):

@@ -6,9 +6,11 @@ import pandas as pd
 
 from .._markdown import markdown
 from ..paper._profiles import PROFILES, SAES
+from ..paper._report import architectures as _architectures
 
 _RESULTS = Path(__file__).parents[1] / "paper" / "results" / "full"
 _KINDS = ("S", "SP", "SO", "SPO")
+_UPRIGHT = "orientation == 'upright'"
 _RECIPES = {"default": "default", "paper": "plain"}
 _FEW = 5e-5  # below it 4 decimals say nothing
 _LARGE = 100  # from it on decimals say nothing
@@ -51,9 +53,6 @@ def _listed(values) -> str:
 def claims() -> str:
     """The paper's claims, and what became of them."""
     table = _read("claims").fillna("")
-    plain = ["ours, paper recipe", "paper recipe"]
-    same = table["ours, default recipe"] == table[plain[0]]
-    table.loc[same, plain] = ""
     names = {
         "claim": "claim",
         "paper": "paper",
@@ -63,6 +62,28 @@ def claims() -> str:
         "paper recipe": "holds, plain",
     }
     return _table(table[[*names]].rename(columns=names))
+
+
+def architectures() -> str:
+    """Layers of the base models (Table 1)."""
+    return _table(_architectures().fillna(""))
+
+
+def base() -> str:
+    """Loss of the base models, and how many directions they use."""
+    table = _read("base")
+    shown = {
+        "base": table.base,
+        "canonical images": table.orientation,
+        "seed": table.seed,
+        "mean squared error": table.test_loss.map("{:.5f}".format),
+        "over the variance of the images": (
+            (table.test_loss / table.image_variance).map("{:.1%}".format)
+        ),
+        "units that are alive": table.live_units,
+        "directions that activations span": table.active_directions,
+    }
+    return _table(pd.DataFrame(shown))
 
 
 def transform() -> str:
@@ -92,12 +113,17 @@ def _with_deviation(by) -> list[str]:
 
 def autoencoders() -> str:
     """Reconstruction, dead latents and sparsity under the default recipe."""
-    return _autoencoders("recipe == 'default'")
+    return _autoencoders(f"{_UPRIGHT} and recipe == 'default'")
 
 
 def autoencoders_plain() -> str:
     """The same under the plain recipe."""
-    return _autoencoders("recipe == 'paper'")
+    return _autoencoders(f"{_UPRIGHT} and recipe == 'paper'")
+
+
+def autoencoders_random() -> str:
+    """The same on random images."""
+    return _autoencoders("orientation == 'random'")
 
 
 def _autoencoders(query: str) -> str:
@@ -108,7 +134,7 @@ def _autoencoders(query: str) -> str:
         "autoencoder": table.sae,
         "FVU": table.fvu.map(_small),
         "loss spliced in / unspliced": table.ratio.map(_ratio),
-        "dead": table.dead.map("{:.0%}".format),
+        "dead": table.dead.map(_percent),
         "codes inside orbits": table.moved.map(_share),
         "L0": table.l0.map("{:.1f}".format),
         "L1": table.l1.map("{:.1f}".format),
@@ -119,13 +145,15 @@ def _autoencoders(query: str) -> str:
 def moved() -> str:
     """What moving does to reconstructions of the equivariant autoencoder."""
     table = _saes("sae == 'equivariant'")
-    index = ["recipe", "base", "k", "pose_accuracy"]
+    index = ["orientation", "recipe", "base", "k", "dead", "pose_accuracy"]
     wide = table.set_index([*index, "reconstruction"])[["fvu", "ratio"]].unstack()
-    wide = wide.sort_index().reset_index()
+    wide = wide.sort_index(ascending=[False, *[True] * 5]).reset_index()
     shown = {
+        "images": wide.orientation,
         "recipe": wide.recipe.replace("paper", "plain"),
         "base": wide.base,
         "K": wide.k,
+        "dead": wide.dead.map(_percent),
         "power inferred right": wide.pose_accuracy.map("{:.2%}".format),
     }
     for name, column in (("FVU", "fvu"), ("loss", "ratio")):
@@ -136,11 +164,11 @@ def moved() -> str:
 
 
 def _saes(query: str) -> pd.DataFrame:
-    """Autoencoders on upright images with seed 0, in order, with relative losses."""
-    table = _read("sae").query("orientation == 'upright' and seed == 0").query(query)
-    unspliced = _read("base").query("orientation == 'upright' and seed == 0")
-    loss = table.base.map(unspliced.set_index("base").test_loss)
-    return _sorted(table.assign(ratio=table.spliced_loss / loss))
+    """Autoencoders of seed 0, in order, with relative losses."""
+    table = _read("sae").query("seed == 0").query(query)
+    model = ["base", "orientation", "seed"]
+    table = table.merge(_read("base")[[*model, "test_loss"]], on=model)
+    return _sorted(table.assign(ratio=table.spliced_loss / table.test_loss))
 
 
 def _sorted(table: pd.DataFrame) -> pd.DataFrame:
@@ -150,6 +178,10 @@ def _sorted(table: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(
         columns, key=lambda c: c.map(order) if c.name == "sae" else c, kind="stable"
     )
+
+
+def _percent(value):
+    return "" if pd.isna(value) else f"{value:.0%}"
 
 
 def _share(value):
@@ -166,29 +198,47 @@ def _ratio(value):
 
 def probes_32() -> str:
     """F1 of XGBoost with 32 latents, default recipe."""
-    return _probes("recipe != 'paper' and truncation in (0, 32)")
+    return _probes(f"{_UPRIGHT} and recipe != 'paper' and truncation in (0, 32)")
 
 
 def probes_8() -> str:
     """F1 of XGBoost with 8 latents, default recipe."""
-    return _probes("recipe != 'paper' and truncation == 8")
+    return _probes(f"{_UPRIGHT} and recipe != 'paper' and truncation == 8")
 
 
 def probes_32_plain() -> str:
     """F1 of XGBoost with 32 latents, plain recipe."""
-    return _probes("recipe == 'paper'")
+    return _probes(f"{_UPRIGHT} and recipe == 'paper'")
+
+
+def probes_random() -> str:
+    """F1 of XGBoost with 32 latents on random images."""
+    return _probes("orientation == 'random'")
+
+
+def probes_seeds() -> str:
+    """F1 of XGBoost with 32 latents where there are several seeds, seed by seed."""
+    query = f"{_UPRIGHT} and recipe == 'default' and truncation == 32"
+    table = _f1(query, seeds="seed >= 0").sort_values("seed", kind="stable")
+    table = table[table.features.isin(["latents", "reconstruction"])]
+    table = table.assign(dead=table.dead.map(_percent))
+    by = table.groupby(["base", "k", "sae", "features"], sort=False)
+    both = by[["dead", *_KINDS]].agg(lambda of: " / ".join(map(_score, of)))
+    names = {"k": "K", "sae": "autoencoder", "features": "F1 on"}
+    return _table(_sorted(both[by.size() > 1].reset_index()).rename(columns=names))
 
 
 def _probes(query: str) -> str:
     """One row for each autoencoder, latents on the left."""
     table = _f1(query).replace({"features": {"activations": "reconstruction"}})
-    index = ["base", "k", "sae"]
+    index = ["base", "k", "sae", "dead"]
     rows = table[index].drop_duplicates()
-    header = ["base", "K", "autoencoder"]
+    header = ["base", "K", "autoencoder", "dead"]
     for side in ("latents", "reconstruction"):
         f1 = table.loc[table.features == side, [*index, *_KINDS]]
         rows = rows.merge(f1, on=index, how="left", suffixes=("_latents", None))
         header += [f"{side}: {_KINDS[0]}", *_KINDS[1:]]
+    rows["dead"] = rows.dead.map(_percent)
     rows = rows.replace({"sae": {"none": "(activations)"}, "k": {0: ""}})
     return markdown(header, rows.map(_score).itertuples(index=False))
 
@@ -196,6 +246,7 @@ def _probes(query: str) -> str:
 def probes_moved() -> str:
     """F1 of XGBoost with 32 latents on reconstructions, moved in three ways."""
     table = _f1("recipe == 'default' and truncation == 32 and sae == 'equivariant'")
+    table = table.sort_values("orientation", ascending=False, kind="stable")
     names = {
         "invariant reconstruction": "nothing",
         "reconstruction, true power": "true power",
@@ -203,18 +254,20 @@ def probes_moved() -> str:
     }
     table = table[table.features.isin(names)]
     shown = {
+        "images": table.orientation,
         "base": table.base,
         "K": table.k,
+        "dead": table.dead.map(_percent),
         "moved by": table.features.map(names),
         **{kind: table[kind].map(_score) for kind in _KINDS},
     }
     return _table(pd.DataFrame(shown))
 
 
-def _f1(query: str) -> pd.DataFrame:
-    """F1 of XGBoost on upright images with seed 0, in order."""
-    table = _read("probes").query("orientation == 'upright' and seed == 0")
-    return _sorted(table.query("probe == 'xgboost'").query(query))
+def _f1(query: str, *, seeds: str = "seed == 0") -> pd.DataFrame:
+    """F1 of XGBoost, in order."""
+    table = _read("probes").query("probe == 'xgboost'").query(seeds)
+    return _sorted(table.query(query))
 
 
 def _score(value):

@@ -15,7 +15,13 @@ from benchmarks.paper import _figures, _models, _probing
 from benchmarks.paper._autoencoders import share_within_orbits
 from benchmarks.paper._claims import claims_table
 from benchmarks.paper._profiles import PROFILES
-from benchmarks.paper._report import best_probe, probe_means, write_report
+from benchmarks.paper._report import (
+    architectures,
+    best_probe,
+    probe_means,
+    with_dead,
+    write_report,
+)
 from benchmarks.paper._run import TABLES, Run
 from benchmarks.paper._store import Store
 
@@ -229,6 +235,22 @@ def test_mean_f1_has_a_column_for_each_kind(tables):
     row = means.query("sae == 'none' and probe == 'knn'").iloc[0]
     scores = tables["probes"].query("sae == 'none' and probe == 'knn'")
     assert row["SP"] == scores[scores.kind == "SP"].f1.mean()
+
+
+def test_scores_stand_beside_the_share_of_dead_latents(tables):
+    means = probe_means(tables["probes"])
+    table = with_dead(means, tables["sae"])
+    pd.testing.assert_frame_equal(table.drop(columns="dead"), means)
+    assert table.dead.isna().eq(table.sae == "none").all()
+    dead = tables["sae"].groupby("sae").dead.first()
+    shown = table[table.sae != "none"]
+    assert (shown.dead == shown.sae.map(dead)).all()
+
+
+def test_table_1_lists_the_layers_of_encoder_and_decoder():
+    counts = architectures().groupby("part", sort=False).count()
+    expected = {"encoder": {"mlp": 4, "cnn": 6}, "decoder": {"mlp": 5, "cnn": 7}}
+    assert counts.to_dict("index") == expected
 
 
 def claim_scores(equivariant, regular):

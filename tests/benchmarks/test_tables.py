@@ -7,6 +7,7 @@ import pytest
 from benchmarks import tables
 from benchmarks._markdown import markdown, significant
 from benchmarks.paper._profiles import PROFILES
+from benchmarks.tables import _paper
 
 PAGES = [page for page in tables.pages() if "<!-- table:" in page.read_text("utf-8")]
 
@@ -52,6 +53,19 @@ def test_finished_parts_of_the_full_run_are_counted():
     results = tables.pages()[0].parent / "benchmarks/paper/results/full/parts"
     assert finished == len(list(results.glob("[!.]*/")))
     assert all_parts == len(profile.models) + len(profile.cells)
+
+
+def test_scores_of_several_seeds_stand_side_by_side(monkeypatch):
+    labels = {"base": "cnn", "orientation": "upright", "recipe": "default", "k": 8}
+    labels |= {"features": "latents", "truncation": 32, "probe": "xgboost"}
+    rows = pd.DataFrame(
+        [(1, "wide", 0.6, 0.5), (0, "wide", 0.9, 0.25), (0, "regular", 0.9, 0.8)],
+        columns=["seed", "sae", "dead", "S"],
+    ).assign(**labels, SP=0.1, SO=0.2, SPO=0.3)
+    monkeypatch.setattr(_paper, "_read", lambda name: rows)
+    shown = _paper.probes_seeds().splitlines()[2:]
+    f1 = "0.250 / 0.500 | 0.100 / 0.100 | 0.200 / 0.200 | 0.300 / 0.300"
+    assert shown == [f"| cnn | 8 | wide | latents | 90% / 60% | {f1} |"]
 
 
 def test_numbers_are_written_with_the_digits_that_count():
