@@ -278,7 +278,7 @@ def test_an_action_says_the_group_even_without_inputs(tmp_path):
         (["--action", "CyclicShift", "--axis", 1, 2], "got --axis 1 2: too many"),
         (["--action", "GridShift", "--axis", -1], "one order for each axis"),
         (["--action", "ImageRotation"], "found (24, 2)"),
-        (["--action", "CubeRotation"], "found (24, 2)"),
+        (["--action", "CubeRotation"], "found shape (24, 2)"),
     ],
 )
 def test_an_action_that_does_not_fit_is_one_line(tmp_path, capsys, arguments, message):
