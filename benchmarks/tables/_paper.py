@@ -234,10 +234,10 @@ def _probes(query: str) -> str:
     index = ["base", "k", "sae", "dead"]
     rows = table[index].drop_duplicates()
     header = ["base", "K", "autoencoder", "dead"]
-    for side in ("latents", "reconstruction"):
+    for side, name in (("latents", "latents"), ("reconstruction", "rebuilt")):
         f1 = table.loc[table.features == side, [*index, *_KINDS]]
         rows = rows.merge(f1, on=index, how="left", suffixes=("_latents", None))
-        header += [f"{side}: {_KINDS[0]}", *_KINDS[1:]]
+        header += [f"{name}: {_KINDS[0]}", *_KINDS[1:]]
     rows["dead"] = rows.dead.map(_percent)
     rows = rows.replace({"sae": {"none": "(activations)"}, "k": {0: ""}})
     return markdown(header, rows.map(_score).itertuples(index=False))
