@@ -33,8 +33,8 @@ class Place:
     ----------
     n_batches, n_rows : int
         Batches that are done, and their rows.
-    total : torch.Tensor of shape () or (n_models,)
-        Losses of these batches, each times its rows.
+    total : torch.Tensor of shape (n_curves,) or (n_curves, n_models)
+        What is recorded of these batches, each times its rows; 0 before the first.
     generator : torch.Tensor or None
         State, at the beginning of the epoch, of what draws the order of the rows.
     """
@@ -44,27 +44,27 @@ class Place:
     total: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float32))
     generator: Tensor | None = None
 
-    def add(self, loss: Tensor, n_rows: int) -> None:
+    def add(self, losses: Tensor, n_rows: int) -> None:
         """Count a batch.
 
         Parameters
         ----------
-        loss : torch.Tensor of shape () or (n_models,)
-            Its mean loss.
+        losses : torch.Tensor of shape (n_curves,) or (n_curves, n_models)
+            Its mean loss, and what is recorded beside it.
         n_rows : int
             Its rows.
         """
-        self.total = self.total + loss * n_rows
+        self.total = self.total + losses * n_rows
         self.n_rows += n_rows
         self.n_batches += 1
 
-    def mean_loss(self) -> NDArray:
-        """Mean loss of all rows so far.
+    def mean_losses(self) -> NDArray:
+        """Mean over all rows so far.
 
         Returns
         -------
-        loss : ndarray of shape () or (n_models,)
-            The mean.
+        losses : ndarray of shape (n_curves,) or (n_curves, n_models)
+            The mean loss, and that of what is recorded beside it.
         """
         return self.total.cpu().numpy().astype(np.float64) / self.n_rows
 
@@ -203,12 +203,12 @@ class Checkpoint:
                 for name, parameter in net.module_.named_parameters():
                     parameter.copy_(torch.from_numpy(state[_WEIGHTS + name]))
             n_batches, n_rows = map(int, state["place"])
-            total = torch.from_numpy(state["total"]).reshape(())
+            total = torch.from_numpy(state["totals"]).to(net.device)
             generator = torch.from_numpy(state["generator"])
         self.place = Place(n_batches, n_rows, total, generator)
-        for loss in state["losses"]:
+        for losses in state["losses"]:
             net.history.new_epoch()
-            net.history.record("train_loss", np.array(loss))
+            net.history.record("train_losses", losses)
 
     def _found(self) -> dict[str, NDArray] | None:
         """Read the file, if there is one."""
@@ -265,8 +265,8 @@ def _state(net: Any, place: Place) -> dict[str, NDArray]:
         | remembered(net)
         | {
             "place": np.array([place.n_batches, place.n_rows]),
-            "total": _array(place.total),
+            "totals": _array(place.total),
             "generator": _array(place.generator),
-            "losses": net.loss_curve.astype(np.float64),
+            "losses": net.loss_curves.astype(np.float64),
         }
     )

@@ -95,7 +95,8 @@ class Net(NeuralNet):
         The network. A method ``loss(inputs, target)`` takes the place of the
         criterion; ``before_step()`` and ``after_step()`` are called around each step
         of the optimizer. A loss with an entry for each of several models trains
-        them at once.
+        them at once. An attribute ``squared_error``, of the shape of the loss, is
+        recorded beside it.
     *args
         As for :class:`skorch.NeuralNet`.
     lrs : sequence of float
@@ -124,14 +125,19 @@ class Net(NeuralNet):
         self.checkpoint = checkpoint
 
     def train_step(self, batch: tuple[Tensor, ...], **fit_params: Any) -> Tensor:
-        """One step of the optimizer; the loss stays on the device."""
+        """One step of the optimizer; what is recorded stays on the device."""
         inputs, target = batch[0], batch[-1]
         self.module_.zero_grad(set_to_none=True)
         loss = self._loss(inputs, target)
         loss.backward(torch.ones_like(loss))
         self._call_module("before_step")
         self.optimizer_.step()
-        return loss.detach()
+        return self._recorded(loss.detach())
+
+    def _recorded(self, loss: Tensor) -> Tensor:
+        """Loss, and below it the squared error where the module keeps it."""
+        error = getattr(self.module_, "squared_error", None)
+        return torch.stack([loss, error] if isinstance(error, Tensor) else [loss])
 
     def _loss(self, inputs: Tensor, target: Tensor) -> Tensor:
         if hasattr(self.module_, "loss"):
@@ -158,13 +164,13 @@ class Net(NeuralNet):
         step = (len(self.history) - 1) * len(iterator) + place.n_batches
         for batch in self._batches(iterator, place):
             self._decay_lr(_decayed(step / n_steps, self.lr_decay))
-            loss = step_fn(batch)
+            losses = step_fn(batch)
             self._call_module("after_step")
-            place.add(loss, len(batch[0]) // loss.numel())  # rows of each model
+            place.add(losses, len(batch[0]) // losses[0].numel())  # rows of each model
             step += 1
             if self.checkpoint is not None:
                 self.checkpoint.write_if_due(self, place)
-        self._record_loss(place.mean_loss())
+        self._record(place.mean_losses())
 
     def _place_in_epoch(self, iterator: Any) -> Place:
         """Where to begin: at the first batch, or where a checkpoint was written."""
@@ -185,8 +191,8 @@ class Net(NeuralNet):
         for group in self.optimizer_.param_groups:
             group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
 
-    def _record_loss(self, loss: NDArray) -> None:
-        for model, each in enumerate(loss.flat):
+    def _record(self, losses: NDArray) -> None:
+        for model, each in enumerate(losses[0].flat):
             if not math.isfinite(each):
                 raise DivergedError(
                     f"training diverged: the loss is {each} in epoch "
@@ -194,12 +200,13 @@ class Net(NeuralNet):
                     "learning rate), or look for extreme values in X.",
                     model,
                 )
-        self.history.record("train_loss", loss)
+        self.history.record("train_losses", losses)
 
     @property
-    def loss_curve(self) -> NDArray:
-        """Mean training loss of each finished epoch, of each model."""
-        return np.array([e["train_loss"] for e in self.history if "train_loss" in e])
+    def loss_curves(self) -> NDArray:
+        """Losses of each finished epoch, as they were recorded for each model."""
+        losses = [e["train_losses"] for e in self.history if "train_losses" in e]
+        return np.array(losses)
 
 
 class EpochBar(Callback):
@@ -225,7 +232,7 @@ class EpochBar(Callback):
 
     def on_epoch_end(self, net: Net, **kwargs: Any) -> None:
         """Move the bar by one epoch."""
-        self.bar_.set_postfix(loss=f"{net.history[-1, 'train_loss'].mean():.4g}")
+        self.bar_.set_postfix(loss=f"{net.history[-1, 'train_losses'][0].mean():.4g}")
         self.bar_.update()
 
     def on_train_end(self, net: Net, **kwargs: Any) -> None:
@@ -289,8 +296,9 @@ def train(
 
     Returns
     -------
-    loss_curve : ndarray of shape (n_epochs,) or (n_epochs, n_models)
-        Mean loss of each finished epoch.
+    curves : ndarray of shape (n_curves, n_epochs) or (n_curves, n_epochs, n_models)
+        Mean loss of each finished epoch and, of a module that keeps a squared error,
+        the mean of that.
 
     Raises
     ------
@@ -335,17 +343,19 @@ def train(
     net.partial_fit(dataset, y=None, epochs=max_epochs - len(net.history))
     if memory is not None:
         memory.update(remembered(net))
-    loss_curve = net.loss_curve
-    if len(loss_curve) < max_epochs:
+    curves = net.loss_curves
+    if not len(curves):
+        curves = np.empty((0, 2, *np.shape(lr)))
+    if len(curves) < max_epochs:
         warnings.warn(
-            f"Training was interrupted after {len(loss_curve)} of {max_epochs} "
+            f"Training was interrupted after {len(curves)} of {max_epochs} "
             "epochs; what was learned so far is kept.",
             ConvergenceWarning,
             stacklevel=3,
         )
     elif checkpoint is not None:
         checkpoint.remove()
-    return loss_curve
+    return curves.swapaxes(0, 1)
 
 
 @contextmanager

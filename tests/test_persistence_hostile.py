@@ -275,6 +275,7 @@ HOSTILE = {
     "scale of zero": (with_attribute("scale_", 0.0), "scale_ has to be positive"),
     "scale of the wrong type": (with_attribute("scale_", "1"), "scale_ has to be a"),
     "fewer epochs": (with_attribute("n_iter_", 2), "loss_curve_ has shape (3,)"),
+    "NaN errors": (in_array("error_curve_", np.nan), "error_curve_ holds NaN"),
     "more layers": (with_attribute("coefs_", []), "of one layer or of two"),
     "coefs_ an object": (with_attribute("coefs_", {"dict": {}}), "have to be lists"),
     "unknown attribute": (

@@ -18,7 +18,7 @@ class SquaredError(nn.Module):
 ROWS = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
 
 
-def fit(module, **changes):
+def curves(module, **changes):
     settings = {
         "criterion": SquaredError,
         "lr": 1e-2,
@@ -28,6 +28,10 @@ def fit(module, **changes):
         "device": torch.device("cpu"),
     }
     return train(module, ROWS, ROWS, **(settings | changes))
+
+
+def fit(module, **changes):
+    return curves(module, **changes)[0]
 
 
 def linear(seed=0):
@@ -60,6 +64,17 @@ def test_loss_curve_is_the_mean_over_rows_of_each_epoch():
     frozen = linear()
     expected = (frozen(ROWS) - ROWS).square().sum(1).mean().item()
     assert fit(frozen, lr=1e-12) == pytest.approx([expected] * 5, rel=1e-5)
+
+
+def test_a_squared_error_is_recorded_beside_the_loss():
+    class Halved(nn.Linear):
+        def loss(self, inputs, target):
+            loss = (self(inputs) - target).square().sum(1).mean()
+            self.squared_error = loss.detach() / 2
+            return loss
+
+    losses, errors = curves(Halved(3, 3))
+    np.testing.assert_allclose(errors, losses / 2, rtol=1e-6)
 
 
 def test_learning_rate_falls_linearly_to_zero_over_the_last_share_of_the_steps():
@@ -142,6 +157,10 @@ def test_interrupt_keeps_the_epochs_done_and_says_so():
     with pytest.warns(ConvergenceWarning, match="after 2 of 5 epochs"):
         loss_curve = fit(Interrupted(3, 3))
     assert len(loss_curve) == 2
+    early = Interrupted(3, 3)
+    early.steps = 14
+    with pytest.warns(ConvergenceWarning, match="after 0 of 5 epochs"):
+        assert curves(early).shape == (2, 0)
 
 
 def test_progress_bar_counts_epochs(capsys):

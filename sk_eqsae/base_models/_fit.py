@@ -178,7 +178,7 @@ def fit_autoencoder(
     home = next(model.parameters()).device
     with seeded(seed), ordinary_modes():
         _reset_parameters(model)
-        loss_curve = train(
+        (loss_curve, *_) = train(
             model,
             torch.tensor(data),
             criterion=torch.nn.MSELoss,
@@ -191,7 +191,7 @@ def fit_autoencoder(
             batches=TurnedBatches,
             rotation_probability=rotation_probability,
         )
-    model.loss_curve_ = loss_curve  # type: ignore[assignment]
+    model.loss_curve_ = loss_curve
     return model.to(home).eval()
 
 

@@ -38,7 +38,7 @@ def descend(
     scale = np.abs(X).max() or 1.0
     rows = table[:, module.targets]
     target = np.where(rows[..., np.newaxis] >= 0, X[rows] / scale, np.nan)
-    loss_curve = train(
+    (loss_curve, *_) = train(
         module,
         torch.from_numpy((X[table[:, 0]] / scale).astype(np.float32)),
         torch.from_numpy(target.astype(np.float32)),

@@ -59,7 +59,7 @@ def refine(
     module = MovedWhite(law, scale)
     tensors = _tensor(canonical), _tensor(target[:, 1:])
     before = _loss(module, *tensors)
-    loss_curve = train(
+    (loss_curve, *_) = train(
         module, *tensors, criterion=ObservedSquaredError, lr_decay=_DECAY, **settings
     )
     after = _loss(module.cpu(), *tensors)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -58,7 +58,8 @@ class LossCurveDisplay:
     revives dead latents the auxiliary loss, too. With the default recipe it is as much
     as twice the squared error while latents are dead. That of an
     :class:`~sk_eqsae.EquivariantSAE` holds the consistency loss, too: 0.3 times the
-    squared error, or more while codes are not invariant.
+    squared error, or more while codes are not invariant. The FVU is of the squared
+    error alone, `error_curve_`.
 
     Examples
     --------
@@ -70,7 +71,7 @@ class LossCurveDisplay:
     >>> saes = dict(zip(saes, fit_many(saes.values(), X)))
     >>> display = LossCurveDisplay.from_estimator(saes, X)
     >>> display.ax_.get_ylabel()
-    'training loss / variance'
+    'training FVU'
     """
 
     def __init__(
@@ -96,10 +97,11 @@ class LossCurveDisplay:
         saes : estimator or dict
             A fitted autoencoder, or several by name.
         X : array-like of shape (n_rows, n_features), default=None
-            Activations that they were trained on. With them losses are divided by
-            their variance, so that predicting the mean has 1; the axis says FVU where
-            all losses are squared errors alone, see Notes. Without them losses are per
-            row, in units of the activations squared.
+            Activations that they were trained on. With them the FVU is drawn, so that
+            predicting the mean has 1; with `nested`, or where an autoencoder from an
+            older file does not know its squared error, the loss over the variance of
+            the rows. Without them losses are per row, in units of the activations
+            squared.
         groups : array-like of shape (n_rows,), default=None
             Orbit id of each row. Needed with X for an EquivariantSAE, which is trained
             to reproduce the canonical rows, not all.
@@ -128,9 +130,14 @@ class LossCurveDisplay:
         if not saes:
             raise ValueError("saes is empty. Pass fitted autoencoders by name.")
         rows = None if X is None else (X, groups, power)
-        curves = [_curve(str(name), sae, rows) for name, sae in saes.items()]
+        for name, sae in saes.items():
+            _check_trained(str(name), sae)
+        fvu = rows is not None and all(map(_knows_fvu, saes.values()))
+        curves = [
+            _curve(str(name), sae, rows, errors=fvu) for name, sae in saes.items()
+        ]
         every = pd.concat(curves, ignore_index=True)
-        return cls(every, loss_name=_loss_name(saes.values(), rows)).plot(ax)
+        return cls(every, loss_name=_loss_name(rows, fvu=fvu)).plot(ax)
 
     def plot(self, ax: Axes | None = None) -> Self:
         """Draw.
@@ -161,19 +168,21 @@ class LossCurveDisplay:
         return self
 
 
-def _loss_name(saes: Iterable[Any], rows: tuple | None) -> str:
+def _knows_fvu(sae: Any) -> bool:
+    return sae.nested is None and hasattr(sae, "error_curve_")
+
+
+def _loss_name(rows: tuple | None, *, fvu: bool) -> str:
     if rows is None:
         return "training loss per row"
-    has_more = any(sae._loss_has_more_terms for sae in saes)
-    return "training loss / variance" if has_more else "training FVU"
+    return "training FVU" if fvu else "training loss / variance"
 
 
-def _curve(name: str, sae: Any, rows: tuple | None) -> pd.DataFrame:
-    """Losses of one autoencoder, in the units of the activations or as FVU."""
+def _curve(name: str, sae: Any, rows: tuple | None, *, errors: bool) -> pd.DataFrame:
+    """Losses of one autoencoder, in the units of the activations or over variance."""
     import pandas as pd  # noqa: PLC0415
 
-    _check_trained(name, sae)
-    losses = sae.loss_curve_ * sae.scale_**2
+    losses = (sae.error_curve_ if errors else sae.loss_curve_) * sae.scale_**2
     if rows is not None:
         losses = losses / _variance(name, sae, *rows)
     epochs = np.arange(1, len(losses) + 1)

@@ -47,18 +47,18 @@ _SAE = "coefs_ intercepts_ components_ intercept_ mean_ scale_ loss_curve_ n_ite
 _SYMMETRY = "activation_transform_ group_ order_ "
 _KINDS = [
     Kind(FrozenEstimator),
-    _kind(TopKSAE, _checks.check_sae, _SAE, "threshold_ _memory"),
+    _kind(TopKSAE, _checks.check_sae, _SAE, "error_curve_ threshold_ _memory"),
     _kind(
         EquivariantSAE,
         _checks.check_equivariant,
         _SAE + _SYMMETRY,
-        "threshold_ _memory",
+        "error_curve_ threshold_ _memory",
     ),
     _kind(
         GroupTiedSAE,
         _checks.check_group_tied,
         _SAE + _SYMMETRY + "n_components_ n_free_",
-        "threshold_ canonical_code_ _memory",
+        "error_curve_ threshold_ canonical_code_ _memory",
     ),
     _kind(
         ActivationTransformFitter,

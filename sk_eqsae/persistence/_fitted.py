@@ -157,9 +157,11 @@ class Fitted:
         return float(value)
 
     def curve(self) -> None:
-        """Check the loss of each epoch."""
+        """Check the losses of each epoch."""
         self.count("n_iter_", low=0)
         self.array("loss_curve_", self.sizes["n_iter_"])
+        if "error_curve_" in self.values:
+            self.array("error_curve_", self.sizes["n_iter_"])
 
     def group(self) -> FiniteGroup:
         """Give the group, whose order is a known size from now on.

@@ -131,7 +131,7 @@ def as_estimator(weights: RawWeights, *, mean: NDArray | None = None) -> TopKSAE
     sae.intercept_ = weights.b_dec.astype(np.float64)
     sae.mean_ = (weights.b_dec if mean is None else mean).astype(np.float64)
     sae.scale_ = 1.0
-    sae.loss_curve_, sae.n_iter_ = np.empty(0), 0
+    sae.loss_curve_, sae.error_curve_, sae.n_iter_ = np.empty(0), np.empty(0), 0
     if weights.threshold is not None:
         # latents are above zero, too
         sae.threshold_ = max(weights.threshold, 0.0)

@@ -68,8 +68,8 @@ class Run(NamedTuple):
         What was subtracted from the targets.
     target_shift : torch.Tensor of shape (n_features,) or None
         What turns a target into a row that may go in; None if they are the same.
-    previous_losses : ndarray of shape (n_epochs,)
-        Losses of the epochs that training goes on from.
+    previous : ndarray of shape (2, n_epochs)
+        Losses and squared errors of the epochs that training goes on from.
     digest : str or None
         Hash of all rows, where there is a checkpoint.
     memory : dict of ndarray or None
@@ -81,7 +81,7 @@ class Run(NamedTuple):
     seed: int
     target_mean: NDArray
     target_shift: torch.Tensor | None
-    previous_losses: NDArray
+    previous: NDArray
     digest: str | None
     memory: dict[str, NDArray] | None = None
 
@@ -98,6 +98,7 @@ class BaseSAE(
     mean_: NDArray
     scale_: float
     loss_curve_: NDArray
+    error_curve_: NDArray
     hidden_dim: int | None
 
     _parameter_constraints: ClassVar[dict] = {
@@ -320,7 +321,7 @@ class BaseSAE(
         recipe = self._recipe()
         going_on = self._is_going_on(partial)
         random_state = check_random_state(self.random_state)
-        losses = self.loss_curve_ if going_on else np.empty(0)
+        previous = self._curves() if going_on else np.empty((2, 0))
         memory = dict(getattr(self, "_memory", {})) if partial else None
         digest = None if partial or self.checkpoint is None else new_digest()
         spreads = rows.spreads(digest)
@@ -344,10 +345,10 @@ class BaseSAE(
         return Run(
             module,
             rows.normalized(normalize, self.buffer_size * _MB),
-            draw_seed(random_state) + (len(losses) if partial else 0),
+            draw_seed(random_state) + (previous.shape[1] if partial else 0),
             target_mean,
             self._target_shift(rows, target_mean),
-            losses,
+            previous,
             digest and digest.hexdigest(),
             memory,
         )
@@ -424,10 +425,18 @@ class BaseSAE(
             "device": resolve_device(self.device),
         }
 
-    def _finish(self, run: Run, loss_curve: NDArray) -> Self:
+    def _curves(self) -> NDArray:
+        """Losses and squared errors so far; the latter may not be known."""
+        unknown = np.full(len(self.loss_curve_), np.nan)
+        return np.array([self.loss_curve_, getattr(self, "error_curve_", unknown)])
+
+    def _finish(self, run: Run, curves: NDArray) -> Self:
         """Keep what was learned as arrays."""
         self._keep(run.module, run.target_mean)
-        self.loss_curve_ = np.concatenate([run.previous_losses, loss_curve])
+        curves = np.concatenate([run.previous, curves], axis=1)
+        self.loss_curve_, errors = curves
+        if np.isfinite(errors).all():
+            self.error_curve_ = errors
         self.n_iter_ = len(self.loss_curve_)
         if run.memory is not None:
             self._memory = run.memory
@@ -462,11 +471,6 @@ class BaseSAE(
 
     def _recipe(self) -> Recipe:
         return RECIPES[self.recipe] if isinstance(self.recipe, str) else self.recipe
-
-    @property
-    def _loss_has_more_terms(self) -> bool:
-        """Whether `loss_curve_` is more than the squared error."""
-        return self.nested is not None or self._recipe().aux_weight > 0
 
     def _prefixes(self, n_components: int) -> NDArray:
         """Where the parts of the dictionary end that reconstruct by themselves."""

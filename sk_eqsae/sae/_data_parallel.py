@@ -63,6 +63,7 @@ class SharedObjective(Objective):
         rows, weight = _share(self.batch_rows)
         loss = super().loss(inputs[rows], target[rows]) * weight
         self.share_loss = loss.detach()
+        self.squared_error = self.squared_error * weight
         return loss
 
     def _begin_alike(self) -> None:
@@ -95,7 +96,7 @@ class SharedObjective(Objective):
     def before_step(self) -> None:
         """Add up gradients and losses, and clip the sum."""
         # share_loss is the memory of the loss that the step reports
-        _add_up([*self.module.gradients(), self.share_loss])
+        _add_up([*self.module.gradients(), self.share_loss, self.squared_error])
         super().before_step()
 
 

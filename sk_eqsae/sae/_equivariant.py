@@ -119,6 +119,10 @@ class EquivariantSAE(BaseSAE):
     loss_curve_ : ndarray of shape (n_epochs,)
         Mean invariance loss of each epoch, in units of `scale_` squared, with what
         the recipe adds to it.
+    error_curve_ : ndarray of shape (n_epochs,)
+        The part of the loss that is the squared error of canonical rows, without
+        what the recipe adds; with `nested` the mean over all prefixes. Over the
+        variance of the rows it is the FVU of the epoch. Older files do not have it.
     n_iter_ : int
         Epochs done. Fewer than asked for if the fit was interrupted.
     n_features_in_ : int
@@ -367,11 +371,6 @@ class EquivariantSAE(BaseSAE):
         self.activation_transform_ = fit(
             before or clone(fitter), self.group_, X, groups=groups, power=power
         )
-
-    @property
-    def _loss_has_more_terms(self) -> bool:
-        teaches = self.order_ > 1 and self._recipe().consistency_weight > 0
-        return teaches or super()._loss_has_more_terms
 
     def inverse_transform(
         self, Z: ArrayLike | csr_array, *, power: ArrayLike | None = None

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
@@ -79,7 +80,7 @@ def fit_many(
 
     Notes
     -----
-    On a CPU each equals its separate fit to the bit, `loss_curve_` included; a hidden
+    On a CPU each equals its separate fit to the bit, curves included; a hidden
     layer may round differently where `batch_size` times `hidden_dim` is no multiple of
     16. On a GPU they may differ by rounding.
 
@@ -201,7 +202,7 @@ def _place_in_stack(member: _Member) -> tuple:
 
 
 def _train(stack: list[_Member]) -> list[NDArray]:
-    """Loss curve of each member."""
+    """Losses and squared errors of each member."""
     estimators, runs = [m.estimator for m in stack], [m.run for m in stack]
     first = estimators[0]
     if len(stack) == 1:
@@ -216,7 +217,7 @@ def _train(stack: list[_Member]) -> list[NDArray]:
         prefixes=first._prefixes(runs[0].module.n_latents),
         target_shift=runs[0].target_shift,
     )
-    loss_curves = train(
+    curves = train(
         objective,
         *runs[0].tensors,
         lr=lrs,
@@ -226,4 +227,4 @@ def _train(stack: list[_Member]) -> list[NDArray]:
         description=f"{len(stack)} {type(first).__name__}",
         **schedule,
     )
-    return list(loss_curves.reshape(-1, len(stack)).T)
+    return list(np.moveaxis(curves, -1, 0))

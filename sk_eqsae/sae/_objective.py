@@ -44,6 +44,7 @@ class Objective(nn.Module):
     """
 
     target_shift: Tensor | None
+    squared_error: Tensor  # the part of the last loss that is the reconstruction's
     idle: Tensor
     dead: Tensor
     max_grad_norm: Tensor
@@ -108,6 +109,7 @@ class Objective(nn.Module):
         offset = self.module.offset()  # once: a stack keeps the gradient of one call
         error = self._decoded(own) - target + offset
         loss = self._mean_square(error)
+        self.squared_error = loss.detach()
         if self.teaches:
             missed = self._decoded(again) - target + offset
             weight = self.consistency_weight.view(models)

@@ -59,6 +59,7 @@ def keep(fitted, path):
     np.savez(
         path,
         loss_curve=fitted.loss_curve_,
+        error_curve=fitted.error_curve_,
         components=fitted.components_,
         coefs=fitted.coefs_[-1],
     )

@@ -49,18 +49,21 @@ def results_of(folder, rank):
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_two_processes_have_the_loss_curve_and_weights_of_one(name, two_processes):
+def test_two_processes_have_the_curves_and_weights_of_one(name, two_processes):
     alone = fit(clone(ESTIMATORS[name]))
-    curves = []
+    curves, errors = [], []
     for rank in range(2):
         with np.load(two_processes / f"{name} {rank}.npz") as shared:
             curves.append(shared["loss_curve"])
+            errors.append(shared["error_curve"])
             np.testing.assert_allclose(
                 shared["components"], alone.components_, atol=1e-4
             )
             np.testing.assert_allclose(shared["coefs"], alone.coefs_[-1], atol=1e-4)
     np.testing.assert_allclose(curves[0], alone.loss_curve_, rtol=1e-4)
     np.testing.assert_array_equal(curves[1], curves[0])
+    np.testing.assert_allclose(errors[0], alone.error_curve_, rtol=1e-4)
+    np.testing.assert_array_equal(errors[1], errors[0])
 
 
 def test_a_batch_of_fewer_rows_than_processes(two_processes):

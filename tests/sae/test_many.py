@@ -43,6 +43,7 @@ def fitted_state(sae):
         "components": sae.components_,
         "intercept": sae.intercept_,
         "loss_curve": sae.loss_curve_,
+        "error_curve": sae.error_curve_,
         "threshold": np.array(getattr(sae, "threshold_", np.nan)),
         "n_iter": np.array(sae.n_iter_),
         **{f"coef {i}": coef for i, coef in enumerate(sae.coefs_)},

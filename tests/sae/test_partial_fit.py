@@ -44,6 +44,7 @@ def test_calls_learn_what_a_fit_learns(sae, turning_orbits):
     [(X, metadata)] = parts(sae, 1, turning_orbits)
     whole = clone(sae).set_params(max_epochs=10).fit(X, **metadata)
     assert partial.n_iter_ == len(partial.loss_curve_) == 30
+    assert len(partial.error_curve_) == 30
     assert 1 - partial.score(X) < 1.5 * (1 - whole.score(X)) + 0.02
 
 

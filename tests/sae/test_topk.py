@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import sk_eqsae._training
 from sk_eqsae import TopKSAE
+from sk_eqsae.sae import Recipe
 
 X = load_digits(return_X_y=True)[0][:300]
 
@@ -216,7 +217,24 @@ def test_warm_start_goes_on_from_the_last_fit():
     assert sae.score(X) == pytest.approx(first, abs=1e-4)
     sae.set_params(lr=1e-3, max_epochs=20).fit(X)
     assert sae.score(X) > first
-    assert sae.n_iter_ == len(sae.loss_curve_) == 26
+    assert sae.n_iter_ == len(sae.loss_curve_) == len(sae.error_curve_) == 26
+
+
+def test_error_curve_is_the_loss_without_what_the_recipe_adds():
+    still = {"k": 4, "lr": 1e-12, "max_epochs": 2, "random_state": 0}
+    plain = TopKSAE(64, recipe=Recipe(aux_weight=0), **still).fit(X)
+    np.testing.assert_array_equal(plain.error_curve_, plain.loss_curve_)
+    reviving = TopKSAE(64, recipe=Recipe(dead_after=0.5), **still).fit(X)
+    np.testing.assert_allclose(reviving.error_curve_, plain.error_curve_, rtol=1e-6)
+    assert reviving.loss_curve_[-1] > 1.1 * reviving.error_curve_[-1]
+
+
+def test_a_fit_whose_errors_are_not_known_goes_on_without_them(sae):
+    older = pickle.loads(pickle.dumps(sae)).set_params(warm_start=True, max_epochs=1)
+    del older.error_curve_
+    older.fit(X)
+    assert older.n_iter_ == sae.n_iter_ + 1
+    assert not hasattr(older, "error_curve_")
 
 
 def test_warm_start_with_another_size_is_an_error(sae):
