@@ -142,23 +142,24 @@ def _reconstructions(sae, Z, test):
 
 
 def curve_table(cell: Cell, sae, train: Orbits) -> pd.DataFrame:
-    """Training loss over epochs and steps.
+    """FVU and loss on training rows over epochs and steps.
 
-    It is divided by the variance of what is to be reconstructed, which for the
+    Both are over the variance of what is to be reconstructed, which for the
     equivariant autoencoder is the canonical row of each orbit. The default recipe's
-    holds the auxiliary loss and, of the equivariant one, the consistency loss, so it
-    is up to 2.3 times the FVU, or more while codes are not invariant.
+    loss holds the auxiliary loss and, of the equivariant one, the consistency loss.
     """
     target = train.X
     if cell.sae == "equivariant":
         target = target[train.power == 0]
     variance = np.square(target - target.mean(axis=0)).sum() / len(target)
+    per_row = sae.scale_**2 / variance
     epochs = np.arange(1, sae.n_iter_ + 1)
     curve = pd.DataFrame(
         {
             "epoch": epochs,
             "step": epochs * -(-len(train.X) // sae.batch_size),
-            "train_loss": sae.loss_curve_ * sae.scale_**2 / variance,
+            "train_fvu": sae.error_curve_ * per_row,
+            "train_loss": sae.loss_curve_ * per_row,
         }
     )
     return labelled(curve, cell.model, **cell_labels(cell))

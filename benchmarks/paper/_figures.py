@@ -285,18 +285,21 @@ def _frontier_line(axis, line, name, kind):
 
 
 def training(curves: pd.DataFrame):
-    """Draw the training loss over steps, by base model (rows) and k (columns).
+    """Draw the FVU of training rows over steps, by base model (rows) and k (columns).
 
     Parameters
     ----------
     curves : pandas.DataFrame
-        Losses of one reading and recipe.
+        FVU and losses of one reading and recipe. Where an FVU is missing, losses are
+        drawn.
 
     Returns
     -------
     figure : matplotlib Figure
         The panels.
     """
+    known = "train_fvu" in curves and curves.train_fvu.notna().all()
+    column, label = ("train_fvu", "FVU") if known else ("train_loss", "loss / variance")
     bases, ks = list(dict.fromkeys(curves.base)), sorted(set(curves.k))
     figure, axes = plt.subplots(
         len(bases),
@@ -312,11 +315,11 @@ def training(curves: pd.DataFrame):
             lines = dict(list(curves.query("base == @base and k == @k").groupby("sae")))
             for name in [sae for sae in MARKERS if sae in lines]:
                 style = {"color": COLOURS[name], "label": name}
-                axis.plot(lines[name].step, lines[name].train_loss, **style)
+                axis.plot(lines[name].step, lines[name][column], **style)
             axis.set(yscale="log", title=f"{base}, k = {k}")
             axis.title.set_fontsize(10)
             axis.grid(alpha=0.3)
-        row[0].set_ylabel("loss / variance")
+        row[0].set_ylabel(label)
     for axis in axes[-1]:
         axis.set_xlabel("step")
     _legend(figure, axes)

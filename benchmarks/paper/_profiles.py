@@ -120,6 +120,14 @@ class Profile:
         return tuple(dict.fromkeys((*(c.model for c in self.cells), *self.more_models)))
 
     @property
+    def probed(self) -> dict[str, dict]:
+        """How each autoencoder is probed, by its name, which does not say it."""
+        return {
+            cell.name: {"probes": cell.probes, "truncations": cell.truncations}
+            for cell in self.cells
+        }
+
+    @property
     def settings(self) -> dict:
         """What every result depends on: all but the list of results."""
         return {

@@ -36,9 +36,10 @@ thead th {border-bottom: 2px solid #888} tbody th {text-align: left}
 .note {color: #555; font-size: .9rem}
 </style></head><body>
 <h1>Equivariant sparse autoencoders: $profile run</h1>
-<p>Every number and picture on this page comes from one run of
-<code>make reproduce PROFILE=$profile</code>; $done parts are finished.
-Tables are beside this page as CSV, figures as PNG.</p>
+<p>Every number and picture on this page comes from
+<code>make reproduce PROFILE=$profile</code>, which computes each part once and keeps
+it; $done parts are finished. Tables are beside this page as CSV, figures as PNG. Where
+settings differ from the paper's is said on docs/paper.md.</p>
 $body
 </body></html>
 """)
@@ -117,7 +118,10 @@ def _sections(run, tables, shown, probe, folder):
             "Base models (Table 1)",
             _html(architectures())
             + _html(tables["base"])
-            + _note("Mean squared error on held-out images in all four rotations."),
+            + _note(
+                "Mean squared error on images in all four rotations. They are held out "
+                "from all that follows; the base models have seen them."
+            ),
         ),
         (
             "Result 1: one matrix moves the activations",
@@ -165,10 +169,11 @@ def _sections(run, tables, shown, probe, folder):
             "Training",
             _trainings(tables["curves"], folder)
             + _note(
-                "Loss over the variance of what is to be reconstructed: the FVU on "
-                "training rows and, under the default recipe, the auxiliary loss "
-                "beside it, which is no larger, and 0.3 times the consistency loss of "
-                "the equivariant autoencoder."
+                "FVU on training rows; of the equivariant autoencoder that of the "
+                "canonical row of each orbit. Where a part is of before the FVU was "
+                "recorded, it is the loss over the variance: under the default recipe "
+                "the auxiliary loss beside the FVU, which is no larger, and 0.3 times "
+                "the consistency loss of the equivariant autoencoder."
             ),
         ),
         ("Settings", _settings_table(run.profile)),

@@ -51,7 +51,7 @@ class Run:
         device: str = "auto",
     ) -> None:
         self.profile = profile
-        self.store = Store(folder / "parts", profile.settings)
+        self.store = Store(folder / "parts", profile.settings, profile.probed)
         self.memory = Memory(folder / "cache", verbose=0)
         self.log = folder / "run.log"
         self.n_jobs = n_jobs

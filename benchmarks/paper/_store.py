@@ -24,7 +24,9 @@ class Store:
     folder : pathlib.Path
         Where the parts are.
     settings : dict
-        What the results depend on.
+        What all results depend on.
+    of_parts : dict of dict, default=None
+        What the result of a part depends on beside its name and the settings.
 
     Raises
     ------
@@ -32,17 +34,25 @@ class Store:
         If the folder holds results of other settings.
     """
 
-    def __init__(self, folder: Path, settings: dict) -> None:
+    def __init__(
+        self, folder: Path, settings: dict, of_parts: dict | None = None
+    ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        path, text = folder / "settings.json", json.dumps(settings, indent=1)
-        if path.exists() and path.read_text(encoding="utf-8") != text:
+        path = folder / "settings.json"
+        settings, of_parts = _as_read(settings), _as_read(of_parts or {})
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        kept_of_parts = kept.pop("parts", {})
+        shared = kept_of_parts.keys() & of_parts.keys()
+        changed = [name for name in shared if kept_of_parts[name] != of_parts[name]]
+        if kept not in ({}, settings) or any(name in self for name in changed):
             raise ValueError(
                 f"{folder} holds results of other settings (settings.json). Give "
                 "another --out, or --fresh to delete them and begin anew."
             )
+        settings["parts"] = kept_of_parts | of_parts
         with atomic_write(path) as part:
-            part.write_text(text, encoding="utf-8")
+            part.write_text(json.dumps(settings, indent=1), encoding="utf-8")
 
     def __contains__(self, name: str) -> bool:
         return (self.folder / name).is_dir()
@@ -100,6 +110,11 @@ class Store:
         for path in self.folder.glob(".*.*"):
             if path.is_dir() and time.time() - path.stat().st_mtime > _AN_HOUR:
                 shutil.rmtree(path)
+
+
+def _as_read(settings):
+    """Settings as they come out of their file: tuples become lists."""
+    return json.loads(json.dumps(settings))
 
 
 def _file(title):

@@ -14,6 +14,7 @@ _UPRIGHT = "orientation == 'upright'"
 _RECIPES = {"default": "default", "paper": "plain"}
 _FEW = 5e-5  # below it 4 decimals say nothing
 _LARGE = 100  # from it on decimals say nothing
+_NEARLY_ALL = 0.99  # above it decimals say how many are left
 
 
 def _read(name):
@@ -80,7 +81,6 @@ def base() -> str:
         "over the variance of the images": (
             (table.test_loss / table.image_variance).map("{:.1%}".format)
         ),
-        "units that are alive": table.live_units,
         "directions that activations span": table.active_directions,
     }
     return _table(pd.DataFrame(shown))
@@ -135,6 +135,7 @@ def _autoencoders(query: str) -> str:
         "FVU": table.fvu.map(_small),
         "loss spliced in / unspliced": table.ratio.map(_ratio),
         "dead": table.dead.map(_percent),
+        "live": (table.n_components * (1 - table.dead)).round().astype(int),
         "codes inside orbits": table.moved.map(_share),
         "L0": table.l0.map("{:.1f}".format),
         "L1": table.l1.map("{:.1f}".format),
@@ -181,7 +182,9 @@ def _sorted(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _percent(value):
-    return "" if pd.isna(value) else f"{value:.0%}"
+    if pd.isna(value):
+        return ""
+    return f"{value:.1%}" if value > _NEARLY_ALL else f"{value:.0%}"
 
 
 def _share(value):

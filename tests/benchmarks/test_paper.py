@@ -13,7 +13,6 @@ from scipy.sparse import csr_array
 
 from benchmarks.paper import _figures, _models, _probing
 from benchmarks.paper._autoencoders import share_within_orbits
-from benchmarks.paper._claims import claims_table
 from benchmarks.paper._profiles import PROFILES
 from benchmarks.paper._report import (
     architectures,
@@ -91,6 +90,18 @@ def test_results_of_other_settings_are_not_taken(tables, folder):
         Run(other, folder, n_jobs=1)
     fewer = replace(TINY, cells=TINY.cells[:1])  # the list of results is no setting
     assert not Run(fewer, folder, n_jobs=1).missing
+
+
+def test_a_finished_autoencoder_is_not_taken_for_one_with_other_probes(tables, folder):
+    first, *others = TINY.cells
+    other = replace(first, truncations=(8,))
+    with pytest.raises(ValueError, match=r"results of other settings.*--fresh"):
+        Run(replace(TINY, cells=(other, *others)), folder, n_jobs=1)
+    unfinished = replace(first, k=2)
+    Run(replace(TINY, cells=(unfinished,)), folder, n_jobs=1)
+    changed = replace(unfinished, truncations=(8,))
+    assert Run(replace(TINY, cells=(changed,)), folder, n_jobs=1).missing == [changed]
+    assert not Run(TINY, folder, n_jobs=1).missing
 
 
 def test_only_names_the_parts_to_compute(tmp_path):
@@ -195,12 +206,29 @@ def test_the_frontier_sets_reconstructions_that_are_not_moved_apart(tables):
 
 def test_training_has_a_panel_for_each_k(tables):
     curves = tables["curves"]
-    more = curves.assign(k=8, train_loss=2 * curves.train_loss)
+    more = curves.assign(k=8, train_fvu=2 * curves.train_fvu)
     figure = _figures.training(pd.concat([curves, more]))
     four, eight = figure.axes
-    loss = curves[curves.sae == "regular"].train_loss
-    np.testing.assert_allclose(drawn(four, "regular"), loss)
-    np.testing.assert_allclose(drawn(eight, "regular"), 2 * loss)
+    regular = curves[curves.sae == "regular"]
+    np.testing.assert_allclose(drawn(four, "regular"), regular.train_fvu)
+    np.testing.assert_allclose(drawn(eight, "regular"), 2 * regular.train_fvu)
+    assert four.get_ylabel() == "FVU"
+
+
+def test_training_shows_losses_where_an_fvu_is_missing(tables):
+    curves = tables["curves"]
+    known = curves.sae != "regular"
+    figure = _figures.training(curves.assign(train_fvu=curves.train_fvu.where(known)))
+    (axis,) = figure.axes
+    losses = curves[curves.sae == "equivariant"]
+    np.testing.assert_allclose(drawn(axis, "equivariant"), losses.train_loss)
+    assert (losses.train_loss > losses.train_fvu).all()
+    assert axis.get_ylabel() == "loss / variance"
+
+
+def test_fvu_of_training_is_what_the_autoencoder_reaches(tables):
+    last = tables["curves"].groupby("sae").train_fvu.last()
+    assert last.between(0.1, 2).all()  # one epoch
 
 
 def test_train_and_test_share_no_base_image():
@@ -251,48 +279,6 @@ def test_table_1_lists_the_layers_of_encoder_and_decoder():
     counts = architectures().groupby("part", sort=False).count()
     expected = {"encoder": {"mlp": 4, "cnn": 6}, "decoder": {"mlp": 5, "cnn": 7}}
     assert counts.to_dict("index") == expected
-
-
-def claim_scores(equivariant, regular):
-    """Tables in which both SAEs have been probed once."""
-    rows = [
-        ("equivariant", "reconstruction", equivariant),
-        ("regular", "reconstruction", regular),
-    ]
-    probes = pd.DataFrame(rows, columns=["sae", "features", "f1"]).assign(
-        base="cnn",
-        orientation="upright",
-        seed=0,
-        recipe="default",
-        k=8,
-        truncation=32,
-        kind="S",
-        probe="xgboost",
-    )
-    return probes
-
-
-@pytest.mark.parametrize(
-    ("equivariant", "verdict"),
-    [(0.9, "holds"), (0.5, "does not hold"), (0.705, "does not hold")],
-)
-def test_claim_holds_only_where_the_gap_is_clear(tables, equivariant, verdict):
-    changed = tables | {"probes": claim_scores(equivariant, 0.7)}
-    claims = claims_table(changed, "xgboost").set_index("claim")
-    row = claims[claims.index.str.contains("beats regular and wide")].iloc[0]
-    assert row["default recipe"] == verdict
-    assert row["paper recipe"] == "not measured"
-
-
-def test_gain_from_k_is_of_what_was_measured_at_every_k(tables):
-    regular = claim_scores(0.9, 0.5).query("sae == 'regular'")
-    larger = regular.assign(k=16, f1=0.6)
-    easy = regular.assign(base="mlp", f1=0.99)  # at one k only
-    changed = tables | {"probes": pd.concat([regular, larger, easy])}
-    claims = claims_table(changed, "xgboost").set_index("claim")
-    row = claims[claims.index.str.contains("gain from a larger K")].iloc[0]
-    assert row["ours, default recipe"].startswith("k=8 0.500, k=16 0.600;")
-    assert row["default recipe"] == "holds"
 
 
 def test_full_profile_covers_the_papers_grid():

@@ -1,0 +1,138 @@
+"""How a comparison is judged, and said in words."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+MARGIN = 0.01  # F1 that is closer counts as equal
+
+_KINDS = ("S", "SP", "SO", "SPO")
+_SHOWN = {
+    "base": "{}".format,
+    "k": "K = {}".format,
+    "truncation": "{} latents".format,
+}
+
+
+class Finding(NamedTuple):
+    """What was found about a claim.
+
+    Parameters
+    ----------
+    found : str
+        Numbers.
+    verdict : str
+        Whether, or where, the claim holds.
+    """
+
+    found: str
+    verdict: str
+
+
+NOT_MEASURED = Finding("", "not measured")
+
+
+def verdict(true: pd.Series) -> str:
+    """Say where a claim holds.
+
+    Parameters
+    ----------
+    true : Series of bool
+        Whether it holds, case by case; each level of the index is a condition.
+
+    Returns
+    -------
+    verdict : str
+        "holds", "does not hold", or the conditions of the cases that are fewer: those
+        where it holds, or those where it does not.
+    """
+    if true.all() or not true.any():
+        return "holds" if true.all() else "does not hold"
+    if true.mean() <= 0.5:
+        return f"holds only {where(true)}"
+    return f"holds but {where(~true)}"
+
+
+def where(true: pd.Series) -> str:
+    """Say what cases have in common that others have not.
+
+    Parameters
+    ----------
+    true : Series of bool
+        Some of the cases; each level of the index is a condition.
+
+    Returns
+    -------
+    conditions : str
+        Such as "for S, 8 latents (5 of 6 cases)"; the number of cases is left out
+        where it is all that meet the conditions.
+    """
+    met = np.ones(len(true), dtype=bool)
+    conditions = []
+    for name in true.index.names:
+        level = true.index.get_level_values(name)
+        values = level[true].unique()
+        if len(values) < level.nunique():
+            met &= level.isin(values)
+            in_order = [v for v in _KINDS if v in values] or sorted(values)
+            listed = "/".join(map(str, in_order))
+            conditions.append(_SHOWN.get(name, str)(listed))
+    if not conditions:
+        return f"in {true.sum()} of {len(true)} cases"
+    share = "" if true.sum() == met.sum() else f" ({true.sum()} of {met.sum()} cases)"
+    return f"for {', '.join(conditions)}{share}"
+
+
+def ahead(one: pd.Series, other: pd.Series) -> Finding:
+    """Judge the claim that the first is ahead.
+
+    Parameters
+    ----------
+    one, other : Series of float
+        F1, case by case; cases that only one of them has are left out.
+
+    Returns
+    -------
+    finding : Finding
+        How often it is ahead and by how much on average, and where. At the ceiling
+        the other is so near to 1 that nothing could be ahead.
+    """
+    one, other = one.align(other, join="inner")
+    if not len(one):
+        return NOT_MEASURED
+    gap = one - other
+    more, less = gap > MARGIN, gap < -MARGIN
+    equal = ~(more | less)
+    ceiling = (equal & (other > 1 - MARGIN)).sum()
+    noted = f" ({ceiling} at the ceiling)" if ceiling else ""
+    found = (
+        f"ahead {more.sum()}, equal {equal.sum()}{noted}, behind {less.sum()}; "
+        f"mean {gap.mean():+.3f}"
+    )
+    behind = "" if less.all() or not less.any() else f"; behind {where(less)}"
+    return Finding(found, verdict(more) + behind)
+
+
+def join(**findings: Finding) -> Finding:
+    """Several findings as one.
+
+    Parameters
+    ----------
+    **findings : Finding
+        By name; what was not measured is left out.
+
+    Returns
+    -------
+    finding : Finding
+        Each with its name; a verdict that they share is said once.
+    """
+    measured = {n: f for n, f in findings.items() if f != NOT_MEASURED}
+    if not measured:
+        return NOT_MEASURED
+    found = "; ".join(f"{name}: {finding.found}" for name, finding in measured.items())
+    verdicts = {finding.verdict for finding in measured.values()}
+    if len(verdicts) == 1:
+        return Finding(found, verdicts.pop())
+    each = [f"{name}: {finding.verdict}" for name, finding in measured.items()]
+    return Finding(found, "; ".join(each))
