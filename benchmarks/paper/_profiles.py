@@ -121,11 +121,30 @@ class Profile:
 
     @property
     def probed(self) -> dict[str, dict]:
-        """How each autoencoder is probed, by its name, which does not say it."""
-        return {
+        """How each part is probed, by its name, which does not say it."""
+        of_cells = {
             cell.name: {"probes": cell.probes, "truncations": cell.truncations}
             for cell in self.cells
         }
+        return of_cells | {
+            model.name: {"probes": self.probes_of(model)} for model in self.models
+        }
+
+    def probes_of(self, model: Model) -> tuple:
+        """Probes of the activations of a base model: all that its cells have.
+
+        Parameters
+        ----------
+        model : Model
+            The base model.
+
+        Returns
+        -------
+        probes : tuple of str
+            Empty if there are no cells.
+        """
+        of_cells = [cell.probes for cell in self.cells if cell.model == model]
+        return max(of_cells, key=len, default=())
 
     @property
     def settings(self) -> dict:

@@ -131,9 +131,7 @@ class Run:
             "base": _models.base_table(model, network, test, shapes, seconds),
             "transform": _models.transform_table(self.profile, model, train, test),
         }
-        cells = [cell for cell in self.profile.cells if cell.model == model]
-        probes = max((cell.probes for cell in cells), key=len, default=())
-        if probes:
+        if probes := self.profile.probes_of(model):
             scores = self._probe(None, probes, (), model)
             tables["probes"] = labelled(scores, model, sae="none", recipe="none", k=0)
         r2 = tables["transform"].set_index("solver").r2

@@ -12,6 +12,7 @@ from sk_eqsae.persistence import atomic_write
 
 _LONG = {"probes"}  # tables that are kept compressed
 _AN_HOUR = 3600
+_OF_PART = "part.json"
 
 
 class Store:
@@ -26,7 +27,8 @@ class Store:
     settings : dict
         What all results depend on.
     of_parts : dict of dict, default=None
-        What the result of a part depends on beside its name and the settings.
+        What the result of a part depends on beside its name and the settings. It is
+        kept with the part.
 
     Raises
     ------
@@ -38,21 +40,29 @@ class Store:
         self, folder: Path, settings: dict, of_parts: dict | None = None
     ) -> None:
         self.folder = folder
+        self.of_parts = of_parts or {}
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "settings.json"
-        settings, of_parts = _as_read(settings), _as_read(of_parts or {})
-        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        kept_of_parts = kept.pop("parts", {})
-        shared = kept_of_parts.keys() & of_parts.keys()
-        changed = [name for name in shared if kept_of_parts[name] != of_parts[name]]
-        if kept not in ({}, settings) or any(name in self for name in changed):
+        path, text = folder / "settings.json", json.dumps(settings, indent=1)
+        if path.exists() and path.read_text(encoding="utf-8") != text:
             raise ValueError(
                 f"{folder} holds results of other settings (settings.json). Give "
                 "another --out, or --fresh to delete them and begin anew."
             )
-        settings["parts"] = kept_of_parts | of_parts
         with atomic_write(path) as part:
-            part.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+            part.write_text(text, encoding="utf-8")
+        for name in self.of_parts:
+            self._check(name)
+
+    def _check(self, name: str) -> None:
+        path = self.folder / name / _OF_PART
+        if path.exists() and path.read_text(encoding="utf-8") != self._text(name):
+            raise ValueError(
+                f"{path.parent} holds a result of other settings ({_OF_PART}). Delete "
+                "this folder to compute it again, or give another --out."
+            )
+
+    def _text(self, name: str) -> str:
+        return json.dumps(self.of_parts.get(name, {}), indent=1)
 
     def __contains__(self, name: str) -> bool:
         return (self.folder / name).is_dir()
@@ -76,6 +86,8 @@ class Store:
         for title, figure in figures.items():
             with atomic_write(unfinished / f"{title}.png") as part:
                 figure.savefig(part, dpi=150, bbox_inches="tight")
+        with atomic_write(unfinished / _OF_PART) as part:
+            part.write_text(self._text(name), encoding="utf-8")
         unfinished.chmod(0o755)
         if name in self:  # another run in the same folder was faster
             shutil.rmtree(unfinished)
@@ -110,11 +122,6 @@ class Store:
         for path in self.folder.glob(".*.*"):
             if path.is_dir() and time.time() - path.stat().st_mtime > _AN_HOUR:
                 shutil.rmtree(path)
-
-
-def _as_read(settings):
-    """Settings as they come out of their file: tuples become lists."""
-    return json.loads(json.dumps(settings))
 
 
 def _file(title):

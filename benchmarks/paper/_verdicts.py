@@ -47,6 +47,8 @@ def verdict(true: pd.Series) -> str:
         "holds", "does not hold", or the conditions of the cases that are fewer: those
         where it holds, or those where it does not.
     """
+    if not len(true):
+        return NOT_MEASURED.verdict
     if true.all() or not true.any():
         return "holds" if true.all() else "does not hold"
     if true.mean() <= 0.5:
@@ -66,22 +68,34 @@ def where(true: pd.Series) -> str:
     -------
     conditions : str
         Such as "for S, 8 latents (5 of 6 cases)"; the number of cases is left out
-        where it is all that meet the conditions.
+        where it is all that meet the conditions. Else a condition that more than half
+        of a level's values meet says little, and is left out.
     """
+    n_true, n_met, conditions = true.sum(), *_conditions(true, 1)
+    if n_true < n_met:
+        n_met, conditions = _conditions(true, 1 / 2)
+    if not conditions:
+        return f"in {n_true} of {len(true)} cases"
+    share = "" if n_true == n_met else f" ({n_true} of {n_met} cases)"
+    return f"for {', '.join(conditions)}{share}"
+
+
+def _conditions(true, most):
+    """How many cases meet the conditions that the true ones share, and these."""
     met = np.ones(len(true), dtype=bool)
     conditions = []
     for name in true.index.names:
         level = true.index.get_level_values(name)
         values = level[true].unique()
-        if len(values) < level.nunique():
+        if len(values) < level.nunique() and len(values) <= most * level.nunique():
             met &= level.isin(values)
-            in_order = [v for v in _KINDS if v in values] or sorted(values)
-            listed = "/".join(map(str, in_order))
+            listed = "/".join(map(str, sorted(values, key=_in_order)))
             conditions.append(_SHOWN.get(name, str)(listed))
-    if not conditions:
-        return f"in {true.sum()} of {len(true)} cases"
-    share = "" if true.sum() == met.sum() else f" ({true.sum()} of {met.sum()} cases)"
-    return f"for {', '.join(conditions)}{share}"
+    return met.sum(), conditions
+
+
+def _in_order(value):
+    return (_KINDS.index(value) if value in _KINDS else -1), value
 
 
 def ahead(one: pd.Series, other: pd.Series) -> Finding:
@@ -110,8 +124,15 @@ def ahead(one: pd.Series, other: pd.Series) -> Finding:
         f"ahead {more.sum()}, equal {equal.sum()}{noted}, behind {less.sum()}; "
         f"mean {gap.mean():+.3f}"
     )
-    behind = "" if less.all() or not less.any() else f"; behind {where(less)}"
-    return Finding(found, verdict(more) + behind)
+    return Finding(found, verdict(more) + _behind(less, equal))
+
+
+def _behind(less, equal):
+    if less.all():
+        return "; behind everywhere"
+    if equal.all():
+        return "; even everywhere"
+    return f"; behind {where(less)}" if less.any() else ""
 
 
 def join(**findings: Finding) -> Finding:
@@ -125,14 +146,14 @@ def join(**findings: Finding) -> Finding:
     Returns
     -------
     finding : Finding
-        Each with its name; a verdict that they share is said once.
+        Each with its name; a verdict that all share is said once.
     """
     measured = {n: f for n, f in findings.items() if f != NOT_MEASURED}
     if not measured:
         return NOT_MEASURED
     found = "; ".join(f"{name}: {finding.found}" for name, finding in measured.items())
     verdicts = {finding.verdict for finding in measured.values()}
-    if len(verdicts) == 1:
+    if len(verdicts) == 1 and len(measured) == len(findings):
         return Finding(found, verdicts.pop())
     each = [f"{name}: {finding.verdict}" for name, finding in measured.items()]
     return Finding(found, "; ".join(each))

@@ -88,10 +88,8 @@ plt.show()
 # %%
 # LossCurveDisplay
 # ----------------
-# Were they trained long enough? Training loss over the variance of the rows, so that
-# predicting the mean has 1. It includes the loss that revives dead latents, and may
-# rise while they are many. A line that still falls at its end, as these do, says: train
-# longer.
+# Were they trained long enough? The FVU of training rows, 1 for predicting the mean. A
+# line that still falls at its end, as these do, says: train longer.
 
 LossCurveDisplay.from_estimator(both, train.X)
 plt.show()

@@ -28,9 +28,9 @@ _LEAST = 1e-16  # where a loss of zero is drawn on the logarithmic axis
 
 
 class LossCurveDisplay:
-    """Training loss of autoencoders over epochs.
+    """FVU or training loss of autoencoders over epochs.
 
-    The axis of the loss is logarithmic, lower is better.
+    The axis is logarithmic, lower is better.
 
     Parameters
     ----------
@@ -53,13 +53,13 @@ class LossCurveDisplay:
 
     Notes
     -----
-    The loss of an epoch is the mean over its batches, while weights change. It is what
-    training makes small: with `nested` the mean over all prefixes, with a recipe that
-    revives dead latents the auxiliary loss, too. With the default recipe it is as much
-    as twice the squared error while latents are dead. That of an
-    :class:`~sk_eqsae.EquivariantSAE` holds the consistency loss, too: 0.3 times the
-    squared error, or more while codes are not invariant. The FVU is of the squared
-    error alone, `error_curve_`.
+    What is drawn of an epoch is the mean over its batches, while weights change. The
+    FVU is of the squared error alone, `error_curve_`. The loss is what training makes
+    small: with `nested` the mean over all prefixes, with a recipe that revives dead
+    latents the auxiliary loss, too. With the default recipe it is as much as twice the
+    squared error while latents are dead. That of an :class:`~sk_eqsae.EquivariantSAE`
+    holds the consistency loss, too: 0.3 times the squared error, or more while codes
+    are not invariant.
 
     Examples
     --------
@@ -98,10 +98,10 @@ class LossCurveDisplay:
             A fitted autoencoder, or several by name.
         X : array-like of shape (n_rows, n_features), default=None
             Activations that they were trained on. With them the FVU is drawn, so that
-            predicting the mean has 1; with `nested`, or where an autoencoder from an
-            older file does not know its squared error, the loss over the variance of
-            the rows. Without them losses are per row, in units of the activations
-            squared.
+            predicting the mean has 1; where one has `nested`, or is from an older file
+            and does not know its squared error, the loss of all of them over the
+            variance of the rows. Without them losses are per row, in units of the
+            activations squared.
         groups : array-like of shape (n_rows,), default=None
             Orbit id of each row. Needed with X for an EquivariantSAE, which is trained
             to reproduce the canonical rows, not all.

@@ -173,8 +173,9 @@ class GroupTiedSAE(BaseSAE):
         Mean loss of each epoch, in units of `scale_` squared.
     error_curve_ : ndarray of shape (n_epochs,)
         The part of the loss that is the squared error of the reconstruction, without
-        what the recipe adds; with `nested` the mean over all prefixes. Over the
-        variance of the rows it is the FVU of the epoch. Older files do not have it.
+        what the recipe adds, in the same units. Times `scale_` squared and over the
+        variance of the rows it is the FVU of the epoch; with `nested` it is a mean
+        over all prefixes. Older files do not have it.
     n_iter_ : int
         Epochs done. Fewer than asked for if the fit was interrupted.
     n_features_in_ : int

@@ -12,7 +12,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from benchmarks.paper import _figures, _models, _probing
-from benchmarks.paper._autoencoders import share_within_orbits
+from benchmarks.paper._autoencoders import curve_table, share_within_orbits
 from benchmarks.paper._profiles import PROFILES
 from benchmarks.paper._report import (
     architectures,
@@ -23,6 +23,8 @@ from benchmarks.paper._report import (
 )
 from benchmarks.paper._run import TABLES, Run
 from benchmarks.paper._store import Store
+from sk_eqsae import TopKSAE
+from sk_eqsae.activations import Orbits
 
 from .paper_run import MODEL, TINY
 
@@ -92,16 +94,17 @@ def test_results_of_other_settings_are_not_taken(tables, folder):
     assert not Run(fewer, folder, n_jobs=1).missing
 
 
-def test_a_finished_autoencoder_is_not_taken_for_one_with_other_probes(tables, folder):
+def test_a_finished_part_is_not_taken_for_one_with_other_probes(tables, folder):
     first, *others = TINY.cells
-    other = replace(first, truncations=(8,))
-    with pytest.raises(ValueError, match=r"results of other settings.*--fresh"):
-        Run(replace(TINY, cells=(other, *others)), folder, n_jobs=1)
-    unfinished = replace(first, k=2)
-    Run(replace(TINY, cells=(unfinished,)), folder, n_jobs=1)
-    changed = replace(unfinished, truncations=(8,))
-    assert Run(replace(TINY, cells=(changed,)), folder, n_jobs=1).missing == [changed]
-    assert not Run(TINY, folder, n_jobs=1).missing
+    probed_else = replace(first, truncations=(8,))
+    with pytest.raises(ValueError, match=rf"{first.name} holds .* Delete this folder"):
+        Run(replace(TINY, cells=(probed_else, *others)), folder, n_jobs=1)
+    more_probes = replace(first, k=2, probes=("knn", "logistic", "xgboost"))
+    with pytest.raises(ValueError, match=rf"{MODEL.name} holds .* Delete this folder"):
+        Run(replace(TINY, cells=(*TINY.cells, more_probes)), folder, n_jobs=1)
+    unfinished = replace(probed_else, k=2)
+    run = Run(replace(TINY, cells=(unfinished,)), folder, n_jobs=1)
+    assert run.missing == [unfinished]
 
 
 def test_only_names_the_parts_to_compute(tmp_path):
@@ -224,6 +227,16 @@ def test_training_shows_losses_where_an_fvu_is_missing(tables):
     np.testing.assert_allclose(drawn(axis, "equivariant"), losses.train_loss)
     assert (losses.train_loss > losses.train_fvu).all()
     assert axis.get_ylabel() == "loss / variance"
+
+
+def test_an_autoencoder_from_before_the_fvu_was_recorded_has_a_curve():
+    sae = TopKSAE(8, k=2, max_epochs=2, batch_size=32, random_state=0)
+    X = np.random.default_rng(0).normal(size=(80, 4))
+    orbits = Orbits(X, groups=np.repeat(range(20), 4), power=np.tile(range(4), 20))
+    del sae.fit(X).error_curve_
+    curve = curve_table(TINY.cells[0], sae, orbits)
+    assert curve.train_fvu.isna().all()
+    assert curve.train_loss.gt(0).all()
 
 
 def test_fvu_of_training_is_what_the_autoencoder_reaches(tables):
