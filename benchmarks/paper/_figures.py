@@ -290,16 +290,14 @@ def training(curves: pd.DataFrame):
     Parameters
     ----------
     curves : pandas.DataFrame
-        FVU and losses of one reading and recipe. Where an FVU is missing, losses are
-        drawn.
+        FVU and losses of one reading and recipe. Losses are drawn in panels where an
+        FVU is missing.
 
     Returns
     -------
     figure : matplotlib Figure
         The panels.
     """
-    known = "train_fvu" in curves and curves.train_fvu.notna().all()
-    column, label = ("train_fvu", "FVU") if known else ("train_loss", "loss / variance")
     bases, ks = list(dict.fromkeys(curves.base)), sorted(set(curves.k))
     figure, axes = plt.subplots(
         len(bases),
@@ -312,14 +310,18 @@ def training(curves: pd.DataFrame):
     )
     for base, row in zip(bases, axes, strict=True):
         for k, axis in zip(ks, row, strict=True):
-            lines = dict(list(curves.query("base == @base and k == @k").groupby("sae")))
+            shown = curves.query("base == @base and k == @k")
+            known = "train_fvu" in shown and shown.train_fvu.notna().all()
+            column = "train_fvu" if known else "train_loss"
+            lines = dict(list(shown.groupby("sae")))
             for name in [sae for sae in MARKERS if sae in lines]:
                 style = {"color": COLOURS[name], "label": name}
                 axis.plot(lines[name].step, lines[name][column], **style)
-            axis.set(yscale="log", title=f"{base}, k = {k}")
+            title = f"{base}, k = {k}" + ("" if known else ": loss / variance")
+            axis.set(yscale="log", title=title)
             axis.title.set_fontsize(10)
             axis.grid(alpha=0.3)
-        row[0].set_ylabel(label)
+        row[0].set_ylabel("FVU")
     for axis in axes[-1]:
         axis.set_xlabel("step")
     _legend(figure, axes)

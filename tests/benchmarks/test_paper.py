@@ -215,18 +215,21 @@ def test_training_has_a_panel_for_each_k(tables):
     regular = curves[curves.sae == "regular"]
     np.testing.assert_allclose(drawn(four, "regular"), regular.train_fvu)
     np.testing.assert_allclose(drawn(eight, "regular"), 2 * regular.train_fvu)
-    assert four.get_ylabel() == "FVU"
+    assert four.get_title() == "mlp, k = 4"
 
 
 def test_training_shows_losses_where_an_fvu_is_missing(tables):
     curves = tables["curves"]
-    known = curves.sae != "regular"
-    figure = _figures.training(curves.assign(train_fvu=curves.train_fvu.where(known)))
-    (axis,) = figure.axes
-    losses = curves[curves.sae == "equivariant"]
-    np.testing.assert_allclose(drawn(axis, "equivariant"), losses.train_loss)
-    assert (losses.train_loss > losses.train_fvu).all()
-    assert axis.get_ylabel() == "loss / variance"
+    known = curves.train_fvu.where(curves.sae != "regular")
+    more = curves.assign(k=8)  # of which all is known
+    figure = _figures.training(pd.concat([curves.assign(train_fvu=known), more]))
+    four, eight = figure.axes
+    equivariant = curves[curves.sae == "equivariant"]
+    np.testing.assert_allclose(drawn(four, "equivariant"), equivariant.train_loss)
+    np.testing.assert_allclose(drawn(eight, "equivariant"), equivariant.train_fvu)
+    assert (equivariant.train_loss > equivariant.train_fvu).all()
+    titles = [four.get_title(), eight.get_title()]
+    assert titles == ["mlp, k = 4: loss / variance", "mlp, k = 8"]
 
 
 def test_an_autoencoder_from_before_the_fvu_was_recorded_has_a_curve():
