@@ -313,15 +313,14 @@ def training(curves: pd.DataFrame):
             shown = curves.query("base == @base and k == @k")
             known = "train_fvu" in shown and shown.train_fvu.notna().all()
             column = "train_fvu" if known else "train_loss"
+            drawn = "FVU" if known else "loss / variance"
             lines = dict(list(shown.groupby("sae")))
             for name in [sae for sae in MARKERS if sae in lines]:
                 style = {"color": COLOURS[name], "label": name}
                 axis.plot(lines[name].step, lines[name][column], **style)
-            title = f"{base}, k = {k}" + ("" if known else ": loss / variance")
-            axis.set(yscale="log", title=title)
+            axis.set(yscale="log", title=f"{base}, k = {k}: {drawn}")
             axis.title.set_fontsize(10)
             axis.grid(alpha=0.3)
-        row[0].set_ylabel("FVU")
     for axis in axes[-1]:
         axis.set_xlabel("step")
     _legend(figure, axes)

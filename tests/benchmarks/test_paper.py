@@ -215,7 +215,7 @@ def test_training_has_a_panel_for_each_k(tables):
     regular = curves[curves.sae == "regular"]
     np.testing.assert_allclose(drawn(four, "regular"), regular.train_fvu)
     np.testing.assert_allclose(drawn(eight, "regular"), 2 * regular.train_fvu)
-    assert four.get_title() == "mlp, k = 4"
+    assert four.get_title() == "mlp, k = 4: FVU"
 
 
 def test_training_shows_losses_where_an_fvu_is_missing(tables):
@@ -229,7 +229,7 @@ def test_training_shows_losses_where_an_fvu_is_missing(tables):
     np.testing.assert_allclose(drawn(eight, "equivariant"), equivariant.train_fvu)
     assert (equivariant.train_loss > equivariant.train_fvu).all()
     titles = [four.get_title(), eight.get_title()]
-    assert titles == ["mlp, k = 4: loss / variance", "mlp, k = 8"]
+    assert titles == ["mlp, k = 4: loss / variance", "mlp, k = 8: FVU"]
 
 
 def test_an_autoencoder_from_before_the_fvu_was_recorded_has_a_curve():
