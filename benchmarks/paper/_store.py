@@ -89,10 +89,12 @@ class Store:
         with atomic_write(unfinished / _OF_PART) as part:
             part.write_text(self._text(name), encoding="utf-8")
         unfinished.chmod(0o755)
-        if name in self:  # another run in the same folder was faster
-            shutil.rmtree(unfinished)
-        else:
+        try:
             unfinished.rename(self.folder / name)
+        except OSError:
+            if name not in self:
+                raise
+            shutil.rmtree(unfinished)  # another run in the same folder was faster
 
     def read(self, title: str, names: list) -> pd.DataFrame:
         """Put one table of several parts together.

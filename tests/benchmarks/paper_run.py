@@ -1,4 +1,4 @@
-"""The main job at its smallest: python -m tests.benchmarks.paper_run FOLDER."""
+"""The main job at its smallest: python -m tests.benchmarks.paper_run FOLDER JOBS."""
 
 import sys
 from dataclasses import replace
@@ -24,4 +24,4 @@ TINY = replace(
 )
 
 if __name__ == "__main__":
-    Run(TINY, Path(sys.argv[1]), n_jobs=1).compute()
+    Run(TINY, Path(sys.argv[1]), n_jobs=int(sys.argv[2])).compute()

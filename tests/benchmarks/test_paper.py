@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -107,6 +108,28 @@ def test_a_finished_part_is_not_taken_for_one_with_other_probes(tables, folder):
     assert run.missing == [unfinished]
 
 
+def test_a_bar_counts_the_parts_and_each_leaves_a_line(tmp_path, capsys):
+    run = Run(TINY, tmp_path, n_jobs=1, only="*-s0")
+    run.compute()
+    shown = capsys.readouterr()
+    assert re.search(r"parts: 100%.* 1/1 \[\d+:\d+<00:00", shown.err)  # time left
+    line = r"mlp-upright-s0: R2 -?\d\.\d{4}, Adam -?\d\.\d{4}, \d+ s\n"
+    assert re.fullmatch(line, shown.out)
+    log = (tmp_path / "run.log").read_text()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d " + line, log)
+    Run(TINY, tmp_path, n_jobs=1, only="*-s0").compute()
+    assert (tmp_path / "run.log").read_text() == log
+
+
+@pytest.mark.parametrize("part", ["mlp-upright-s0", TINY.cells[0].name])
+def test_networks_are_trained_on_the_device_that_is_named(tmp_path, part):
+    if part != "mlp-upright-s0":  # the base model is there already
+        Run(TINY, tmp_path, n_jobs=1, only="*-s0").compute()
+    run = Run(TINY, tmp_path, n_jobs=1, only=part, device="nowhere")
+    with pytest.raises((RuntimeError, ValueError), match="nowhere"):
+        run.compute()
+
+
 def test_only_names_the_parts_to_compute(tmp_path):
     run = Run(TINY, tmp_path, n_jobs=1, only="*-group-tied")
     tables = run.compute()
@@ -118,19 +141,32 @@ def test_only_names_the_parts_to_compute(tmp_path):
     ]
 
 
-def test_a_killed_run_goes_on_and_gives_the_same_tables(tables, tmp_path):
+@pytest.mark.parametrize(
+    ("sign", "n_jobs"),
+    [
+        ("cache/**/base_model/func_code.py", 1),
+        ("parts/.*-k4-*", 1),
+        ("cache/**/_evaluate_task/*/output.pkl", 2),
+    ],
+    ids=[
+        "base model in training",
+        "part being written",
+        "two parts being probed",
+    ],
+)
+def test_a_killed_run_goes_on_and_gives_the_same_tables(tables, tmp_path, sign, n_jobs):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "tests.benchmarks.paper_run", str(tmp_path)]
     with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
+        [*command, str(n_jobs)], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
     ) as run:
-        wait_for(lambda: any((tmp_path / "parts").glob("*-k4-*/sae.csv")), run)
+        wait_for(lambda: any(tmp_path.glob(sign)), run)
         run.send_signal(signal.SIGKILL)
     finished = {
         path: path.stat().st_mtime_ns for path in (tmp_path / "parts").glob("[!.]*/*")
     }
-    again = Run(TINY, tmp_path, n_jobs=1)
-    assert 0 < len(again.missing) < len(again.parts)
+    again = Run(TINY, tmp_path, n_jobs=n_jobs)
+    assert again.missing
     for name, table in untimed(again.compute()).items():
         pd.testing.assert_frame_equal(table, untimed(tables)[name])
     assert all(path.stat().st_mtime_ns == when for path, when in finished.items())
@@ -145,6 +181,14 @@ def test_what_a_kill_left_behind_goes_but_not_what_another_run_is_writing(tmp_pa
     store.sweep()
     assert not left.exists()
     assert written.exists()
+
+
+def test_of_two_runs_that_finish_a_part_the_first_is_kept(tmp_path):
+    store = Store(tmp_path, {})
+    for f1 in (1, 0):
+        store.write("part", {"sae": pd.DataFrame({"f1": [f1]})}, {})
+    assert store.read("sae", ["part"]).f1.tolist() == [1]
+    assert {path.name for path in tmp_path.iterdir()} == {"part", "settings.json"}
 
 
 def wait_for(happened, process):
