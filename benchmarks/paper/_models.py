@@ -114,17 +114,18 @@ def transform_table(
         seconds = -time.perf_counter()
         fitter.fit(train.X, groups=train.groups, power=train.power)
         seconds += time.perf_counter()
-        scores = _r2(test, lambda X, p, fitter=fitter: fitter.act(X, p))
+        scores = transform_scores(test, lambda X, p, fitter=fitter: fitter.act(X, p))
         rows.append(
             {"solver": solver, **scores, "order_error": fitter.order_error_}
             | {"fit_seconds": seconds}
         )
-    identity = _r2(test, lambda X, p: X)
+    identity = transform_scores(test, lambda X, p: X)
     rows.append({"solver": "identity", **identity, "order_error": 0, "fit_seconds": 0})
     return pd.DataFrame([model._asdict() | row for row in rows])
 
 
-def _r2(test, act):
+def transform_scores(test: Orbits, act) -> dict:
+    """R2 of what moves canonical rows, by three definitions and per power."""
     by_orbit = np.lexsort((test.power, test.groups))
     canonical, *moved = (test.X[by_orbit[p::4]] for p in range(4))
     predicted = [act(canonical, p) for p in (1, 2, 3)]

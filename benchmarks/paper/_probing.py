@@ -59,7 +59,7 @@ def probe_table(
     scores : pandas.DataFrame
         One row per task, probe, truncation and kind of feature.
     """
-    data = _probe_data(profile, train, test, shapes)
+    data = probe_data(profile, train, test, shapes)
     power = data.pop("power")
     tables = []
     for features in _features(sae, truncations, data["X"]):
@@ -104,7 +104,7 @@ def _truncated(sae, X, latents, m):
     return features
 
 
-def _probe_data(profile, train: Orbits, test: Orbits, shapes):
+def probe_data(profile, train: Orbits, test: Orbits, shapes):
     """Rows and labels: some of the training images are kept for validation."""
     tasks = shape_tasks()
     seed = 0

@@ -87,7 +87,7 @@ class Run:
             for wave in _waves(missing):
                 # first, so that no two cells train the same base model at once
                 models = dict.fromkeys(_model_of(part) for part in wave)
-                list(self._parallel(self._load, models))
+                list(self._parallel(self.load, models))
                 for line in self._parallel(self._compute, wave):
                     self._report(bar, line)
         return {table: self._read(table) for table in TABLES}
@@ -97,7 +97,7 @@ class Run:
 
     def _parallel(self, function, items):
         parallel = Parallel(n_jobs=self.n_jobs, return_as="generator_unordered")
-        return parallel(delayed(_single_threaded)(function, item) for item in items)
+        return parallel(delayed(single_threaded)(function, item) for item in items)
 
     def _report(self, bar, line):
         bar.update()
@@ -105,7 +105,8 @@ class Run:
         with self.log.open("a", encoding="utf-8") as log:
             log.write(f"{time.strftime('%F %T')} {line}\n")
 
-    def _load(self, model: Model):
+    def load(self, model: Model):
+        """Train a base model, or take it from the cache: see `base_model`."""
         profile = self.profile
         kept = self.memory.cache(_models.base_model, ignore=["device"])
         return kept(
@@ -125,7 +126,7 @@ class Run:
 
     def _model_part(self, model: Model):
         """Judge a base model, fit M, probe the activations."""
-        network, train, test, seconds = self._load(model)
+        network, train, test, seconds = self.load(model)
         shapes = _models.images_of(self.profile.n_images, model)
         tables = {
             "base": _models.base_table(model, network, test, shapes, seconds),
@@ -139,8 +140,8 @@ class Run:
 
     def _cell_part(self, cell: Cell):
         """Train, judge and probe one autoencoder."""
-        network, train, test, _ = self._load(cell.model)
-        sae, seconds = self._fit(cell, train)
+        network, train, test, _ = self.load(cell.model)
+        sae, seconds = self.fit(cell, train)
         shapes = _models.images_of(self.profile.n_images, cell.model)
         tables = {
             "sae": _autoencoders.sae_table(
@@ -162,7 +163,8 @@ class Run:
         result = f"FVU {row.fvu:.4f}, {row.dead:.0%} dead"
         return tables, self._pictures(cell, sae, network, train, test), result
 
-    def _fit(self, cell, train):
+    def fit(self, cell: Cell, train):
+        """Train an autoencoder, or take it from the cache: see `fit_cell`."""
         profile = self.profile
         kept = self.memory.cache(_autoencoders.fit_cell, ignore=["train", "device"])
         return kept(
@@ -175,7 +177,7 @@ class Run:
         )
 
     def _probe(self, sae, probes, truncations, model):
-        _, train, test, _ = self._load(model)
+        _, train, test, _ = self.load(model)
         return _probing.probe_table(
             self.profile,
             sae=sae,
@@ -210,6 +212,7 @@ def _waves(parts):
     ]
 
 
-def _single_threaded(function, item):
+def single_threaded(function, *arguments):
+    """Call a function in a process of which each has a core."""
     torch.set_num_threads(1)
-    return function(item)
+    return function(*arguments)

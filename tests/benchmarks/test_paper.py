@@ -296,7 +296,7 @@ def test_train_and_test_share_no_base_image():
     shapes = _models.images_of(100, MODEL)
     train_ids, test_ids = (shapes.base_id[part.groups] for part in (train, test))
     assert not set(train_ids) & set(test_ids)
-    data = _probing._probe_data(TINY, train, test, shapes)
+    data = _probing.probe_data(TINY, train, test, shapes)
     ids = [
         {X.tobytes() for X in data["X"][data[side]]}
         for side in ("train", "validation", "test")

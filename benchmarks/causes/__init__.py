@@ -1,0 +1,1 @@
+"""Why results differ from the paper's: checks beside the full run."""

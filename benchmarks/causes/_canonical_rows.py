@@ -1,0 +1,106 @@
+"""On random images nobody can tell the canonical row. Can one be chosen?"""
+
+import numpy as np
+
+from sk_eqsae import EquivariantSAE
+from sk_eqsae.activations import Orbits
+from sk_eqsae.groups import PoseCanonicalizer
+from sk_eqsae.inspection import fvu
+
+from ..paper import _probing
+from ..paper._models import images_of
+from ..paper._profiles import SAES, Cell, Model
+
+K = 8
+SHORT = 1 / 8  # of the run's epochs
+MODEL = Model("mlp", "random")
+CASES = [
+    ("given", 1, 1),
+    ("by pose", 1, 1),
+    ("given", SHORT, 1),
+    ("by pose", SHORT, 1),
+    ("by pose", SHORT, 4),
+    ("by pose, then by the autoencoder", SHORT, 1),
+]
+
+
+def measure(run, rows, share, wider):
+    """Train on canonical rows that are chosen in one way, and judge the result."""
+    profile = run.profile
+    _, train, test, _ = run.load(MODEL)
+    if rows != "given":
+        canonicalizer = PoseCanonicalizer()
+        canonicalizer.fit(train.X, groups=train.groups, power=train.power)
+        train, test = (by_vote(canonicalizer, part) for part in (train, test))
+    if rows == "given" and share == 1:
+        sae, _ = run.fit(Cell(MODEL, "equivariant", K), train)
+    else:
+        sae = _fit(profile, train, share, wider)
+    if rows == "by pose, then by the autoencoder":
+        train, test = by_vote(sae, train), by_vote(sae, test)
+        sae = _fit(profile, train, share, wider)
+    result = {
+        "canonical_rows": rows,
+        "epochs": sae.n_iter_,
+        "hidden_dim": sae.hidden_dim,
+        "power_right": (sae.predict_power(test.X) == test.power).mean(),
+        "fvu": fvu(test.X, sae.reconstruct(test.X)),
+    }
+    if share == 1:
+        result |= _f1(run, sae, train, test)
+    return result
+
+
+def by_vote(judge, orbits):
+    """Number the powers of each orbit anew, from what most of its rows are told.
+
+    Parameters
+    ----------
+    judge : estimator
+        Tells the power of a row by `predict_power`.
+    orbits : Orbits
+        Rows of whole orbits.
+
+    Returns
+    -------
+    orbits : Orbits
+        The same rows with powers of their own counting.
+    """
+    order = int(orbits.power.max()) + 1
+    _, orbit = np.unique(orbits.groups, return_inverse=True)
+    shift = (judge.predict_power(orbits.X) - orbits.power) % order
+    votes = np.zeros((orbit.max() + 1, order))
+    np.add.at(votes, (orbit, shift), 1)
+    power = (orbits.power + votes.argmax(axis=1)[orbit]) % order
+    return Orbits(orbits.X, orbits.groups, power)
+
+
+def _fit(profile, train, share, wider):
+    settings = dict(SAES["equivariant"][1])
+    sae = EquivariantSAE(
+        profile.n_components,
+        k=K,
+        hidden_dim=wider * settings.pop("hidden_dim"),
+        max_epochs=max(1, round(share * profile.sae_epochs["default"])),
+        batch_size=profile.batch_sizes["default"],
+        random_state=MODEL.seed,
+        sparse_output=True,
+        **settings,
+    )
+    return sae.fit(train.X, groups=train.groups, power=train.power)
+
+
+def _f1(run, sae, train, test):
+    """F1 of XGBoost on reconstructions from 32 latents."""
+    scores = _probing.probe_table(
+        run.profile,
+        sae=sae,
+        probes=("xgboost",),
+        truncations=(32,),
+        train=train,
+        test=test,
+        shapes=images_of(run.profile.n_images, MODEL),
+        memory=run.memory,
+    )
+    shown = scores[scores.features == "reconstruction"]
+    return shown.groupby("kind", sort=False).f1.mean().to_dict()

@@ -1,0 +1,103 @@
+"""What makes codes of the equivariant autoencoder tell how the input was turned?"""
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import normalize
+
+from sk_eqsae import EquivariantSAE
+from sk_eqsae.inspection import fvu
+from sk_eqsae.sae import Recipe
+
+from ..paper._autoencoders import share_within_orbits
+from ..paper._profiles import SAES, Cell, Model
+
+K = 8
+SHORT = 1 / 8  # of the run's epochs
+CLOSE = 0.95
+_NO_CONSISTENCY = {"consistency_weight": 0.0}
+# what is left out of the default recipe beside the consistency loss
+WITHOUT = {
+    "the auxiliary loss": {"aux_weight": 0.0},
+    "unit vectors": {"unit_rows": False},
+    "clipping": {"max_grad_norm": np.inf},
+    "three quarters of the learning rate": {"lr": Recipe.lr / 4},
+    "15 of 16 latents": {},
+}
+CASES = [
+    *[(base, "default", 1) for base in ("cnn", "mlp")],
+    *[(base, "plain", 1) for base in ("cnn", "mlp")],
+    *[(base, "no consistency loss", 1) for base in ("cnn", "mlp")],
+    *[("mlp", name, SHORT) for name in ("default", "no consistency loss", *WITHOUT)],
+]
+
+
+def measure(run, base, name, share):
+    """Look at the codes of one equivariant autoencoder."""
+    model = Model(base, "upright")
+    _, train, test, _ = run.load(model)
+    if share == 1 and name in ("default", "plain"):
+        recipe = {"default": "default", "plain": "paper"}[name]
+        sae, _ = run.fit(Cell(model, "equivariant", K, recipe), train)
+    else:
+        sae = _fit(run.profile, train, name, share)
+    labels = {"base": base, "recipe": name, "epochs": sae.n_iter_}
+    return labels | _look(sae, train, test)
+
+
+def _fit(profile, train, name, share):
+    n_components = profile.n_components // (16 if name == "15 of 16 latents" else 1)
+    off = {} if name == "default" else _NO_CONSISTENCY | WITHOUT.get(name, {})
+    sae = EquivariantSAE(
+        n_components,
+        k=K,
+        recipe=Recipe(**off),
+        max_epochs=max(1, round(share * profile.sae_epochs["default"])),
+        batch_size=profile.batch_sizes["default"],
+        random_state=0,
+        sparse_output=True,
+        **SAES["equivariant"][1],
+    )
+    return sae.fit(train.X, groups=train.groups, power=train.power)
+
+
+def _look(sae, train, test):
+    Z = sae.transform(test.X)
+    live = np.flatnonzero((Z > 0).sum(axis=0))
+    twins = live[_closest(sae.components_[live]) > CLOSE]
+    return {
+        "fvu": fvu(test.X, sae.reconstruct(test.X)),
+        "within_orbits": share_within_orbits(Z, test.groups),
+        "live": len(live),
+        "twins": len(twins) / len(live),
+        "at_one_power": _largest_share(Z[:, twins], test.power),
+        "power_read": _power_read(sae, train, test),
+    }
+
+
+def _closest(D):
+    """Cosine of each vector and the one that is the most like it."""
+    cosines = normalize(D) @ normalize(D).T
+    np.fill_diagonal(cosines, -1)
+    return cosines.max(axis=1)
+
+
+def _largest_share(Z, power):
+    """Median over latents of the largest share of its firing at one power."""
+    fires = (Z > 0).toarray()
+    if not fires.size:
+        return np.nan
+    counts = np.stack([fires[power == p].sum(axis=0) for p in np.unique(power)])
+    return np.median(counts.max(axis=0) / counts.sum(axis=0))
+
+
+def _power_read(sae, train, test):
+    """How often logistic regression reads the power from a code."""
+    rows = [
+        np.random.default_rng(0).permutation(len(part.X))[:n]
+        for part, n in ((train, 5_000), (test, 4_000))
+    ]
+    fit, score = (
+        (sae.transform(part.X[chosen]), part.power[chosen])
+        for part, chosen in zip((train, test), rows, strict=True)
+    )
+    return LogisticRegression(max_iter=1_000).fit(*fit).score(*score)
