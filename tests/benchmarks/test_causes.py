@@ -39,6 +39,11 @@ def test_every_case_of_a_check_has_a_row_and_is_kept(table_of, name):
     pd.testing.assert_frame_equal(table_of(name), table)
 
 
+def test_all_reconstructions_are_from_the_latents_that_are_named(table_of):
+    table = table_of("latents_kept")
+    assert table.latents.tolist() == 2 * [1, 2, 4, 256]
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_parts_of_the_recipe_are_left_out_one_by_one(table_of):
     table = table_of("codes")
@@ -56,10 +61,10 @@ def test_all_rows_of_an_orbit_are_renumbered_as_most_of_them_are_told():
         def predict_power(self, X):
             return X[:, 0].astype(int)
 
-    told = np.array([1, 2, 3, 0, 0, 1, 2, 1])  # of the second orbit one is wrong
+    told = np.array([3, 0, 1, 2, 0, 1, 2, 1])  # of the second orbit one is wrong
     orbits = Orbits(told[:, None], np.repeat([7, 3], 4), np.tile(np.arange(4), 2))
     renumbered = _canonical_rows.by_vote(Judge(), orbits)
-    assert_array_equal(renumbered.power, [1, 2, 3, 0, 0, 1, 2, 3])
+    assert_array_equal(renumbered.power, [3, 0, 1, 2, 0, 1, 2, 3])
     assert_array_equal(renumbered.groups, orbits.groups)
     assert_array_equal(renumbered.X, orbits.X)
 
