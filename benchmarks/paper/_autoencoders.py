@@ -147,7 +147,6 @@ def curve_table(cell: Cell, sae, train: Orbits) -> pd.DataFrame:
     Both are over the variance of what is to be reconstructed, which for the
     equivariant autoencoder is the canonical row of each orbit. The default recipe's
     loss holds the auxiliary loss and, of the equivariant one, the consistency loss.
-    An autoencoder that was fitted before the FVU was recorded does not know it.
     """
     target = train.X
     if cell.sae == "equivariant":
@@ -159,7 +158,7 @@ def curve_table(cell: Cell, sae, train: Orbits) -> pd.DataFrame:
         {
             "epoch": epochs,
             "step": epochs * -(-len(train.X) // sae.batch_size),
-            "train_fvu": getattr(sae, "error_curve_", np.nan) * per_row,
+            "train_fvu": sae.error_curve_ * per_row,
             "train_loss": sae.loss_curve_ * per_row,
         }
     )

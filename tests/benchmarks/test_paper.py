@@ -13,7 +13,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from benchmarks.paper import _figures, _models, _probing
-from benchmarks.paper._autoencoders import curve_table, share_within_orbits
+from benchmarks.paper._autoencoders import share_within_orbits
 from benchmarks.paper._profiles import PROFILES
 from benchmarks.paper._report import (
     architectures,
@@ -24,8 +24,6 @@ from benchmarks.paper._report import (
 )
 from benchmarks.paper._run import TABLES, Run
 from benchmarks.paper._store import Store
-from sk_eqsae import TopKSAE
-from sk_eqsae.activations import Orbits
 
 from .paper_run import MODEL, TINY
 
@@ -274,16 +272,6 @@ def test_training_shows_losses_where_an_fvu_is_missing(tables):
     assert (equivariant.train_loss > equivariant.train_fvu).all()
     titles = [four.get_title(), eight.get_title()]
     assert titles == ["mlp, k = 4: loss / variance", "mlp, k = 8: FVU"]
-
-
-def test_an_autoencoder_from_before_the_fvu_was_recorded_has_a_curve():
-    sae = TopKSAE(8, k=2, max_epochs=2, batch_size=32, random_state=0)
-    X = np.random.default_rng(0).normal(size=(80, 4))
-    orbits = Orbits(X, groups=np.repeat(range(20), 4), power=np.tile(range(4), 20))
-    del sae.fit(X).error_curve_
-    curve = curve_table(TINY.cells[0], sae, orbits)
-    assert curve.train_fvu.isna().all()
-    assert curve.train_loss.gt(0).all()
 
 
 def test_fvu_of_training_is_what_the_autoencoder_reaches(tables):
