@@ -47,7 +47,7 @@ def measure(run, rows, share, wider):
         "fvu": fvu(test.X, sae.reconstruct(test.X)),
     }
     if share == 1:
-        result |= _f1(run, sae, train, test)
+        result |= _f1(run, sae)
     return result
 
 
@@ -90,8 +90,10 @@ def _fit(profile, train, share, wider):
     return sae.fit(train.X, groups=train.groups, power=train.power)
 
 
-def _f1(run, sae, train, test):
+def _f1(run, sae):
     """F1 of XGBoost on reconstructions from 32 latents."""
+    # not the orbits that were numbered anew: labels are of images turned as given
+    _, train, test, _ = run.load(MODEL)
     scores = _probing.probe_table(
         run.profile,
         sae=sae,

@@ -24,10 +24,13 @@ WITHOUT = {
     "15 of 16 latents": {},
 }
 CASES = [
-    *[(base, "default", 1) for base in ("cnn", "mlp")],
-    *[(base, "plain", 1) for base in ("cnn", "mlp")],
-    *[(base, "no consistency loss", 1) for base in ("cnn", "mlp")],
-    *[("mlp", name, SHORT) for name in ("default", "no consistency loss", *WITHOUT)],
+    *[(base, name, 1) for base in ("cnn", "mlp") for name in ("default", "plain")],
+    *[
+        (base, name, SHORT)
+        for base in ("cnn", "mlp")
+        for name in ("default", "no consistency loss")
+    ],
+    *[("mlp", name, SHORT) for name in WITHOUT],
 ]
 
 
@@ -35,7 +38,7 @@ def measure(run, base, name, share):
     """Look at the codes of one equivariant autoencoder."""
     model = Model(base, "upright")
     _, train, test, _ = run.load(model)
-    if share == 1 and name in ("default", "plain"):
+    if share == 1:
         recipe = {"default": "default", "plain": "paper"}[name]
         sae, _ = run.fit(Cell(model, "equivariant", K, recipe), train)
     else:
