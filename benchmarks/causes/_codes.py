@@ -24,7 +24,7 @@ WITHOUT = {
     "15 of 16 latents": {},
 }
 CASES = [
-    *[(base, name, 1) for base in ("cnn", "mlp") for name in ("default", "plain")],
+    *[(base, "default", 1) for base in ("cnn", "mlp")],
     *[
         (base, name, SHORT)
         for base in ("cnn", "mlp")
@@ -39,8 +39,7 @@ def measure(run, base, name, share):
     model = Model(base, "upright")
     _, train, test, _ = run.load(model)
     if share == 1:
-        recipe = {"default": "default", "plain": "paper"}[name]
-        sae, _ = run.fit(Cell(model, "equivariant", K, recipe), train)
+        sae, _ = run.fit(Cell(model, "equivariant", K), train)
     else:
         sae = _fit(run.profile, train, name, share)
     labels = {"base": base, "recipe": name, "epochs": sae.n_iter_}

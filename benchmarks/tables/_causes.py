@@ -58,7 +58,6 @@ def codes() -> str:
     table = _read("codes").sort_values("epochs", ascending=False, kind="stable")
     names = {
         "default": "default",
-        "plain": "plain",
         "no consistency loss": "default without the consistency loss",
     }
     columns = {
