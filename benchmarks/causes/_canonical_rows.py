@@ -7,8 +7,6 @@ from sk_eqsae.activations import Orbits
 from sk_eqsae.groups import PoseCanonicalizer
 from sk_eqsae.inspection import fvu
 
-from ..paper import _probing
-from ..paper._models import images_of
 from ..paper._profiles import SAES, Cell, Model
 
 K = 8
@@ -39,16 +37,13 @@ def measure(run, rows, share, wider):
     if rows == "by pose, then by the autoencoder":
         train, test = by_vote(sae, train), by_vote(sae, test)
         sae = _fit(profile, train, share, wider)
-    result = {
+    return {
         "canonical_rows": rows,
         "epochs": sae.n_iter_,
         "hidden_dim": sae.hidden_dim,
         "power_right": (sae.predict_power(test.X) == test.power).mean(),
         "fvu": fvu(test.X, sae.reconstruct(test.X)),
     }
-    if share == 1:
-        result |= _f1(run, sae)
-    return result
 
 
 def by_vote(judge, orbits):
@@ -88,21 +83,3 @@ def _fit(profile, train, share, wider):
         **settings,
     )
     return sae.fit(train.X, groups=train.groups, power=train.power)
-
-
-def _f1(run, sae):
-    """F1 of XGBoost on reconstructions from 32 latents."""
-    # not the orbits that were numbered anew: labels are of images turned as given
-    _, train, test, _ = run.load(MODEL)
-    scores = _probing.probe_table(
-        run.profile,
-        sae=sae,
-        probes=("xgboost",),
-        truncations=(32,),
-        train=train,
-        test=test,
-        shapes=images_of(run.profile.n_images, MODEL),
-        memory=run.memory,
-    )
-    shown = scores[scores.features == "reconstruction"]
-    return shown.groupby("kind", sort=False).f1.mean().to_dict()

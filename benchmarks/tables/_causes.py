@@ -83,6 +83,5 @@ def canonical_rows() -> str:
         "hidden units": table.hidden_dim,
         "power inferred right": table.power_right.map("{:.0%}".format),
         "FVU": table.fvu.map("{:.3f}".format),
-        **{f"F1 {kind}": f1 for kind, f1 in _f1(table).items()},
     }
     return _table(columns)
