@@ -2,15 +2,13 @@
 
 import numpy as np
 
-from sk_eqsae import EquivariantSAE
 from sk_eqsae.activations import Orbits
 from sk_eqsae.groups import PoseCanonicalizer
 from sk_eqsae.inspection import fvu
 
 from ..paper._profiles import SAES, Cell, Model
+from ._equivariant import SHORT, K, fit
 
-K = 8
-SHORT = 1 / 8  # of the run's epochs
 MODEL = Model("mlp", "random")
 CASES = [
     ("given", 1, 1),
@@ -24,7 +22,7 @@ CASES = [
 
 def measure(run, rows, share, wider):
     """Train on canonical rows that are chosen in one way, and judge the result."""
-    profile = run.profile
+    hidden_dim = wider * SAES["equivariant"][1]["hidden_dim"]
     _, train, test, _ = run.load(MODEL)
     if rows != "given":
         canonicalizer = PoseCanonicalizer()
@@ -33,10 +31,10 @@ def measure(run, rows, share, wider):
     if rows == "given" and share == 1:
         sae, _ = run.fit(Cell(MODEL, "equivariant", K), train)
     else:
-        sae = _fit(profile, train, share, wider)
+        sae = fit(run, train, share, hidden_dim=hidden_dim)
     if rows == "by pose, then by the autoencoder":
         train, test = by_vote(sae, train), by_vote(sae, test)
-        sae = _fit(profile, train, share, wider)
+        sae = fit(run, train, share, hidden_dim=hidden_dim)
     return {
         "canonical_rows": rows,
         "epochs": sae.n_iter_,
@@ -68,18 +66,3 @@ def by_vote(judge, orbits):
     np.add.at(votes, (orbit, shift), 1)
     power = (orbits.power + votes.argmax(axis=1)[orbit]) % order
     return Orbits(orbits.X, orbits.groups, power)
-
-
-def _fit(profile, train, share, wider):
-    settings = dict(SAES["equivariant"][1])
-    sae = EquivariantSAE(
-        profile.n_components,
-        k=K,
-        hidden_dim=wider * settings.pop("hidden_dim"),
-        max_epochs=max(1, round(share * profile.sae_epochs["default"])),
-        batch_size=profile.batch_sizes["default"],
-        random_state=MODEL.seed,
-        sparse_output=True,
-        **settings,
-    )
-    return sae.fit(train.X, groups=train.groups, power=train.power)

@@ -4,15 +4,13 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
-from sk_eqsae import EquivariantSAE
 from sk_eqsae.inspection import fvu
 from sk_eqsae.sae import Recipe
 
 from ..paper._autoencoders import share_within_orbits
-from ..paper._profiles import SAES, Cell, Model
+from ..paper._profiles import Cell, Model
+from ._equivariant import SHORT, K, fit
 
-K = 8
-SHORT = 1 / 8  # of the run's epochs
 CLOSE = 0.95
 _NO_CONSISTENCY = {"consistency_weight": 0.0}
 # what is left out of the default recipe beside the consistency loss
@@ -41,25 +39,19 @@ def measure(run, base, name, share):
     if share == 1:
         sae, _ = run.fit(Cell(model, "equivariant", K), train)
     else:
-        sae = _fit(run.profile, train, name, share)
+        sae = fit(run, train, share, **_without(run.profile, name))
     labels = {"base": base, "recipe": name, "epochs": sae.n_iter_}
     return labels | _look(sae, train, test)
 
 
-def _fit(profile, train, name, share):
-    n_components = profile.n_components // (16 if name == "15 of 16 latents" else 1)
-    off = {} if name == "default" else _NO_CONSISTENCY | WITHOUT.get(name, {})
-    sae = EquivariantSAE(
-        n_components,
-        k=K,
-        recipe=Recipe(**off),
-        max_epochs=max(1, round(share * profile.sae_epochs["default"])),
-        batch_size=profile.batch_sizes["default"],
-        random_state=0,
-        sparse_output=True,
-        **SAES["equivariant"][1],
-    )
-    return sae.fit(train.X, groups=train.groups, power=train.power)
+def _without(profile, name):
+    """What is changed in the default recipe."""
+    if name == "default":
+        return {}
+    recipe = Recipe(**_NO_CONSISTENCY | WITHOUT.get(name, {}))
+    if name == "15 of 16 latents":
+        return {"recipe": recipe, "n_components": profile.n_components // 16}
+    return {"recipe": recipe}
 
 
 def _look(sae, train, test):
