@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activations import Orbits
-from .activations._orbit_table import check_integers
 from .groups import (
     AxisRotation,
     ChannelPermutation,
@@ -24,6 +23,7 @@ from .groups import (
     ImageFlip,
     ImageRotation,
 )
+from .groups._orbit_table import check_integers
 from .inspection import explore
 from .persistence import export, load
 from .persistence._describe import describe
@@ -240,9 +240,11 @@ def _explore(arguments: argparse.Namespace) -> None:
     if arguments.activation_transform is not None:
         fitter = load(arguments.activation_transform)
     arrays = _read_npz(arguments.orbits)
-    group = getattr(fitter, "group_", None)
+    group = getattr(fitter, "symmetry_", None)
     action = _action(arguments.action, arguments.axis, arrays["power"], group)
-    orbits = _orbits(arrays, getattr(action, "group", None) if group is None else group)
+    orbits = _orbits(
+        arrays, getattr(action, "symmetry", None) if group is None else group
+    )
     path = explore(
         sae,
         orbits,

@@ -2,7 +2,6 @@
 
 import math
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import groupby
@@ -20,6 +19,7 @@ from tqdm.auto import tqdm
 
 from ._checkpoint import Checkpoint, Place, remembered, restore
 from ._streams import Stream, StreamedBatches
+from ._warnings import warn
 
 _GLOBAL_GENERATOR = threading.RLock()
 
@@ -347,11 +347,10 @@ def train(
     if not len(curves):
         curves = np.empty((0, 2, *np.shape(lr)))
     if len(curves) < max_epochs:
-        warnings.warn(
+        warn(
             f"Training was interrupted after {len(curves)} of {max_epochs} "
             "epochs; what was learned so far is kept.",
             ConvergenceWarning,
-            stacklevel=3,
         )
     elif checkpoint is not None:
         checkpoint.remove()

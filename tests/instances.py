@@ -22,20 +22,20 @@ AUTOENCODERS = [
     TopKSAE(8, k=1, activation="batch_topk", **QUICK),
     EquivariantSAE(8, k=1, **QUICK),
     EquivariantSAE(k=1, hidden_dim=None, recipe="paper", **QUICK),
-    EquivariantSAE(8, order=1, k=1, hidden_dim=4, **QUICK),
+    EquivariantSAE(8, symmetry=1, k=1, hidden_dim=4, **QUICK),
     GroupTiedSAE(8, k=1, **QUICK),
     GroupTiedSAE(k=1, n_free=3, activation="batch_topk", recipe="paper", **QUICK),
-    GroupTiedSAE(8, order=1, k=1, output="invariant", **QUICK),
+    GroupTiedSAE(8, symmetry=1, k=1, output="invariant", **QUICK),
     GroupTiedSAE(k=1, n_free="auto", **QUICK),
     GroupTiedSAE(8, k=1, hidden_dim=4, **QUICK),
 ]
 FITTERS = [
     ActivationTransformFitter(),
-    ActivationTransformFitter(order=1, power=3),
-    ActivationTransformFitter(group=CyclicGroup(1), group_law="orthogonal"),
+    ActivationTransformFitter(symmetry=1, power=3),
+    ActivationTransformFitter(symmetry=CyclicGroup(1), group_law="orthogonal"),
     ActivationTransformFitter(solver="adam", **QUICK),
     PoseCanonicalizer(),
-    PoseCanonicalizer(ActivationTransformFitter(order=1)),
+    PoseCanonicalizer(ActivationTransformFitter(symmetry=1)),
 ]
 PROBING = [
     MeanDifferenceSelector(1),
@@ -47,19 +47,19 @@ INSTANCES = AUTOENCODERS + FITTERS + PROBING
 
 WITH_ORBITS = [
     EquivariantSAE(8, k=2, **QUICK),
-    EquivariantSAE(8, order=4, k=2, hidden_dim=None, recipe="paper", **QUICK),
+    EquivariantSAE(8, symmetry=4, k=2, hidden_dim=None, recipe="paper", **QUICK),
     EquivariantSAE(8, k=2, activation="batch_topk", nested=[2], **QUICK),
-    EquivariantSAE(8, group=CyclicGroup(4), k=2, hidden_dim=4, **QUICK),
+    EquivariantSAE(8, symmetry=CyclicGroup(4), k=2, hidden_dim=4, **QUICK),
     GroupTiedSAE(8, k=2, **QUICK),
-    GroupTiedSAE(4, order=4, k=2, n_free=3, nested=[2, 9], recipe="paper", **QUICK),
-    GroupTiedSAE(8, group=CyclicGroup(4), k=2, activation="batch_topk", **QUICK),
+    GroupTiedSAE(4, symmetry=4, k=2, n_free=3, nested=[2, 9], recipe="paper", **QUICK),
+    GroupTiedSAE(8, symmetry=CyclicGroup(4), k=2, activation="batch_topk", **QUICK),
     GroupTiedSAE(8, k=2, n_free="auto", **QUICK),
     GroupTiedSAE(4, k=2, hidden_dim=3, n_free=2, nested=[5], **QUICK),
     ActivationTransformFitter(),
-    ActivationTransformFitter(group=CyclicGroup(4), group_law="free"),
-    ActivationTransformFitter(order=4, solver="adam", **QUICK),
+    ActivationTransformFitter(symmetry=CyclicGroup(4), group_law="free"),
+    ActivationTransformFitter(symmetry=4, solver="adam", **QUICK),
     PoseCanonicalizer(),
-    PoseCanonicalizer(ActivationTransformFitter(order=4, group_law="free")),
+    PoseCanonicalizer(ActivationTransformFitter(symmetry=4, group_law="free")),
     TruncatedReconstruction(EquivariantSAE(8, k=2, hidden_dim=4, **QUICK), 3),
 ]
 

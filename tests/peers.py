@@ -33,7 +33,7 @@ _EXPORTABLE = {
     "batch_topk": (TopKSAE(24, k=3, activation="batch_topk", **QUICK), False),
     "nested": (TopKSAE(24, k=3, nested=[4, 9], **QUICK), False),
     "group tied": (GroupTiedSAE(6, k=3, n_free=2, **QUICK), True),
-    "no group": (EquivariantSAE(24, order=1, k=3, hidden_dim=None, **QUICK), False),
+    "no group": (EquivariantSAE(24, symmetry=1, k=3, hidden_dim=None, **QUICK), False),
 }
 CASES = [
     *((name, 0) for name in _EXPORTABLE),

@@ -98,7 +98,7 @@ def test_info_names_what_the_loaded_estimator_has(tmp_path, capsys, case):
 
 def test_info_reads_no_array(tmp_path, capsys, monkeypatch):
     X = np.random.default_rng(0).normal(size=(20, 4))
-    save(ActivationTransformFitter(order=1).fit(X), tmp_path / "M")
+    save(ActivationTransformFitter(symmetry=1).fit(X), tmp_path / "M")
     monkeypatch.setattr("sk_eqsae.persistence._files.read_array", None)
     monkeypatch.setattr("sk_eqsae._container.read_array", None)
     assert run("info", tmp_path / "M") == 0
@@ -120,7 +120,7 @@ def test_info_is_for_people_without_json(tmp_path, capsys):
 
 
 def test_info_of_what_is_not_fitted(tmp_path, capsys):
-    save(ActivationTransformFitter(group=DihedralGroup(4)), tmp_path / "M")
+    save(ActivationTransformFitter(symmetry=DihedralGroup(4)), tmp_path / "M")
     assert run("info", tmp_path / "M") == 0
     out = capsys.readouterr().out
     assert out.startswith("ActivationTransformFitter, not fitted: ")
@@ -130,7 +130,7 @@ def test_info_of_what_is_not_fitted(tmp_path, capsys):
 def test_names_in_a_file_cannot_drive_the_terminal(tmp_path, capsys):
     pd = pytest.importorskip("pandas")
     X = pd.DataFrame(np.random.default_rng(0).normal(size=(20, 1)), columns=["\x1b[2J"])
-    save(ActivationTransformFitter(order=1).fit(X), tmp_path / "M")
+    save(ActivationTransformFitter(symmetry=1).fit(X), tmp_path / "M")
     assert run("info", tmp_path / "M") == 0
     out = capsys.readouterr().out
     assert "\x1b" not in out
@@ -171,9 +171,9 @@ def test_explore_takes_the_group_with_several_generators_from_the_file(tmp_path)
     images, action = make_shapes(4, random_state=0).images, ImageDihedral()
     orbits = extract_orbits(MLPAutoencoder(), images, layer="encoder", action=action)
     rows = {"groups": orbits.groups, "power": orbits.power}
-    fitter = ActivationTransformFitter(group=action.group, n_components=4)
+    fitter = ActivationTransformFitter(symmetry=action.symmetry, n_components=4)
     sae = EquivariantSAE(
-        8, k=2, group=action.group, activation_transform=fitter, max_epochs=1
+        8, k=2, symmetry=action.symmetry, activation_transform=fitter, max_epochs=1
     )
     save(sae.fit(orbits.X, **rows), tmp_path / "sae")
     np.savez(tmp_path / "orbits.npz", X=orbits.X, inputs=images, **rows)
@@ -241,7 +241,7 @@ def test_an_action_has_the_orders_of_m_where_powers_are_missing(tmp_path):
     action = GridShift((-2, -1), (2, 4))
     _, orbits, inputs = written(tmp_path, action, (9, 1, 4, 4))
     rows = {"groups": orbits.groups, "power": orbits.power}
-    fitter = ActivationTransformFitter(group=action.group).fit(orbits.X, **rows)
+    fitter = ActivationTransformFitter(symmetry=action.symmetry).fit(orbits.X, **rows)
     save(fitter, tmp_path / "M")
     some = orbits.power.max(axis=1) < 2
     arrays = {name: values[some] for name, values in rows.items()}

@@ -137,14 +137,14 @@ def test_bad_metadata_says_which_rows(estimator, spoil, message, orbits):
 
 
 @pytest.mark.parametrize(
-    "estimator", [e for e in WITH_ORBITS if getattr(e, "order", None)], ids=name
+    "estimator", [e for e in WITH_ORBITS if getattr(e, "symmetry", None)], ids=name
 )
 def test_order_without_metadata_or_against_it_is_an_error(estimator, orbits):
     X, y, metadata = orbits
     with pytest.raises(ValueError, match="order=4 needs to know the orbits"):
         clone(estimator).fit(X, y)
     with pytest.raises(ValueError, match=r"0 to 1 \(order=2\), found [23]"):
-        clone(estimator).set_params(order=2).fit(X, y, **metadata)
+        clone(estimator).set_params(symmetry=2).fit(X, y, **metadata)
 
 
 @pytest.mark.parametrize("hidden_dim", [None, 16])

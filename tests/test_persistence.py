@@ -116,7 +116,7 @@ def from_skops(dumped):
 @pytest.mark.parametrize("group", [None, CyclicGroup(4)])
 def test_skops_keeps_a_whole_pipeline_and_asks_for_trust_in_ours_alone(group):
     X, y, metadata = data()
-    sae = EquivariantSAE(8, group=group, k=2, hidden_dim=4, recipe=Recipe(), **QUICK)
+    sae = EquivariantSAE(8, symmetry=group, k=2, hidden_dim=4, recipe=Recipe(), **QUICK)
     steps = [("sae", sae), ("select", MeanDifferenceSelector(4))]
     pipe = Pipeline([*steps, ("probe", make_probe("logistic"))])
     pipe.fit(X, y, **{f"sae__{key}": value for key, value in metadata.items()})
@@ -135,14 +135,14 @@ GROUPS = [
 
 @pytest.mark.parametrize("group", GROUPS, ids=repr)
 def test_groups_come_back_equal(group, tmp_path):
-    copy = there_and_back(EquivariantSAE(group=group), tmp_path).group
+    copy = there_and_back(EquivariantSAE(symmetry=group), tmp_path).group
     assert copy == group
     assert np.array_equal(copy.multiplication_table, group.multiplication_table)
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=repr)
 def test_skops_knows_every_group(group):
-    fitter = ActivationTransformFitter(group=group)
+    fitter = ActivationTransformFitter(symmetry=group)
     assert from_skops(skops.io.dumps(fitter)).group == group
 
 
@@ -151,8 +151,8 @@ def test_a_group_with_two_generators_comes_back_fitted(tmp_path):
     X, _, metadata = data()
     powers = group.powers[metadata["power"]]
     for sae in (
-        GroupTiedSAE(4, group=group, k=2, **QUICK),
-        EquivariantSAE(8, group=group, k=2, hidden_dim=None, **QUICK),
+        GroupTiedSAE(4, symmetry=group, k=2, **QUICK),
+        EquivariantSAE(8, symmetry=group, k=2, hidden_dim=None, **QUICK),
     ):
         sae.fit(X, groups=metadata["groups"], power=powers)
         copy = there_and_back(sae, tmp_path)
@@ -281,9 +281,9 @@ REFUSED = {
     "it is a PCA, but only": PCA,
     "it is a TopKSAE, but only": type("TopKSAE", (TopKSAE,), {}),
     "group: ForeignGroup is no group of sk_eqsae": lambda: EquivariantSAE(
-        group=ForeignGroup(3)
+        symmetry=ForeignGroup(3)
     ),
-    "more than 10000 elements": lambda: EquivariantSAE(group=CyclicGroup(10**9)),
+    "more than 10000 elements": lambda: EquivariantSAE(symmetry=CyclicGroup(10**9)),
     "'my_note' is no attribute that fit sets": lambda: with_attribute(my_note="x"),
     "nested.1 is NaN": lambda: TopKSAE(nested=[1, float("nan")]),
     "'k' parameter": lambda: TopKSAE(k=0),
@@ -317,7 +317,7 @@ def test_what_cannot_be_written_is_an_error_and_writes_nothing(message, make, tm
 def test_a_fit_that_was_cut_off_is_an_error(tmp_path):
     sae = fitted(0)
     half = clone(sae)
-    half.group_, half.order_ = sae.group_, sae.order_
+    half.symmetry_, half.order_ = sae.symmetry_, sae.order_
     with pytest.raises(ValueError, match=r"fitted in part: it has no .*components_"):
         save(half, tmp_path / "file")
 

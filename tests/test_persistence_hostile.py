@@ -48,7 +48,7 @@ def truncated():
 
 def unfitted():
     group = ProductGroup(DihedralGroup(2), DihedralGroup(3))
-    return EquivariantSAE(group=group, recipe=Recipe(max_grad_norm=float("inf")))
+    return EquivariantSAE(symmetry=group, recipe=Recipe(max_grad_norm=float("inf")))
 
 
 @pytest.fixture(scope="module")
@@ -310,7 +310,7 @@ HOSTILE = {
     "class a list": (in_estimator(lambda e: e.update({"class": []})), "class list is"),
     "another class of ours": (
         in_estimator(lambda e: e.update({"class": "EquivariantSAE"})),
-        "it has no activation_transform_, group_, order_",
+        "it has no activation_transform_, symmetry_, order_",
     ),
     "no class": (
         in_estimator(lambda e: e.__delitem__("class")),

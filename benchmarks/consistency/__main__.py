@@ -15,7 +15,7 @@ from sk_eqsae.persistence import atomic_write
 from sk_eqsae.sae import Recipe
 
 from .._markdown import markdown
-from ..group_tied._networks import digits
+from ..symmetry_tied._networks import digits
 from ..paper._autoencoders import share_within_orbits
 from ..paper._models import base_model
 from ..paper._profiles import PROFILES, Model
@@ -52,7 +52,7 @@ def _fit(data, seed, k, weight, *, cache):
     train, test = Memory(cache, verbose=0).cache(_orbits)(data, seed)
     sae = EquivariantSAE(
         N_COMPONENTS,
-        order=4,
+        symmetry=4,
         k=k,
         recipe=Recipe(consistency_weight=weight),
         max_epochs=DATA[data],

@@ -21,8 +21,8 @@ ORDER = 4
 METHODS = {
     "regular": (TopKSAE, {}),
     "two-layer": (TopKSAE, {"hidden_dim": 512}),
-    "equivariant": (EquivariantSAE, {"order": ORDER, "hidden_dim": 512}),
-    "tied": (GroupTiedSAE, {"order": ORDER}),
+    "equivariant": (EquivariantSAE, {"symmetry": ORDER, "hidden_dim": 512}),
+    "tied": (GroupTiedSAE, {"symmetry": ORDER}),
 }
 COLOURS = {  # Okabe and Ito: told apart by colour-blind readers
     "activations": "#999999",

@@ -158,7 +158,7 @@ def symmetry(network: Network) -> dict[str, float]:
         and the share of the moves along orbits that M does not explain.
     """
     train, test = network.train, network.test
-    fitter = ActivationTransformFitter(group=train.group)
+    fitter = ActivationTransformFitter(symmetry=train.symmetry)
     fitter.fit(train.X, groups=train.groups, power=train.power)
     rows = test.X.reshape(test.n_orbits, test.order, -1)
     canonical = np.repeat(rows[:, 0], test.order, axis=0)
@@ -216,7 +216,7 @@ def tied(
     """
     train = network.train
     metadata = {"groups": train.groups, "power": train.power}
-    settings = {"group": train.group, **_budget(network, n_steps, seed)}
+    settings = {"symmetry": train.symmetry, **_budget(network, n_steps, seed)}
     order = train.order
     if n_free == "auto":
         sae = GroupTiedSAE(n_free="auto", **settings | {"max_epochs": 1})
@@ -325,7 +325,7 @@ def _loss(output: Tensor, batch: Tensor, labels: Tensor | None) -> Tensor:
 
 
 def _powers(action: Any) -> list[Any]:
-    powers = [tuple(map(int, power)) for power in action.group.powers]
+    powers = [tuple(map(int, power)) for power in action.symmetry.powers]
     return powers if len(powers[0]) > 1 else [power[0] for power in powers]
 
 

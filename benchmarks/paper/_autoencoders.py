@@ -44,7 +44,7 @@ def fit_cell(cell: Cell, train: Orbits, *, n_components, epochs, batch_size, dev
     )
     metadata = {"groups": train.groups, "power": train.power}
     seconds = -time.perf_counter()
-    sae.fit(train.X, **(metadata if "order" in settings else {}))
+    sae.fit(train.X, **(metadata if "symmetry" in settings else {}))
     return sae, seconds + time.perf_counter()
 
 

@@ -1,4 +1,4 @@
-"""Tables of benchmarks.group_tied."""
+"""Tables of benchmarks.symmetry_tied."""
 
 from pathlib import Path
 

@@ -48,7 +48,7 @@ print(train)
 # everything; M = I, that activations stay as they are, explains nothing.
 
 TransformFidelityDisplay.from_estimator(
-    ActivationTransformFitter(order=4), train, test, random_state=0
+    ActivationTransformFitter(symmetry=4), train, test, random_state=0
 )
 plt.show()
 
@@ -62,7 +62,7 @@ settings = {"k": 8, "max_epochs": 40, "random_state": 0}
 for n in (64, 256):
     regular = TopKSAE(n, **settings).fit(train.X)
     print(f"regular, {n} vectors: R2 {regular.score(test.X):.4f}")
-tied = GroupTiedSAE(64, order=4, **settings)
+tied = GroupTiedSAE(64, symmetry=4, **settings)
 tied.fit(train.X, groups=train.groups, power=train.power)
 print(f"tied, 64 vectors:    R2 {tied.score(test.X):.4f}")
 

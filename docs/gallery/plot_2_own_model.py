@@ -59,7 +59,7 @@ def mirror(inputs, power):
 # layers are modules; the name is the one that ``named_modules()`` gives.
 
 orbits = extract_orbits(
-    model, images, layer="2", action=mirror, order=2
+    model, images, layer="2", action=mirror, symmetry=2
 )
 print(orbits)
 

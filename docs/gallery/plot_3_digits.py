@@ -23,7 +23,7 @@ from sk_eqsae.inspection import r2_per_feature
 digits = load_digits()
 images = digits.images[:, None].astype("float32") / 16
 action = ImageDihedral()
-powers = action.group.powers
+powers = action.symmetry.powers
 X = np.concatenate([action(images, power) for power in powers])
 y = torch.from_numpy(np.tile(digits.target, 8))
 
@@ -53,14 +53,17 @@ for _ in range(4):
 
 symmetries = {
     "C4": (ImageRotation(4), ActivationTransformFitter(4)),
-    "D4": (action, ActivationTransformFitter(group=action.group)),
+    "D4": (
+        action,
+        ActivationTransformFitter(symmetry=action.symmetry),
+    ),
 }
 for name, (action, M) in symmetries.items():
     orbits = extract_orbits(model, images, layer="4", action=action)
     train, test = orbits.split(0.25, random_state=0)
     M.fit(train.X, groups=train.groups, power=train.power)
     r2 = M.score(test.X, groups=test.groups, power=test.power)
-    names = [irrep.name for irrep in M.group_.irreps]
+    names = [irrep.name for irrep in M.symmetry_.irreps]
     irreps = zip(names, M.multiplicities_, strict=True)
     print(f"{name}: R2 {r2:.3f}; multiplicities of the irreps")
     for irrep, multiplicity in irreps:

@@ -66,7 +66,7 @@ print(f"R2 {r2:.4f}")
 # ------------------------------------
 # How the energy of its vectors spreads over the irreps (frequencies) of the group.
 
-sae = GroupTiedSAE(16, order=8, k=8, max_epochs=40, random_state=0)
+sae = GroupTiedSAE(16, symmetry=8, k=8, max_epochs=40, random_state=0)
 sae.fit(train.X, groups=train.groups, power=train.power)
 print(f"R2 with 16 vectors, for 128 latents: {sae.score(test.X):.3f}")
 FeatureSymmetryDisplay.from_estimator(sae)

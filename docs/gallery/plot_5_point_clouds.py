@@ -86,9 +86,9 @@ print(f"R2 of M {M.score(test.X, **of_test):.3f}")
 
 settings = {"k": 8, "max_epochs": 60, "random_state": 0}
 regular = TopKSAE(32, **settings).fit(train.X)
-equivariant = EquivariantSAE(32, order=4, **settings)
+equivariant = EquivariantSAE(32, symmetry=4, **settings)
 equivariant.fit(train.X, **with_orbits)
-tied = GroupTiedSAE(32, order=4, **settings)
+tied = GroupTiedSAE(32, symmetry=4, **settings)
 tied.fit(train.X, **with_orbits)
 r2 = {
     "regular": regular.score(test.X),

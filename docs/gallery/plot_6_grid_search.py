@@ -44,7 +44,7 @@ y = (digits.target[orbits.groups] == 0).astype(int)
 # ``sae__power``. (With scikit-learn's metadata routing on, ``groups`` and ``power`` are
 # enough.) Latents are selected in each fold anew.
 
-sae = EquivariantSAE(128, order=4, max_epochs=15, random_state=0)
+sae = EquivariantSAE(128, symmetry=4, max_epochs=15, random_state=0)
 pipe = Pipeline(
     [
         ("sae", sae),

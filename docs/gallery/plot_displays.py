@@ -65,7 +65,7 @@ def fit_regular(n, k):
 
 def fit_tied(n, k):
     """A dictionary of n vectors and their 3 n turned copies."""
-    sae = GroupTiedSAE(n, order=4, k=k, **settings)
+    sae = GroupTiedSAE(n, symmetry=4, k=k, **settings)
     return sae.fit(train.X, groups=train.groups, power=train.power)
 
 
@@ -81,7 +81,7 @@ both = {"regular": regular, "tied": tied}
 # matrix is enough. The crosses, fitted to rows of other orbits, say what chance does.
 
 TransformFidelityDisplay.from_estimator(
-    ActivationTransformFitter(order=4), train, test, random_state=0
+    ActivationTransformFitter(symmetry=4), train, test, random_state=0
 )
 plt.show()
 

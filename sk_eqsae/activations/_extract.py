@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 
 from .._training import resolve_device
+from ..groups import FiniteGroup
+from ..groups._group import action_powers, as_group
 from ._orbits import Orbits
 from ._written import Job, written
 
@@ -24,7 +26,7 @@ def extract_orbits(
     *,
     layer: str,
     action: Action,
-    order: int | None = None,
+    symmetry: int | FiniteGroup | None = None,
     batch_size: int = 256,
     device: str | torch.device = "auto",
     out: str | os.PathLike | None = None,
@@ -45,11 +47,12 @@ def extract_orbits(
     action : callable
         ``action(inputs, power)`` applies the generator ``power`` times to a batch
         of the same kind (array or tensor) as inputs, such as
-        :class:`sk_eqsae.groups.ImageRotation`. If it has an attribute ``group``
-        with several generators, such as :class:`sk_eqsae.groups.ImageDihedral`,
-        power is a tuple with one power for each.
-    order : int or None, default=None
-        Order of the generator. None takes ``action.order``.
+        :class:`sk_eqsae.groups.ImageRotation`. If the group has several generators,
+        as that of :class:`sk_eqsae.groups.ImageDihedral`, power is a tuple with one
+        power for each.
+    symmetry : int or FiniteGroup, default=None
+        The group: the order of the generator, or a FiniteGroup. None takes
+        ``action.symmetry``.
     batch_size : int, default=256
         Number of inputs in one forward pass.
     device : str or torch.device, default="auto"
@@ -75,8 +78,8 @@ def extract_orbits(
     ValueError
         If the layer does not exist (the message lists the ones that do), is not
         called exactly once in a forward pass, or puts out anything else than one
-        finite tensor with a row per input; if the order is missing or contradicts
-        ``action.order``; if `out` holds activations of something else.
+        finite tensor with a row per input; if the group is missing or contradicts
+        ``action.symmetry``; if `out` holds activations of something else.
     TypeError
         If model, inputs or action is of the wrong type.
 
@@ -97,11 +100,8 @@ def extract_orbits(
     <Orbits: 3 orbits of order 4, 256 features>
     """
     _check_types(model, inputs, action)
-    order = _resolve_order(action, order)
-    group = _several_generators(action)
-    powers = (
-        range(order) if group is None else [tuple(map(int, p)) for p in group.powers]
-    )
+    group = _resolve_symmetry(action, symmetry)
+    order, powers = group.order, action_powers(group)
     if len(inputs) == 0 or batch_size < 1:
         raise ValueError(
             "inputs must hold at least one row and batch_size must be positive, "
@@ -132,7 +132,7 @@ def extract_orbits(
         X,
         groups=np.repeat(np.arange(len(inputs)), order),
         power=np.concatenate([powers] * len(inputs)),
-        group=group,
+        symmetry=group,
     )
 
 
@@ -169,28 +169,23 @@ def _check_types(model: object, inputs: object, action: object) -> None:
         )
 
 
-def _resolve_order(action: Action, order: int | None) -> int:
-    own = getattr(action, "order", None)
-    if order is None and own is None:
+def _resolve_symmetry(
+    action: Action, symmetry: int | FiniteGroup | None
+) -> FiniteGroup:
+    own, given = as_group(getattr(action, "symmetry", None)), as_group(symmetry)
+    group = given or own
+    if group is None:
         raise ValueError(
-            "order is needed: action has no attribute order. Pass order=, the number "
-            "of times that the generator must be applied to change nothing."
+            "symmetry is needed: action has no attribute symmetry. Pass symmetry=, the "
+            "number of times that the generator must be applied to change nothing, or "
+            "a FiniteGroup."
         )
-    if order is not None and own is not None and order != own:
+    if own not in {None, group}:
         raise ValueError(
-            f"order={order} contradicts the order of the action, {own}. Leave order "
-            "out, or change the action."
+            f"symmetry={symmetry!r} contradicts that of the action, {own!r}. Leave "
+            "symmetry out, or change the action."
         )
-    order = own if order is None else order
-    if not isinstance(order, int | np.integer) or order < 1:
-        raise ValueError(f"order must be a positive integer, found {order!r}.")
-    return int(order)
-
-
-def _several_generators(action: Action) -> Any:
-    """Group of the action if it has several generators, else None."""
-    group = getattr(action, "group", None)
-    return group if getattr(group, "n_generators", 1) > 1 else None
+    return group
 
 
 @contextmanager

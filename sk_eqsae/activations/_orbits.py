@@ -1,14 +1,13 @@
 """Activations arranged in orbits."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import GroupShuffleSplit
 
-from ._orbit_table import orbit_table
+from ..groups._orbit_table import orbit_table
 from ._rows import is_on_disk
 
 
@@ -29,16 +28,15 @@ class Orbits:  # numpydoc ignore=PR02
         Power of the generator that was applied to the input of each row, from 0 to
         ``order - 1``; one column for each generator if there are several. Each orbit
         has the row of power 0, and no element of the group twice.
-    group : FiniteGroup or None, default=None
-        The group, needed where it has several generators. None is the cyclic group
-        up to the largest power.
+    symmetry : int or FiniteGroup, default=None
+        The group, needed where it has several generators: the order of a cyclic group
+        or a FiniteGroup, which it is afterwards. None is the cyclic group of the powers.
 
     Raises
     ------
-    TypeError
-        If group is none.
     ValueError
-        If the three do not fit together; the message names the rows.
+        If symmetry is no group, or if the parts do not fit together; the message names
+        the rows.
 
     See Also
     --------
@@ -60,7 +58,7 @@ class Orbits:  # numpydoc ignore=PR02
     X: Any
     groups: NDArray
     power: NDArray[np.int64]
-    group: Any = None
+    symmetry: Any = None
 
     def __post_init__(self) -> None:
         for name in ("X", "groups", "power"):
@@ -72,22 +70,11 @@ class Orbits:  # numpydoc ignore=PR02
                 "X must have 2 axes (n_rows, n_features), found shape "
                 f"{np.shape(self.X)}."
             )
-        _ = self._table  # checks groups and power
-
-    @cached_property
-    def _table(self) -> NDArray[np.int64]:
-        if self.group is None:
-            return orbit_table(self.groups, self.power, n_rows=len(self.X))
-        if not hasattr(self.group, "elements_of"):
-            raise TypeError(
-                f"group must be a FiniteGroup, such as CyclicGroup(4), found "
-                f"{self.group!r}."
-            )
-        from ..groups._group_table import group_table  # noqa: PLC0415  (imports us)
-
-        return group_table(
-            self.groups, self.power, group=self.group, n_rows=len(self.X)
-        )[1]
+        symmetry, table = orbit_table(
+            self.groups, self.power, symmetry=self.symmetry, n_rows=len(self.X)
+        )
+        object.__setattr__(self, "symmetry", symmetry)
+        object.__setattr__(self, "_table", table)
 
     def __len__(self) -> int:
         return len(self.X)
@@ -141,8 +128,7 @@ class Orbits:  # numpydoc ignore=PR02
         -------
         train, test : Orbits
             The two parts; rows keep their order and their orbit ids. Both have the
-            group of the whole, the cyclic group of its order if `group` is None, even
-            if one lacks the rows of a power.
+            group of the whole, even if one lacks the rows of a power.
 
         Raises
         ------
@@ -168,11 +154,8 @@ class Orbits:  # numpydoc ignore=PR02
         return self._take(ids[train]), self._take(ids[test])
 
     def _take(self, ids: NDArray) -> "Orbits":
-        from ..groups import CyclicGroup  # noqa: PLC0415  (imports us)
-
         rows = np.isin(self.groups, ids)
-        group = CyclicGroup(self.order) if self.group is None else self.group
-        return Orbits(self.X[rows], self.groups[rows], self.power[rows], group)
+        return Orbits(self.X[rows], self.groups[rows], self.power[rows], self.symmetry)
 
 
 def _labels_of(ids: NDArray, base: ArrayLike) -> NDArray:

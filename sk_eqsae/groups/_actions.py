@@ -61,7 +61,7 @@ class ImageRotation:  # numpydoc ignore=PR02
         _check_order(self.order)
 
     @cached_property
-    def group(self) -> CyclicGroup:
+    def symmetry(self) -> CyclicGroup:
         """The cyclic group that acts."""
         return CyclicGroup(self.order)
 
@@ -118,7 +118,7 @@ class ImageFlip:  # numpydoc ignore=PR02
     order: ClassVar[int] = 2
 
     @cached_property
-    def group(self) -> CyclicGroup:
+    def symmetry(self) -> CyclicGroup:
         """The cyclic group that acts."""
         return CyclicGroup(self.order)
 
@@ -175,7 +175,7 @@ class CyclicShift:  # numpydoc ignore=PR02
         _check_order(self.order)
 
     @cached_property
-    def group(self) -> CyclicGroup:
+    def symmetry(self) -> CyclicGroup:
         """The cyclic group that acts."""
         return CyclicGroup(self.order)
 
@@ -247,7 +247,7 @@ class AxisRotation:  # numpydoc ignore=PR02
             )
 
     @cached_property
-    def group(self) -> CyclicGroup:
+    def symmetry(self) -> CyclicGroup:
         """The cyclic group that acts."""
         return CyclicGroup(self.order)
 
@@ -310,7 +310,7 @@ class ImageDihedral:  # numpydoc ignore=PR02
     >>> import numpy as np
     >>> from sk_eqsae.groups import ImageDihedral
     >>> action = ImageDihedral()
-    >>> action.group, action.order
+    >>> action.symmetry, action.order
     (DihedralGroup(n=4), 8)
     >>> action(np.array([[[1, 2], [3, 4]]]), (1, 1))  # first flip, then rotate
     array([[[1, 3],
@@ -323,14 +323,14 @@ class ImageDihedral:  # numpydoc ignore=PR02
         _check_order(self.n_rotations, "n_rotations")
 
     @cached_property
-    def group(self) -> DihedralGroup:
+    def symmetry(self) -> DihedralGroup:
         """The dihedral group that acts."""
         return DihedralGroup(self.n_rotations)
 
     @property
     def order(self) -> int:
         """Number of elements of the group."""
-        return self.group.order
+        return self.symmetry.order
 
     def __call__(self, inputs: Inputs, power: Powers) -> Inputs:
         """Apply r^p1 s^p2: mirror each image p2 times, then rotate it p1 times.
@@ -348,7 +348,7 @@ class ImageDihedral:  # numpydoc ignore=PR02
             New array of the same kind.
         """
         steps = (ImageRotation(self.n_rotations), ImageFlip())
-        exponents = _exponents(power, self.group.generator_orders)
+        exponents = _exponents(power, self.symmetry.generator_orders)
         return _applied(steps, inputs, exponents)
 
 
@@ -381,7 +381,7 @@ class GridShift:  # numpydoc ignore=PR02
     >>> import numpy as np
     >>> from sk_eqsae.groups import GridShift
     >>> action = GridShift(axes=(-2, -1), orders=(2, 3))
-    >>> action.group, action.order
+    >>> action.symmetry, action.order
     (ProductGroup(CyclicGroup(n=2), CyclicGroup(n=3)), 6)
     >>> action(np.array([[[1, 2, 3], [4, 5, 6]]]), (1, 1))
     array([[[6, 4, 5],
@@ -404,7 +404,7 @@ class GridShift:  # numpydoc ignore=PR02
         _check_different(self.axes, self.axes)
 
     @cached_property
-    def group(self) -> ProductGroup:
+    def symmetry(self) -> ProductGroup:
         """The product of cyclic groups that acts."""
         return ProductGroup(*(CyclicGroup(order) for order in self.orders))
 
@@ -433,7 +433,7 @@ class GridShift:  # numpydoc ignore=PR02
         steps = [
             CyclicShift(*step) for step in zip(self.axes, self.orders, strict=True)
         ]
-        exponents = _exponents(power, self.group.generator_orders)
+        exponents = _exponents(power, self.symmetry.generator_orders)
         return _applied(steps, inputs, exponents)
 
 
@@ -462,7 +462,7 @@ class ChannelPermutation:  # numpydoc ignore=PR02
     >>> import numpy as np
     >>> from sk_eqsae.groups import ChannelPermutation
     >>> action = ChannelPermutation(3)
-    >>> action.group, action.order
+    >>> action.symmetry, action.order
     (SymmetricGroup(n=3), 6)
     >>> action(np.array([[7, 8, 9]]), (0, 1))  # channel 0 becomes channel 1, ...
     array([[9, 7, 8]])
@@ -475,7 +475,7 @@ class ChannelPermutation:  # numpydoc ignore=PR02
         object.__setattr__(self, "n", SymmetricGroup(self.n).n)
 
     @cached_property
-    def group(self) -> SymmetricGroup:
+    def symmetry(self) -> SymmetricGroup:
         """The symmetric group that acts."""
         return SymmetricGroup(self.n)
 
@@ -506,9 +506,9 @@ class ChannelPermutation:  # numpydoc ignore=PR02
                 f"ChannelPermutation(n={self.n}, axis={self.axis}) needs {self.n} "
                 f"entries along that axis, found inputs of shape {tuple(inputs.shape)}."
             )
-        exponents = _exponents(power, self.group.generator_orders)
-        element = self.group.elements_of([exponents])[0]
-        source = self.group.permutations[self.group.inverses[element]]
+        exponents = _exponents(power, self.symmetry.generator_orders)
+        element = self.symmetry.elements_of([exponents])[0]
+        source = self.symmetry.permutations[self.symmetry.inverses[element]]
         if isinstance(inputs, torch.Tensor):
             return inputs.index_select(axis, torch.tensor(source, device=inputs.device))
         return inputs.take(source, axis)
@@ -536,21 +536,21 @@ class CubeRotation:
     >>> import numpy as np
     >>> from sk_eqsae.groups import CubeRotation
     >>> action = CubeRotation()
-    >>> action.order, action.group.generator_orders
+    >>> action.order, action.symmetry.generator_orders
     (24, (4, 4, 4))
     >>> action(np.array([[[1.0, 2.0, 3.0]]]), (1, 0, 1))  # about z, then about x
     array([[[-2., -3.,  1.]]])
     """
 
     @property
-    def group(self) -> GeneratedGroup:
+    def symmetry(self) -> GeneratedGroup:
         """The rotation group of the cube, as permutations of +x, +y, +z, -x, -y, -z."""
         return _cube_group()
 
     @property
     def order(self) -> int:
         """Number of elements of the group."""
-        return self.group.order
+        return self.symmetry.order
 
     def __call__(self, inputs: Inputs, power: Powers) -> Inputs:
         """Rotate each point p3 quarter-turns about z, p2 about y and p1 about x.
@@ -568,7 +568,7 @@ class CubeRotation:
         outputs : ndarray or tensor of shape (..., 3)
             New array of the same kind.
         """
-        exponents = _exponents(power, self.group.generator_orders)
+        exponents = _exponents(power, self.symmetry.generator_orders)
         return _applied([AxisRotation(axis, 4) for axis in range(3)], inputs, exponents)
 
 

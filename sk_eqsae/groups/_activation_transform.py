@@ -1,6 +1,5 @@
 """The matrix M that says how activations move when the input is transformed."""
 
-import warnings
 from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -24,7 +23,7 @@ from .._doc_link import DocLinkMixin
 from .._metrics import fvu
 from .._state import all_or_nothing
 from .._training import draw_seed, ordinary_modes, resolve_device
-from ..activations._orbit_table import check_integers
+from .._warnings import warn
 from ..activations._rows import checked_array, checked_rows
 from ._chunks import check_finite
 from ._closed_form import (
@@ -36,10 +35,11 @@ from ._closed_form import (
 from ._fractional import power_weights
 from ._gradient_descent import descend
 from ._group import FiniteGroup
-from ._group_table import group_table, power_of_each_row
 from ._moments import OrbitMoments
+from ._orbit_table import check_integers, orbit_table, power_of_each_row
 from ._refinement import refine
 from ._trust import (
+    warn_if_no_symmetry,
     warn_if_rounded,
     warn_if_untrustworthy,
     warn_if_worse_than_identity,
@@ -68,12 +68,10 @@ class ActivationTransformFitter(
 
     Parameters
     ----------
-    order : int, default=None
-        Order of the group; for one generator g, applying g `order` times changes
-        nothing. None reads it from the powers given to `fit` or from `group`;
-        without any of them the group is trivial and M is the identity.
-    group : FiniteGroup, default=None
-        The group, such as ``DihedralGroup(4)``. None is the cyclic group.
+    symmetry : int or FiniteGroup, default=None
+        The group: the order of a cyclic group, or one such as ``DihedralGroup(4)``.
+        None is the cyclic group of the powers given to `fit`; without any the group is
+        trivial and M is the identity.
     solver : {"lstsq", "adam"}, default="lstsq"
         "lstsq" is a closed form from second moments of the orbits, which takes one
         pass over them. "adam" minimises the loss above by gradient descent: of a free
@@ -113,7 +111,7 @@ class ActivationTransformFitter(
         The generator's matrix; it acts on columns, so rows are moved by
         ``X @ M_.T``. Of a group with several generators: shape (n_generators,
         n_features, n_features).
-    group_ : FiniteGroup
+    symmetry_ : FiniteGroup
         The group.
     order_ : int
         Order of the group.
@@ -122,7 +120,7 @@ class ActivationTransformFitter(
         the group, over the square root of n_features: how far M is from obeying the
         group's law.
     multiplicities_ : ndarray of shape (n_irreps,)
-        How often each irrep of `group_.irreps` is in the activations, of
+        How often each irrep of `symmetry_.irreps` is in the activations, of
         `group_law="exact"`. Directions without variance count as trivial.
     rank_ : int
         Number of directions with variance, of `group_law="exact"`; that of the mean
@@ -197,7 +195,7 @@ class ActivationTransformFitter(
     >>> x = rng.normal(size=(50, 2))
     >>> X = np.stack([x @ np.linalg.matrix_power(turn, p).T for p in range(4)])
     >>> groups, power = np.tile(np.arange(50), 4), np.repeat(np.arange(4), 50)
-    >>> fitter = ActivationTransformFitter(order=4)
+    >>> fitter = ActivationTransformFitter(symmetry=4)
     >>> fitter = fitter.fit(X.reshape(-1, 2), groups=groups, power=power)
     >>> np.allclose(fitter.M_, turn)
     True
@@ -210,8 +208,7 @@ class ActivationTransformFitter(
     __metadata_request__score: ClassVar[dict] = {"groups": True, "power": True}
 
     _parameter_constraints: ClassVar[dict] = {
-        "order": [Interval(Integral, 1, None, closed="left"), None],
-        "group": [FiniteGroup, None],
+        "symmetry": [Interval(Integral, 1, None, closed="left"), FiniteGroup, None],
         "solver": [StrOptions({"lstsq", "adam"})],
         "group_law": [StrOptions({"exact", "free", "orthogonal"})],
         "power": [Real, "array-like"],
@@ -226,9 +223,8 @@ class ActivationTransformFitter(
 
     def __init__(
         self,
-        order: int | None = None,
+        symmetry: int | FiniteGroup | None = None,
         *,
-        group: FiniteGroup | None = None,
         solver: str = "lstsq",
         group_law: str = "exact",
         power: ArrayLike = 1,
@@ -240,8 +236,7 @@ class ActivationTransformFitter(
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
-        self.order = order
-        self.group = group
+        self.symmetry = symmetry
         self.solver = solver
         self.group_law = group_law
         self.power = power
@@ -301,7 +296,7 @@ class ActivationTransformFitter(
         """
         self._forget()
         X, table = self._checked(X, groups, power, reset=True)
-        if self.group_.order == 1:
+        if self.symmetry_.order == 1:
             return self._set_matrices(self._identity(), None)
         basis = self._principal_directions(X)
         if self.solver == "adam":
@@ -338,7 +333,7 @@ class ActivationTransformFitter(
             stands for two orbits.
         power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
             Powers of the generators of each row; 0 is the canonical row. Without
-            `order` and `group`, the first call decides the order.
+            `symmetry`, the first call decides the group.
 
         Returns
         -------
@@ -365,8 +360,8 @@ class ActivationTransformFitter(
             if sums is None:
                 moments = self._new_moments(self._principal_directions(X))
             else:
-                moments = OrbitMoments.from_state(self.group_, sums)
-            if self.group_.order == 1:
+                moments = OrbitMoments.from_state(self.symmetry_, sums)
+            if self.symmetry_.order == 1:
                 found, basis = self._identity(), None
             else:
                 found = self._closed_form(X, table, moments, use_up=False)
@@ -379,10 +374,9 @@ class ActivationTransformFitter(
         """Sums of earlier calls of partial_fit; drops all else that was fitted."""
         sums = getattr(self, "_sums", None)
         if sums is None and hasattr(self, "M_"):
-            warnings.warn(
+            warn(
                 "partial_fit forgets what fit has found, because fit keeps no sums "
                 "over orbits. Make all calls partial_fit.",
-                stacklevel=4,
             )
         self._forget()
         return sums
@@ -406,17 +400,16 @@ class ActivationTransformFitter(
         checked = checked_rows if one_pass else checked_array
         X = checked(self, X, reset=reset, ensure_all_finite=False)
         check_finite(X, type(self).__name__)
-        group = self.group if reset else self.group_
-        group, table = group_table(
-            groups, power, order=self.order, group=group, n_rows=len(X)
-        )
+        symmetry = self.symmetry if reset else self.symmetry_
+        group, table = orbit_table(groups, power, symmetry=symmetry, n_rows=len(X))
         _check_generators(group, table)
-        self.group_: FiniteGroup = group
+        self.symmetry_: FiniteGroup = group
+        warn_if_no_symmetry(self, groups, "leaves rows as they are")
         return X, table
 
     def _identity(self) -> NDArray:
         identity = np.eye(self.n_features_in_)[np.newaxis]
-        return identity.repeat(self.group_.n_generators, axis=0)
+        return identity.repeat(self.symmetry_.n_generators, axis=0)
 
     def _principal_directions(self, X: NDArray) -> NDArray | None:
         """Orthonormal directions of shape (n_features, n_components), or None."""
@@ -427,7 +420,7 @@ class ActivationTransformFitter(
                 f"n_components={self.n_components} is more than the {X.shape[1]} "
                 "feature(s) of X. Lower it, or set n_components=None."
             )
-        if self.group_.order > 1 and self.n_components > len(X):
+        if self.symmetry_.order > 1 and self.n_components > len(X):
             raise ValueError(
                 f"n_components={self.n_components} is more than the {len(X)} row(s) "
                 "of X (of partial_fit's first call), too few orbits to find so many "
@@ -439,7 +432,7 @@ class ActivationTransformFitter(
 
     def _new_moments(self, basis: NDArray | None) -> OrbitMoments:
         by_irrep = self.group_law == "exact"
-        return OrbitMoments(self.group_, by_irrep=by_irrep, basis=basis)
+        return OrbitMoments(self.symmetry_, by_irrep=by_irrep, basis=basis)
 
     def _closed_form(
         self, X: NDArray, table: NDArray, moments: OrbitMoments, *, use_up: bool
@@ -478,8 +471,8 @@ class ActivationTransformFitter(
         rows = X if basis is None else X @ basis.astype(X.dtype)
         if self.group_law == "free":
             with ordinary_modes():
-                matrices, losses = descend(rows, table, self.group_, **settings)
-            warn_if_worse_than_identity(matrices, rows, table, self.group_)
+                matrices, losses = descend(rows, table, self.symmetry_, **settings)
+            warn_if_worse_than_identity(matrices, rows, table, self.symmetry_)
             return matrices, losses
         moments = self._new_moments(basis)
         moments.add(X, table)
@@ -495,7 +488,7 @@ class ActivationTransformFitter(
             self.multiplicities_ = found.representation.multiplicities
             self.multiplicities_[0] += self.n_features_in_ - found.rank
             found = found.generators()
-        self.order_ = self.group_.order
+        self.order_ = self.symmetry_.order
         self.order_error_ = self._law_error(found)
         if basis is not None:
             moved = basis @ (found - np.eye(found.shape[1])) @ basis.T
@@ -511,7 +504,7 @@ class ActivationTransformFitter(
         return max(
             float(np.linalg.norm(_word(generators, relation) - identity))
             / self.n_features_in_**0.5
-            for relation in self.group_.relations
+            for relation in self.symmetry_.relations
         )
 
     def matrix(self, power: ArrayLike) -> NDArray:
@@ -581,19 +574,19 @@ class ActivationTransformFitter(
 
     def _as_rows(self, power: ArrayLike, n_rows: int) -> NDArray:
         """Powers of shape (n_rows, n_generators)."""
-        power = power_of_each_row(power, n_rows, self.group_.n_generators)
+        power = power_of_each_row(power, n_rows, self.symmetry_.n_generators)
         if self.group_law != "exact" or power.dtype.kind != "f":
             return np.column_stack([check_integers(column) for column in power.T])
         return check_array(power, input_name="power")
 
     def _moved(self, X: NDArray, power: NDArray) -> NDArray:
         """Apply each generator's power, the last generator first."""
-        for i in reversed(range(self.group_.n_generators)):
+        for i in reversed(range(self.symmetry_.n_generators)):
             X = self._moved_by(X, i, power[:, i])
         return X
 
     def _moved_by(self, X: NDArray, generator: int, power: NDArray) -> NDArray:
-        weights = power_weights(power, self.group_.generator_orders[generator])
+        weights = power_weights(power, self.symmetry_.generator_orders[generator])
         moved = np.zeros_like(X)
         for p in np.flatnonzero(weights.any(axis=0)):
             rows = np.flatnonzero(weights[:, p])
@@ -634,7 +627,9 @@ class ActivationTransformFitter(
         check_is_fitted(self)
         X = self._checked_to_move(X)
         power = self._as_rows(self.power, n_rows=len(X))
-        for i in range(self.group_.n_generators):  # the last to act is the first undone
+        for i in range(
+            self.symmetry_.n_generators
+        ):  # the last to act is the first undone
             X = self._moved_by(X, i, -power[:, i])
         return X
 
@@ -661,12 +656,12 @@ class ActivationTransformFitter(
         r2 : ndarray of shape (max(order - 1, 1),)
             1 - FVU (R2 per feature, weighted by variance) of M^p times the
             canonical row against the row of power p = 1, ..., order - 1, or, with
-            several generators, of the powers ``group_.powers[1:]``; NaN for a power
+            several generators, of the powers ``symmetry_.powers[1:]``; NaN for a power
             without rows. Of the trivial group: the R2 of power 0, which is 1.
         """
         check_is_fitted(self)
         X = checked_array(self, X, reset=False)
-        _, table = group_table(groups, power, group=self.group_, n_rows=len(X))
+        _, table = orbit_table(groups, power, symmetry=self.symmetry_, n_rows=len(X))
         elements = range(1, self.order_) if self.order_ > 1 else [0]
         return np.array([self._r2(X, table, element) for element in elements])
 
@@ -674,7 +669,7 @@ class ActivationTransformFitter(
         observed = table[table[:, element] >= 0]
         if len(observed) == 0:
             return np.nan
-        power = self.group_.powers[element].astype(np.float64)
+        power = self.symmetry_.powers[element].astype(np.float64)
         moved = self._moved(X[observed[:, 0]], np.tile(power, (len(observed), 1)))
         return 1 - fvu(X[observed[:, element]], moved)
 

@@ -190,6 +190,30 @@ class FiniteGroup(ABC):
             elements = self._product(cycle[column], elements)
         return elements
 
+    def power_of(self, elements: NDArray) -> NDArray:
+        """Powers of elements, as metadata hold them.
+
+        Parameters
+        ----------
+        elements : ndarray of int of shape (n_rows,)
+            Numbers of elements.
+
+        Returns
+        -------
+        power : ndarray of shape (n_rows,) or (n_rows, n_generators)
+            With one generator, its powers; else a column for each.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sk_eqsae.groups import DihedralGroup
+        >>> DihedralGroup(3).power_of(np.array([0, 5]))
+        array([[0, 0],
+               [2, 1]])
+        """
+        power = self.powers[elements]
+        return power if self.n_generators > 1 else power[:, 0]
+
     @cached_property
     def _generator_powers(self) -> tuple[NDArray, ...]:
         """Elements 1, g, g^2 ... of each generator g."""
@@ -709,6 +733,24 @@ class GeneratedGroup(_PermutationGroup):  # numpydoc ignore=PR02
                 f"relations: {shown} = 1 does not hold, because the generators give "
                 f"{shown} = {equal}. Correct the relation or the permutations."
             )
+
+
+def as_group(symmetry: int | FiniteGroup | None) -> FiniteGroup | None:
+    """The group that a ``symmetry`` parameter stands for; None is not known yet."""
+    if symmetry is None or isinstance(symmetry, FiniteGroup):
+        return symmetry
+    if not isinstance(symmetry, int | np.integer) or symmetry < 1:
+        raise ValueError(
+            "symmetry must be the order of a cyclic group, a positive integer, or a "
+            f"FiniteGroup such as DihedralGroup(4), found {symmetry!r}."
+        )
+    return CyclicGroup(int(symmetry))
+
+
+def action_powers(group: FiniteGroup) -> list[Any]:
+    """Powers of each element as actions take them: ints, or a tuple per element."""
+    power = group.power_of(np.arange(group.order)).tolist()
+    return [tuple(each) if isinstance(each, list) else each for each in power]
 
 
 def multiplicities(group: FiniteGroup, character: ArrayLike) -> NDArray:

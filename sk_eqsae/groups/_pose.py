@@ -161,7 +161,7 @@ class PoseCanonicalizer(
         scale = np.abs(X).max() or 1.0  # keeps squares of large entries finite
         moments = (X / scale).T @ (X / scale) / len(X)
         moments = np.mean([M @ moments @ M.T for M in matrices], axis=0)
-        inverses = matrices[self.activation_transform_.group_.inverses]
+        inverses = matrices[self.activation_transform_.symmetry_.inverses]
         self.direction_, variance = _seeing_direction(moments, matrices, inverses)
         self.spread_ = float(scale * np.sqrt(variance))
         self._readouts = inverses.transpose(0, 2, 1) @ self.direction_
@@ -233,11 +233,11 @@ class PoseCanonicalizer(
         return (best - second) / self.spread_
 
     def _powers(self, elements: NDArray) -> NDArray:
-        powers = self.activation_transform_.group_.powers[elements]
+        powers = self.activation_transform_.symmetry_.powers[elements]
         return powers[:, 0] if powers.shape[1] == 1 else powers
 
     def _moved_back(self, X: NDArray, poses: NDArray) -> NDArray:
-        inverses = self.activation_transform_.group_.inverses[poses]
+        inverses = self.activation_transform_.symmetry_.inverses[poses]
         return self.activation_transform_.act(X, self._powers(inverses))
 
     def __sklearn_tags__(self) -> Any:
@@ -311,7 +311,7 @@ def element_matrices(activation_transform: BaseEstimator) -> NDArray:
     matrices : ndarray of shape (order, n_features, n_features)
         M_e in the order of the group's elements, the identity first.
     """
-    powers = activation_transform.group_.powers
+    powers = activation_transform.symmetry_.powers
     return np.array([activation_transform.matrix(power) for power in powers])
 
 

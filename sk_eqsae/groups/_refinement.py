@@ -1,6 +1,5 @@
 """The exact law by gradient descent from the closed form."""
 
-import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from .._training import train
+from .._warnings import warn
 from ._closed_form import ExactLaw
 from ._gradient_descent import ObservedSquaredError
 
@@ -72,11 +72,10 @@ def refine(
 
 
 def _warn_of_descent(lr: float) -> None:
-    warnings.warn(
+    warn(
         f"Gradient descent with lr={lr:g} has come out above the loss of the closed "
         "form, which is kept. Lower lr (the learning rate), or set solver='lstsq'.",
         ConvergenceWarning,
-        stacklevel=7,
     )
 
 

@@ -1,12 +1,13 @@
 """When M is not to be trusted."""
 
-import warnings
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
+from .._warnings import warn
 from ._closed_form import ExactLaw
 from ._group import FiniteGroup
 from ._moments import OrbitMoments
@@ -42,18 +43,26 @@ def warn_if_untrustworthy(law: ExactLaw, moments: OrbitMoments) -> None:
     """
     if moments.n_rows < _ROWS_PER_DIRECTION * law.rank:
         needed = -(-_ROWS_PER_DIRECTION * law.rank // moments.group.order)
-        warnings.warn(
+        warn(
             f"M is not to be trusted: {moments.n_orbits} orbits with {moments.n_rows} "
             f"rows are too few for the {law.rank} directions in which they vary. Give "
             f"{needed} orbits or more, or set n_components to use fewer directions.",
-            stacklevel=6,
         )
     elif law.r2 < 0:
-        warnings.warn(
+        warn(
             "M is not to be trusted: it explains less of the activations than their "
             "mean does, so they do not follow the group. Look for wrong groups or "
             "power, or for a layer that does not keep the symmetry.",
-            stacklevel=6,
+        )
+
+
+def warn_if_no_symmetry(estimator: BaseEstimator, groups: Any, becomes: str) -> None:
+    """Warn if nothing says of which symmetry the rows are."""
+    if estimator.symmetry is None and groups is None:
+        warn(
+            f"{type(estimator).__name__} got no groups and power, so it {becomes}. "
+            "Pass both to fit, in a Pipeline as STEP__groups= and STEP__power=; "
+            "symmetry=1 says that there is no symmetry."
         )
 
 
@@ -79,12 +88,11 @@ def warn_if_rounded(order_error: float, generators: NDArray) -> None:
     if order_error <= _ROUNDED:
         return
     norm = np.linalg.norm(generators, 2, axis=(1, 2)).max()
-    warnings.warn(
+    warn(
         "M is not to be trusted in all digits: the group's law holds to "
         f"{order_error:.0e}, because M has norm {norm:.0e} and float64 rounds so "
         "large entries. Directions with hardly any variance are moved into ones with "
         "much; set n_components to leave them alone, if the score allows.",
-        stacklevel=5,
     )
 
 
@@ -123,13 +131,12 @@ def warn_if_worse_than_identity(
         unmoved += np.square(moved - x).sum()
         squares += np.square(x).sum()
     if missed > unmoved + _WORSE * squares:
-        warnings.warn(
+        warn(
             "M explains less of the activations than M = I does: it leaves "
             f"{missed / squares:.2g} of their mean square, where the identity leaves "
             f"{unmoved / squares:.2g}. Lower lr (the learning rate), raise max_epochs, "
             "or set solver='lstsq'.",
             ConvergenceWarning,
-            stacklevel=6,
         )
 
 
@@ -164,7 +171,7 @@ def warn_if_poses_look_alike(X: NDArray, activation_transform: BaseEstimator) ->
     UserWarning
         If an element other than the identity leaves more than half of the rows alone.
     """
-    group = activation_transform.group_
+    group = activation_transform.symmetry_
     if group.order == 1:
         return
     X = pose_sample(X).astype(np.float64)
@@ -174,19 +181,18 @@ def warn_if_poses_look_alike(X: NDArray, activation_transform: BaseEstimator) ->
     least = max(_ALIKE * typical, _STILL * np.square(X).sum(axis=1).mean())
     alike = (moves <= least).any(axis=0)
     if alike.mean() > 0.5:
-        warnings.warn(
+        warn(
             f"Poses are ambiguous: M leaves {alike.mean():.0%} of the rows as they are "
             "under an element that is not the identity, so predict_power cannot tell "
             f"all {group.order} poses of them apart. Give a smaller group if the "
             "activations repeat before the group does, or a layer that sees the "
             "symmetry.",
-            stacklevel=4,
         )
 
 
 def _squared_moves(X: NDArray, activation_transform: BaseEstimator) -> NDArray:
     """Squared distance of each row to where each element but the first takes it."""
-    powers = activation_transform.group_.powers[1:]
+    powers = activation_transform.symmetry_.powers[1:]
     powers = powers[:, 0] if powers.shape[1] == 1 else powers
     moved = (activation_transform.act(X, power) for power in powers)
     return np.array([np.square(rows - X).sum(axis=1) for rows in moved])

@@ -18,7 +18,7 @@ from .._state import unfrozen
 from ..activations import Orbits
 from ..groups import ActivationTransformFitter
 from ..groups._group import FiniteGroup
-from ..groups._group_table import group_table
+from ..groups._orbit_table import orbit_table
 from ._ceiling import default_ceiling
 from ._fitter import check_fitter, check_kind
 
@@ -199,7 +199,7 @@ def equivariance_report(
         :meth:`~sk_eqsae.activations.Orbits.split`.
     activation_transform : estimator, default=None
         How M is fitted: cloned and fitted on `train`. None is
-        ``ActivationTransformFitter(group=train.group)``, or that of `test`; if
+        ``ActivationTransformFitter(train.symmetry)``; if
         neither has a group, ``ActivationTransformFitter(order)`` with the larger
         order of the two. A fitted one in :class:`sklearn.frozen.FrozenEstimator` is
         taken as it is; that it has not seen `test` is then the caller's promise.
@@ -307,8 +307,8 @@ def _pairs(
     """Pairs of rows for each element of the group but the identity."""
     check_fitter(activation_transform)
     X = _check_rows(X, activation_transform)
-    group = activation_transform.group_
-    _, table = group_table(groups, power, group=group, n_rows=len(X))
+    group = activation_transform.symmetry_
+    _, table = orbit_table(groups, power, symmetry=group, n_rows=len(X))
     pairs = [
         _pairs_of(element, group, X, table)
         for element in range(1, group.order)
@@ -383,17 +383,13 @@ def _check_parts(train: Orbits, test: Orbits) -> None:
 
 def _default_fitter(train: Orbits, test: Orbits) -> ActivationTransformFitter:
     """How M of the group of the orbits is fitted."""
-    of_parts = [getattr(part, "group", None) for part in (train, test)]
-    groups = [group for group in of_parts if group is not None]
-    if not groups:
-        return ActivationTransformFitter(max(train.order, test.order))
-    if groups[0] != groups[-1]:
+    if train.symmetry != test.symmetry:
         raise ValueError(
-            f"train has the group {groups[0]!r}, but test {groups[-1]!r}. Give orbits "
-            "of one group, or activation_transform=ActivationTransformFitter(group="
-            "...) with that which holds."
+            f"train has the symmetry {train.symmetry!r}, but test {test.symmetry!r}. "
+            "Give orbits of one group, or activation_transform="
+            "ActivationTransformFitter(...) with that which holds."
         )
-    return ActivationTransformFitter(group=groups[0])
+    return ActivationTransformFitter(train.symmetry)
 
 
 def _fit_maps(

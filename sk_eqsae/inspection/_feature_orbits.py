@@ -143,12 +143,12 @@ class FeatureOrbitDisplay:
         features = _checked_features(features, sae.n_components_)
         first = Z[:, features * sae.order_].toarray()
         strongest = np.argsort(-first, axis=0, kind="stable")[:n_top].T
-        names = sae.group_.generator_names
+        names = sae.symmetry_.generator_names
         return cls(
             _decoded_copies(sae, first.max(axis=0), features, decode),
             images[strongest],
             names=[f"vector {i}" for i in features],
-            powers=[_power_label(names, power) for power in sae.group_.powers],
+            powers=[_power_label(names, power) for power in sae.symmetry_.powers],
         ).plot(ax)
 
     def plot(self, ax: Axes | None = None) -> Self:

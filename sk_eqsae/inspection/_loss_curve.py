@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from ..groups._group_table import group_table
+from ..groups._orbit_table import orbit_table
 from ..sae._rows import TrainingRows
 from ._drawing import (
     axes_or_new,
@@ -235,6 +235,6 @@ def _training_rows(
             f"saes[{name!r}] was trained to reproduce canonical rows. Give groups and "
             "power, which tell them, or leave X out."
         )
-    _, table = group_table(groups, power, group=sae.group_, n_rows=len(X))
+    _, table = orbit_table(groups, power, symmetry=sae.symmetry_, n_rows=len(X))
     canonical = np.broadcast_to(table[:, :1], table.shape)
     return TrainingRows(X, table[table >= 0], canonical[table >= 0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_scalar, gen_batches
 from sklearn.utils.validation import check_is_fitted
 
+from .._warnings import warn
 from ..groups._group import FiniteGroup
 from ..groups._pose import element_matrices
 from ._fitter import check_fitter
@@ -135,7 +135,7 @@ def feature_symmetry(
     check_scalar(threshold, "threshold", Real, min_val=0, max_val=1)
     least = threshold - _ROUNDING
     fitter = _check_fitter(sae, activation_transform)
-    group = fitter.group_
+    group = fitter.symmetry_
     vectors, matrices = _orthogonalized(sae.components_, element_matrices(fitter))
     overlaps = _overlaps(vectors, matrices)
     energies = _energies(overlaps, group)
@@ -173,11 +173,10 @@ def _check_fitter(
             "of the same layer."
         )
     if fitter.order_error_ > _LAW_BROKEN:
-        warnings.warn(
+        warn(
             f"M obeys the law of the group up to {fitter.order_error_:.2g} only, so "
             "energies, stabilizers and orbits are rough. Fit it with "
             "group_law='exact'.",
-            stacklevel=3,
         )
     return fitter
 

@@ -168,8 +168,10 @@ def check_equivariant(sae: EquivariantSAE) -> Fitted:
 
 def _check_transform(fitted: Fitted, group: Any) -> None:
     transform = fitted.estimator("activation_transform_", ActivationTransformFitter)
-    if group is not None and transform.group_ != group:
-        raise ValueError(f"activation_transform_ is of {transform.group_}, not {group}")
+    if group is not None and transform.symmetry_ != group:
+        raise ValueError(
+            f"activation_transform_ is of {transform.symmetry_}, not {group}"
+        )
     if transform.n_features_in_ != fitted.sizes["n_features_in_"]:
         raise ValueError("activation_transform_ has another number of features")
 
@@ -299,7 +301,7 @@ def check_canonicalizer(canonicalizer: Any) -> None:
     fitted = Fitted(canonicalizer)
     fitted.count("n_features_in_")
     _check_transform(fitted, None)
-    order = canonicalizer.activation_transform_.group_.order
+    order = canonicalizer.activation_transform_.symmetry_.order
     fitted.array("direction_", "n_features_in_")
     fitted.array("_readouts", order, "n_features_in_")
     fitted.number("spread_")

@@ -44,7 +44,7 @@ def _kind(type_: Any, check: Callable, required: str, optional: str = "") -> Kin
 
 
 _SAE = "coefs_ intercepts_ components_ intercept_ mean_ scale_ loss_curve_ n_iter_ "
-_SYMMETRY = "activation_transform_ group_ order_ "
+_SYMMETRY = "activation_transform_ symmetry_ order_ "
 _KINDS = [
     Kind(FrozenEstimator),
     _kind(TopKSAE, _checks.check_sae, _SAE, "error_curve_ threshold_ _memory"),
@@ -63,7 +63,7 @@ _KINDS = [
     _kind(
         ActivationTransformFitter,
         _checks.check_fitter,
-        "M_ group_ order_ order_error_",
+        "M_ symmetry_ order_ order_error_",
         "rank_ multiplicities_ loss_curve_ n_iter_ _sums",
     ),
     _kind(

@@ -145,9 +145,9 @@ def load(path: str | os.PathLike) -> Any:
     >>> from sk_eqsae import ActivationTransformFitter, load, save
     >>> from sk_eqsae.groups import DihedralGroup
     >>> path = Path(tempfile.mkdtemp()) / "fitter.safetensors"
-    >>> save(ActivationTransformFitter(group=DihedralGroup(4)), path)
+    >>> save(ActivationTransformFitter(DihedralGroup(4)), path)
     >>> load(path)
-    ActivationTransformFitter(group=DihedralGroup(n=4))
+    ActivationTransformFitter(symmetry=DihedralGroup(n=4))
     """
     with open(path, "rb") as file:
         try:

@@ -171,12 +171,12 @@ class Fitted:
         group : FiniteGroup
             The group.
         """
-        group = self.value("group_")
+        group = self.value("symmetry_")
         if not isinstance(group, FiniteGroup):
-            raise ValueError("group_ has to be a group")
+            raise ValueError("symmetry_ has to be a group")
         if self.count("order_") != group.order:
             raise ValueError(
-                f"order_ is {self.sizes['order_']}, but that of group_ is {group.order}"
+                f"order_ is {self.sizes['order_']}, but that of symmetry_ is {group.order}"
             )
         return group
 

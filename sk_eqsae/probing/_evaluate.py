@@ -24,6 +24,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_memory
 
 from .._threads import one_thread
+from .._warnings import warn
 from ._cluster import keep_on_cluster
 from ._probes import PAPER_PROBES, as_memory, check_probe_names, make_probe
 from ._reconstruction import (
@@ -356,13 +357,12 @@ def _warn_if_unconverged(
             if not by_probe[probe].converged
         ]
         if tasks:
-            warnings.warn(
+            warn(
                 f"probe {probe!r} has not converged in {len(tasks)} of {len(names)} "
                 f"tasks, the first of them {tasks[0]!r}: it stopped at max_iter. "
                 "Raise its max_iter, as in probes={'logistic': make_probe('logistic')"
                 ".set_params(logistic__max_iter=10_000)}.",
                 ConvergenceWarning,
-                stacklevel=3,
             )
 
 

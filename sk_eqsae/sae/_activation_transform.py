@@ -47,7 +47,8 @@ def fit_activation_transform(
     ValueError
         If it has been fitted for another group.
     """
-    fitted = clone(fitter).fit(X, None, groups=groups, power=power)
+    fitted = _for_group(clone(fitter), group)
+    fitted.fit(X, None, groups=groups, power=power)
     _check_group(fitted, group)
     return fitted
 
@@ -99,10 +100,16 @@ def partial_fit_activation_transform(
     return fitted
 
 
+def _for_group(fitter: BaseEstimator, group: FiniteGroup) -> BaseEstimator:
+    """Tell a fitter the group, if it would read it from the powers."""
+    unknown = "symmetry" in fitter.get_params() and fitter.symmetry is None
+    return fitter.set_params(symmetry=group) if unknown else fitter
+
+
 def _check_group(fitted: BaseEstimator, group: FiniteGroup) -> None:
-    if fitted.group_ != group:
+    if fitted.symmetry_ != group:
         raise ValueError(
-            f"activation_transform was fitted for {fitted.group_}, but the orbits are "
+            f"activation_transform was fitted for {fitted.symmetry_}, but the orbits are "
             f"of {group}. Fit it for the same group."
         )
 

@@ -29,7 +29,7 @@ from ._code import Code
 from ._data_parallel import checkpoint_class, objective_class
 from ._module import SAEModule
 from ._outcome import sample, warn_if_dead, warn_if_far_off
-from ._recipe import RECIPES, Recipe
+from ._recipe import RECIPES, SCHEDULES, Recipe
 from ._rows import Spread, TrainingRows, new_digest
 from ._selection import BatchTopK, Selection, Threshold, TopK
 from ._sparse_ops import decode_sparse
@@ -39,15 +39,16 @@ _DTYPES = (np.float64, np.float32)
 _CHUNK_ENTRIES = 2**22  # rows or dense latents held at a time: 16 MiB in float32
 _READ_AT_ONCE = 64  # neighbouring rows of a sample from the disk
 _MB = 1e6
+_DEFAULT_K = 32
 _PARTIAL_EPOCH = 10_000  # rows that count as one in dead_after, if a call has fewer
 # parameters that training does not depend on, or that show in what it starts from
 _NOT_OF_TRAINING = {
     "activation_transform",
     "checkpoint",
-    "group",
     "output",
     "random_state",
     "sparse_output",
+    "symmetry",
     "verbose",
     "warm_start",
 }
@@ -101,9 +102,13 @@ class BaseSAE(
     error_curve_: NDArray
     hidden_dim: int | None
 
+    __metadata_request__fit: ClassVar[dict] = {"groups": True, "power": True}
+    __metadata_request__partial_fit: ClassVar[dict] = {"groups": True, "power": True}
+    __metadata_request__score: ClassVar[dict] = {"groups": True, "power": True}
+
     _parameter_constraints: ClassVar[dict] = {
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
-        "k": [Interval(Integral, 1, None, closed="left")],
+        "k": [Interval(Integral, 1, None, closed="left"), None],
         "hidden_dim": [Interval(Integral, 1, None, closed="left"), None],
         "activation": [StrOptions({"topk", "batch_topk"})],
         "nested": ["array-like", None],
@@ -158,7 +163,14 @@ class BaseSAE(
         """
         return self._inverse(Z)
 
-    def score(self, X: ArrayLike, y: None = None) -> float:
+    def score(
+        self,
+        X: ArrayLike,
+        y: None = None,
+        *,
+        groups: ArrayLike | None = None,
+        power: ArrayLike | None = None,
+    ) -> float:
         """Share of the variance that the reconstruction explains, 1 - FVU.
 
         Parameters
@@ -167,6 +179,10 @@ class BaseSAE(
             Activations.
         y : None
             Ignored.
+        groups : array-like of shape (n_rows,), default=None
+            Not needed.
+        power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
+            Not needed.
 
         Returns
         -------
@@ -259,7 +275,7 @@ class BaseSAE(
         self._check_selection()
         if self.activation == "batch_topk":
             return Threshold(self.threshold_ / self.scale_)
-        return TopK(self.k)
+        return TopK(kept_latents(self))
 
     def _check_selection(self) -> None:
         """Raise an error if k or activation, set since the fit, do not go with it."""
@@ -270,7 +286,7 @@ class BaseSAE(
                     "activation='batch_topk' was set after a fit with 'topk', which "
                     "has no threshold_. Call fit again."
                 )
-        elif not 1 <= self.k <= n_latents:
+        elif not 1 <= kept_latents(self) <= n_latents:
             raise ValueError(
                 f"k={self.k} was set after a fit with {n_latents} latents. It has to "
                 f"be from 1 to {n_latents}; for more, raise n_components and call fit "
@@ -368,7 +384,7 @@ class BaseSAE(
             schedule |= {"max_epochs": 1, "lr_decay": 0.0}
         objective = objective_class(self, run)(
             run.module,
-            self._training_selection(),
+            self._training_selection(run.module.n_latents),
             self._recipe(),
             n_rows=n_rows,
             prefixes=self._prefixes(run.module.n_latents),
@@ -409,19 +425,20 @@ class BaseSAE(
         }
         return checkpoint_class()(self.checkpoint, fingerprint)
 
-    def _training_selection(self) -> Selection:
-        return BatchTopK(self.k) if self.activation == "batch_topk" else TopK(self.k)
+    def _training_selection(self, n_latents: int) -> Selection:
+        k = kept_latents(self, n_latents)
+        return BatchTopK(k) if self.activation == "batch_topk" else TopK(k)
 
     def _lr(self) -> float:
-        return self.lr or self._recipe().lr
+        return self.lr or self._defaults()["lr"]
 
     def _schedule(self) -> dict[str, Any]:
         """Settings of training that fits at once have in common."""
-        recipe = self._recipe()
+        recipe, defaults = self._recipe(), self._defaults()
         return {
             "lr_decay": recipe.lr_decay,
-            "batch_size": self.batch_size or recipe.batch_size,
-            "max_epochs": self.max_epochs or recipe.max_epochs,
+            "batch_size": self.batch_size or defaults["batch_size"],
+            "max_epochs": self.max_epochs or defaults["max_epochs"],
             "device": resolve_device(self.device),
         }
 
@@ -433,6 +450,7 @@ class BaseSAE(
     def _finish(self, run: Run, curves: NDArray) -> Self:
         """Keep what was learned as arrays."""
         self._keep(run.module, run.target_mean)
+        self.n_components_ = len(self.components_)
         curves = np.concatenate([run.previous, curves], axis=1)
         self.loss_curve_, errors = curves
         if np.isfinite(errors).all():
@@ -453,7 +471,8 @@ class BaseSAE(
     @torch.no_grad()
     def _warn_of_outcome(self, run: Run) -> None:
         n_latents = len(self.components_)
-        rows = sample(len(run.tensors[0]), n_latents, self.k)
+        k = kept_latents(self)
+        rows = sample(len(run.tensors[0]), n_latents, k)
         inputs, target = _chosen(run.tensors, rows)
         module, device = self._make_module()
         fires = np.zeros(n_latents, dtype=bool)
@@ -462,7 +481,7 @@ class BaseSAE(
             fires[code.indices[code.values > 0].numpy()] = True
         if (target != target[0]).any():  # else the intercept is all there is to learn
             revives = self._recipe().aux_weight > 0
-            warn_if_dead(fires, n_chances=len(inputs) * self.k, revives=revives)
+            warn_if_dead(fires, n_chances=len(inputs) * k, revives=revives)
             if len(self.loss_curve_):
                 normalized = self._recipe().normalize
                 warn_if_far_off(
@@ -471,6 +490,10 @@ class BaseSAE(
 
     def _recipe(self) -> Recipe:
         return RECIPES[self.recipe] if isinstance(self.recipe, str) else self.recipe
+
+    def _defaults(self) -> dict[str, Any]:
+        """What lr, batch_size and max_epochs are where they are None."""
+        return SCHEDULES["paper" if self.recipe == "paper" else "default"]
 
     def _prefixes(self, n_components: int) -> NDArray:
         """Where the parts of the dictionary end that reconstruct by themselves."""
@@ -495,7 +518,7 @@ class BaseSAE(
         smallest, n_rows = [], []
         for rows in self._chunks(len(inputs)):
             chunk = inputs[rows].to(device)
-            values = module.encode(chunk, BatchTopK(self.k)).values
+            values = module.encode(chunk, BatchTopK(kept_latents(self))).values
             smallest.append(float(values.min()))
             n_rows.append(len(chunk))
         return self.scale_ * float(np.average(smallest, weights=n_rows))
@@ -523,7 +546,7 @@ class BaseSAE(
 
     def _check_sizes(self, n_features: int) -> int:
         n_latents = self._n_latents(n_features)
-        if self.k > n_latents:
+        if (self.k or 1) > n_latents:
             raise ValueError(
                 f"k={self.k} is larger than the dictionary of {n_latents} latents "
                 f"(n_components={self.n_components}, n_features={n_features}). Lower "
@@ -585,6 +608,18 @@ class BaseSAE(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def kept_latents(sae: BaseSAE, n_latents: int | None = None) -> int:
+    """How many latents of a row are kept: k, or what stands for None."""
+    if sae.k is not None:
+        return sae.k
+    return min(_DEFAULT_K, n_latents or len(sae.components_))
+
+
+def sparse_codes(sae: BaseSAE, X: ArrayLike) -> csr_array:
+    """All latents of rows, of shape (n_rows, n_components), before any pooling."""
+    return sae._encode_csr(sae._check_rows(X))
 
 
 def _chosen(

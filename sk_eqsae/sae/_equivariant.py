@@ -17,8 +17,8 @@ from .._metrics import fvu_of_chunks
 from .._state import all_or_nothing
 from ..activations._rows import checked_rows, read_rows
 from ..groups import ActivationTransformFitter, FiniteGroup
-from ..groups._group_table import group_table, power_of_each_row
-from ..groups._trust import pose_sample, warn_if_poses_look_alike
+from ..groups._orbit_table import orbit_table, power_of_each_row
+from ..groups._trust import pose_sample, warn_if_no_symmetry, warn_if_poses_look_alike
 from ._activation_transform import (
     fit_activation_transform,
     partial_fit_activation_transform,
@@ -42,15 +42,12 @@ class EquivariantSAE(BaseSAE):
     ----------
     n_components : int, default=None
         Number of latents. None is 8 times the number of features.
-    order : int, default=None
-        Order of the group; for one generator g, applying g `order` times changes
-        nothing. None reads it from the powers given to `fit` or from `group`;
-        without any of them the group is trivial and the estimator equals
-        :class:`TopKSAE`.
-    group : FiniteGroup, default=None
-        The group, such as ``DihedralGroup(4)``. None is the cyclic group.
-    k : int, default=32
-        Number of latents kept per row.
+    symmetry : int or FiniteGroup, default=None
+        The group: the order of a cyclic group, or one such as ``DihedralGroup(4)``.
+        None is the cyclic group of the powers given to `fit`; without any the group is
+        trivial and the estimator equals :class:`TopKSAE`.
+    k : int, default=None
+        Number of latents kept per row. None is 32, or `n_components` if that is less.
     hidden_dim : int, default=512
         Width of the encoder's hidden layer. None makes the encoder linear, which
         may fail to learn to be invariant.
@@ -98,7 +95,7 @@ class EquivariantSAE(BaseSAE):
     ----------
     activation_transform_ : estimator
         Fitted M.
-    group_ : FiniteGroup
+    symmetry_ : FiniteGroup
         The group.
     order_ : int
         Order of the group.
@@ -179,16 +176,11 @@ class EquivariantSAE(BaseSAE):
     True
     """
 
-    group_: FiniteGroup
-
-    __metadata_request__fit: ClassVar[dict] = {"groups": True, "power": True}
-    __metadata_request__partial_fit: ClassVar[dict] = {"groups": True, "power": True}
-    __metadata_request__score: ClassVar[dict] = {"groups": True, "power": True}
+    symmetry_: FiniteGroup
 
     _parameter_constraints: ClassVar[dict] = {
         **BaseSAE._parameter_constraints,
-        "order": [Interval(Integral, 1, None, closed="left"), None],
-        "group": [FiniteGroup, None],
+        "symmetry": [Interval(Integral, 1, None, closed="left"), FiniteGroup, None],
         "activation_transform": [HasMethods(["fit", "act"]), None],
     }
 
@@ -196,9 +188,8 @@ class EquivariantSAE(BaseSAE):
         self,
         n_components: int | None = None,
         *,
-        order: int | None = None,
-        group: FiniteGroup | None = None,
-        k: int = 32,
+        symmetry: int | FiniteGroup | None = None,
+        k: int | None = None,
         hidden_dim: int | None = 512,
         activation_transform: BaseEstimator | None = None,
         activation: str = "topk",
@@ -216,8 +207,7 @@ class EquivariantSAE(BaseSAE):
         verbose: int = 0,
     ) -> None:
         self.n_components = n_components
-        self.order = order
-        self.group = group
+        self.symmetry = symmetry
         self.k = k
         self.hidden_dim = hidden_dim
         self.activation_transform = activation_transform
@@ -342,11 +332,12 @@ class EquivariantSAE(BaseSAE):
     ) -> TrainingRows:
         """Check parameters and orbits, and fit M; rows and their targets."""
         X = checked_rows(self, X, reset=not self._is_going_on(partial))
-        group = self.group_ if partial and hasattr(self, "group_") else self.group
-        self.group_, table = group_table(
-            groups, power, order=self.order, group=group, n_rows=len(X)
+        known = self.symmetry_ if partial and hasattr(self, "symmetry_") else None
+        self.symmetry_, table = orbit_table(
+            groups, power, symmetry=known or self.symmetry, n_rows=len(X)
         )
-        self.order_ = self.group_.order
+        self.order_ = self.symmetry_.order
+        warn_if_no_symmetry(self, groups, "trains a plain TopKSAE")
         self._fit_activation_transform(X, groups, power, partial)
         if not partial:
             some = read_rows(X, pose_sample(table[:, 0]))
@@ -366,11 +357,11 @@ class EquivariantSAE(BaseSAE):
     ) -> None:
         fitter = self.activation_transform
         if fitter is None:
-            fitter = ActivationTransformFitter(order=self.order, group=self.group)
+            fitter = ActivationTransformFitter(self.symmetry_)
         before = getattr(self, "activation_transform_", None) if partial else None
         fit = partial_fit_activation_transform if partial else fit_activation_transform
         self.activation_transform_ = fit(
-            before or clone(fitter), self.group_, X, groups=groups, power=power
+            before or clone(fitter), self.symmetry_, X, groups=groups, power=power
         )
 
     def inverse_transform(
@@ -415,8 +406,8 @@ class EquivariantSAE(BaseSAE):
         )
 
     def _poses(self, X: NDArray, canonical: NDArray) -> NDArray:
-        powers = self.group_.powers
-        powers = powers if self.group_.n_generators > 1 else powers[:, 0]
+        powers = self.symmetry_.powers
+        powers = powers if self.symmetry_.n_generators > 1 else powers[:, 0]
         distances = np.empty((self.order_, len(X)))
         for element, power in enumerate(powers):
             # squares of float32 may leave its range
@@ -456,7 +447,7 @@ class EquivariantSAE(BaseSAE):
             yield chunk, self._move(canonical, its_power)
 
     def _power_of_each(self, power: ArrayLike, n_rows: int) -> NDArray:
-        n_generators = self.group_.n_generators
+        n_generators = self.symmetry_.n_generators
         power = power_of_each_row(power, n_rows, n_generators)
         return power if n_generators > 1 else power[:, 0]
 
@@ -507,5 +498,5 @@ class EquivariantSAE(BaseSAE):
         """
         X = self._check_rows(X)
         if groups is not None:
-            group_table(groups, power, group=self.group_, n_rows=len(X))
+            orbit_table(groups, power, symmetry=self.symmetry_, n_rows=len(X))
         return 1 - fvu_of_chunks(self._reconstruct_chunks(X, power))

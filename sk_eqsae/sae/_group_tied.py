@@ -23,10 +23,11 @@ from .._streams import Stream
 from .._training import draw_seed
 from ..activations._rows import checked_rows, read_rows
 from ..groups import ActivationTransformFitter, FiniteGroup
-from ..groups._group_table import group_table
+from ..groups._group import as_group
 from ..groups._irrep_basis import irrep_basis
+from ..groups._orbit_table import orbit_table
 from ..groups._pose import element_matrices
-from ..groups._trust import pose_sample, warn_if_poses_look_alike
+from ..groups._trust import pose_sample, warn_if_no_symmetry, warn_if_poses_look_alike
 from ._activation_transform import fit_activation_transform, unexplained_moves
 from ._base import BaseSAE, Run
 from ._module import SAEModule
@@ -74,27 +75,24 @@ class GroupTiedSAE(BaseSAE):
     Parameters
     ----------
     n_components : int, default=None
-        Number of base vectors, each of which stands for as many latents as the group
-        has elements. None makes 8 times as many latents as there are features.
-    order : int, default=None
-        Order of the group; for one generator g, applying g `order` times changes
-        nothing. None reads it from the powers given to `fit`, from `group` or from a
-        fitted `activation_transform`; without any of them the group is trivial and
-        the estimator equals :class:`TopKSAE`.
-    group : FiniteGroup, default=None
-        The group, such as ``DihedralGroup(4)``. None is the cyclic group.
-    k : int, default=32
-        Number of latents kept per row.
+        Number of latents: `n_free` of them free, the others in latent orbits, each of
+        as many latents as the group has elements. None is 8 times the number of
+        features, and as many more as fill the last latent orbit.
+    symmetry : int or FiniteGroup, default=None
+        The group: the order of a cyclic group, or one such as ``DihedralGroup(4)``.
+        None is the cyclic group of the powers given to `fit`; without any the group is
+        trivial and the estimator equals :class:`TopKSAE`.
+    k : int, default=None
+        Number of latents kept per row. None is 32, or `n_components` if that is less.
     hidden_dim : int, default=None
         Number of vectors of the encoder's hidden layer, each of which stands for as
         many hidden units as the group has elements, see Notes. None makes the encoder
         linear.
     n_free : int or "auto", default=0
-        Number of vectors beside the base vectors that stand for themselves alone, so
-        that what does not follow the group is coded too. They come on top of the tied
-        ones. "auto" chooses how many, at most as many as there are tied latents, from
-        the share of the moves along orbits that M does not explain, see Notes; if
-        `n_components` is None, they then take the place of tied ones.
+        How many of the latents have vectors that stand for themselves alone, so that
+        what does not follow the group is coded too. "auto" chooses how many, about half
+        at most, from the share of the moves along orbits that M does not explain, see
+        Notes.
     activation_transform : estimator, default=None
         How M is fitted: it is cloned and fitted on the same orbits. None is
         ``ActivationTransformFitter()``. A fitted one is taken as it is if `fit` gets
@@ -143,23 +141,25 @@ class GroupTiedSAE(BaseSAE):
     ----------
     activation_transform_ : estimator
         Fitted M.
-    group_ : FiniteGroup
+    symmetry_ : FiniteGroup
         The group.
     order_ : int
         Order of the group.
     n_components_ : int
-        Number of base vectors.
+        Number of latents.
+    n_orbits_ : int
+        Number of latent orbits, each with one base vector.
     n_free_ : int
         Number of free vectors.
-    components_ : ndarray of shape (n_components * order + n_free, n_features)
+    components_ : ndarray of shape (n_components, n_features)
         Dictionary: row ``i * order + g`` is M_g d_i; free vectors come last.
-    canonical_code_ : ndarray of shape (n_components, order)
+    canonical_code_ : ndarray of shape (n_orbits, order)
         Mean latents of canonical rows; only if `fit` got groups and power.
     intercept_ : ndarray of shape (n_features,)
         What a row without active latents decodes to.
     coefs_ : list of ndarray
         Encoder weights, each of shape (n_inputs, n_outputs), all copies written out:
-        of ``n_components * order + n_free`` latents, and of ``hidden_dim * order``
+        of ``n_orbits * order + n_free`` latents, and of ``hidden_dim * order``
         hidden units if there are any.
     intercepts_ : list of ndarray
         Encoder biases, each of shape (n_outputs,).
@@ -219,11 +219,10 @@ class GroupTiedSAE(BaseSAE):
         u = sum || x_g - M_g x_e ||^2 / sum || x_g - x_e ||^2
 
     ``n_free="auto"`` takes it over a quarter of the orbits, drawn by `random_state`,
-    with M fitted on the others; a frozen M is taken as it is. ``min(1, 25 u)`` of the
-    tied latents get as many free vectors: in their place if `n_components` is None,
-    which leaves one base vector at least, or else beside them. The factor is the one
-    that kept a mixture within 5 % of the FVU of a regular autoencoder of equal size on
-    small networks.
+    with M fitted on the others; a frozen M is taken as it is. There are then
+    ``min(1, 25 u)`` times as many free latents as tied ones, so about half at most. The
+    factor is the one that kept a mixture within 5 % of the FVU of a regular autoencoder
+    of equal size on small networks.
 
     Dictionaries that are closed under a group are known from group-equivariant
     sparse coding [1]_ and from crosscoders over a group's copies of a network [2]_.
@@ -246,7 +245,7 @@ class GroupTiedSAE(BaseSAE):
     >>> x = np.abs(rng.normal(size=(200, 3))) @ np.eye(3, 12)
     >>> X = np.stack([np.roll(x, 3 * p, axis=1) for p in range(4)])
     >>> groups, power = np.tile(np.arange(200), 4), np.repeat(np.arange(4), 200)
-    >>> sae = GroupTiedSAE(4, k=3, max_epochs=50, random_state=0)
+    >>> sae = GroupTiedSAE(16, k=3, max_epochs=50, random_state=0)
     >>> sae = sae.fit(X.reshape(-1, 12), groups=groups, power=power)
     >>> sae.transform(X[0]).shape, sae.components_.shape
     ((200, 16), (16, 12))
@@ -261,15 +260,11 @@ class GroupTiedSAE(BaseSAE):
     """
 
     activation_transform_: Any
-    group_: FiniteGroup
-
-    __metadata_request__fit: ClassVar[dict] = {"groups": True, "power": True}
-    __metadata_request__partial_fit: ClassVar[dict] = {"groups": True, "power": True}
+    symmetry_: FiniteGroup
 
     _parameter_constraints: ClassVar[dict] = {
         **BaseSAE._parameter_constraints,
-        "order": [Interval(Integral, 1, None, closed="left"), None],
-        "group": [FiniteGroup, None],
+        "symmetry": [Interval(Integral, 1, None, closed="left"), FiniteGroup, None],
         "n_free": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
         "activation_transform": [HasMethods(["fit", "act", "matrix"]), None],
         "output": [StrOptions({"equivariant", "invariant"})],
@@ -279,9 +274,8 @@ class GroupTiedSAE(BaseSAE):
         self,
         n_components: int | None = None,
         *,
-        order: int | None = None,
-        group: FiniteGroup | None = None,
-        k: int = 32,
+        symmetry: int | FiniteGroup | None = None,
+        k: int | None = None,
         hidden_dim: int | None = None,
         n_free: int | str = 0,
         activation_transform: BaseEstimator | None = None,
@@ -301,8 +295,7 @@ class GroupTiedSAE(BaseSAE):
         verbose: int = 0,
     ) -> None:
         self.n_components = n_components
-        self.order = order
-        self.group = group
+        self.symmetry = symmetry
         self.k = k
         self.hidden_dim = hidden_dim
         self.n_free = n_free
@@ -448,17 +441,16 @@ class GroupTiedSAE(BaseSAE):
         labelled = groups is not None or power is not None
         if labelled or known is None:
             known = None
-            group = self.group_ if partial and going_on else self.group
-            group, table = group_table(
-                groups, power, order=self.order, group=group, n_rows=len(X)
-            )
+            warn_if_no_symmetry(self, groups, "trains a plain TopKSAE")
+            symmetry = self.symmetry_ if partial and going_on else self.symmetry
+            group, table = orbit_table(groups, power, symmetry=symmetry, n_rows=len(X))
         else:  # each row is taken as it is
-            group, table = known.group_, np.arange(len(X))[:, np.newaxis]
+            group, table = known.symmetry_, np.arange(len(X))[:, np.newaxis]
             self._check_given(known, X.shape[1])
         if going_on:
             self._check_unchanged(group, X.shape[1])
             return table
-        self.group_, self.order_ = group, group.order
+        self.symmetry_, self.order_ = group, group.order
         self.activation_transform_ = known or fit_activation_transform(
             self._new_fitter(), group, X, groups=groups, power=power
         )
@@ -471,12 +463,11 @@ class GroupTiedSAE(BaseSAE):
         return fitter if fitter is not None and _is_fitted(fitter) else None
 
     def _check_given(self, fitter: BaseEstimator, n_features: int) -> None:
-        group = fitter.group_
-        if self.order not in {None, group.order} or self.group not in {None, group}:
+        group = fitter.symmetry_
+        if as_group(self.symmetry) not in {None, group}:
             raise ValueError(
-                f"activation_transform was fitted for {group}, but order={self.order} "
-                f"and group={self.group}. Leave those two out, or fit it for the same "
-                "group."
+                f"activation_transform was fitted for {group}, but symmetry="
+                f"{self.symmetry!r}. Leave symmetry out, or fit M for the same group."
             )
         if fitter.n_features_in_ != n_features:
             raise ValueError(
@@ -486,12 +477,12 @@ class GroupTiedSAE(BaseSAE):
 
     def _check_unchanged(self, group: FiniteGroup, n_features: int) -> None:
         n_free = self.n_free_ if self.n_free == "auto" else self.n_free
-        before = (self.group_, self.n_components_, self.n_free_)
+        before = (self.symmetry_, self.n_orbits_, self.n_free_)
         if (group, self._n_base_vectors(n_features), n_free) != before:
             raise ValueError(
                 f"partial_fit or warm_start=True goes on with the "
                 f"{len(self.components_)} latents fitted before "
-                f"({self.n_components_} base vectors moved by {self.group_}, "
+                f"({self.n_orbits_} base vectors moved by {self.symmetry_}, "
                 f"{self.n_free_} free), but the parameters or the "
                 "orbits now are of others. Call fit with warm_start=False to start "
                 "anew."
@@ -499,7 +490,7 @@ class GroupTiedSAE(BaseSAE):
 
     def _new_fitter(self) -> BaseEstimator:
         if self.activation_transform is None:
-            return ActivationTransformFitter(group=self.group_)
+            return ActivationTransformFitter(self.symmetry_)
         return self.activation_transform
 
     def _choose_n_free(
@@ -522,7 +513,7 @@ class GroupTiedSAE(BaseSAE):
             )
         unexplained = unexplained_moves(
             self._new_fitter(),
-            self.group_,
+            self.symmetry_,
             X,
             table,
             groups=groups,
@@ -530,9 +521,9 @@ class GroupTiedSAE(BaseSAE):
             seed=draw_seed(check_random_state(self.random_state)),
         )
         share = min(1.0, _FREE_PER_UNEXPLAINED * unexplained)
-        n_tied = self.n_components or self._n_by_default(X.shape[1])
-        largest = n_tied - (self.n_components is None)  # keep one base vector
-        return self.order_ * min(round(share * n_tied), largest)
+        n_latents = self.n_components or self._n_by_default(X.shape[1], 0)
+        n_orbits = max(1, round(n_latents / (1 + share) / self.order_))
+        return max(0, n_latents - n_orbits * self.order_)
 
     def _set_normalization(self, spread: Spread, recipe: Recipe) -> None:
         super()._set_normalization(spread, recipe)
@@ -543,7 +534,7 @@ class GroupTiedSAE(BaseSAE):
         return element_matrices(self.activation_transform_)
 
     def _new_module(self, n_features: int, seed: int) -> SAEModule:
-        self.n_components_ = self._n_base_vectors(n_features)
+        self.n_orbits_ = self._n_base_vectors(n_features)
         n_latents = self._check_sizes(n_features)
         if self.order_ == 1:
             sizes = (n_features, n_latents, self.hidden_dim)
@@ -552,8 +543,8 @@ class GroupTiedSAE(BaseSAE):
 
     def _tied(self) -> tuple:
         """Class of the network, and what it is made from."""
-        basis = irrep_basis(self._matrices(), self.group_)
-        arguments = (self.group_, basis, self.n_components_, self.n_free_)
+        basis = irrep_basis(self._matrices(), self.symmetry_)
+        arguments = (self.symmetry_, basis, self.n_orbits_, self.n_free_)
         if self.hidden_dim is None:
             return TiedModule, *arguments
         return TwoLayerTiedModule, *arguments, self.hidden_dim
@@ -567,14 +558,37 @@ class GroupTiedSAE(BaseSAE):
         return super()._train(run)
 
     def _n_base_vectors(self, n_features: int) -> int:
-        replaced = self.n_free_ // self.order_ if self.n_free == "auto" else 0
-        return self.n_components or self._n_by_default(n_features) - replaced
+        n_latents = self._n_latents(n_features)
+        n_orbits, left = divmod(n_latents - self.n_free_, self.order_)
+        if left or n_orbits < 1:
+            below = self.n_free_ + max(1, n_orbits) * self.order_
+            raise ValueError(
+                f"n_components={n_latents} latents, {self.n_free_} of them free, do not "
+                f"fill latent orbits of {self.order_}. The nearest sizes that do are "
+                f"{below} and {below + self.order_}."
+            )
+        return n_orbits
 
-    def _n_by_default(self, n_features: int) -> int:
-        return -(-8 * n_features // self.order_)
+    def _n_by_default(self, n_features: int, n_free: int) -> int:
+        n_orbits = max(1, -(-(8 * n_features - n_free) // self.order_))
+        return n_orbits * self.order_ + n_free
 
     def _n_latents(self, n_features: int) -> int:
-        return self._n_base_vectors(n_features) * self.order_ + self.n_free_
+        n_free = 0 if self.n_free == "auto" else self.n_free_
+        return self.n_components or self._n_by_default(n_features, n_free)
+
+    def _prefixes(self, n_components: int) -> NDArray:
+        sizes = super()._prefixes(n_components)
+        n_tied = self.n_orbits_ * self.order_
+        cut = sizes[(sizes < n_tied) & (sizes % self.order_ > 0)]
+        if len(cut):
+            size = int(cut[0] // self.order_) * self.order_
+            raise ValueError(
+                f"nested={self.nested} cuts a latent orbit at {cut[0]}: latents come in "
+                f"orbits of {self.order_}. Take a multiple of it, such as "
+                f"{size + self.order_}."
+            )
+        return sizes
 
     def _trained_module(self, target_mean: NDArray) -> SAEModule:
         regular = super()._trained_module(target_mean)
@@ -591,8 +605,8 @@ class GroupTiedSAE(BaseSAE):
         for chunk in self._chunks(len(canonical)):
             Z = self._encode_csr(read_rows(X, canonical[chunk]))
             total += np.asarray(Z.sum(axis=0, dtype=np.float64))
-        tied = total[: self.n_components_ * self.order_] / len(canonical)
-        self.canonical_code_ = tied.reshape(self.n_components_, self.order_)
+        tied = total[: self.n_orbits_ * self.order_] / len(canonical)
+        self.canonical_code_ = tied.reshape(self.n_orbits_, self.order_)
 
     def transform(self, X: ArrayLike) -> NDArray | csr_array:
         """Encode activations.
@@ -606,10 +620,10 @@ class GroupTiedSAE(BaseSAE):
         -------
         Z : ndarray or csr_array
             Latents, non-negative, in the units of the activations and in the dtype
-            of X. With ``output="equivariant"`` of shape
-            (n_rows, n_components * order + n_free), at most `k` of a row non-zero, or
-            with ``activation="batch_topk"`` those above `threshold_`; with
-            ``output="invariant"`` of shape (n_rows, n_components).
+            of X. With ``output="equivariant"`` of shape (n_rows, n_components),
+            at most `k` of a row non-zero, or with ``activation="batch_topk"`` those
+            above `threshold_`; with ``output="invariant"`` of shape
+            (n_rows, n_orbits).
         """
         if self.output == "equivariant":
             return super().transform(X)
@@ -618,12 +632,12 @@ class GroupTiedSAE(BaseSAE):
 
     def _pooled(self, Z: csr_array) -> csr_array:
         """Largest latent of each base vector, row by row."""
-        Z = Z[:, : self.n_components_ * self.order_].tocoo()
-        key = Z.row.astype(np.int64) * self.n_components_ + Z.col // self.order_
+        Z = Z[:, : self.n_orbits_ * self.order_].tocoo()
+        key = Z.row.astype(np.int64) * self.n_orbits_ + Z.col // self.order_
         starts = np.flatnonzero(np.diff(key, prepend=-1))
-        row, base = np.divmod(key[starts], self.n_components_)
+        row, base = np.divmod(key[starts], self.n_orbits_)
         largest = np.maximum.reduceat(Z.data, starts) if len(starts) else Z.data
-        return csr_array((largest, (row, base)), (Z.shape[0], self.n_components_))
+        return csr_array((largest, (row, base)), (Z.shape[0], self.n_orbits_))
 
     @available_if(_keeps_pose)
     def inverse_transform(self, Z: ArrayLike | csr_array) -> NDArray:
@@ -674,13 +688,13 @@ class GroupTiedSAE(BaseSAE):
         """
         Z = self._encode_csr(self._check_rows(X))
         # products of float32 may leave its range
-        tied = Z[:, : self.n_components_ * self.order_].astype(np.float64)
+        tied = Z[:, : self.n_orbits_ * self.order_].astype(np.float64)
         # element h moves latent g to h g
-        back = self.group_.multiplication_table[self.group_.inverses]
+        back = self.symmetry_.multiplication_table[self.symmetry_.inverses]
         moved = self.canonical_code_[:, back].transpose(1, 0, 2)
         elements = (tied @ moved.reshape(self.order_, -1).T).argmax(axis=1)
-        powers = self.group_.powers[elements]
-        return powers if self.group_.n_generators > 1 else powers[:, 0]
+        powers = self.symmetry_.powers[elements]
+        return powers if self.symmetry_.n_generators > 1 else powers[:, 0]
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray:
         """Name the latents.
@@ -703,12 +717,12 @@ class GroupTiedSAE(BaseSAE):
         prefix = type(self).__name__.lower()
         elements = [""]
         if self.output == "equivariant" and self.order_ > 1:
-            generators = self.group_.generator_names
+            generators = self.symmetry_.generator_names
             elements = [
                 "_" + "".join(f"{g}{p}" for g, p in zip(generators, row, strict=True))
-                for row in self.group_.powers
+                for row in self.symmetry_.powers
             ]
-        names = [f"{prefix}{i}{e}" for i in range(self.n_components_) for e in elements]
+        names = [f"{prefix}{i}{e}" for i in range(self.n_orbits_) for e in elements]
         if self.output == "equivariant":
             names += [f"{prefix}_free{j}" for j in range(self.n_free_)]
         return np.array(names, dtype=object)
@@ -716,7 +730,7 @@ class GroupTiedSAE(BaseSAE):
     @property
     def _n_features_out(self) -> int:
         pooled = self.output == "invariant"
-        return self.n_components_ if pooled else len(self.components_)
+        return self.n_orbits_ if pooled else len(self.components_)
 
 
 def _in_irreps(rows: Any, module: TiedModule) -> Any:

@@ -1,10 +1,10 @@
 """Warnings of what a fit has come to."""
 
-import warnings
-
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
+
+from .._warnings import warn
 
 _CHANCES = 10  # active latents of the sample, for each latent of the dictionary
 _LEAST = 1_024  # rows of the sample
@@ -99,4 +99,4 @@ def warn_if_far_off(loss: float, target: NDArray, *, normalized: bool) -> None:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, ConvergenceWarning, stacklevel=7)
+    warn(message, ConvergenceWarning)

@@ -15,15 +15,12 @@ _CONSTRAINTS = {
     "normalize": ["boolean"],
     "tied_init": ["boolean"],
     "unit_rows": ["boolean"],
-    "lr": [Interval(Real, 0, None, closed="neither")],
     "lr_decay": [Interval(Real, 0, 1, closed="both")],
     "max_grad_norm": [Interval(Real, 0, None, closed="right")],
     "aux_weight": _WEIGHT,
     "aux_k": _COUNT,
     "consistency_weight": _WEIGHT,
     "dead_after": [Interval(Real, 0, None, closed="neither")],
-    "batch_size": _COUNT,
-    "max_epochs": _COUNT,
 }
 
 
@@ -39,8 +36,6 @@ class Recipe:
         Start a linear encoder as the decoder's transpose, biases at zero.
     unit_rows : bool, default=True
         Scale dictionary vectors to norm 1 after each step.
-    lr : float, default=2e-3
-        Learning rate of Adam.
     lr_decay : float, default=0.3
         Share of the steps, at the end, over which lr falls linearly to zero.
     max_grad_norm : float, default=1
@@ -57,10 +52,6 @@ class Recipe:
         autoencoders a row is its own target.
     dead_after : float, default=1
         Epochs without being active after which a latent counts as dead.
-    batch_size : int, default=256
-        Rows per step.
-    max_epochs : int, default=200
-        Passes over the data.
 
     Raises
     ------
@@ -77,23 +68,20 @@ class Recipe:
     >>> from sk_eqsae import TopKSAE
     >>> from sk_eqsae.sae import Recipe
     >>> X = np.random.default_rng(0).normal(size=(100, 4))
-    >>> recipe = Recipe(lr=1e-3, aux_weight=0, max_epochs=3)
-    >>> TopKSAE(8, k=2, recipe=recipe, random_state=0).fit(X).n_iter_
+    >>> recipe = Recipe(aux_weight=0, lr_decay=0)
+    >>> TopKSAE(8, k=2, recipe=recipe, max_epochs=3, random_state=0).fit(X).n_iter_
     3
     """
 
     normalize: bool = True
     tied_init: bool = True
     unit_rows: bool = True
-    lr: float = 2e-3
     lr_decay: float = 0.3
     max_grad_norm: float = 1.0
     aux_weight: float = 1.0
     aux_k: int = 32
     consistency_weight: float = 0.3
     dead_after: float = 1.0
-    batch_size: int = 256
-    max_epochs: int = 200
 
     def __post_init__(self) -> None:
         validate_parameter_constraints(_CONSTRAINTS, asdict(self), "Recipe")
@@ -106,12 +94,15 @@ RECIPES = {
         normalize=False,
         tied_init=False,
         unit_rows=False,
-        lr=1e-3,
         lr_decay=0.0,
         max_grad_norm=math.inf,
         aux_weight=0.0,
         consistency_weight=0.0,
-        batch_size=64,
-        max_epochs=500,
     ),
+}
+
+# what the parameters lr, batch_size and max_epochs stand for where they are None
+SCHEDULES = {
+    "default": {"lr": 2e-3, "batch_size": 256, "max_epochs": 200},
+    "paper": {"lr": 1e-3, "batch_size": 64, "max_epochs": 500},
 }

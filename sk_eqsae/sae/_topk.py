@@ -1,7 +1,7 @@
 """A regular TopK sparse autoencoder."""
 
 from os import PathLike
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -30,8 +30,8 @@ class TopKSAE(BaseSAE):
     ----------
     n_components : int, default=None
         Number of latents. None is 8 times the number of features.
-    k : int, default=32
-        Number of latents kept per row.
+    k : int, default=None
+        Number of latents kept per row. None is 32, or `n_components` if that is less.
     hidden_dim : int, default=None
         Width of the encoder's hidden layer. None makes the encoder linear.
     activation : {"topk", "batch_topk"}, default="topk"
@@ -140,7 +140,7 @@ class TopKSAE(BaseSAE):
         self,
         n_components: int | None = None,
         *,
-        k: int = 32,
+        k: int | None = None,
         hidden_dim: int | None = None,
         activation: str = "topk",
         nested: ArrayLike | None = None,
@@ -173,7 +173,14 @@ class TopKSAE(BaseSAE):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: ArrayLike, y: None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: None = None,
+        *,
+        groups: ArrayLike | None = None,
+        power: ArrayLike | None = None,
+    ) -> Self:
         """Train the autoencoder.
 
         Parameters
@@ -182,6 +189,10 @@ class TopKSAE(BaseSAE):
             Activations.
         y : None
             Ignored.
+        groups : array-like of shape (n_rows,), default=None
+            Not needed; taken so that a grid may run over kinds of autoencoders.
+        power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
+            Not needed.
 
         Returns
         -------
@@ -203,7 +214,14 @@ class TopKSAE(BaseSAE):
         with all_or_nothing(self):
             return self._fit_rows(self._training_rows(X))
 
-    def partial_fit(self, X: ArrayLike, y: None = None) -> Self:
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: None = None,
+        *,
+        groups: ArrayLike | None = None,
+        power: ArrayLike | None = None,
+    ) -> Self:
         """Train on these rows once, going on from where the last call has ended.
 
         What the first call finds, mean, scale, stays as it is. Adam
@@ -219,6 +237,10 @@ class TopKSAE(BaseSAE):
             Activations.
         y : None
             Ignored.
+        groups : array-like of shape (n_rows,), default=None
+            Not needed; taken so that a grid may run over kinds of autoencoders.
+        power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
+            Not needed.
 
         Returns
         -------
@@ -236,7 +258,7 @@ class TopKSAE(BaseSAE):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def _training_rows(
-        self, X: ArrayLike, *, partial: bool = False, **metadata: None
+        self, X: ArrayLike, *, partial: bool = False, **metadata: Any
     ) -> TrainingRows:
         """Check parameters and rows."""
         reset = not self._is_going_on(partial)

@@ -125,9 +125,11 @@ class EquivariantAutoencoder(SparseAutoencoder):
 
     def __init__(self, sae: Any) -> None:
         super().__init__(sae)
-        self.register_buffer("powers", torch.tensor(sae.group_.powers))
-        for i, order in enumerate(sae.group_.generator_orders):
-            cycle = _generator_powers(sae.activation_transform_, sae.group_, i, order)
+        self.register_buffer("powers", torch.tensor(sae.symmetry_.powers))
+        for i, order in enumerate(sae.symmetry_.generator_orders):
+            cycle = _generator_powers(
+                sae.activation_transform_, sae.symmetry_, i, order
+            )
             self.register_buffer(f"matrices_{i}", _tensor(cycle))
 
     @property

@@ -144,7 +144,7 @@ def test_a_callable_gets_inputs_of_the_kind_that_was_given(net, inputs, kind):
         return batch[:, ::-1] if kind is np.ndarray else batch.flip(1)
 
     given = inputs if kind is np.ndarray else torch.as_tensor(inputs)
-    orbits = extract_orbits(net, given, layer="first", action=reverse, order=2)
+    orbits = extract_orbits(net, given, layer="first", action=reverse, symmetry=2)
     expected = extract_orbits(net, inputs, layer="first", action=ImageFlip())
     assert set(seen) == {kind}
     assert_array_equal(orbits.X, expected.X)
@@ -184,7 +184,7 @@ def test_a_model_that_works_in_place_cannot_change_the_inputs(inputs, kind):
     given = kind(inputs)
     model = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(6, 2))
     action = lambda batch, power: batch  # noqa: E731
-    extract_orbits(model, given, layer="1", action=action, order=2)
+    extract_orbits(model, given, layer="1", action=action, symmetry=2)
     assert_array_equal(given, before)
 
 
@@ -197,11 +197,11 @@ def test_an_action_that_works_in_place_changes_no_inputs_and_no_other_power(
         return batch
 
     expected = extract_orbits(
-        net, kind(inputs), layer="first", action=lambda x, p: x + p, order=3
+        net, kind(inputs), layer="first", action=lambda x, p: x + p, symmetry=3
     )
     before = inputs.copy()
     orbits = extract_orbits(
-        net, kind(inputs), layer="first", action=shift_in_place, order=3
+        net, kind(inputs), layer="first", action=shift_in_place, symmetry=3
     )
     assert_array_equal(inputs, before)
     assert_array_equal(orbits.X, expected.X)
@@ -274,21 +274,25 @@ def test_a_plain_callable_needs_an_order(net, inputs):
 
 
 def test_an_order_that_contradicts_the_action(net, inputs):
-    extract_orbits(net, inputs, layer="first", action=SHIFT, order=3)
+    extract_orbits(net, inputs, layer="first", action=SHIFT, symmetry=3)
     with pytest.raises(ValueError, match=r"order=4 contradicts .* 3"):
-        extract_orbits(net, inputs, layer="first", action=SHIFT, order=4)
+        extract_orbits(net, inputs, layer="first", action=SHIFT, symmetry=4)
 
 
 @pytest.mark.parametrize("order", [0, -2, 1.5])
 def test_an_order_that_is_no_order(net, inputs, order):
     with pytest.raises(ValueError, match="order must be a positive integer"):
-        extract_orbits(net, inputs, layer="first", action=lambda x, p: x, order=order)
+        extract_orbits(
+            net, inputs, layer="first", action=lambda x, p: x, symmetry=order
+        )
 
 
 @pytest.mark.parametrize("result", [None, [[1.0] * 6] * 7, np.zeros((2, 6))])
 def test_an_action_that_returns_something_else(net, inputs, result):
     with pytest.raises(ValueError, match=r"action must return .* given, 7"):
-        extract_orbits(net, inputs, layer="first", action=lambda x, p: result, order=2)
+        extract_orbits(
+            net, inputs, layer="first", action=lambda x, p: result, symmetry=2
+        )
 
 
 def test_non_finite_activations_name_the_input(net, inputs):

@@ -197,7 +197,7 @@ def test_parts_that_do_not_fit_together(X, groups, power, message):
 def test_powers_that_fit_refuses(group, power, message):
     X, groups, power = np.eye(4), np.zeros(4, dtype=int), np.array(power)
     with pytest.raises(ValueError, match=message) as of_fit:
-        ActivationTransformFitter(group=group).fit(X, groups=groups, power=power)
+        ActivationTransformFitter(symmetry=group).fit(X, groups=groups, power=power)
     with pytest.raises(ValueError, match=message) as of_orbits:
         Orbits(X, groups, power, group)
     assert str(of_orbits.value) == str(of_fit.value)

@@ -178,7 +178,7 @@ def test_an_action_that_was_used_is_still_the_same(tmp_path):
     model = torch.nn.Flatten()
     for _ in range(2):
         arguments = {"layer": "", "action": action, "out": tmp_path}
-        assert extract_orbits(model, images, **arguments).group == action.group
+        assert extract_orbits(model, images, **arguments).group == action.symmetry
 
 
 def test_a_function_without_a_name_can_be_an_action(tmp_path):

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_array
 
-from benchmarks.group_tied import __main__ as command
-from benchmarks.group_tied import (
+from benchmarks.symmetry_tied import __main__ as command
+from benchmarks.symmetry_tied import (
     _adaptive,
     _budget,
     _cells,

@@ -230,7 +230,7 @@ def test_half_turns_fit_any_image():
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("action", "shape"), EXACT + SEVERAL_GENERATORS, ids=str)
 def test_acting_twice_is_acting_by_the_product(action, shape, kind):
-    group, inputs = action.group, example(shape, kind)
+    group, inputs = action.symmetry, example(shape, kind)
     moved = [action(inputs, power) for power in group.powers]
     for b, image in enumerate(moved):
         for a, power in enumerate(group.powers):
@@ -243,9 +243,10 @@ def test_acting_twice_is_acting_by_the_product(action, shape, kind):
 )
 def test_only_the_identity_changes_nothing(action, shape):
     inputs = example(shape)
-    assert action.order == action.group.order
+    assert action.order == action.symmetry.order
     changed = [
-        not np.allclose(action(inputs, power), inputs) for power in action.group.powers
+        not np.allclose(action(inputs, power), inputs)
+        for power in action.symmetry.powers
     ]
     assert changed == [False] + [True] * (action.order - 1)
 
@@ -253,7 +254,7 @@ def test_only_the_identity_changes_nothing(action, shape):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("action", "shape"), SEVERAL_GENERATORS, ids=str)
 def test_powers_count_modulo_the_orders_and_the_last_acts_first(action, shape, kind):
-    group, inputs = action.group, example(shape, kind)
+    group, inputs = action.symmetry, example(shape, kind)
     powers = np.random.default_rng(0).integers(-9, 9, size=(20, group.n_generators))
     for power in powers:
         expected = inputs
@@ -272,7 +273,7 @@ def test_powers_count_modulo_the_orders_and_the_last_acts_first(action, shape, k
 def test_several_generators_keep_kind_dtype_and_inputs(action, shape, dtype):
     inputs = example(shape, dtype=dtype)
     before = inputs.copy()
-    for power in action.group.powers:
+    for power in action.symmetry.powers:
         moved = action(inputs, power)
         tensor = action(torch.as_tensor(inputs), power)
         assert type(moved) is np.ndarray
@@ -289,7 +290,7 @@ def test_groups_of_the_actions():
     assert CyclicShift(-1, 3).group == AxisRotation(0, 3).group == CyclicGroup(3)
     assert ImageDihedral(6).group == DihedralGroup(6)
     grid = GridShift((1, 2), (4, 3))
-    assert grid.group == ProductGroup(CyclicGroup(4), CyclicGroup(3))
+    assert grid.symmetry == ProductGroup(CyclicGroup(4), CyclicGroup(3))
     assert ChannelPermutation(4).group == SymmetricGroup(4)
     assert CubeRotation().group.order == 24
 
@@ -317,20 +318,22 @@ def test_channels_go_where_the_permutation_sends_them():
     inputs = np.arange(10).reshape(2, 5)
     action = ChannelPermutation(5)
     for power, images in zip(
-        action.group.powers, action.group.permutations, strict=True
+        action.symmetry.powers, action.symmetry.permutations, strict=True
     ):
         assert_array_equal(action(inputs, power)[:, images], inputs)
 
 
 def test_cube_rotations_are_the_24_signed_permutation_matrices_of_determinant_1():
     action = CubeRotation()
-    matrices = np.stack([action(np.eye(3), power).T for power in action.group.powers])
+    matrices = np.stack(
+        [action(np.eye(3), power).T for power in action.symmetry.powers]
+    )
     assert len(np.unique(matrices, axis=0)) == 24
     assert_array_equal(np.abs(matrices).sum(axis=1), 1)
     assert_allclose(np.linalg.det(matrices), 1)
     # The group permutes +x, +y, +z, -x, -y, -z as these matrices do.
     axes = np.vstack([np.eye(3), -np.eye(3)])
-    for matrix, images in zip(matrices, action.group.permutations, strict=True):
+    for matrix, images in zip(matrices, action.symmetry.permutations, strict=True):
         assert_array_equal(axes @ matrix.T, axes[images])
 
 
@@ -341,7 +344,7 @@ def test_actions_of_several_generators_are_immutable_values():
     assert grid == GridShift((-2, -1), (3, 4))
     assert repr(grid) == "GridShift(axes=(-2, -1), orders=(3, 4))"
     assert len({CubeRotation(), CubeRotation(), ChannelPermutation(3)}) == 2
-    grid.group  # noqa: B018 what is computed is no part of the value
+    grid.symmetry  # noqa: B018 what is computed is no part of the value
     assert len({grid, GridShift((-2, -1), (3, 4))}) == 1
     with pytest.raises(FrozenInstanceError):
         grid.axes = (1, 2)
@@ -350,7 +353,7 @@ def test_actions_of_several_generators_are_immutable_values():
 @pytest.mark.parametrize(("action", "shape"), SEVERAL_GENERATORS, ids=str)
 @pytest.mark.parametrize("power", [1, None, "ab", [0] * 7, [[0, 1]], []])
 def test_bad_powers_of_several_generators(action, shape, power):
-    n = action.group.n_generators
+    n = action.symmetry.n_generators
     with pytest.raises(TypeError, match=f"power must be {n} integers, one for each"):
         action(example(shape), power)
     with pytest.raises(TypeError, match=f"power must be {n} integers, one for each"):
@@ -408,10 +411,10 @@ def test_bad_actions_of_several_generators(make, message):
 )
 def test_inputs_that_do_not_fit_several_generators(action, inputs, message):
     with pytest.raises(ValueError, match=message):
-        action(inputs, [1] * action.group.n_generators)
+        action(inputs, [1] * action.symmetry.n_generators)
 
 
 @pytest.mark.parametrize(("action", "shape"), SEVERAL_GENERATORS, ids=str)
 def test_inputs_of_another_kind_for_several_generators(action, shape):
     with pytest.raises(TypeError, match="numpy array or a torch tensor, found list"):
-        action(example(shape).tolist(), [1] * action.group.n_generators)
+        action(example(shape).tolist(), [1] * action.symmetry.n_generators)

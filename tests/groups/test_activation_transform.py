@@ -120,7 +120,7 @@ def test_no_metadata_is_the_identity():
 @pytest.fixture(scope="module")
 def quarter_turn():
     X, groups, power = orbits_of(rotation(90), 4)
-    return X, ActivationTransformFitter(order=4).fit(X, groups=groups, power=power)
+    return X, ActivationTransformFitter(symmetry=4).fit(X, groups=groups, power=power)
 
 
 @pytest.mark.parametrize("p", [0, 1, 2, 3, 5, -1])
@@ -141,7 +141,7 @@ def test_act_takes_one_power_per_row(quarter_turn):
 def test_transform_is_act_and_inverse_transform_undoes_it(quarter_turn, dtype):
     X, _ = quarter_turn
     groups, power = np.repeat(np.arange(100), 4), np.tile(np.arange(4), 100)
-    fitter = ActivationTransformFitter(order=4, power=3)
+    fitter = ActivationTransformFitter(symmetry=4, power=3)
     fitter.fit(X, groups=groups, power=power)
     rows = X.astype(dtype)
     moved = fitter.transform(rows)
@@ -188,7 +188,7 @@ def test_a_power_that_is_never_seen_has_no_r2():
 def test_no_neighbouring_powers_is_an_error_for_the_closed_forms(law):
     X, groups, power = orbits_of(rotation(90), 4)
     kept = power % 2 == 0
-    fitter = ActivationTransformFitter(order=4, group_law=law)
+    fitter = ActivationTransformFitter(symmetry=4, group_law=law)
     with pytest.raises(ValueError, match=r"power: no orbit.*solver='adam'"):
         fitter.fit(X[kept], groups=groups[kept], power=power[kept])
 

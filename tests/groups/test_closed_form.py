@@ -58,7 +58,7 @@ def with_missing_rows(X, metadata):
 @pytest.mark.parametrize("rows", [whole, with_missing_rows])
 def test_parts_give_the_same_matrix_as_all_orbits_at_once(law, group, rows):
     X, metadata = rows(*noisy_orbits(group))
-    settings = {"group": group, "group_law": law}
+    settings = {"symmetry": group, "group_law": law}
     once = ActivationTransformFitter(**settings).fit(X, **metadata)
     in_parts = ActivationTransformFitter(**settings)
     for part, its_metadata in parts(X, metadata, 3):
@@ -70,9 +70,9 @@ def test_orbits_with_missing_rows_join_those_without():
     X, metadata = noisy_orbits(C4)
     some = metadata["groups"] < 100
     spoiled, kept = X.copy(), ~((metadata["power"] == 2) & some)
-    once = ActivationTransformFitter(order=4)
+    once = ActivationTransformFitter(symmetry=4)
     once.fit(spoiled[kept], **{k: v[kept] for k, v in metadata.items()})
-    in_parts = ActivationTransformFitter(order=4)
+    in_parts = ActivationTransformFitter(symmetry=4)
     for rows in (kept & some, ~some):
         in_parts.partial_fit(X[rows], **{k: v[rows] for k, v in metadata.items()})
     np.testing.assert_allclose(in_parts.M_, once.M_, atol=1e-8)
@@ -95,7 +95,7 @@ def test_sums_by_irrep_hold_all_pairs_of_rows(group, n_missing):
 
 def test_fit_forgets_what_partial_fit_has_seen():
     X, metadata = noisy_orbits(C4)
-    fitter = ActivationTransformFitter(order=4).partial_fit(X, **metadata)
+    fitter = ActivationTransformFitter(symmetry=4).partial_fit(X, **metadata)
     first = fitter.M_
     other, other_metadata = noisy_orbits(C4, seed=5)
     again = fitter.fit(other, **other_metadata).M_
@@ -106,7 +106,7 @@ def test_fit_forgets_what_partial_fit_has_seen():
 
 
 def test_gradient_descent_has_no_partial_fit():
-    fitter = ActivationTransformFitter(order=4, solver="adam")
+    fitter = ActivationTransformFitter(symmetry=4, solver="adam")
     assert not hasattr(fitter, "partial_fit")
     with pytest.raises(AttributeError) as error:
         fitter.partial_fit(np.zeros((4, 2)))
@@ -137,12 +137,12 @@ def halves_of_orbits(X, metadata):
 def test_first_call_that_fails_leaves_nothing_behind():
     X, metadata = noisy_orbits(C4)
     useless, its_metadata = halves_of_orbits(X, metadata)
-    fitter = ActivationTransformFitter(order=4)
+    fitter = ActivationTransformFitter(symmetry=4)
     before = vars(fitter).copy()
     with pytest.raises(ValueError, match="no orbit has two rows"):
         fitter.partial_fit(useless, **its_metadata)
     assert vars(fitter) == before
-    expected = ActivationTransformFitter(order=4).partial_fit(X, **metadata).M_
+    expected = ActivationTransformFitter(symmetry=4).partial_fit(X, **metadata).M_
     assert np.array_equal(fitter.partial_fit(X, **metadata).M_, expected)
 
 
@@ -202,7 +202,7 @@ def test_pickle_between_two_calls_changes_nothing(law, rows, n_components):
     through = ActivationTransformFitter(group_law=law, **settings)
     through.partial_fit(first[0], **first[1])
     state = vars(through).copy()
-    assert state.pop("group_") == C4  # a value object of the package
+    assert state.pop("symmetry_") == C4  # a value object of the package
     assert is_plain(state)
     copy = pickle.loads(pickle.dumps(through))
     for fitter in (through, copy):
@@ -358,7 +358,7 @@ def test_single_orbit_is_enough_for_few_directions():
     X = np.column_stack([np.cos(turn), np.sin(turn), np.cos(2 * turn), np.ones(24)])
     X = X @ np.random.default_rng(0).normal(size=(4, 10))
     metadata = {"groups": np.zeros(24, dtype=int), "power": np.arange(24)}
-    fitter = ActivationTransformFitter(group=group).fit(X, **metadata)
+    fitter = ActivationTransformFitter(symmetry=group).fit(X, **metadata)
     assert fitter.rank_ == 4
     assert fitter.order_error_ < 1e-10
 
@@ -374,7 +374,7 @@ def test_single_orbit_that_any_matrix_fits_warns():
 def test_generator_that_is_never_observed_is_named(solver, law):
     X, metadata = noisy_orbits(D4)
     turned = metadata["power"][:, 1] == 0
-    fitter = ActivationTransformFitter(group=D4, solver=solver, group_law=law)
+    fitter = ActivationTransformFitter(symmetry=D4, solver=solver, group_law=law)
     with pytest.raises(ValueError, match="the generator s is never observed"):
         fitter.fit(X[turned], **{k: v[turned] for k, v in metadata.items()})
 
@@ -392,8 +392,8 @@ def test_many_features_and_few_orbits_are_solved_by_rows():
 def test_rows_and_sums_give_the_same_matrix(group):
     X, metadata = orbits_of(known_representation(group), group, noise=0.2, n_orbits=12)
     X = X @ np.random.default_rng(0).normal(size=(X.shape[1], 16))
-    by_rows = ActivationTransformFitter(group=group)
-    by_sums = ActivationTransformFitter(group=group)
+    by_rows = ActivationTransformFitter(symmetry=group)
+    by_sums = ActivationTransformFitter(symmetry=group)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         by_rows.fit(X, **metadata)
@@ -431,7 +431,7 @@ def test_equal_eigenvalues_are_kept_or_left_out_together(n, expected):
 def test_invariant_activations_are_left_alone(group, noise):
     identity = np.tile(np.eye(3), (group.order, 1, 1))
     X, metadata = orbits_of(identity, group, noise=noise)
-    fitter = ActivationTransformFitter(group=group).fit(X, **metadata)
+    fitter = ActivationTransformFitter(symmetry=group).fit(X, **metadata)
     np.testing.assert_allclose(fitter.matrix(group.powers[-1]), np.eye(3), atol=1e-9)
     assert fitter.multiplicities_[0] == 3
 

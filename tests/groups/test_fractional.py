@@ -81,7 +81,7 @@ def test_real_powers_of_several_generators():
     x = np.random.default_rng(1).normal(size=(60, 4))
     X = np.stack([x @ (expm(p * A) @ expm(q * B)).T for p, q in group.powers], axis=1)
     groups, power = np.repeat(np.arange(60), 15), np.tile(group.powers, (60, 1))
-    fitter = ActivationTransformFitter(group=group)
+    fitter = ActivationTransformFitter(symmetry=group)
     fitter.fit(X.reshape(-1, 4), groups=groups, power=power)
     expected = expm(0.5 * A) @ expm(-1.2 * B)
     np.testing.assert_allclose(fitter.matrix([0.5, -1.2]), expected, atol=1e-7)

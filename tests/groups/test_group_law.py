@@ -56,7 +56,7 @@ def representation_of_frame(T, group):
 def fitted(group, **settings):
     M = known_representation(group)
     X, metadata = orbits_of(M, group)
-    return M, ActivationTransformFitter(group=group, **settings).fit(X, **metadata)
+    return M, ActivationTransformFitter(symmetry=group, **settings).fit(X, **metadata)
 
 
 @every_group
@@ -75,7 +75,7 @@ def test_known_matrices_are_recovered(group):
 @pytest.mark.parametrize("solver", ["lstsq", "adam"])
 def test_all_relations_hold_to_machine_precision(group, solver):
     X, metadata = orbits_of(known_representation(group), group, noise=0.3)
-    fitter = ActivationTransformFitter(group=group, solver=solver, max_epochs=2)
+    fitter = ActivationTransformFitter(symmetry=group, solver=solver, max_epochs=2)
     fitter.fit(X, **metadata)
     assert fitter.order_error_ < 1e-10
     matrices = np.array([fitter.matrix(p) for p in group.powers])
@@ -84,7 +84,7 @@ def test_all_relations_hold_to_machine_precision(group, solver):
 
 def test_flip_turns_the_rotation_round_in_d4():
     X, metadata = orbits_of(known_representation(DihedralGroup(4)), DihedralGroup(4))
-    r, s = ActivationTransformFitter(group=DihedralGroup(4)).fit(X, **metadata).M_
+    r, s = ActivationTransformFitter(symmetry=DihedralGroup(4)).fit(X, **metadata).M_
     np.testing.assert_allclose(s @ r @ s, np.linalg.inv(r), atol=1e-10)
 
 
@@ -94,7 +94,7 @@ def test_with_noise_r2_is_at_its_ceiling(group, noise):
     M = known_representation(group)
     X, metadata = orbits_of(M, group, noise=noise, n_orbits=2_000)
     test, test_metadata = orbits_of(M, group, noise=noise, n_orbits=500, seed=2)
-    fitter = ActivationTransformFitter(group=group).fit(X, **metadata)
+    fitter = ActivationTransformFitter(symmetry=group).fit(X, **metadata)
     learned = fitter.score(test, **test_metadata)
     for i, matrix in enumerate(
         M[group.elements_of(np.eye(group.n_generators, dtype=int))]
@@ -149,7 +149,7 @@ def test_dead_and_repeated_features_are_left_alone_or_follow():
 
 def test_group_of_order_one_is_the_identity():
     X = np.random.default_rng(0).normal(size=(20, 3))
-    fitter = ActivationTransformFitter(group=CyclicGroup(1))
+    fitter = ActivationTransformFitter(symmetry=CyclicGroup(1))
     fitter.fit(X, groups=np.arange(20), power=np.zeros(20, dtype=int))
     assert np.array_equal(fitter.M_, np.eye(3))
 
@@ -185,10 +185,10 @@ def test_contradicting_parameters_are_errors():
     group = DihedralGroup(4)
     X, metadata = orbits_of(known_representation(group), group)
     with pytest.raises(ValueError, match=r"order=4, but group=.* has order 8"):
-        ActivationTransformFitter(order=4, group=group).fit(X, **metadata)
+        ActivationTransformFitter(symmetry=4, group=group).fit(X, **metadata)
     with pytest.raises(ValueError, match="'orthogonal' is a closed form"):
         ActivationTransformFitter(
-            group=group, solver="adam", group_law="orthogonal"
+            symmetry=group, solver="adam", group_law="orthogonal"
         ).fit(X, **metadata)
 
 
@@ -210,7 +210,7 @@ def test_bad_powers_of_several_generators(spoil, message):
     group = DihedralGroup(4)
     X, metadata = orbits_of(known_representation(group), group)
     with pytest.raises(ValueError, match=message):
-        ActivationTransformFitter(group=group).fit(
+        ActivationTransformFitter(symmetry=group).fit(
             X, groups=metadata["groups"], power=spoil(metadata["power"])
         )
 
@@ -296,7 +296,7 @@ def test_equivariant_sae_takes_any_group(group):
     power = np.tile(group.powers, (150, 1))
     sae = EquivariantSAE(
         16,
-        group=group,
+        symmetry=group,
         k=4,
         hidden_dim=64,
         batch_size=64,
@@ -348,9 +348,9 @@ def test_actions_of_several_generators_from_inputs_to_matrices(action, shape):
     inputs = np.random.default_rng(0).normal(size=(60, *shape)).astype(np.float32)
     model = linear_model(int(np.prod(shape)))
     orbits = extract_orbits(model, inputs, layer="1", action=action)
-    assert orbits.power.shape == (len(orbits), action.group.n_generators)
+    assert orbits.power.shape == (len(orbits), action.symmetry.n_generators)
     train, test = orbits.split(0.3, random_state=0)
-    fitter = ActivationTransformFitter(group=action.group)
+    fitter = ActivationTransformFitter(symmetry=action.symmetry)
     fitter.fit(train.X, groups=train.groups, power=train.power)
     assert fitter.score(test.X, groups=test.groups, power=test.power) > 0.9999
     assert fitter.order_error_ < 1e-10

@@ -63,7 +63,7 @@ any_rows = pytest.mark.parametrize(
 
 
 def fitted(X, metadata, group, **settings):
-    return ActivationTransformFitter(group=group, **settings).fit(X, **metadata)
+    return ActivationTransformFitter(symmetry=group, **settings).fit(X, **metadata)
 
 
 @any_group
@@ -104,7 +104,7 @@ def test_parts_of_rows_with_a_large_mean_give_the_same_matrix(law, rows, size):
     X, metadata = rows_of(C4)
     X, metadata = some(X + still(C4, size), metadata, rows(len(X), 4))
     once = fitted(X, metadata, C4, group_law=law)
-    in_parts = ActivationTransformFitter(group=C4, group_law=law)
+    in_parts = ActivationTransformFitter(symmetry=C4, group_law=law)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "M is not to be trusted")  # of one orbit
         for first, last in ((150, 151), (0, 90), (151, 200), (90, 150)):
@@ -231,7 +231,7 @@ def without_shift(state, moments):
 def test_sums_of_the_first_version_can_be_added_to(group, rows):
     X, metadata = rows_of(group)
     X, metadata = some(X, metadata, rows(len(X), group.order))
-    fitter = ActivationTransformFitter(group=group).partial_fit(X, **metadata)
+    fitter = ActivationTransformFitter(symmetry=group).partial_fit(X, **metadata)
     moments = OrbitMoments.from_state(group, fitter._sums)
     fitter._sums = without_shift(fitter._sums, moments)
     before = fitter.score(X, **metadata)
@@ -245,7 +245,7 @@ def test_sums_of_the_first_version_can_be_added_to(group, rows):
 def test_saved_sums_go_on_where_they_were(law, rows, tmp_path):
     X, metadata = rows_of(D4)
     X, metadata = some(X + still(D4, 1e3), metadata, rows(len(X), 8))
-    fitter = ActivationTransformFitter(group=D4, group_law=law)
+    fitter = ActivationTransformFitter(symmetry=D4, group_law=law)
     fitter.partial_fit(X, **metadata)
     save(fitter, tmp_path / "sums")
     loaded = load(tmp_path / "sums")

@@ -233,5 +233,5 @@ def test_small_steps_of_a_large_group_are_no_ambiguity():
     X = np.einsum("pij,oj->opi", turn, x).reshape(-1, 2)
     X = np.column_stack([X, np.full(300, 100)])
     groups, power = np.repeat(range(5), 60), np.tile(range(60), 5)
-    fitter = ActivationTransformFitter(group=group)
+    fitter = ActivationTransformFitter(symmetry=group)
     PoseCanonicalizer(fitter).fit(X, groups=groups, power=power)

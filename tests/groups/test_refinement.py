@@ -30,8 +30,8 @@ def fits():
     found = {}
     for group in GROUPS:
         X, metadata = unevenly_noisy(group)
-        start = ActivationTransformFitter(group=group).fit(X, **metadata)
-        refined = ActivationTransformFitter(group=group, **ADAM).fit(X, **metadata)
+        start = ActivationTransformFitter(symmetry=group).fit(X, **metadata)
+        refined = ActivationTransformFitter(symmetry=group, **ADAM).fit(X, **metadata)
         scores = [f.score(X, **metadata) for f in (start, refined)]
         found[group] = (start, refined, scores)
     return found

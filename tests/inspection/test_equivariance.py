@@ -340,7 +340,7 @@ def test_groups_with_several_generators():
         SimpleNamespace(X=X[rows], groups=groups[rows], power=power[rows])
         for rows in (groups < 60, groups >= 60)
     )
-    fitter = ActivationTransformFitter(group=group)
+    fitter = ActivationTransformFitter(symmetry=group)
     report = equivariance_report(train, test, activation_transform=fitter, **FAST)
     powers = column(report, "M").index.tolist()
     assert powers == [(0, 1), (1, 0), (1, 1), (2, 0), (2, 1), "mean"]
@@ -381,12 +381,12 @@ def test_by_default_m_obeys_the_group_of_the_orbits():
     orbits = powers_of(cyclic_orbits(order=4), 0, 1, 2)
     parts = in_group(orbits, CyclicGroup(4)).split(random_state=0)
     report = equivariance_report(*parts, **FAST)
-    right = ActivationTransformFitter(group=CyclicGroup(4))
+    right = ActivationTransformFitter(symmetry=CyclicGroup(4))
     assert report.equals(
         equivariance_report(*parts, activation_transform=right, **FAST)
     )
     assert (column(report, "M")["r2"] > 0.9).all()
-    wrong = ActivationTransformFitter(order=3)
+    wrong = ActivationTransformFitter(symmetry=3)
     other = equivariance_report(*parts, activation_transform=wrong, **FAST)
     assert (column(other, "M")["r2"] < 0.8).all()
     train, test = (powers_of(part, 0, 1, 2) for part in parts)
@@ -400,7 +400,7 @@ def test_by_default_the_order_is_that_of_both_parts(lacking):
     parts[1 - lacking] = powers_of(parts[1 - lacking], 0, 1, 2, 3)  # without group
     parts[lacking] = powers_of(parts[lacking], 0, 1, 2)
     report = equivariance_report(*parts, **FAST)
-    fitter = ActivationTransformFitter(order=4)
+    fitter = ActivationTransformFitter(symmetry=4)
     right = equivariance_report(*parts, activation_transform=fitter, **FAST)
     assert report.equals(right)
     assert column(report, "M").index.tolist() == [1, 2, "mean"]
@@ -426,7 +426,7 @@ def test_orbits_of_two_groups_are_an_error(parts):
         ValueError, match=r"group CyclicGroup\(n=3\), but test Cyc.*n=4"
     ):
         equivariance_report(train, test)
-    fitter = ActivationTransformFitter(order=3)
+    fitter = ActivationTransformFitter(symmetry=3)
     assert len(equivariance_report(train, test, activation_transform=fitter, **FAST))
 
 

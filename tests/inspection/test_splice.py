@@ -236,7 +236,7 @@ def test_the_model_itself_can_be_the_layer(images):
 
 def test_orbits_can_be_extracted_from_a_spliced_model(net, images):
     sae = fitted_on(net, images, "tokens")
-    options = {"layer": "head", "action": lambda x, p: x.roll(p, -1), "order": 6}
+    options = {"layer": "head", "action": lambda x, p: x.roll(p, -1), "symmetry": 6}
     with splice(net, "tokens", sae):
         spliced = extract_orbits(net, images, device="cpu", **options)
         np.testing.assert_allclose(spliced.X[::6], net(images).detach(), atol=1e-5)

@@ -43,7 +43,9 @@ def data():
 @pytest.fixture(scope="module")
 def orbits(turning_orbits):
     X, groups, power, _ = turning_orbits
-    sae = EquivariantSAE(16, order=4, k=4, hidden_dim=32, max_epochs=3, random_state=0)
+    sae = EquivariantSAE(
+        16, symmetry=4, k=4, hidden_dim=32, max_epochs=3, random_state=0
+    )
     Y = np.column_stack([X[:, 1] > 0.3, X[:, 4] > 0.3, X.sum(axis=1) > 2])
     frozen = FrozenEstimator(sae.fit(X, groups=groups, power=power))
     return X, Y.astype(int), groups, power, frozen
@@ -205,7 +207,7 @@ def test_known_power_is_handed_to_reconstruct(orbits):
 def test_known_power_needs_an_sae_that_knows_the_group(orbits, wrap):
     X, Y, groups, power, frozen = orbits
     call = {"train": groups < 80, "test": groups >= 80, "probes": ["knn"]}
-    unfitted = clone(frozen.estimator).set_params(order=None)
+    unfitted = clone(frozen.estimator).set_params(symmetry=None)
     with pytest.raises(ValueError, match=r"fitted for each task without groups"):
         evaluate_probes(X, Y, transformer=wrap(unfitted), power=power, **call)
     plain = FrozenEstimator(unfitted.fit(X))

@@ -189,7 +189,7 @@ def test_search_selects_inside_each_fold():
 def test_canonical_search_over_an_equivariant_sae(turning_orbits, routing):
     X, groups, power = (rows[:240] for rows in turning_orbits[:3])
     y = (X.reshape(-1, 4, 3).sum(axis=1)[:, 1] > 0.7).astype(int)
-    sae = EquivariantSAE(16, order=4, hidden_dim=32, max_epochs=6, random_state=0)
+    sae = EquivariantSAE(16, symmetry=4, hidden_dim=32, max_epochs=6, random_state=0)
     pipe = Pipeline(
         [
             ("sae", sae),

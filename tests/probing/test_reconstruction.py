@@ -119,7 +119,7 @@ def test_a_column_of_powers_for_each_generator_is_taken():
     base = np.repeat(np.random.default_rng(0).normal(3, 1, size=(40, 3)), 4, axis=0)
     X, y = base * signs, (base[:, 0] > 3).astype(int)
     told = {"groups": np.repeat(np.arange(40), 4), "power": power}
-    sae = EquivariantSAE(8, k=2, group=group, max_epochs=2, random_state=0)
+    sae = EquivariantSAE(8, k=2, symmetry=group, max_epochs=2, random_state=0)
     truncated = TruncatedReconstruction(sae, 8).fit(X, y, **told)
     rebuilt = truncated.reconstruct(X, power=power)
     expected = truncated.estimator_.reconstruct(X, power=power)

@@ -22,8 +22,8 @@ KILLED_IN = 13  # of 24 steps
 ESTIMATORS = {
     "TopKSAE": TopKSAE(64, **COMMON),
     "TopKSAE, nested": TopKSAE(64, nested=[16, 64], **COMMON),
-    "EquivariantSAE": EquivariantSAE(64, order=4, hidden_dim=16, **COMMON),
-    "GroupTiedSAE": GroupTiedSAE(16, order=4, n_free=8, **COMMON),
+    "EquivariantSAE": EquivariantSAE(64, symmetry=4, hidden_dim=16, **COMMON),
+    "GroupTiedSAE": GroupTiedSAE(16, symmetry=4, n_free=8, **COMMON),
 }
 
 
@@ -32,7 +32,7 @@ def fit(estimator):
     canonical = np.abs(rng.normal(size=(N_ORBITS, 3))) @ np.eye(3, 12)
     X = np.stack([np.roll(canonical, 3 * p, axis=1) for p in range(4)], axis=1)
     metadata = {}
-    if hasattr(estimator, "order"):
+    if hasattr(estimator, "symmetry"):
         metadata = {
             "groups": np.repeat(np.arange(N_ORBITS), 4),
             "power": np.tile(np.arange(4), N_ORBITS),

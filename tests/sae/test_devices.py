@@ -23,7 +23,7 @@ X = np.concatenate(
     [np.roll(BASES[:, :: 1 - 2 * flips], 4 * turns, 1) for turns, flips in ELEMENTS]
 )
 ORBITS = {"groups": np.tile(np.arange(10), 6), "power": np.repeat(ELEMENTS, 10, axis=0)}
-D3 = {"group": DihedralGroup(3)} | SETTINGS
+D3 = {"symmetry": DihedralGroup(3)} | SETTINGS
 
 TOPK = {
     "linear": TopKSAE(64, **SETTINGS),

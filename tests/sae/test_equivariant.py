@@ -20,7 +20,7 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def fitted(turning_orbits):
     X, groups, power, _ = turning_orbits
-    return EquivariantSAE(order=4, **SETTINGS).fit(X, groups=groups, power=power)
+    return EquivariantSAE(symmetry=4, **SETTINGS).fit(X, groups=groups, power=power)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_codes_in_a_large_dictionary_are_invariant(activation, nested, turning_o
     share = {}
     for weight in (0, Recipe().consistency_weight):
         recipe = Recipe(consistency_weight=weight)
-        sae = EquivariantSAE(order=4, nested=nested, recipe=recipe, **settings)
+        sae = EquivariantSAE(symmetry=4, nested=nested, recipe=recipe, **settings)
         sae.fit(X, groups=groups, power=power)
         assert sae.score(X, groups=groups, power=power) > 0.99
         share[weight] = share_within_orbits(sae.transform(X))
@@ -71,7 +71,7 @@ def test_trivial_group_is_the_regular_autoencoder():
 def test_loss_is_the_invariance_loss(turning_orbits, invariant_target):
     X, groups, power, _ = turning_orbits
     settings = SETTINGS | {"max_epochs": 1, "lr": 1e-12, "recipe": "paper"}
-    sae = EquivariantSAE(order=4, **settings).fit(X, groups=groups, power=power)
+    sae = EquivariantSAE(symmetry=4, **settings).fit(X, groups=groups, power=power)
     decoded = sae.inverse_transform(sae.transform(X))
     loss = ((decoded - invariant_target) ** 2).sum(axis=1).mean()
     assert sae.loss_curve_[0] == pytest.approx(loss, rel=1e-4)
@@ -126,7 +126,7 @@ def test_score_checks_the_orbits_it_is_given(fitted, turning_orbits):
 def test_rows_missing_from_orbits_are_left_out(turning_orbits):
     X, groups, power, _ = turning_orbits
     kept = (power == 0) | (np.arange(len(X)) % 3 > 0)
-    sae = EquivariantSAE(order=4, **SETTINGS)
+    sae = EquivariantSAE(symmetry=4, **SETTINGS)
     sae.fit(X[kept], groups=groups[kept], power=power[kept])
     assert sae.score(X, groups=groups, power=power) > 0.85
 
@@ -153,7 +153,7 @@ def test_frozen_activation_transform_is_kept(turning_orbits):
 
 def test_activation_transform_of_another_order_is_an_error(turning_orbits):
     X, groups, power, _ = turning_orbits
-    fitter = ActivationTransformFitter(order=2)
+    fitter = ActivationTransformFitter(symmetry=2)
     few = power < 2
     fitter.fit(X[few], groups=groups[few], power=power[few])
     sae = EquivariantSAE(activation_transform=FrozenEstimator(fitter), **SETTINGS)

@@ -38,7 +38,7 @@ linear_or_two_layers = pytest.mark.parametrize("hidden_dim", [None, 5])
 
 def fit(group, **settings):
     X, metadata = orbits_of(known_representation(group), group, n_orbits=60)
-    sae = GroupTiedSAE(6, group=group, k=5, **SETTINGS | settings)
+    sae = GroupTiedSAE(6, symmetry=group, k=5, **SETTINGS | settings)
     return sae.fit(X, **metadata), X
 
 
@@ -248,7 +248,7 @@ def test_rows_on_one_side_of_their_orbits_leave_the_mean_invariant(turning):
     np.testing.assert_allclose(M.M_ @ sae.intercept_, sae.intercept_, atol=1e-6)
 
 
-@pytest.mark.parametrize("wrong", [{"order": 2}, {"group": DihedralGroup(2)}])
+@pytest.mark.parametrize("wrong", [{"symmetry": 2}, {"symmetry": DihedralGroup(2)}])
 def test_fitted_m_of_another_group_is_an_error(turning, wrong):
     X, metadata = turning
     M = ActivationTransformFitter().fit(X, **metadata)
@@ -342,7 +342,7 @@ def test_pose_of_several_generators():
     x = np.abs(rng.normal(size=(80, 1))) @ rng.normal(size=(1, M.shape[1]))
     X = np.einsum("gij,nj->ngi", M, x).reshape(-1, M.shape[1])
     power = np.tile(group.powers, (80, 1))
-    sae = GroupTiedSAE(2, group=group, k=1, **LONG)
+    sae = GroupTiedSAE(2, symmetry=group, k=1, **LONG)
     sae.fit(X, groups=np.repeat(np.arange(80), 8), power=power)
     assert (sae.predict_power(X) == power).all(axis=1).mean() > 0.98
 
@@ -416,7 +416,7 @@ def test_a_group_that_the_orbits_never_show_is_an_error(turning):
     X, metadata = turning
     canonical = {name: values[::4] for name, values in metadata.items()}
     with pytest.raises(ValueError, match="never"):
-        GroupTiedSAE(6, order=4, k=3, **SETTINGS).fit(X[::4], **canonical)
+        GroupTiedSAE(6, symmetry=4, k=3, **SETTINGS).fit(X[::4], **canonical)
 
 
 def test_activations_that_do_not_follow_the_group_are_fitted_with_a_warning(turning):
@@ -539,7 +539,7 @@ def test_fit_without_labels_forgets_the_canonical_rows(turning):
 
 def test_warm_start_without_labels_keeps_the_group_and_m(fitted, turning):
     X, _ = turning
-    other = ActivationTransformFitter(order=4, group_law="orthogonal")
+    other = ActivationTransformFitter(symmetry=4, group_law="orthogonal")
     sae = clone_fitted(
         fitted, warm_start=True, max_epochs=1, lr=1e-9, activation_transform=other
     ).fit(X)

@@ -20,7 +20,7 @@ def topk(n_components=64, **changes):
 
 
 def equivariant(**changes):
-    settings = SETTINGS | {"k": 4, "order": 4, "hidden_dim": 30} | changes
+    settings = SETTINGS | {"k": 4, "symmetry": 4, "hidden_dim": 30} | changes
     return EquivariantSAE(24, **settings)
 
 
@@ -129,7 +129,7 @@ def test_equivariant_ones_equal_their_own_fits(activation, turning_orbits, stack
         assert np.array_equal(
             ours.activation_transform_.M_, theirs.activation_transform_.M_
         )
-        assert ours.group_ == theirs.group_
+        assert ours.symmetry_ == theirs.symmetry_
 
 
 def test_weights_of_the_consistency_may_differ(turning_orbits, stack_sizes):

@@ -122,7 +122,7 @@ def test_several_generators_act_in_their_order():
         "groups": np.repeat(np.arange(30), 6),
         "power": np.tile(group.powers, (30, 1)),
     }
-    sae = EquivariantSAE(16, group=group, k=2, hidden_dim=None, **QUICK)
+    sae = EquivariantSAE(16, symmetry=group, k=2, hidden_dim=None, **QUICK)
     sae.fit(X.reshape(-1, 12), **metadata)
     rows = torch.from_numpy(X.reshape(-1, 12)).float()
     module = sae.to_module()

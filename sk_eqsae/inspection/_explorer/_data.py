@@ -10,7 +10,8 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from ...activations import Orbits
 from ...groups import FiniteGroup
-from ...groups._group_table import group_table
+from ...groups._group import action_powers, as_group
+from ...groups._orbit_table import orbit_table
 from ...sae._base import BaseSAE
 from .._symmetry import feature_symmetry
 from ._pictures import Action, Inputs, pictures
@@ -62,10 +63,10 @@ def explorer_data(
         ``energies``, ``turns_into``, ``auc``, ``class_density`` and ``top``.
     """
     fitter = activation_transform
-    group, table = group_table(
+    group, table = orbit_table(
         orbits.groups,
         orbits.power,
-        group=orbits.group if fitter is None else fitter.group_,
+        symmetry=orbits.symmetry if fitter is None else fitter.symmetry_,
         n_rows=len(orbits),
     )
     X = orbits.X
@@ -220,7 +221,7 @@ def _pictures(
         return None
     _check_order(action, group)
     return pictures(
-        inputs, ids, action=action, powers=_powers(group), max_bytes=max_bytes
+        inputs, ids, action=action, powers=action_powers(group), max_bytes=max_bytes
     )
 
 
@@ -232,11 +233,11 @@ def _powers(group: FiniteGroup) -> list[Any]:
 
 
 def _check_order(action: Action | None, group: FiniteGroup) -> None:
-    order = getattr(action, "order", group.order)
-    if order != group.order:
+    own = as_group(getattr(action, "symmetry", None))
+    if own not in {None, group}:
         raise ValueError(
-            f"action has order {order}, but the orbits have order {group.order}. Give "
-            "the action that extract_orbits was given."
+            f"action has symmetry {own!r}, but the orbits {group!r}. Give the action "
+            "that extract_orbits was given."
         )
 
 

@@ -138,7 +138,7 @@ def explore(
         check_fitter(activation_transform)
     data = explorer_data(
         sae,
-        _checked(sae, orbits, getattr(activation_transform, "group_", None)),
+        _checked(sae, orbits, getattr(activation_transform, "symmetry_", None)),
         inputs,
         action=action,
         labels=labels,

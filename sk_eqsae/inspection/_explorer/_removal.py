@@ -80,8 +80,8 @@ def _decoders(
     if not isinstance(sae, EquivariantSAE):
         yield table[table >= 0], vectors, sae.intercept_
         return
-    powers = sae.group_.powers
-    powers = powers if sae.group_.n_generators > 1 else powers[:, 0]
+    powers = sae.symmetry_.powers
+    powers = powers if sae.symmetry_.n_generators > 1 else powers[:, 0]
     decoder = np.vstack([vectors, sae.intercept_])
     for rows, power in zip(table.T, powers, strict=True):
         if (rows >= 0).any():

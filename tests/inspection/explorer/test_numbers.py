@@ -187,11 +187,11 @@ def test_rows_of_an_array_under_several_generators(name, tmp_path):
     X = X.reshape(-1, 12)
     groups, power = np.tile(np.arange(20), 6), np.repeat(group.powers, 20, axis=0)
     orbits = {"groups": groups, "power": power}
-    fitter = ActivationTransformFitter(group=group)
+    fitter = ActivationTransformFitter(symmetry=group)
     sae = {
         "topk": TopKSAE(16, **QUICK),
-        "equivariant": EquivariantSAE(16, group=group, hidden_dim=16, **QUICK),
-        "tied": GroupTiedSAE(3, group=group, **QUICK),
+        "equivariant": EquivariantSAE(16, symmetry=group, hidden_dim=16, **QUICK),
+        "tied": GroupTiedSAE(3, symmetry=group, **QUICK),
     }[name]
     if name == "topk":
         sae.fit(X)

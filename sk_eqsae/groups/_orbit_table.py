@@ -1,0 +1,202 @@
+"""Which row of X is element g of orbit i: the metadata contract, checked once."""
+
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_consistent_length, column_or_1d
+
+from ._group import CyclicGroup, FiniteGroup, as_group
+
+_SHOWN = 5
+
+
+def orbit_table(
+    groups: ArrayLike | None,
+    power: ArrayLike | None,
+    *,
+    symmetry: int | FiniteGroup | None = None,
+    n_rows: int,
+) -> tuple[FiniteGroup, NDArray]:
+    """Find the group, and the row of X of each orbit and element.
+
+    The table has shape (n_orbits, order) and holds -1 where X has no such row. Orbits
+    come in the order of their first row, so neither their ids nor the order of the
+    rows inside an orbit matter. Metadata that describe no orbits are a ValueError.
+    """
+    group = as_group(symmetry)
+    if groups is None and power is None:
+        return _trivial_table(group, n_rows)
+    if groups is None or power is None:
+        _raise_half_metadata(groups)
+    groups = _column(groups, "groups")
+    element = _elements(power, group)
+    check_consistent_length(np.empty(n_rows), groups, element)
+    if group is None:
+        group = _group_of_powers(element)
+    return group, _filled_table(groups, element, group.order)
+
+
+def _column(values: ArrayLike, name: str, hint: str = "") -> NDArray:
+    shape = np.shape(values)
+    if len(shape) != 1 and shape[1:] != (1,):
+        raise ValueError(f"{name} must hold one entry per row, found {shape}. {hint}")
+    return column_or_1d(values)
+
+
+def check_integers(power: ArrayLike) -> NDArray:
+    """Powers of shape (n_rows,), of any sign, as int64."""
+    power = _column(power, "power", "Several generators need symmetry=, a FiniteGroup.")
+    try:
+        if power.dtype.kind in "SU":
+            raise TypeError
+        with np.errstate(invalid="ignore"):  # NaN is found below
+            whole = power.astype(np.int64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"power must hold integers, found dtype {power.dtype}."
+        ) from error
+    if (whole != power).any():
+        rows = np.flatnonzero(whole != power)
+        raise ValueError(
+            f"power must hold integers, found {power[rows[0]]} in {_rows(rows)}."
+        )
+    return whole
+
+
+def _elements(power: ArrayLike, group: FiniteGroup | None) -> NDArray:
+    """Element of the group that each row's powers make."""
+    if group is not None and group.n_generators > 1:
+        return group.elements_of(_check_columns(power, group))
+    power = check_integers(power)
+    order = None if group is None else group.order
+    bad = np.flatnonzero((power < 0) | (power >= (np.inf if order is None else order)))
+    if len(bad):
+        upper = "" if order is None else f" to {order - 1} (symmetry={group!r})"
+        raise ValueError(
+            f"power must hold integers from 0{upper}, found {power[bad[0]]} in "
+            f"{_rows(bad)}. Give each row the power of the generator that was applied "
+            "to its canonical input, modulo the order."
+        )
+    return power
+
+
+def _check_columns(power: ArrayLike, group: FiniteGroup) -> NDArray:
+    power = np.asarray(power)
+    if power.ndim != 2 or power.shape[1] != group.n_generators:
+        raise ValueError(
+            f"power must have one column for each of the {group.n_generators} "
+            f"generators of {group!r}, found shape {power.shape}."
+        )
+    columns = np.column_stack([check_integers(column) for column in power.T])
+    bad = (columns < 0) | (columns >= np.array(group.generator_orders))
+    if bad.any():
+        row, generator = np.argwhere(bad)[0]
+        raise ValueError(
+            f"power of generator {generator} must be from 0 to "
+            f"{group.generator_orders[generator] - 1}, found {columns[row, generator]} "
+            f"in row {row}."
+        )
+    return columns
+
+
+def _group_of_powers(power: NDArray) -> FiniteGroup:
+    """Cyclic group up to the largest power; each smaller one has to be there."""
+    order = int(power.max()) + 1
+    seen = np.unique(power)  # not one entry a power: a huge one must not take memory
+    if len(seen) < order:
+        gaps = np.setdiff1d(np.arange(min(order, len(seen) + _SHOWN + 1)), seen)
+        missing = ", ".join(map(str, gaps[:_SHOWN]))
+        more = ", ..." if order - len(seen) > min(_SHOWN, len(gaps)) else ""
+        raise ValueError(
+            f"power goes up to {order - 1}, but no row has power {missing}{more}, so "
+            f"that the group cannot be read from the powers. Set symmetry, such as "
+            f"symmetry={order}, or number the powers from 0 without gaps."
+        )
+    return CyclicGroup(order)
+
+
+def _trivial_table(group: FiniteGroup | None, n_rows: int) -> tuple:
+    if group is not None and group.order > 1:
+        raise ValueError(
+            f"symmetry={group!r} needs to know the orbits: pass groups= and power= to "
+            "fit, or set symmetry=1 for data without a symmetry. Inside a Pipeline "
+            "pass STEP__groups= and STEP__power=."
+        )
+    return group or CyclicGroup(1), np.arange(n_rows)[:, np.newaxis]
+
+
+def _raise_half_metadata(groups: ArrayLike | None) -> NoReturn:
+    given, missing = ("power", "groups") if groups is None else ("groups", "power")
+    hint = (
+        " GridSearchCV and the like keep groups for their splitter: enable metadata "
+        "routing, or search over a Pipeline and pass STEP__groups= and STEP__power=."
+    )
+    raise ValueError(
+        f"{given} was given without {missing}: groups says which rows belong to "
+        "one orbit and power says which element of the group made each of them. "
+        f"Pass both or neither.{hint if groups is None else ''}"
+    )
+
+
+def _filled_table(groups: NDArray, element: NDArray, order: int) -> NDArray:
+    _, first, orbit = np.unique(groups, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    orbit = rank[orbit]
+    counts = np.zeros((len(first), order), dtype=np.int64)
+    np.add.at(counts, (orbit, element), 1)
+    _raise_if_twice(counts, orbit, element, groups)
+    _raise_if_no_canonical(counts, orbit, groups)
+    table = np.full((len(first), order), -1, dtype=np.int64)
+    table[orbit, element] = np.arange(len(groups))
+    return table
+
+
+def _raise_if_twice(
+    counts: NDArray, orbit: NDArray, power: NDArray, groups: NDArray
+) -> None:
+    rows = np.flatnonzero(counts[orbit, power] > 1)
+    if len(rows):
+        same = rows[(orbit[rows] == orbit[rows[0]]) & (power[rows] == power[rows[0]])]
+        raise ValueError(
+            f"orbit {groups[rows[0]]!s} has power {power[rows[0]]} twice, in "
+            f"{_rows(same)}. An orbit holds each power once: drop the copies or "
+            "give them a group id of their own."
+        )
+
+
+def _raise_if_no_canonical(counts: NDArray, orbit: NDArray, groups: NDArray) -> None:
+    rows = np.flatnonzero(counts[orbit, 0] == 0)
+    if len(rows):
+        lacking = np.unique(groups[rows])
+        ids = ", ".join(str(g) for g in lacking[:_SHOWN])
+        raise ValueError(
+            f"{len(lacking)} orbit(s) have no row of power 0, the canonical row "
+            f"(group ids {ids}{', ...' if len(lacking) > _SHOWN else ''}; "
+            f"{_rows(rows)}). If X comes from a cross-validation split, the split "
+            "has cut orbits: use GroupKFold or another splitter that keeps groups "
+            "whole, and no HalvingGridSearchCV(resource='n_samples'). Otherwise "
+            "add the canonical rows."
+        )
+
+
+def _rows(rows: NDArray) -> str:
+    shown = ", ".join(str(r) for r in rows[:_SHOWN])
+    return f"rows {shown}{', ...' if len(rows) > _SHOWN else ''}"
+
+
+def power_of_each_row(power: ArrayLike, n_rows: int, n_generators: int) -> NDArray:
+    """Powers of shape (n_rows, n_generators), from one for all rows or one for each."""
+    power = found = np.asarray(power)
+    if power.ndim == (n_generators > 1):  # one element for all rows
+        power = np.broadcast_to(power, (n_rows, *power.shape))
+    power = np.atleast_1d(power)
+    power = power.reshape(len(power), -1)
+    if power.shape != (n_rows, n_generators):
+        raise ValueError(
+            f"power has shape {found.shape} for {n_rows} row(s) and {n_generators} "
+            "generator(s). Give one power, or one for each row, with a column for "
+            "each generator."
+        )
+    return power
