@@ -17,7 +17,8 @@ from sk_eqsae import MeanDifferenceSelector, TopKSAE, evaluate_probes, fit_many
 from sk_eqsae.groups import CyclicGroup
 
 # no public name runs the bare step
-from sk_eqsae.groups._irrep_basis import irrep_basis
+from sk_eqsae.groups._element_matrices import ElementMatrices
+from sk_eqsae.groups._irrep_basis import basis_of_matrices
 from sk_eqsae.sae._module import SAEModule
 from sk_eqsae.sae._objective import Objective
 from sk_eqsae.sae._recipe import RECIPES
@@ -174,9 +175,9 @@ def tied_step(
     loop = Loop(X.astype(np.float32), n_latents, 32, batch_size)
     group = CyclicGroup(4)
     turn = np.roll(np.eye(N_FEATURES), N_FEATURES // 4, axis=0)
-    matrices = np.array([np.linalg.matrix_power(turn, p) for p in range(4)])
+    basis = basis_of_matrices(ElementMatrices(group, turn[np.newaxis]))
     # made before: threads of numpy's matrix products linger and slow torch's down
-    sizes = (group, irrep_basis(matrices, group), n_latents // 4, 0)
+    sizes = (group, basis, n_latents // 4, 0)
     tied = TiedModule(*sizes)
     if n_hidden is not None:
         tied = TwoLayerTiedModule(*sizes, n_hidden // 4)

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._warnings import warn
 from ..groups._group import FiniteGroup
-from ..groups._pose import element_matrices
+from ..groups._element_matrices import element_matrices
 from ._fitter import check_fitter
 
 if TYPE_CHECKING:

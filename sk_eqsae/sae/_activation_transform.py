@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 
 from ..groups import FiniteGroup
-from ..groups._pose import element_matrices
+from ..groups._element_matrices import element_matrices
 
 _HELD_OUT = 0.25  # share of the orbits that judge M
 

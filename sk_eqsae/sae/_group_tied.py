@@ -26,7 +26,7 @@ from ..groups import ActivationTransformFitter, FiniteGroup
 from ..groups._group import as_group
 from ..groups._irrep_basis import irrep_basis
 from ..groups._orbit_table import orbit_table
-from ..groups._pose import element_matrices
+from ..groups._element_matrices import mean_matrix
 from ..groups._trust import pose_sample, warn_if_no_symmetry, warn_if_poses_look_alike
 from ._activation_transform import fit_activation_transform, unexplained_moves
 from ._base import BaseSAE, Run
@@ -528,10 +528,7 @@ class GroupTiedSAE(BaseSAE):
     def _set_normalization(self, spread: Spread, recipe: Recipe) -> None:
         super()._set_normalization(spread, recipe)
         # rows' mean but for what the group would move
-        self.mean_ = self._matrices().mean(axis=0) @ self.mean_
-
-    def _matrices(self) -> NDArray:
-        return element_matrices(self.activation_transform_)
+        self.mean_ = mean_matrix(self.activation_transform_) @ self.mean_
 
     def _new_module(self, n_features: int, seed: int) -> SAEModule:
         self.n_orbits_ = self._n_base_vectors(n_features)
@@ -543,7 +540,7 @@ class GroupTiedSAE(BaseSAE):
 
     def _tied(self) -> tuple:
         """Class of the network, and what it is made from."""
-        basis = irrep_basis(self._matrices(), self.symmetry_)
+        basis = irrep_basis(self.activation_transform_)
         arguments = (self.symmetry_, basis, self.n_orbits_, self.n_free_)
         if self.hidden_dim is None:
             return TiedModule, *arguments

@@ -19,7 +19,7 @@ from sk_eqsae.groups import (
     SymmetricGroup,
     multiplicities,
 )
-from sk_eqsae.groups._representation import _orthonormal, exact_representation
+from sk_eqsae.groups._exact_law import _orthonormal, exact_representation
 
 from .representations import (
     homomorphism_error,
@@ -311,7 +311,7 @@ def test_equivariant_sae_takes_any_group(group):
 def test_chunks_do_not_change_the_fit(law, monkeypatch):
     X, metadata = orbits_of(known_representation(CyclicGroup(4)), CyclicGroup(4))
     whole = ActivationTransformFitter(group_law=law).fit(X, **metadata).M_
-    monkeypatch.setattr("sk_eqsae.groups._chunks._CHUNK_ENTRIES", 7 * X.shape[1])
+    monkeypatch.setattr("sk_eqsae.groups._moments._CHUNK_ENTRIES", 7 * X.shape[1])
     chunked = ActivationTransformFitter(group_law=law).fit(X, **metadata).M_
     np.testing.assert_allclose(chunked, whole, atol=1e-9)
 
