@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ Powers = Sequence[int] | np.ndarray
 
 class Action(ABC):
     """A group that acts on inputs; the base of all actions here."""
+
+    _moved: Callable[..., Any]  # inputs, and each exponent from 0 to below the order
 
     @property
     @abstractmethod
@@ -46,10 +48,6 @@ class Action(ABC):
             New array of the same kind.
         """
         return self._moved(inputs, *_exponents(power, self.symmetry.generator_orders))
-
-    @abstractmethod
-    def _moved(self, inputs: Inputs, *exponents: int) -> Inputs:
-        """Apply each generator so often, less than its order."""
 
 
 @dataclass(frozen=True)
@@ -262,7 +260,7 @@ class ImageDihedral(Action):  # numpydoc ignore=PR02
 
     The generators are r, the rotation counter-clockwise by 360 / ``n_rotations``
     degrees, and s, which swaps left and right. Images have the shape (..., height,
-    width). They have to be square, unless all that is asked for is half-turns and flips.
+    width), square unless all that is asked for is half-turns and flips.
 
     Parameters
     ----------

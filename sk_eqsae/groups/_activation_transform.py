@@ -33,7 +33,12 @@ from ._exact_law import ExactLaw, law_of_whole_orbits
 from ._group import FiniteGroup, Word
 from ._least_squares import free_generators, law_of_all_pairs, orthogonal_generators
 from ._moments import OrbitMoments, check_finite
-from ._orbit_table import check_integers, orbit_table, power_of_each_row
+from ._orbit_table import (
+    check_generators,
+    check_integers,
+    orbit_table,
+    power_of_each_row,
+)
 from ._trust import (
     warn_if_no_symmetry,
     warn_if_rounded,
@@ -297,14 +302,15 @@ class ActivationTransformFitter(
         with all_or_nothing(self):
             self._forget()
             X, table = self._checked(X, groups, power, reset=True)
+            moments = self._new_moments(X)
             if self.symmetry_.order == 1:
-                return self._keep(self._identity(), None)
-            basis = self._principal_directions(X)
-            if self.solver == "adam":
-                return self._keep(self._descended(X, table, basis), basis)
-            moments = self._new_moments(basis)
-            moments.add(X, table)
-            return self._keep(self._solved(moments, use_up=True), basis)
+                found: NDArray | ExactLaw = self._identity()
+            elif self.solver == "adam":
+                found = self._descended(X, table, moments)
+            else:
+                moments.add(X, table)
+                found = self._solved(moments, use_up=True)
+            return self._keep(found, moments)
 
     @available_if(_has_closed_form)
     @fill
@@ -359,14 +365,14 @@ class ActivationTransformFitter(
             sums = self._sums_before()
             X, table = self._checked(X, groups, power, reset=sums is None)
             if sums is None:
-                moments = self._new_moments(self._principal_directions(X))
+                moments = self._new_moments(X)
             else:
                 moments = OrbitMoments.from_state(self.symmetry_, sums)
-            if self.symmetry_.order == 1:
-                self._keep(self._identity(), None)
-            else:
+            found: NDArray | ExactLaw = self._identity()
+            if self.symmetry_.order > 1:
                 moments.add(X, table)
-                self._keep(self._solved(moments, use_up=False), moments.basis)
+                found = self._solved(moments, use_up=False)
+            self._keep(found, moments)
             self._sums = moments.state()
         return self
 
@@ -384,7 +390,8 @@ class ActivationTransformFitter(
     def _forget(self) -> None:
         """Drop what an earlier fit has set and this one may not."""
         for name in ("_sums", "rank_", "multiplicities_", "loss_curve_", "n_iter_"):
-            vars(self).pop(name, None)
+            if hasattr(self, name):
+                delattr(self, name)
 
     def _checked(
         self,
@@ -401,7 +408,7 @@ class ActivationTransformFitter(
         check_finite(X, type(self).__name__)
         symmetry = self.symmetry if reset else self.symmetry_
         group, table = orbit_table(groups, power, symmetry=symmetry, n_rows=len(X))
-        _check_generators(group, table)
+        check_generators(group, table)
         self.symmetry_: FiniteGroup = group
         warn_if_no_symmetry(self, groups, "leaves rows as they are")
         return X, table
@@ -419,7 +426,9 @@ class ActivationTransformFitter(
                 f"n_components={self.n_components} is more than the {X.shape[1]} "
                 "feature(s) of X. Lower it, or set n_components=None."
             )
-        if self.symmetry_.order > 1 and self.n_components > len(X):
+        if self.symmetry_.order == 1:
+            return None
+        if self.n_components > len(X):
             raise ValueError(
                 f"n_components={self.n_components} is more than the {len(X)} row(s) "
                 "of X (of partial_fit's first call), too few orbits to find so many "
@@ -429,8 +438,9 @@ class ActivationTransformFitter(
         *_, directions = randomized_svd(X, self.n_components, random_state=seed)
         return np.linalg.qr(directions.T.astype(np.float64))[0]
 
-    def _new_moments(self, basis: NDArray | None) -> OrbitMoments:
-        by_irrep = self.group_law == "exact"
+    def _new_moments(self, X: NDArray) -> OrbitMoments:
+        by_irrep = self.group_law == "exact" and self.symmetry_.order > 1
+        basis = self._principal_directions(X)
         return OrbitMoments(self.symmetry_, by_irrep=by_irrep, basis=basis)
 
     def _solved(self, moments: OrbitMoments, *, use_up: bool) -> NDArray | ExactLaw:
@@ -440,15 +450,10 @@ class ActivationTransformFitter(
             return orthogonal_generators(moments)
         if self.group_law == "free":
             return free_generators(moments, n_features)
-        if moments.n_rows_of_whole >= _MOST * moments.n_rows:
-            law = law_of_whole_orbits(moments, n_features, use_up=use_up)
-        else:
-            law = law_of_all_pairs(moments, n_features)
-        warn_if_untrustworthy(law, moments)
-        return law
+        return _exact_law(moments, n_features, use_up=use_up)
 
     def _descended(
-        self, X: NDArray, table: NDArray, basis: NDArray | None
+        self, X: NDArray, table: NDArray, moments: OrbitMoments
     ) -> NDArray | ExactLaw:
         if self.group_law == "orthogonal":
             raise ValueError(
@@ -463,34 +468,34 @@ class ActivationTransformFitter(
             "device": resolve_device(self.device),
             "verbose": self.verbose,
         }
+        basis = moments.basis
         rows = X if basis is None else X @ basis.astype(X.dtype)
         if self.group_law == "free":
             found, losses = descend(rows, table, self.symmetry_, **settings)
             warn_if_worse_than_identity(found, rows, table, self.symmetry_)
         else:
-            moments = self._new_moments(basis)
             moments.add(X, table)
-            start = self._solved(moments, use_up=True)
+            start = _exact_law(moments, X.shape[1], use_up=True)
             found, losses = refine(start, rows, table, **settings)
         self.loss_curve_, self.n_iter_ = losses, len(losses)
         return found
 
-    def _keep(self, found: NDArray | ExactLaw, basis: NDArray | None) -> Self:
-        """Set what was found, on all features or in the subspace of the basis."""
-        exact = isinstance(found, ExactLaw)
-        if isinstance(found, ExactLaw):
-            self.rank_ = found.rank
-            self.multiplicities_ = found.representation.multiplicities
-            self.multiplicities_[0] += self.n_features_in_ - found.rank
-            found = found.generators()
+    def _keep(self, found: NDArray | ExactLaw, moments: OrbitMoments) -> Self:
+        """Set what was found, on all features or in the subspace of a basis."""
+        law = found if isinstance(found, ExactLaw) else None
+        if law is not None:
+            self.rank_ = law.rank
+            self.multiplicities_ = law.representation.multiplicities
+            self.multiplicities_[0] += self.n_features_in_ - law.rank
+        matrices = found.generators() if isinstance(found, ExactLaw) else found
         self.order_ = self.symmetry_.order
-        self.order_error_ = self._law_error(found)
-        if basis is not None:
-            moved = basis @ (found - np.eye(found.shape[1])) @ basis.T
-            found = np.eye(len(basis)) + moved
-        self.M_ = found[0] if len(found) == 1 else found
-        if exact:
-            warn_if_rounded(self.order_error_, found)
+        self.order_error_ = self._law_error(matrices)
+        if moments.basis is not None:
+            matrices = _beyond(matrices, moments.basis)
+        self.M_ = matrices[0] if len(matrices) == 1 else matrices
+        if law is not None:
+            warn_if_untrustworthy(law, moments)
+            warn_if_rounded(self.order_error_, matrices)
         return self
 
     def _law_error(self, generators: NDArray) -> float:
@@ -575,7 +580,7 @@ class ActivationTransformFitter(
         return check_array(power, input_name="power")
 
     def _own_power(self, n_rows: int) -> NDArray:
-        """Powers of each row that `transform` applies; a number is for all generators."""
+        """Powers that `transform` applies; a number stands for each generator."""
         power, n_generators = np.asarray(self.power), self.symmetry_.n_generators
         if n_generators > 1 and power.ndim == 0:
             power = np.broadcast_to(power, n_generators)
@@ -689,16 +694,15 @@ class ActivationTransformFitter(
         return tags
 
 
-def _check_generators(group: FiniteGroup, table: NDArray) -> None:
-    """Raise if the rows say nothing about a generator."""
-    powers = group.powers[(table >= 0).any(axis=0)]
-    for k, name in enumerate(group.generator_names):
-        if group.generator_orders[k] > 1 and not powers[:, k].any():
-            raise ValueError(
-                f"power: the generator {name} is never observed: its power is 0 in "
-                "every row, so nothing tells its matrix. Add rows with other powers "
-                "of it, or give a group without it."
-            )
+def _exact_law(moments: OrbitMoments, n_features: int, *, use_up: bool) -> ExactLaw:
+    if moments.n_rows_of_whole >= _MOST * moments.n_rows:
+        return law_of_whole_orbits(moments, n_features, use_up=use_up)
+    return law_of_all_pairs(moments, n_features)
+
+
+def _beyond(matrices: NDArray, basis: NDArray) -> NDArray:
+    """Matrices of all features from those in a basis, which leave the rest alone."""
+    return np.eye(len(basis)) + basis @ (matrices - np.eye(basis.shape[1])) @ basis.T
 
 
 def _product(generators: NDArray, word: Word) -> NDArray:

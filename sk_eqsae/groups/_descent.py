@@ -61,8 +61,8 @@ def refine(
         module = MovedWhite(law, scale)
         tensors = _tensor(canonical), _tensor(target[:, 1:])
         before = _loss(module, *tensors)
-        criterion = {"criterion": ObservedSquaredError, "lr_decay": _DECAY}
-        (loss_curve, *_) = train(module, *tensors, **criterion, **settings)
+        settings |= {"criterion": ObservedSquaredError, "lr_decay": _DECAY}
+        (loss_curve, *_) = train(module, *tensors, **settings)
         after = _loss(module.cpu(), *tensors)
     if not after <= before + _WORSE:
         warn(

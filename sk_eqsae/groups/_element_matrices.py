@@ -31,6 +31,10 @@ class ElementMatrices:
         self.keeps_powers = fits or 2 * size * sum(self._steps) <= _MOST_KEPT
         self._kept: dict[tuple[int, int], NDArray] = {}
 
+    def is_of(self, group: FiniteGroup, generators: NDArray) -> bool:
+        """Say if they are made from these."""
+        return self.group == group and np.array_equal(self.generators, generators)
+
     def _power(self, generator: int, p: int) -> NDArray:
         """Matrix of g^p, for p from 0 to the order of g."""
         if not self.keeps_powers:
@@ -161,9 +165,8 @@ def kept_matrices(
 ) -> ElementMatrices:
     """Element matrices that were made for a fitter before, if M is still the same."""
     kept = _KEPT.get(fitter)
-    if kept is not None and kept.group == group:
-        if np.array_equal(kept.generators, generators):
-            return kept
+    if kept is not None and kept.is_of(group, generators):
+        return kept
     made = ElementMatrices(group, generators)
     if made.keeps_powers:
         made.generators = generators.copy()  # what is written into M has to be seen
@@ -188,7 +191,10 @@ def element_matrices(activation_transform: BaseEstimator) -> NDArray:
 def mean_matrix(activation_transform: BaseEstimator) -> NDArray:
     """Mean (n_features, n_features) of M_g: the projection on what no g moves."""
     matrices = matrices_of(activation_transform)
-    return sum(matrix for _, matrix in matrices.each()) / matrices.group.order
+    total = np.zeros(matrices.generators.shape[1:])
+    for _, matrix in matrices.each():
+        total += matrix
+    return total / matrices.group.order
 
 
 def moved_by_all(

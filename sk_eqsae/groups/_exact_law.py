@@ -8,7 +8,14 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from ._group import FiniteGroup, Irrep, generator_elements
-from ._moments import IrrepMoments, Level, OrbitMoments, level, smallest_parts
+from ._moments import (
+    IrrepMoments,
+    Level,
+    OrbitMoments,
+    gram_of_irreps,
+    rows_of_irreps,
+    smallest_parts,
+)
 
 _CUTOFF = 1e-6  # share of the mean variance: directions with less are left alone
 _NO_VARIANCE = 1e-9  # of the sum of squares: there is none beside the mean
@@ -119,12 +126,13 @@ def law_of_whole_orbits(
     n_features. To use sums up, to free each as soon as it is solved, lowers the peak
     of memory.
     """
-    its_level = _level_of_whole_orbits(moments)
-    irreps = moments.irreps.copy()
-    irreps[0] = irreps[0].moved(its_level.move, np.asarray(moments.total))
-    if use_up:
-        moments.irreps[0].forget()
-    whitening = _whitening_of_irreps(irreps, n_features, its_level.rounding)
+    irreps, its_level = moments.levelled(use_up=use_up)
+    rows = rows_of_irreps(irreps)
+    if rows is not None:
+        whitening = _whitening_of_rows(rows, n_features, its_level.rounding)
+    else:
+        gram = gram_of_irreps(irreps)
+        whitening = whitening_of_gram(gram, n_features, its_level.rounding)
     spectra = []
     for irrep in irreps:
         spectra.append(_spectrum_of_moments(irrep, whitening.white))
@@ -135,27 +143,6 @@ def law_of_whole_orbits(
     mean = np.sqrt(moments.n_rows_of_whole) * its_level.mean
     r2 = _r2_of_whole_orbits(representation, whitening, mean)
     return with_fixed_mean(ExactLaw(representation, whitening, r2=r2), its_level)
-
-
-def _level_of_whole_orbits(moments: OrbitMoments) -> Level:
-    n = moments.n_rows_of_whole
-    mean = np.asarray(moments.total) / n
-    variance = sum(i.square for i in moments.irreps) - n * float(mean @ mean)
-    return level(moments.shift, moments.shift + mean, variance, n)
-
-
-def _whitening_of_irreps(
-    irreps: list[IrrepMoments], n_features: int, rounding: float
-) -> Whitening:
-    if irreps[0].rows:
-        rows = np.vstack([irrep.share_of_rows() for irrep in irreps])
-        if len(rows) < rows.shape[1]:
-            return _whitening_of_rows(rows, n_features, rounding)
-        return whitening_of_gram(rows.T @ rows, n_features, rounding)
-    gram = irreps[0].share_of_gram()
-    for irrep in irreps[1:]:
-        gram += irrep.share_of_gram()
-    return whitening_of_gram(gram, n_features, rounding)
 
 
 def whitening_of_gram(gram: NDArray, n_features: int, rounding: float) -> Whitening:

@@ -10,7 +10,7 @@ from scipy.linalg import block_diag, eigh
 from sklearn.base import BaseEstimator
 
 from ._element_matrices import ElementMatrices, matrices_of
-from ._group import FiniteGroup, Irrep, generator_elements, multiplicities
+from ._group import FiniteGroup, generator_elements, multiplicities
 
 _LAW = 1e-5  # distance from the group's law at which a basis is refused
 _WHOLE = 0.1  # distance of multiplicities from whole numbers, likewise
@@ -102,13 +102,10 @@ def _frames(
     present = [(i, m) for i, m in zip(matrices.group.irreps, counts, strict=True) if m]
     sums = [np.zeros((irrep.dim, m, len(root))) for irrep, m in present]
     for elements, moved in _chunks(matrices, starts @ inverse_root):
-        for (irrep, m), total in zip(present, sums, strict=True):
+        for i, (irrep, m) in enumerate(present):
             rho = irrep.matrices[elements, :, 0]
-            total += np.tensordot(rho, moved[:, :m], axes=(0, 0))
-    return [
-        _orthonormal_copies(irrep, total @ root)
-        for (irrep, _), total in zip(present, sums, strict=True)
-    ]
+            sums[i] += np.tensordot(rho, moved[:, :m], axes=(0, 0))
+    return [_orthonormal_copies(total @ root) for total in sums]
 
 
 def _chunks(
@@ -122,13 +119,13 @@ def _chunks(
         yield list(elements), np.array(rows)
 
 
-def _orthonormal_copies(irrep: Irrep, directions: NDArray) -> NDArray:
+def _orthonormal_copies(directions: NDArray) -> NDArray:
     """Make the copies (dim, n_copies, n) of an irrep orthonormal, one after another."""
-    n = directions.shape[2]
+    dim, _, n = directions.shape
     columns = directions.transpose(2, 1, 0).reshape(n, -1)  # copy by copy
     orthonormal, triangle = np.linalg.qr(columns)
     orthonormal *= np.sign(np.diag(triangle))
-    return orthonormal.reshape(n, -1, irrep.dim).transpose(2, 1, 0).reshape(-1, n)
+    return orthonormal.reshape(n, -1, dim).transpose(2, 1, 0).reshape(-1, n)
 
 
 def _error(basis: IrrepBasis, matrices: ElementMatrices) -> float:

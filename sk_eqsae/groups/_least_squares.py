@@ -36,7 +36,7 @@ def free_generators(moments: OrbitMoments, n_features: int) -> NDArray:
 
 
 def orthogonal_generators(moments: OrbitMoments) -> NDArray:
-    """Orthogonal matrices (n_generators, n, n) of least ``sum || x_gh - M x_h ||^2``."""
+    """Orthogonal (n_generators, n, n) with the least ``sum || x_gh - M x_h ||^2``."""
     pairs, at = _checked_pairs(moments), moments.places_of_generators
     move = np.zeros(pairs.total_before.shape[1]) + moments.shift
     return np.array([polar(pairs.moved(i, move)[1])[0] for i in at])

@@ -105,7 +105,7 @@ class OrbitMoments:
 
     @classmethod
     def from_state(cls, group: FiniteGroup, state: dict[str, Any]) -> Self:
-        """Build the moments that gave a state; adding orbits leaves its arrays alone."""
+        """Moments that gave a state; adding orbits to them leaves its arrays alone."""
         by_irrep = bool(state["irreps"])
         moments = cls(group, by_irrep=by_irrep, basis=state["basis"])
         for irrep, its_state in zip(moments.irreps, state["irreps"], strict=True):
@@ -115,6 +115,21 @@ class OrbitMoments:
         if state["pairs"] is not None:
             moments.pairs = PairMoments(*state["pairs"])
         return moments
+
+    def levelled(self, *, use_up: bool) -> tuple[list["IrrepMoments"], "Level"]:
+        """Moments by irrep, of rows in which as much of the mean is left as is good.
+
+        To use up frees the sums of the one irrep that the mean is in.
+        """
+        n = self.n_rows_of_whole
+        mean = np.asarray(self.total) / n
+        variance = sum(i.square for i in self.irreps) - n * float(mean @ mean)
+        found = level(self.shift, self.shift + mean, variance, n)
+        trivial, *others = self.irreps
+        levelled = trivial.moved(found.move, np.asarray(self.total))
+        if use_up:
+            trivial.forget()
+        return [levelled, *others], found
 
     def all_pairs(self) -> "PairMoments":
         """Sum over pairs of rows that are one of `elements` apart, of all orbits."""
@@ -225,6 +240,9 @@ class IrrepMoments:
 
     def share_of_gram(self) -> NDArray:
         """Share (n_features, n_features) of this irrep in the Gram matrix of rows."""
+        if self.rows:
+            rows = self.share_of_rows()
+            return rows.T @ rows
         k = self.matrices.shape[1]
         d = len(self.gram[0]) // k
         return self.weight * np.einsum("aiaj->ij", self.gram[0].reshape(k, d, k, d))
@@ -251,6 +269,22 @@ class IrrepMoments:
         F = F.reshape(k, len(F) // k, k, len(F) // k)
         rho = self.matrices[elements].conj()
         return self.weight * np.einsum("gab,aibj->gij", rho, F).real
+
+
+def rows_of_irreps(irreps: list[IrrepMoments]) -> NDArray | None:
+    """Rows (n_vectors, n_features) of the Gram matrix of all rows, if they are few."""
+    if not irreps[0].rows:
+        return None
+    rows = np.vstack([irrep.share_of_rows() for irrep in irreps])
+    return rows if len(rows) < rows.shape[1] else None
+
+
+def gram_of_irreps(irreps: list[IrrepMoments]) -> NDArray:
+    """Gram matrix (n_features, n_features) of all rows."""
+    gram = irreps[0].share_of_gram()
+    for irrep in irreps[1:]:
+        gram += irrep.share_of_gram()
+    return gram
 
 
 def smallest_parts(irrep: Irrep) -> tuple[NDArray, NDArray]:
