@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_array, check_random_state, check_scalar
 
 from .._metrics import are_constant, fvu
-from .._state import unfrozen
+from .._fitting import unfrozen
 from ..activations import Orbits
 from ..groups import ActivationTransformFitter
 from ..groups._group import FiniteGroup

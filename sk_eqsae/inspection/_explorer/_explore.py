@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from ..._state import unfrozen
+from ..._fitting import unfrozen
 from ...activations import Orbits
 from ...groups import FiniteGroup
 from ...persistence import atomic_write
