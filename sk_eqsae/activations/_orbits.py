@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import GroupShuffleSplit
 
+from .._rows import is_on_disk
 from ..groups._orbit_table import orbit_table
-from ._rows import is_on_disk
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from .._atomic import atomic_write
-from ._shards import Shards
+from .._rows import Shards
 
 _FILE_BYTES = 2**26
 _INPUTS_AT_A_TIME = 1024

@@ -22,9 +22,9 @@ from sklearn.utils.validation import check_is_fitted
 from .._checkpoint import Checkpoint
 from .._doc_link import DocLinkMixin
 from .._metrics import fvu_of_chunks
+from .._rows import checked_rows, dtype_in_memory, read_rows
 from .._streams import Stream
 from .._training import draw_seed, ordinary_modes, resolve_device, train
-from ..activations._rows import checked_rows, dtype_in_memory, read_rows
 from ._code import Code
 from ._data_parallel import checkpoint_class, objective_class
 from ._module import SAEModule

@@ -14,8 +14,8 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
 from .._metrics import fvu_of_chunks
+from .._rows import checked_rows, read_rows
 from .._state import all_or_nothing
-from ..activations._rows import checked_rows, read_rows
 from ..groups import ActivationTransformFitter, FiniteGroup
 from ..groups._orbit_table import orbit_table, power_of_each_row
 from ..groups._trust import pose_sample, warn_if_no_symmetry, warn_if_poses_look_alike

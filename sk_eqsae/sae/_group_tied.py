@@ -18,10 +18,10 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from .._rows import checked_rows, read_rows
 from .._state import all_or_nothing
 from .._streams import Stream
 from .._training import draw_seed
-from ..activations._rows import checked_rows, read_rows
 from ..groups import ActivationTransformFitter, FiniteGroup
 from ..groups._group import as_group
 from ..groups._irrep_basis import irrep_basis

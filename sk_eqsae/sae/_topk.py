@@ -8,8 +8,8 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 
+from .._rows import checked_rows
 from .._state import all_or_nothing
-from ..activations._rows import checked_rows
 from ._base import BaseSAE
 from ._recipe import Recipe
 from ._rows import TrainingRows
