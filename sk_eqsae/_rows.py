@@ -18,6 +18,10 @@ from sklearn.utils.validation import validate_data
 
 _FLOATS = (np.float64, np.float32)
 _HALVES = (torch.float16, torch.bfloat16)
+_IF_CUT_SHORT = (
+    "If a full disk or a copy has cut it short, copy it again, or remove it and call "
+    "extract_orbits with the same out= again, which computes what is missing."
+)
 
 
 class _File(NamedTuple):
@@ -186,15 +190,15 @@ def _with_numbers(path: str) -> list[tuple[int, str]]:
 def _opened(path: str) -> _File:
     """Read the header of a file."""
     try:
-        rows = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is no whole .npy file of numbers: {error}.") from None
-    is_numeric = isinstance(rows, np.memmap) and rows.dtype.kind in "fiu"
-    if not is_numeric or rows.ndim != 2:
+        rows = np.lib.format.open_memmap(path, mode="r")
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is no whole .npy file of numbers: {error}. {_IF_CUT_SHORT}"
+        ) from None
+    if rows.dtype.kind not in "fiu" or rows.ndim != 2:
         raise ValueError(
             f"{path} has to hold an array of numbers of shape (n_rows, n_features), "
-            f"found {getattr(rows, 'dtype', type(rows).__name__)} of shape "
-            f"{getattr(rows, 'shape', None)}."
+            f"found {rows.dtype} of shape {rows.shape}."
         )
     if not rows.flags.c_contiguous:
         raise ValueError(
@@ -214,7 +218,9 @@ def _read(file: _File, first: int, last: int) -> NDArray:
         offset=file.offset + first * n_features * file.dtype.itemsize,
     )
     if rows.size != (last - first) * n_features:
-        raise ValueError(f"{file.path} has become shorter since it was opened.")
+        raise ValueError(
+            f"{file.path} has become shorter since it was opened. {_IF_CUT_SHORT}"
+        )
     return rows.reshape(last - first, n_features)
 
 
