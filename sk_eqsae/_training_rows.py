@@ -12,7 +12,7 @@ from sklearn.utils import gen_batches
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
-from .activations._rows import is_on_disk, read_rows
+from ._rows import is_on_disk, read_rows
 
 _ROUNDING = 1e-14  # of the mean
 _CHUNK_ENTRIES = 2**20  # read at a time: 8 MiB in float64

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_array, check_random_state, check_scalar
 
-from .._metrics import are_constant, fvu
 from .._fitting import unfrozen
+from .._metrics import are_constant, fvu
 from ..activations import Orbits
 from ..groups import ActivationTransformFitter
 from ..groups._group import FiniteGroup

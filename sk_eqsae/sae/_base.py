@@ -27,9 +27,9 @@ from .._doc_link import DocLinkMixin
 from .._docs import fill
 from .._fitting import all_or_nothing, draw_seed, ordinary_modes, resolve_device
 from .._metrics import fvu_of_chunks
+from .._rows import checked_rows, dtype_in_memory, read_rows
 from .._training import DivergedError, train
 from .._training_rows import Spread, TrainingRows
-from ..activations._rows import checked_rows, dtype_in_memory, read_rows
 from ._code import BatchTopK, Code, Selection, Threshold, TopK
 from ._data_parallel import (
     SharedCheckpoint,

@@ -18,8 +18,8 @@ from sklearn.utils.validation import (
 )
 
 from .._docs import fill
+from .._rows import read_rows
 from .._training_rows import Spread, TrainingRows
-from ..activations._rows import read_rows
 from ..groups import FiniteGroup
 from ..groups._group import as_group
 from ..groups._irrep_basis import IrrepBasis, irrep_basis

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import HasMethods, Interval
 
-from ..activations._rows import read_rows
+from .._rows import read_rows
 from ..groups import ActivationTransformFitter, FiniteGroup
 from ..groups._orbit_table import orbit_table
 from ..groups._trust import (
