@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sk_eqsae.base_models import CNNAutoencoder, MLPAutoencoder
+from benchmarks.paper import CNNAutoencoder, MLPAutoencoder
 
 CNN_STRIDED = {"kernel_size": (3, 3), "stride": (2, 2), "padding": (1, 1)}
 CNN_WHOLE = {"kernel_size": (16, 16), "stride": (1, 1), "padding": (0, 0)}
