@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._atomic import atomic_write
-from ._container import parse_json, read_array, read_header, write_arrays
+from ._atomic import atomic_write, read_bytes
+from ._json import parse_json
+from ._tensors import from_bytes, to_bytes
 
 _SECONDS = 60.0  # between two checkpoints
 _SHARE = 0.05  # of the time that writing them may take
@@ -177,8 +178,9 @@ class Checkpoint:
         return time.monotonic() >= self.written + self.pause
 
     def _write(self, state: dict[str, NDArray]) -> None:
-        with atomic_write(self.path) as part, open(part, "wb") as file:
-            write_arrays(file, state, {_KEY: json.dumps(self.fingerprint)})
+        content = to_bytes(state, {_KEY: json.dumps(self.fingerprint)})
+        with atomic_write(self.path) as part:
+            part.write_bytes(content)
 
     def restore(self, net: Any) -> None:
         """Put a net where it was when the file was written, if there is one.
@@ -238,15 +240,14 @@ class Checkpoint:
             )
 
     def _read(self) -> dict[str, NDArray]:
-        with open(self.path, "rb") as file:
-            entries, metadata = read_header(file)
-            if _KEY not in metadata:
-                raise ValueError("it is no checkpoint, but a file of another kind")
-            found = parse_json(metadata[_KEY], "its fingerprint")
-            keys = sorted(found.keys() | self.fingerprint.keys())
-            if other := [k for k in keys if found.get(k) != self.fingerprint.get(k)]:
-                raise ValueError(f"it is of a fit with other {', '.join(other)}")
-            return {name: read_array(file, entry) for name, entry in entries.items()}
+        arrays, metadata = from_bytes(read_bytes(self.path))
+        if _KEY not in metadata:
+            raise ValueError("it is no checkpoint, but a file of another kind")
+        found = parse_json(metadata[_KEY], "its fingerprint")
+        keys = sorted(found.keys() | self.fingerprint.keys())
+        if other := [k for k in keys if found.get(k) != self.fingerprint.get(k)]:
+            raise ValueError(f"it is of a fit with other {', '.join(other)}")
+        return arrays
 
     def remove(self) -> None:
         """Remove the file, which has served."""
