@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 from torch import Tensor
 
-from ._atomic import atomic_write
+from ._atomic import atomic_write, read_bytes
+from ._tensors import from_bytes, to_bytes
 
 _SECONDS = 60.0  # between two checkpoints
 _SHARE = 0.05  # of the time that writing them may take
@@ -81,8 +80,9 @@ def _below(arrays: dict[str, NDArray], prefix: str) -> dict[str, Tensor]:
 
 
 def to_numpy(value: Tensor) -> NDArray:
-    """Copy a tensor from wherever it is."""
-    return value.detach().cpu().numpy().copy()
+    """Copy a tensor from wherever it is; truth values become 0 and 1, for files."""
+    array = value.detach().cpu().numpy()
+    return array.astype(np.uint8) if array.dtype == bool else array.copy()
 
 
 class Checkpoint:
@@ -129,7 +129,7 @@ class Checkpoint:
 
     def _write(self, state: dict[str, NDArray]) -> None:
         with atomic_write(self.path) as part:
-            Path(part).write_bytes(save(state))
+            part.write_bytes(to_bytes(state, {}))
 
     def restore(self, net: Any, place: type) -> None:
         """Put a net where it was when the file was written, if there is one."""
@@ -166,8 +166,8 @@ class Checkpoint:
         if not self.path.exists():
             return None
         try:
-            return load(self.path.read_bytes())
-        except SafetensorError as error:
+            return from_bytes(read_bytes(self.path))[0]
+        except ValueError as error:
             raise ValueError(self._unreadable(error)) from None
 
     def remove(self) -> None:
