@@ -23,6 +23,21 @@ power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
 symmetry : int or FiniteGroup, default=None
     The group: the order of a cyclic group, or one such as ``DihedralGroup(4)``. None
     is the cyclic group of the powers given to `fit`.""",
+    "ax": """\
+ax : matplotlib Axes, default=None
+    Where to draw. None makes a new figure.""",
+    "display": """\
+Returns
+-------
+display : display
+    The drawn display.""",
+    "picture": """\
+Attributes
+----------
+ax_ : matplotlib Axes
+    Axes with the picture.
+figure_ : matplotlib Figure
+    Figure that holds it.""",
     "device": """\
 device : str or torch.device, default="auto"
     Where to compute. "auto" uses a GPU when there is one.""",
