@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state, check_scalar
 
-from .._state import unfrozen
+from .._fitting import unfrozen
 from ..activations import Orbits
 from ..groups import ActivationTransformFitter
 from ._bootstrap import errors_by_orbit, interval, r2_of_resamples, resamples, with_mean

@@ -13,7 +13,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from .._docs import fill
-from ..activations._rows import checked_rows, read_rows
+from .._rows import checked_rows, read_rows
 from ..groups._orbit_table import orbit_table
 from ..sae import EquivariantSAE
 from ..sae._base import BaseSAE

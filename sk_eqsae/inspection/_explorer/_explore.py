@@ -20,9 +20,9 @@ from sklearn.utils.validation import (
 )
 
 from ..._atomic import atomic_write
-from ..._state import unfrozen
+from ..._fitting import unfrozen
+from ..._rows import checked_rows, read_rows
 from ...activations import Orbits
-from ...activations._rows import checked_rows, read_rows
 from ...groups import FiniteGroup
 from ...groups._group import as_group
 from ...groups._orbit_table import orbit_table
