@@ -110,6 +110,15 @@ symmetry_ : FiniteGroup
     The group.
 order_ : int
     Order of the group.""",
+    "held_out": """\
+activation_transform : estimator
+    Fitted M.
+X : array-like of shape (n_rows, n_features)
+    Activations, of orbits that M was not fitted on.
+groups : array-like of shape (n_rows,)
+    Orbit id of each row.
+power : array-like of shape (n_rows,) or (n_rows, n_generators)
+    Power of the generator, or generators, of each row.""",
     "ax": """\
 ax : matplotlib Axes, default=None
     Where to draw. None makes a new figure.""",

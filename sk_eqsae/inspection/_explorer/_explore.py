@@ -69,11 +69,10 @@ def explore(
     inputs : ndarray or tensor of shape (n_inputs, ...), default=None
         Canonical inputs, indexed by orbit id: what went into
         :func:`~sk_eqsae.extract_orbits`; of an array of activations the input of each
-        row. Drawn are images (height, width),
-        (channels, height, width) or (height, width, channels) with 1 or 3 channels,
-        signals (length,) or (channels, length) with up to 4 channels, and points
-        (n_points, 2) or (n_points, 3); where a number is missing, pixels are magenta,
-        and points and samples left out. None shows orbit ids alone.
+        row. Drawn are images (height, width), (channels, height, width) or (height,
+        width, channels) with 1 or 3 channels, signals (length,) or (channels, length)
+        with up to 4 channels, and points (n_points, 2) or (n_points, 3). A pixel that
+        is no number is magenta, a point or sample left out. None shows ids alone.
     action : callable, default=None
         ``action(inputs, power)``, as it went into
         :func:`~sk_eqsae.extract_orbits`, so that inputs are shown at all places of
