@@ -22,11 +22,10 @@ from sklearn.utils.validation import _check_n_features, check_is_fitted
 
 from .._doc_link import DocLinkMixin
 from .._docs import fill
+from .._fitting import all_or_nothing, draw_seed
 from .._metrics import fvu
-from .._state import all_or_nothing
-from .._training import draw_seed, resolve_device
+from .._rows import checked_array, checked_rows
 from .._warnings import warn
-from ..activations._rows import checked_array, checked_rows
 from ._descent import descend, refine
 from ._element_matrices import ElementMatrices, kept_matrices
 from ._exact_law import ExactLaw, law_of_whole_orbits
@@ -465,7 +464,7 @@ class ActivationTransformFitter(
             "batch_size": self.batch_size,
             "max_epochs": self.max_epochs,
             "seed": draw_seed(check_random_state(self.random_state)),
-            "device": resolve_device(self.device),
+            "device": self.device,
             "verbose": self.verbose,
         }
         basis = moments.basis

@@ -1,5 +1,7 @@
 """Matrices by gradient descent: free ones as the paper does, and exact ones."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from typing import Any
 
@@ -8,8 +10,10 @@ import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
+from torch.utils.data import TensorDataset
 
-from .._training import ordinary_modes, train
+from .._fitting import ordinary_modes
+from .._training import Trainable, train
 from .._warnings import warn
 from ._exact_law import ExactLaw
 from ._group import FiniteGroup
@@ -34,9 +38,7 @@ def descend(
     tensors = _tensor(X[table[:, 0]] / scale), _tensor(target)
     with ordinary_modes():
         module = MovedCanonical(X.shape[1], group.n_generators, steps)
-        (loss_curve, *_) = train(
-            module, *tensors, criterion=ObservedSquaredError, **settings
-        )
+        (loss_curve, *_) = train(module, TensorDataset(*tensors), **settings)
     squares = np.square(X / scale, dtype=np.float64).sum(axis=1).mean() or 1.0
     M = module.M.detach().cpu().numpy().astype(np.float64)
     return M, loss_curve / squares
@@ -61,8 +63,8 @@ def refine(
         module = MovedWhite(law, scale)
         tensors = _tensor(canonical), _tensor(target[:, 1:])
         before = _loss(module, *tensors)
-        settings |= {"criterion": ObservedSquaredError, "lr_decay": _DECAY}
-        (loss_curve, *_) = train(module, *tensors, **settings)
+        dataset = TensorDataset(*tensors)
+        (loss_curve, *_) = train(module, dataset, lr_decay=_DECAY, **settings)
         after = _loss(module.cpu(), *tensors)
     if not after <= before + _WORSE:
         warn(
@@ -78,14 +80,26 @@ def refine(
 
 
 @torch.no_grad()
-def _loss(module: nn.Module, canonical: torch.Tensor, target: torch.Tensor) -> float:
+def _loss(module: Moved, canonical: torch.Tensor, target: torch.Tensor) -> float:
     total = 0.0
     for rows, goal in zip(canonical.split(_BATCH), target.split(_BATCH), strict=True):
-        total += float(ObservedSquaredError()(module(rows), goal)) * len(rows)
+        total += float(module.loss(rows, goal)[0]) * len(rows)
     return total / len(canonical)
 
 
-class MovedCanonical(nn.Module):
+class Moved(Trainable):
+    """Move canonical rows by elements of the group, the loss of equation 3."""
+
+    def loss(self, canonical: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Mean over orbits and powers of the squared distance from the target, (1,).
+
+        A missing row of an orbit is NaN in the target and adds nothing.
+        """
+        difference = torch.where(target.isnan(), 0.0, self(canonical) - target)
+        return difference.square().sum(2).mean()[None]
+
+
+class MovedCanonical(Moved):
     """Move canonical rows by every element, each generator from the identity.
 
     Each element but the first is a generator times an element that comes before it,
@@ -122,7 +136,7 @@ def _steps(group: FiniteGroup) -> list[tuple[int, int, int]]:
     return [(int(k), int(start), int(end)) for k, start, end in steps]
 
 
-class MovedWhite(nn.Module):
+class MovedWhite(Moved):
     """Move white canonical rows by every element of an exact law.
 
     Coordinates of rows are divided by the scale.
@@ -144,18 +158,6 @@ class MovedWhite(nn.Module):
         straight = torch.linalg.solve(self.skew, canonical.T)
         moved = self.skew @ (self.matrices @ straight)
         return moved.permute(2, 0, 1) * self.root
-
-
-class ObservedSquaredError(nn.Module):
-    """Squared error summed over features, mean over powers and orbits (equation 3).
-
-    A missing row of an orbit is NaN in the target and adds nothing.
-    """
-
-    def forward(self, moved: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Mean loss of rows (n_orbits, n_steps, n) from where they should be."""
-        difference = torch.where(target.isnan(), 0.0, moved - target)
-        return difference.square().sum(2).mean()
 
 
 def _tensor(array: NDArray) -> torch.Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from .._state import unfrozen
+from .._fitting import unfrozen
 from ._group import FiniteGroup, generator_elements
 
 _MOST_KEPT = 2**26  # bytes of powers of generators

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import assert_all_finite, gen_batches
 
-from ..activations._rows import forget_pages
+from .._rows import forget_pages
 from ._group import FiniteGroup, Irrep, generator_elements
 from ._irreps import canonical_basis
 

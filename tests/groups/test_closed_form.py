@@ -146,6 +146,21 @@ def test_first_call_that_fails_leaves_nothing_behind():
 
 
 @any_law
+@pytest.mark.parametrize("settings", [{}, {"solver": "adam", "lr": 1e30}])
+def test_fit_that_fails_leaves_the_last_one(law, settings, monkeypatch):
+    X, metadata = noisy_orbits(C4)
+    fitter = ActivationTransformFitter(group_law=law).partial_fit(X, **metadata)
+    fitter.set_params(**settings)
+    before = vars(fitter).copy()
+    if not settings:
+        monkeypatch.setattr(ActivationTransformFitter, "_keep", fail)
+    with pytest.raises((ValueError, np.linalg.LinAlgError)):
+        fitter.fit(X[:, :5], **metadata)
+    assert vars(fitter).keys() == before.keys()
+    assert all(vars(fitter)[name] is value for name, value in before.items())
+
+
+@any_law
 @pytest.mark.parametrize("n_orbits", [4, 200])  # rows are kept, rows are summed
 def test_later_call_that_fails_adds_no_orbits(law, n_orbits, monkeypatch):
     X, metadata = noisy_orbits(C4, n_orbits=n_orbits)

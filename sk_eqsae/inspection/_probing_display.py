@@ -1,4 +1,4 @@
-"""Pictures of how useful latents are to probes."""
+"""How useful latents are to probes, as a picture."""
 
 from __future__ import annotations
 
@@ -6,27 +6,23 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import f1_score
 from sklearn.utils import check_array
 
-from ._drawing import (
-    axes_or_new,
-    bar_styles,
-    check_table,
-    ink,
-    label_ticks,
-    legend_of_names,
-)
+from .._docs import fill
+from ._display import Display, check_table
+from ._drawing import bar_styles, ink, label_ticks, legend_of_names
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
 _WIDTH = 0.8  # of all bars of one group together, in units of their distance
 
 
-class ProbingDisplay:
+@fill
+class ProbingDisplay(Display):
     """Mean F1 of probes, with standard errors over tasks.
 
     One group of bars per kind of task, or per probe; in each, one bar per source of
@@ -38,12 +34,7 @@ class ProbingDisplay:
         One row per bar: the `group` that it stands in, its `source`, the mean `f1`,
         its standard error `sem` and the number of tasks `n_tasks`.
 
-    Attributes
-    ----------
-    ax_ : matplotlib Axes
-        Axes with the picture.
-    figure_ : matplotlib Figure
-        Figure that holds it.
+    {picture}
 
     See Also
     --------
@@ -52,36 +43,25 @@ class ProbingDisplay:
     Examples
     --------
     >>> import numpy as np
-    >>> import pandas as pd
-    >>> from sk_eqsae import MeanDifferenceSelector, evaluate_probes
     >>> from sk_eqsae.inspection import ProbingDisplay
-    >>> X = np.random.default_rng(0).normal(size=(200, 8))
-    >>> Y = X[:, :4] > 0
-    >>> tables = [
-    ...     evaluate_probes(
-    ...         X,
-    ...         Y,
-    ...         train=range(100),
-    ...         test=range(100, 200),
-    ...         transformer=MeanDifferenceSelector(n),
-    ...         probes=["knn"],
-    ...         task_kinds=["even", "odd"] * 2,
-    ...     ).assign(kept=f"{n} latents")
-    ...     for n in (1, 4)
-    ... ]
-    >>> display = ProbingDisplay.from_scores(pd.concat(tables), source="kept")
-    >>> display.summary[["group", "source", "n_tasks"]]
-      group     source  n_tasks
-    0  even  1 latents        2
-    1   odd  1 latents        2
-    2  even  4 latents        2
-    3   odd  4 latents        2
+    >>> Y = np.array([[1, 0], [1, 1], [0, 0], [0, 1]])
+    >>> predictions = {"right": Y, "always yes": np.ones_like(Y)}
+    >>> display = ProbingDisplay.from_predictions(Y, predictions)
+    >>> display.summary[["source", "f1"]].round(2)
+           source    f1
+    0       right  1.00
+    1  always yes  0.67
     """
+
+    _table = "summary"
+    _columns = ("group", "source", "f1", "sem")
+    _origin = "the summary of a ProbingDisplay, or make one by from_scores"
 
     def __init__(self, summary: pd.DataFrame) -> None:
         self.summary = summary
 
     @classmethod
+    @fill
     def from_scores(
         cls,
         scores: pd.DataFrame,
@@ -103,13 +83,9 @@ class ProbingDisplay:
         source : str, default=None
             Column that says which bar of its group, such as the autoencoder that the
             latents are of, or "probe". None is one bar.
-        ax : matplotlib Axes, default=None
-            Where to draw. None makes a new figure.
+        {ax}
 
-        Returns
-        -------
-        display : ProbingDisplay
-            The drawn display.
+        {display}
 
         Raises
         ------
@@ -121,20 +97,21 @@ class ProbingDisplay:
         Several rows of one task in one bar, of several probes or seeds, are averaged
         first: they are not independent, so standard errors are over tasks alone.
         """
-        columns = list(dict.fromkeys([*([source] if source else []), by]))
+        columns = [by] if source in {None, by} else [source, by]
         _check_columns(scores, columns)
         of_tasks = scores.groupby([*columns, "task"], sort=False)["f1"].mean()
-        summary = of_tasks.groupby(columns, sort=False).agg(["mean", "sem", "count"])
+        summary = of_tasks.groupby(columns, sort=False).agg(
+            f1="mean", sem="sem", n_tasks="count"
+        )
         summary = summary.reset_index()
         summary = summary.assign(
             group=summary[by].astype(str),
             source=summary[source].astype(str) if source else "",
         )
-        names = {"mean": "f1", "count": "n_tasks"}
-        summary = summary.rename(columns=names)
         return cls(summary[["group", "source", "f1", "sem", "n_tasks"]]).plot(ax)
 
     @classmethod
+    @fill
     def from_predictions(
         cls,
         Y: ArrayLike,
@@ -153,13 +130,9 @@ class ProbingDisplay:
             What was predicted, by source: one bar each.
         task_kinds : sequence of str of length n_tasks, default=None
             Kind of each task: one group of bars each. None is one group.
-        ax : matplotlib Axes, default=None
-            Where to draw. None makes a new figure.
+        {ax}
 
-        Returns
-        -------
-        display : ProbingDisplay
-            The drawn display.
+        {display}
 
         Raises
         ------
@@ -167,21 +140,7 @@ class ProbingDisplay:
             If `predictions` is no dictionary.
         ValueError
             If it is empty, or the arrays do not fit together or are not binary.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from sk_eqsae.inspection import ProbingDisplay
-        >>> Y = np.array([[1, 0], [1, 1], [0, 0], [0, 1]])
-        >>> predictions = {"right": Y, "always yes": np.ones_like(Y)}
-        >>> display = ProbingDisplay.from_predictions(Y, predictions)
-        >>> display.summary[["source", "f1"]].round(2)
-               source    f1
-        0       right  1.00
-        1  always yes  0.67
         """
-        import pandas as pd  # noqa: PLC0415
-
         Y = _binary("Y", Y)
         if not isinstance(predictions, Mapping):
             raise TypeError(
@@ -202,23 +161,7 @@ class ProbingDisplay:
         scores = pd.concat(tables).rename_axis("task").reset_index()
         return cls.from_scores(scores, source="source", ax=ax)
 
-    def plot(self, ax: Axes | None = None) -> Self:
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Where to draw. None makes a new figure.
-
-        Returns
-        -------
-        self : ProbingDisplay
-            The display, with `ax_` and `figure_`.
-        """
-        origin = "the summary of a ProbingDisplay, or make one by from_scores"
-        columns = ("group", "source", "f1", "sem")
-        check_table(self.summary, "summary", columns, origin)
-        ax = axes_or_new(ax)
+    def _draw(self, ax: Axes) -> None:
         groups = list(dict.fromkeys(self.summary["group"]))
         sources = list(dict.fromkeys(self.summary["source"]))
         offsets = (np.arange(len(sources)) + 0.5) / len(sources) - 0.5
@@ -236,8 +179,6 @@ class ProbingDisplay:
         label_ticks(ax, groups)
         ax.set(ylim=(0, 1), ylabel="mean F1 over tasks")
         legend_of_names(ax, sources, handlelength=1.4)
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
 
 
 def _binary(name: str, Y: ArrayLike) -> NDArray:
