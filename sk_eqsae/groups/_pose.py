@@ -20,8 +20,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .._doc_link import DocLinkMixin
 from .._docs import fill
 from ._activation_transform import ActivationTransformFitter
-from ._element_matrices import ElementMatrices, matrices_of
-from ._trust import warn_if_poses_look_alike
+from ._element_matrices import (
+    ElementMatrices,
+    matrices_of,
+    warn_if_poses_look_alike,
+)
 
 _DTYPES = (np.float64, np.float32)
 _SAME_EIGENVALUE = 1e-6  # relative; a symmetry makes eigenvalues equal

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from sklearn.frozen import FrozenEstimator
 
-from sk_eqsae import ActivationTransformFitter
 from sk_eqsae.groups import (
     CubeRotation,
     CyclicGroup,
@@ -153,20 +152,3 @@ def test_what_act_and_matrix_return_may_be_written_into():
         fitter.act(X, p)[:] = 7
         np.testing.assert_array_equal(fitter.matrix(p), expected)
     assert (X == 1).all()
-
-
-class Swap(ActivationTransformFitter):
-    """M of a user's own, which knows how to act and nothing else."""
-
-    matrix = property()
-
-    def act(self, X, power):
-        return X[:, ::-1] if power % 2 else X
-
-
-def test_a_transform_without_matrices_moves_rows_by_its_act():
-    fitter = Swap(1).fit(np.zeros((1, 2)))
-    fitter.symmetry_ = CyclicGroup(2)
-    X = np.array([[1.0, 2.0]])
-    moved = {element: rows.tolist() for element, rows in moved_by_all(fitter, X)}
-    assert moved == {0: [[1.0, 2.0]], 1: [[2.0, 1.0]]}
