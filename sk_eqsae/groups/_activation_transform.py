@@ -58,6 +58,7 @@ def _has_closed_form(fitter: ActivationTransformFitter) -> bool:
     return True
 
 
+@fill
 class ActivationTransformFitter(
     DocLinkMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
 ):
@@ -102,8 +103,7 @@ class ActivationTransformFitter(
         Orbits per step, for `solver="adam"`.
     lr : float, default=1e-3
         Learning rate, for `solver="adam"`.
-    device : str or torch.device, default="auto"
-        Where `solver="adam"` computes. "auto" uses a GPU when there is one.
+    {device}
     random_state : int, RandomState instance or None, default=None
         Seed of the order of the orbits, for `solver="adam"`, and of the search for
         principal directions, for `n_components`.
@@ -256,7 +256,6 @@ class ActivationTransformFitter(
         self.random_state = random_state
         self.verbose = verbose
 
-    @fill
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
@@ -532,8 +531,7 @@ class ActivationTransformFitter(
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
-            Activations.
+        {X}
         power : float, or array-like of shape (n_rows,) or (n_rows, n_generators)
             Powers of the generators for each row, taken modulo their orders. One
             power (with several generators: one of shape (n_generators,)) moves all
@@ -577,7 +575,6 @@ class ActivationTransformFitter(
             power = np.broadcast_to(power, n_generators)
         return self._as_rows(power, n_rows)
 
-    @fill
     def transform(self, X: ArrayLike) -> NDArray:
         """Move activations by `self.power`.
 
@@ -594,7 +591,6 @@ class ActivationTransformFitter(
         X = checked_array(self, X, reset=False)
         return self._matrices.act(X, self._own_power(len(X)))
 
-    @fill
     def inverse_transform(self, X: ArrayLike) -> NDArray:
         """Move activations by the inverse of `self.power`.
 
@@ -614,7 +610,6 @@ class ActivationTransformFitter(
             X = matrices.act_with(k, X, -power[:, k])
         return X
 
-    @fill
     def r2_per_power(
         self,
         X: ArrayLike,
@@ -653,7 +648,6 @@ class ActivationTransformFitter(
         moved = self._matrices.act(X[observed[:, 0]], power)
         return 1 - fvu(X[observed[:, element]], moved)
 
-    @fill
     def score(
         self,
         X: ArrayLike,

@@ -34,6 +34,7 @@ _TIE = 1e-6  # scores this near, in units of the margin, are one score
 _WEIGHT = 0.5  # of each further direction; no mirror of a polygon is at atan(1/2)
 
 
+@fill
 class PoseCanonicalizer(
     DocLinkMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
 ):
@@ -112,7 +113,6 @@ class PoseCanonicalizer(
     def __init__(self, activation_transform: BaseEstimator | None = None) -> None:
         self.activation_transform = activation_transform
 
-    @fill
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(
         self,
@@ -181,8 +181,7 @@ class PoseCanonicalizer(
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
-            Activations.
+        {X}
 
         Returns
         -------
@@ -198,8 +197,7 @@ class PoseCanonicalizer(
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
-            Activations.
+        {X}
 
         Returns
         -------
@@ -214,8 +212,7 @@ class PoseCanonicalizer(
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
-            Activations.
+        {X}
 
         Returns
         -------
@@ -251,6 +248,7 @@ class PoseCanonicalizer(
         return tags
 
 
+@fill
 def canonicalize(
     X: ArrayLike, activation_transform: BaseEstimator
 ) -> tuple[NDArray, NDArray, NDArray]:
@@ -261,8 +259,7 @@ def canonicalize(
 
     Parameters
     ----------
-    X : array-like of shape (n_rows, n_features)
-        Activations.
+    {X}
     activation_transform : estimator
         Fitted M, such as :class:`~sk_eqsae.ActivationTransformFitter`.
 
