@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sk_eqsae import EquivariantSAE, GroupTiedSAE
 from sk_eqsae.groups import DihedralGroup
-from sk_eqsae.probing import TruncatedReconstruction, _selection, make_probe
+from sk_eqsae.probing import TruncatedReconstruction, _mean_difference, make_probe
 
 ORDER = 3
 
@@ -99,7 +99,7 @@ def test_batches_do_not_show(orbits, method, monkeypatch):
     known = {"power": power} if method == "reconstruct" else {}
     truncated = TruncatedReconstruction(RollSAE(), 2).fit(X, y)
     whole = getattr(truncated, method)(X, **known)
-    monkeypatch.setattr(_selection, "BYTES_PER_BATCH", 7 * 32)
+    monkeypatch.setattr(_mean_difference, "BYTES_PER_BATCH", 7 * 32)
     again = clone(truncated).fit(X, y)
     assert_array_equal(getattr(again, method)(X, **known), whole)
 
