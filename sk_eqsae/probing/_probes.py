@@ -31,7 +31,8 @@ class ToArray(TransformerMixin, BaseEstimator):
 
     def transform(self, X: Any) -> NDArray:
         """Rows of shape (n_rows, n_features)."""
-        return X.toarray() if sparse.issparse(X) else np.asarray(as_array(X))
+        # sums over rows in another memory order, as of a frame, round differently
+        return np.asarray(X.toarray() if sparse.issparse(X) else as_array(X), order="C")
 
     def __sklearn_is_fitted__(self) -> bool:
         """There is nothing to fit."""

@@ -5,6 +5,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
@@ -35,11 +36,13 @@ def check_labels(
             f"Y has shape {labels.shape}; give one row per row of X ({n_rows}) and one "
             "column per task"
         )
-    other = labels[~np.isin(labels, (0, 1))]
-    if len(other):
+    other = pd.isna(labels)
+    if not other.any():  # pandas' NA has no place in a comparison
+        other = ~np.isin(labels, (0, 1))
+    if other.any():
         raise ValueError(
-            f"Y has values other than 0 and 1, such as {other.tolist()[0]!r}; give "
-            "one binary column per task"
+            f"Y has values other than 0 and 1, such as {labels[other].tolist()[0]!r}; "
+            "give one binary column per task"
         )
     default = getattr(Y, "columns", [f"task {t}" for t in range(labels.shape[1])])
     names = [str(name) for name in (default if task_names is None else task_names)]
