@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 
-from .._training import resolve_device
+from .._fitting import resolve_device
 from ..groups import FiniteGroup
 from ..groups._group import action_powers, as_group
 from ._orbits import Orbits
@@ -89,15 +89,14 @@ def extract_orbits(
 
     Examples
     --------
+    >>> import torch
     >>> from sk_eqsae.activations import extract_orbits
-    >>> from sk_eqsae.base_models import MLPAutoencoder
     >>> from sk_eqsae.datasets import make_shapes
     >>> from sk_eqsae.groups import ImageRotation
     >>> images = make_shapes(3, random_state=0).images
-    >>> extract_orbits(
-    ...     MLPAutoencoder(), images, layer="encoder", action=ImageRotation(order=4)
-    ... )
-    <Orbits: 3 orbits of order 4, 256 features>
+    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64 * 64, 64))
+    >>> extract_orbits(model, images, layer="1", action=ImageRotation(order=4))
+    <Orbits: 3 orbits of order 4, 64 features>
     """
     _check_types(model, inputs, action)
     group = _resolve_symmetry(action, symmetry)
