@@ -9,7 +9,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import _num_samples
 
-from .._state import unfrozen
+from .._fitting import unfrozen
 from ._mean_difference import MeanDifferenceSelector, row_batches
 
 FLOATS = [np.float64, np.float32]
