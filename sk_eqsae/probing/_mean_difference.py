@@ -18,6 +18,7 @@ from .._doc_link import DocLinkMixin
 from .._rows import as_array
 
 BYTES_PER_BATCH = 64 * 2**20
+DEFAULT_N_KEPT = 32
 
 
 def row_batches(n_rows: int, n_columns: int) -> Iterable[slice]:
@@ -66,8 +67,9 @@ class MeanDifferenceSelector(DocLinkMixin, SelectorMixin, BaseEstimator):
 
     Parameters
     ----------
-    n_features_to_select : int, default=32
-        How many latents to keep. Equal scores are taken in order of their index.
+    n_features_to_select : int, default=None
+        How many latents to keep; None is 32, or all if there are fewer. Equal scores
+        are taken in order of their index.
 
     Attributes
     ----------
@@ -109,10 +111,10 @@ class MeanDifferenceSelector(DocLinkMixin, SelectorMixin, BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        "n_features_to_select": [Interval(Integral, 1, None, closed="left")],
+        "n_features_to_select": [Interval(Integral, 1, None, closed="left"), None],
     }
 
-    def __init__(self, n_features_to_select: int = 32) -> None:
+    def __init__(self, n_features_to_select: int | None = None) -> None:
         self.n_features_to_select = n_features_to_select
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -145,7 +147,7 @@ class MeanDifferenceSelector(DocLinkMixin, SelectorMixin, BaseEstimator):
     def _fit_latents(self, Z: Any, codes: NDArray[np.intp]) -> Self:
         """Fit to validated latents and the number of each row's class."""
         scores = _mean_difference(Z, codes)
-        if self.n_features_to_select > len(scores):
+        if (self.n_features_to_select or 1) > len(scores):
             raise ValueError(
                 f"n_features_to_select={self.n_features_to_select} is larger than the "
                 f"number of latents, {len(scores)}; select at most {len(scores)} or "
@@ -158,7 +160,8 @@ class MeanDifferenceSelector(DocLinkMixin, SelectorMixin, BaseEstimator):
     def _get_support_mask(self) -> NDArray[np.bool_]:
         """Mark the best latents, the lower index first among equal scores."""
         check_is_fitted(self)
-        best = np.argsort(-self.scores_, kind="stable")[: self.n_features_to_select]
+        n_kept = self.n_features_to_select or DEFAULT_N_KEPT
+        best = np.argsort(-self.scores_, kind="stable")[:n_kept]
         mask = np.zeros(len(self.scores_), dtype=bool)
         mask[best] = True
         return mask

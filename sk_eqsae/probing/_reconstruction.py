@@ -56,8 +56,8 @@ class TruncatedReconstruction(
         The SAE, with `transform` and `inverse_transform`. It is cloned and fitted;
         wrap a fitted one in :class:`~sklearn.frozen.FrozenEstimator` to use it as it
         is.
-    n_features_to_select : int, default=32
-        How many latents to keep.
+    n_features_to_select : int, default=None
+        How many latents to keep; None is 32, or all if there are fewer.
     output : {"equivariant", "invariant"}, default="equivariant"
         For an SAE that rebuilds canonical rows, whose `inverse_transform` takes a
         power, such as :class:`~sk_eqsae.EquivariantSAE`: whether :meth:`transform`
@@ -125,7 +125,7 @@ class TruncatedReconstruction(
     def __init__(
         self,
         estimator: Any,
-        n_features_to_select: int = 32,
+        n_features_to_select: int | None = None,
         *,
         output: str = "equivariant",
     ) -> None:

@@ -26,7 +26,9 @@ class Encoded(NamedTuple):
     as_dense: bool
     power: NDArray | None
 
-    def select(self, codes: NDArray[np.intp], n_latents: int) -> MeanDifferenceSelector:
+    def select(
+        self, codes: NDArray[np.intp], n_latents: int | None
+    ) -> MeanDifferenceSelector:
         """Choose the latents that best separate the classes, numbered from 0."""
         return MeanDifferenceSelector(n_latents)._fit_latents(self.latents, codes)
 
