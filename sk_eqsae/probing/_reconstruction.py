@@ -14,10 +14,11 @@ from sklearn.base import (
 )
 from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import HasMethods, StrOptions
-from sklearn.utils.metadata_routing import get_routing_for_object
+from sklearn.utils.metadata_routing import MetadataRequest, get_routing_for_object
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._doc_link import DocLinkMixin
+from .._docs import fill
 from .._rows import as_array
 from ._mean_difference import MeanDifferenceSelector, class_codes
 from ._truncation import (
@@ -31,16 +32,32 @@ from ._truncation import (
 
 def _asked_for(estimator: Any, metadata: dict[str, Any]) -> dict[str, Any]:
     """Metadata that the `fit` of an estimator requests, named as it takes them."""
-    if isinstance(estimator, Pipeline) and not get_config()["enable_metadata_routing"]:
+    if isinstance(estimator, Pipeline):
+        routed = get_config()["enable_metadata_routing"]
         return {
-            f"{step}__{name}": values
+            name if routed else f"{step}__{name}": values
             for step, part in estimator.steps
             for name, values in _asked_for(part, metadata).items()
         }
-    names = get_routing_for_object(estimator).consumes("fit", metadata)
-    return {name: metadata[name] for name in names}
+    routing = get_routing_for_object(estimator)
+    if isinstance(routing, MetadataRequest):
+        _check_all_set(estimator, routing.fit.requests, metadata)
+    return {name: metadata[name] for name in routing.consumes("fit", metadata)}
 
 
+def _check_all_set(estimator: Any, requests: dict[str, Any], given: Any) -> None:
+    """Raise if a `fit` takes metadata, but has never said that it wants them."""
+    unset = [name for name in given if requests.get(name, False) is None]
+    if unset:
+        raise ValueError(
+            f"the fit of {type(estimator).__name__} takes {' and '.join(unset)}, but "
+            "does not say if it wants them. Write into its class "
+            '__metadata_request__fit = {"groups": True, "power": True}, with False for '
+            "what it does not want."
+        )
+
+
+@fill
 class TruncatedReconstruction(
     DocLinkMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
 ):
@@ -146,8 +163,7 @@ class TruncatedReconstruction(
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
-            Activations.
+        {X}
         y : array-like of shape (n_rows,)
             Class of each row; used for the selection.
         groups : array-like of shape (n_rows,), default=None
@@ -164,7 +180,8 @@ class TruncatedReconstruction(
         ------
         ValueError
             If `y` has one class, `n_features_to_select` exceeds the number of
-            latents.
+            latents, or the `fit` of `estimator` takes `groups` or `power` and does not
+            say if it wants them.
 
         Notes
         -----
@@ -193,8 +210,7 @@ class TruncatedReconstruction(
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
-            Activations.
+        {X}
 
         Returns
         -------
@@ -208,8 +224,7 @@ class TruncatedReconstruction(
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
-            Activations.
+        {X}
         power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
             Power of each row. If None, it is inferred, whatever `output` says.
 

@@ -221,6 +221,25 @@ class Wrapper(TransformerMixin, BaseEstimator):
         return self.sae_.inverse_transform(Z)
 
 
+class Undecided(RollSAE):
+    """Takes metadata, but has never said so."""
+
+    __metadata_request__fit = {"groups": None, "power": None}  # noqa: RUF012
+
+
+@pytest.mark.parametrize("routing", [False, True])
+@pytest.mark.parametrize("in_pipeline", [False, True])
+def test_a_fit_that_does_not_say_if_it_wants_metadata_is_an_error(
+    orbits, in_pipeline, routing
+):
+    X, y, groups, power = orbits
+    sae = make_pipeline(Undecided()) if in_pipeline else Undecided()
+    with sklearn.config_context(enable_metadata_routing=routing):
+        TruncatedReconstruction(sae, 2).fit(X, y)
+        with pytest.raises(ValueError, match=r"groups.* power.* (not say|not set)"):
+            TruncatedReconstruction(sae, 2).fit(X, y, groups=groups, power=power)
+
+
 class OpenWrapper(Wrapper):
     __metadata_request__fit = {"groups": True, "power": True}  # noqa: RUF012
 
