@@ -20,6 +20,7 @@ from tests.instances import (
     AUTOENCODERS,
     BY_DEFAULT,
     INSTANCES,
+    PROBING,
     QUICK,
     WITH_ORBITS,
     name,
@@ -97,6 +98,19 @@ def test_dtype_out_is_dtype_in(estimator, dtype, orbits):
     X, y, _ = orbits
     X = X.astype(dtype)
     assert clone(estimator).fit(X, y).transform(X).dtype == dtype
+
+
+@pytest.mark.parametrize("estimator", AUTOENCODERS + PROBING[1:], ids=name)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, np.float16])
+def test_half_precision_comes_out_as_float32(estimator, dtype, orbits):
+    X, y, _ = orbits
+    half = X.astype(dtype) if dtype == np.float16 else torch.as_tensor(X, dtype=dtype)
+    found = clone(estimator).fit(half, y).transform(half)
+    assert found.dtype == np.float32
+    single = (
+        np.asarray(half, np.float32) if dtype == np.float16 else half.float().numpy()
+    )
+    assert np.array_equal(clone(estimator).fit(single, y).transform(single), found)
 
 
 @every_orbit_estimator

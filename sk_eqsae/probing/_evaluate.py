@@ -61,7 +61,8 @@ def evaluate_probes(
         :class:`~sklearn.frozen.FrozenEstimator`), what any other transformer gives,
         or, if None, the rows as they are.
     probes : sequence of {"knn", "logistic", "xgboost"} or dict, default=all three
-        Names of probes (:func:`make_probe`), or classifiers by name.
+        Names of probes (:func:`make_probe`), or classifiers by name. They get arrays
+        or CSR, without names of columns.
     power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
         Known power of each row, handed to the `reconstruct` of `transformer`, never to
         a `fit`; so freeze an SAE that was fitted with groups and power. Where the
