@@ -248,16 +248,12 @@ class Stack(nn.Module):
         super().__init__()
         self.networks = nn.ModuleList(networks)
         self.n_networks = (len(networks),)
+        self.n_latents = len(networks) * networks[0].n_latents
         self.spare: Spare = {}
         parameters = [dict(network.named_parameters()) for network in networks]
         self.kinds = {
             name: _Kind([each[name] for each in parameters]) for name in parameters[0]
         }
-
-    @property
-    def n_latents(self) -> int:
-        """Number of latents, of all networks together."""
-        return len(self.networks) * self.networks[0].n_latents
 
     @property
     def places(self) -> NDArray:

@@ -20,11 +20,8 @@ class Network(Protocol):
 
     n_networks: tuple[int, ...]  # () of one, (n,) of n that are trained at once
     metric: Tensor | None  # G of the squared length e' G e of an error; None is I
+    n_latents: int  # of all networks together
     spare: Spare  # memory for the next step
-
-    @property
-    def n_latents(self) -> int:
-        """Number of latents, of all networks together."""
 
     @property
     def places(self) -> NDArray:
@@ -62,6 +59,7 @@ class DenseNetwork(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        self.n_latents = n_latents
         self.spare: Spare = {}
         self.hidden = None
         if hidden_dim is not None:
@@ -70,11 +68,6 @@ class DenseNetwork(nn.Module):
         decoder = drawn_linear(n_latents, n_features, generator)
         self.components = nn.Parameter(decoder.weight.detach().T.contiguous())
         self.intercept = decoder.bias
-
-    @property
-    def n_latents(self) -> int:
-        """Number of latents."""
-        return len(self.components)
 
     @property
     def places(self) -> NDArray:
@@ -139,7 +132,7 @@ class DenseNetwork(nn.Module):
         """Network of what `to_arrays` gives, in the same memory."""
         network = cls.__new__(cls)
         nn.Module.__init__(network)
-        network.spare = {}
+        network.n_latents, network.spare = len(components), {}
         layers = [_linear(c, b) for c, b in zip(coefs, intercepts, strict=True)]
         network.hidden = layers[0] if len(layers) > 1 else None
         network.encoder = layers[-1]

@@ -63,6 +63,7 @@ class TiedNetwork(nn.Module):
         self.spare: Spare = {}
         n_features = len(basis.to_irreps)
         self.order, self.n_orbits, self.n_free = group.order, n_orbits, n_free
+        self.n_latents = group.order * n_orbits + n_free
         self.n_parts = group.order + (n_free > 0)  # the free vectors' is the last
         self.n_invariant = int(basis.multiplicities[0])  # the trivial irrep is first
         self.blocks = IrrepBlocks(group, basis.multiplicities)
@@ -87,11 +88,6 @@ class TiedNetwork(nn.Module):
     def _keep(self, name: str, tensor: Tensor | None) -> None:
         """Have a constant on the device of the weights."""
         self.register_buffer(name, tensor, persistent=False)
-
-    @property
-    def n_latents(self) -> int:
-        """Number of latents, one for each copy of a vector."""
-        return self.order * self.n_orbits + self.n_free
 
     @property
     def places(self) -> NDArray:
