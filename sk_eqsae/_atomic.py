@@ -46,7 +46,6 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     --------
     >>> import tempfile
     >>> from pathlib import Path
-from typing import BinaryIO
     >>> from sk_eqsae.persistence import atomic_write
     >>> path = Path(tempfile.mkdtemp()) / "results.csv"
     >>> with atomic_write(path) as part:
@@ -95,13 +94,13 @@ def open_regular(path: str | os.PathLike) -> BinaryIO:
     """Open a file to read it; a device, a pipe or a socket is an error at once."""
     _check_regular(os.stat(path), path)
     # without waiting, should it have become a pipe meanwhile
-    file = open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
-        _check_regular(os.fstat(file.fileno()), path)
+        _check_regular(os.fstat(descriptor), path)
     except BaseException:
-        file.close()
+        os.close(descriptor)
         raise
-    return file
+    return os.fdopen(descriptor, "rb")
 
 
 def read_bytes(path: str | os.PathLike, most: int = -1) -> bytes:

@@ -135,7 +135,7 @@ GROUPS = [
 
 @pytest.mark.parametrize("group", GROUPS, ids=repr)
 def test_groups_come_back_equal(group, tmp_path):
-    copy = there_and_back(EquivariantSAE(symmetry=group), tmp_path).group
+    copy = there_and_back(EquivariantSAE(symmetry=group), tmp_path).symmetry
     assert copy == group
     assert np.array_equal(copy.multiplication_table, group.multiplication_table)
 
@@ -143,7 +143,7 @@ def test_groups_come_back_equal(group, tmp_path):
 @pytest.mark.parametrize("group", GROUPS, ids=repr)
 def test_skops_knows_every_group(group):
     fitter = ActivationTransformFitter(symmetry=group)
-    assert from_skops(skops.io.dumps(fitter)).group == group
+    assert from_skops(skops.io.dumps(fitter)).symmetry == group
 
 
 def test_a_group_with_two_generators_comes_back_fitted(tmp_path):
@@ -151,7 +151,7 @@ def test_a_group_with_two_generators_comes_back_fitted(tmp_path):
     X, _, metadata = data()
     powers = group.powers[metadata["power"]]
     for sae in (
-        GroupTiedSAE(4, symmetry=group, k=2, **QUICK),
+        GroupTiedSAE(16, symmetry=group, k=2, **QUICK),
         EquivariantSAE(8, symmetry=group, k=2, hidden_dim=None, **QUICK),
     ):
         sae.fit(X, groups=metadata["groups"], power=powers)
@@ -164,7 +164,7 @@ PARAMETERS = [
     TopKSAE(),
     TopKSAE(np.int64(8), lr=np.float32(0.1), nested=np.array([2, 4]), k=1),
     TopKSAE(nested=(2, 4), device=torch.device("cpu"), recipe="paper"),
-    TopKSAE(recipe=Recipe(max_grad_norm=float("inf"), unit_rows=False, lr=1)),
+    TopKSAE(recipe=Recipe(max_grad_norm=float("inf"), unit_rows=False, aux_k=3)),
     TopKSAE(random_state=2**32 - 1, verbose=True, sparse_output=True),
     ActivationTransformFitter(
         power=np.array([[0.5, 1.25]], dtype=np.float32, order="F")
@@ -263,7 +263,7 @@ def with_attribute(**attributes):
 
 def tied_with_hidden_units(n_hidden):
     X, _, metadata = data()
-    sae = GroupTiedSAE(2, k=1, hidden_dim=2, **QUICK).fit(X, **metadata)
+    sae = GroupTiedSAE(8, k=1, hidden_dim=2, **QUICK).fit(X, **metadata)
     sae.coefs_ = [sae.coefs_[0][:, :n_hidden], sae.coefs_[1][:n_hidden]]
     sae.intercepts_ = [sae.intercepts_[0][:n_hidden], sae.intercepts_[1]]
     return sae

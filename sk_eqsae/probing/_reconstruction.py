@@ -28,6 +28,7 @@ from sklearn.utils.validation import (
 )
 
 from .._doc_link import DocLinkMixin
+from .._fitted import FEATURES, Fitted
 from ._selection import (
     MeanDifferenceSelector,
     _class_codes,
@@ -282,6 +283,12 @@ class TruncatedReconstruction(
     """
 
     __metadata_request__fit: ClassVar = {"groups": True, "power": True}
+
+    _fitted: ClassVar[tuple] = (
+        *FEATURES,
+        Fitted("estimator_", "TopKSAE EquivariantSAE GroupTiedSAE", ("n_features",)),
+        Fitted("selector_", "MeanDifferenceSelector", ("n_latents",)),
+    )
 
     _parameter_constraints: ClassVar[dict] = {
         "estimator": [HasMethods(["fit", "transform", "inverse_transform"])],

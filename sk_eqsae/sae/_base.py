@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._checkpoint import Checkpoint
 from .._doc_link import DocLinkMixin
+from .._fitted import FEATURES, Fitted, adam_state
 from .._metrics import fvu_of_chunks
 from .._streams import Stream
 from .._training import draw_seed, ordinary_modes, resolve_device, train
@@ -101,6 +102,37 @@ class BaseSAE(
     loss_curve_: NDArray
     error_curve_: NDArray
     hidden_dim: int | None
+
+    _fitted: ClassVar[tuple] = (
+        *FEATURES,
+        Fitted("components_", "float32", ("n_components", "n_features")),
+        Fitted("n_components_", "int", ("n_components",)),
+        Fitted("coefs_", "list"),
+        Fitted("coefs_/0", "float32", ("n_features", "n_units")),
+        Fitted("coefs_/1", "float32", ("n_units", "n_components"), optional=True),
+        Fitted("intercepts_", "list"),
+        Fitted("intercepts_/0", "float32", ("n_units",)),
+        Fitted("intercepts_/1", "float32", ("n_components",), optional=True),
+        Fitted("intercept_", "float64", ("n_features",)),
+        Fitted("mean_", "float64", ("n_features",)),
+        Fitted("scale_", "float"),
+        Fitted("threshold_", "float", optional=True),
+        Fitted("n_iter_", "int", ("n_epochs",)),
+        Fitted("loss_curve_", "float64", ("n_epochs",)),
+        Fitted("error_curve_", "float64", ("n_epochs",), optional=True),
+        # of partial_fit; vectors are those that are trained, without their copies
+        Fitted("_memory", "dict", optional=True),
+        Fitted("_memory/target_mean", "float64", ("n_features",)),
+        Fitted("_memory/counters.idle", "float32", ("n_components",)),
+        Fitted("_memory/counters.dead", "int64", ("n_dead",)),
+        Fitted("_memory/counters.rows_until_check", "float64", ("one",)),
+        *adam_state("module.components", ("n_vectors", "n_features")),
+        *adam_state("module.intercept", ("n_features",)),
+        *adam_state("module.encoder.weight", ("n_vectors", "n_inputs")),
+        *adam_state("module.encoder.bias", ("n_vectors",)),
+        *adam_state("module.hidden.weight", ("n_hidden", "n_features"), optional=True),
+        *adam_state("module.hidden.bias", ("n_hidden",), optional=True),
+    )
 
     __metadata_request__fit: ClassVar[dict] = {"groups": True, "power": True}
     __metadata_request__partial_fit: ClassVar[dict] = {"groups": True, "power": True}

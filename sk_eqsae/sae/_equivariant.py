@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
 from .._metrics import fvu_of_chunks
+from .._fitted import Fitted
 from .._state import all_or_nothing
 from ..activations._rows import checked_rows, read_rows
 from ..groups import ActivationTransformFitter, FiniteGroup
@@ -177,6 +178,13 @@ class EquivariantSAE(BaseSAE):
     """
 
     symmetry_: FiniteGroup
+
+    _fitted: ClassVar[tuple] = (
+        *BaseSAE._fitted,
+        Fitted("symmetry_", "FiniteGroup", ("order",)),
+        Fitted("order_", "int", ("order",)),
+        Fitted("activation_transform_", "ActivationTransformFitter", ("n_features",)),
+    )
 
     _parameter_constraints: ClassVar[dict] = {
         **BaseSAE._parameter_constraints,

@@ -18,6 +18,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from .._fitted import Fitted
 from .._state import all_or_nothing
 from .._streams import Stream
 from .._training import draw_seed
@@ -261,6 +262,16 @@ class GroupTiedSAE(BaseSAE):
 
     activation_transform_: Any
     symmetry_: FiniteGroup
+
+    _fitted: ClassVar[tuple] = (
+        *BaseSAE._fitted,
+        Fitted("symmetry_", "FiniteGroup", ("order",)),
+        Fitted("order_", "int", ("order",)),
+        Fitted("activation_transform_", "ActivationTransformFitter", ("n_features",)),
+        Fitted("n_orbits_", "int", ("n_orbits",)),
+        Fitted("n_free_", "int", ("n_free",)),
+        Fitted("canonical_code_", "float64", ("n_orbits", "order"), optional=True),
+    )
 
     _parameter_constraints: ClassVar[dict] = {
         **BaseSAE._parameter_constraints,
