@@ -12,8 +12,8 @@ class Fitted(NamedTuple):
     "names" (an array of strings), "list", "dict", "none", or the name of a class.
 
     `shape` gives sizes by name: the first attribute that has one decides it, all
-    others must agree. "" is any size, "..." any axes before. An int with a shape is
-    that size; a group has its order, and an estimator its number of features.
+    others must agree. "" is any size, "..." any axes before, () one number. An int
+    with a shape is that size; a group has its order, an estimator its features.
     """
 
     name: str
@@ -28,11 +28,11 @@ FEATURES = (
 )
 
 
-def adam_state(name: str, shape: tuple[str, ...], *, optional: bool = False) -> tuple:
-    """What Adam remembers of a parameter, in an attribute `_memory`."""
-    place = f"_memory/adam.{name}"
+def adam_state(i: int, shape: tuple[str, ...], *, optional: bool = False) -> tuple:
+    """What Adam remembers of the i-th parameter, in an attribute `_memory`."""
+    place = f"_memory/optimizer.{i}"
     return (
-        Fitted(f"{place}.step", "float32", ("one",), optional),
+        Fitted(f"{place}.step", "float32", (), optional),
         Fitted(f"{place}.exp_avg", "float32", shape, optional),
         Fitted(f"{place}.exp_avg_sq", "float32", shape, optional),
     )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.paper import MLPAutoencoder
 from sk_eqsae import (
     ActivationTransformFitter,
     EquivariantSAE,
@@ -19,7 +20,6 @@ from sk_eqsae import (
 from sk_eqsae import groups as groups_module
 from sk_eqsae.__main__ import _ACTIONS, main
 from sk_eqsae.activations import extract_orbits
-from sk_eqsae.base_models import MLPAutoencoder
 from sk_eqsae.datasets import make_shapes
 from sk_eqsae.groups import (
     AxisRotation,

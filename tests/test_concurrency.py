@@ -12,10 +12,8 @@ import pytest
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.model_selection import GridSearchCV
-from torch import nn
 
 from sk_eqsae import TopKSAE, evaluate_probes
-from sk_eqsae.base_models import fit_autoencoder
 from tests.fitted import CASES, data, every_case, fitted
 from tests.global_state import thread_pools
 
@@ -116,24 +114,6 @@ def test_draws_of_other_threads_do_not_change_a_fit():
     with another_thread_drawing():
         for _ in range(5):
             np.testing.assert_array_equal(clone(wide).fit(X).components_, alone)
-
-
-def small_network():
-    layers = nn.Flatten(), nn.Linear(16, 16), nn.Dropout(), nn.Unflatten(1, (1, 4, 4))
-    return nn.Sequential(*layers)
-
-
-def test_base_models_fitted_in_threads_equal_those_fitted_alone():
-    images = np.random.default_rng(0).random((20, 1, 4, 4))
-    networks = [small_network() for _ in range(4)]
-
-    def fit(seed):
-        fit_autoencoder(networks[seed], images, max_epochs=30, random_state=seed)
-        return networks[seed][1].weight.detach().clone()
-
-    alone = [fit(seed) for seed in range(4)]
-    for one, other in zip(alone, at_once(fit, range(4)), strict=True):
-        assert torch.equal(one, other)
 
 
 def test_a_grid_search_in_threads_equals_one_without():

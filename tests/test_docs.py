@@ -13,7 +13,6 @@ ROOT = Path(__file__).parents[1]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8").split()
 ROOMS = [
     "activations",
-    "base_models",
     "datasets",
     "groups",
     "inspection",

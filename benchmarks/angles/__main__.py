@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from benchmarks.paper import CNNAutoencoder
 from sk_eqsae import ActivationTransformFitter, extract_orbits, make_shapes
-from sk_eqsae.base_models import CNNAutoencoder
 from sk_eqsae.groups import ImageRotation
 from sk_eqsae.inspection import fvu
 from sk_eqsae.persistence import atomic_write

@@ -12,13 +12,13 @@ from ..paper._profiles import Cell, Model
 from ._equivariant import SHORT, K, fit
 
 CLOSE = 0.95
-_NO_CONSISTENCY = {"consistency_weight": 0.0}
+LR = 2e-3  # of the default recipe
 # what is left out of the default recipe beside the consistency loss
 WITHOUT = {
     "the auxiliary loss": {"aux_weight": 0.0},
     "unit vectors": {"unit_rows": False},
     "clipping": {"max_grad_norm": np.inf},
-    "three quarters of the learning rate": {"lr": Recipe.lr / 4},
+    "three quarters of the learning rate": {},
     "15 of 16 latents": {},
 }
 CASES = [
@@ -45,13 +45,15 @@ def measure(run, base, name, share):
 
 
 def _without(profile, name):
-    """What is changed in the default recipe."""
+    """Parameters that are not those of the default recipe."""
     if name == "default":
         return {}
-    recipe = Recipe(**_NO_CONSISTENCY | WITHOUT.get(name, {}))
+    changed = {"recipe": Recipe(consistency_weight=0.0, **WITHOUT.get(name, {}))}
+    if name == "three quarters of the learning rate":
+        changed["lr"] = LR / 4
     if name == "15 of 16 latents":
-        return {"recipe": recipe, "n_components": profile.n_components // 16}
-    return {"recipe": recipe}
+        changed["n_components"] = profile.n_components // 16
+    return changed
 
 
 def _look(sae, train, test):

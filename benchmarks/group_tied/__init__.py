@@ -1,1 +1,1 @@
-"""What a dictionary closed under the group gains: python -m benchmarks.symmetry_tied."""
+"""What a dictionary closed under the group gains: python -m benchmarks.group_tied."""

@@ -1,4 +1,4 @@
-"""Compare a tied dictionary with others: python -m benchmarks.symmetry_tied."""
+"""Compare a tied dictionary with others: python -m benchmarks.group_tied."""
 
 import argparse
 from importlib import import_module
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def _arguments():
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.symmetry_tied")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.group_tied")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--seeds", type=int, default=3, help="how many")
     parser.add_argument("--jobs", type=int, default=1, help="processes")

@@ -34,7 +34,7 @@ def cells(seeds: list[int], quick: bool) -> list[Cell]:
             orientation=orientation,
             seed=seed,
             method=method,
-            n_components=n,
+            n_vectors=n,
         )
         for seed in seeds
         for base, orientation in DATA
@@ -45,7 +45,7 @@ def cells(seeds: list[int], quick: bool) -> list[Cell]:
 
 def _wide(results):
     wide = results.pivot_table(
-        index=["base", "orientation", "method", "n_components", "n_latents"],
+        index=["base", "orientation", "method", "n_vectors", "n_latents"],
         columns="epochs",
         values="fvu",
         aggfunc=["mean", "std"] if results.seed.nunique() > 1 else ["mean"],
@@ -77,7 +77,7 @@ def figure(results: pd.DataFrame):
 
 
 def _line(axis, results, method, n):
-    rows = results.query("method == @method and n_components == @n")
+    rows = results.query("method == @method and n_vectors == @n")
     seeds = rows.groupby("epochs").fvu.agg(["mean", "min", "max"])
     large = n == max(size for name, size in SIZES if name == method)
     axis.plot(

@@ -71,21 +71,21 @@ class Cell(Settings):
         Seed of the activations and of the autoencoder.
     method : str
         Key of METHODS.
-    n_components, k : int
-        Vectors of the dictionary, for "tied" base vectors, and latents per row.
+    n_vectors, k : int
+        Vectors that are learned, for "tied" one a latent orbit, and latents per row.
     """
 
     base: str = "mlp"
     orientation: str = "random"
     seed: int = 0
     method: str = "regular"
-    n_components: int = 128
+    n_vectors: int = 128
     k: int = 8
 
     @property
     def n_latents(self) -> int:
         """Size of the code."""
-        return self.n_components * (ORDER if self.method == "tied" else 1)
+        return self.n_vectors * (ORDER if self.method == "tied" else 1)
 
 
 def settings_of(quick: bool) -> dict:
@@ -123,7 +123,7 @@ def _fit(cell, out):
     rows = np.isin(train.groups, np.unique(train.groups)[: cell.n_orbits])
     kind, parameters = METHODS[cell.method]
     sae = kind(
-        cell.n_components,
+        cell.n_latents,
         k=cell.k,
         max_epochs=cell.epochs,
         batch_size=cell.batch_size,
@@ -131,10 +131,8 @@ def _fit(cell, out):
         sparse_output=True,
         **parameters,
     )
-    needs_orbits = cell.method in ("equivariant", "tied")
-    orbits = {"groups": train.groups[rows], "power": train.power[rows]}
     seconds = -time.perf_counter()
-    sae.fit(train.X[rows], **(orbits if needs_orbits else {}))
+    sae.fit(train.X[rows], groups=train.groups[rows], power=train.power[rows])
     return sae, seconds + time.perf_counter()
 
 

@@ -33,7 +33,7 @@ LINES = {
     ("two-layer", "plain"): ("two-layer", "-"),
     ("equivariant", "inferred power"): ("equivariant, pose inferred", "-"),
     ("equivariant", "true power"): ("equivariant, pose given", ":"),
-    ("tied", "plain"): ("tied, base vectors", "-"),
+    ("tied", "plain"): ("tied, one vector an orbit", "-"),
 }
 
 
@@ -63,7 +63,7 @@ def cells(seeds: list[int], quick: bool) -> list[Cell]:
                 orientation=orientation,
                 seed=seed,
                 method=method,
-                n_components=n,
+                n_vectors=n,
                 k=k,
             )
         ]
@@ -144,7 +144,7 @@ def factors_of(results: pd.DataFrame) -> pd.DataFrame:
 
 def _factors(of_seed):
     sizes = [
-        _sizes_at(LEVELS, of_seed[of_seed.method == method].sort_values("n_components"))
+        _sizes_at(LEVELS, of_seed[of_seed.method == method].sort_values("n_vectors"))
         for method in ("regular", "tied")
     ]
     return sizes[0] / sizes[1]
@@ -159,7 +159,7 @@ def _sizes_at(levels, curve):
         return np.full(len(levels), np.nan)
     best = np.minimum.accumulate(curve.fvu.to_numpy())
     falls = np.diff(best, prepend=np.inf) < 0
-    x, y = np.log(curve.n_components.to_numpy()[falls]), -np.log(best[falls])
+    x, y = np.log(curve.n_vectors.to_numpy()[falls]), -np.log(best[falls])
     return np.exp(np.interp(-np.log(levels), y, x, left=np.nan, right=np.nan))
 
 
@@ -170,7 +170,7 @@ def _wide(results):
     ]
     wide = results.assign(method=method).pivot_table(
         index=["base", "orientation", "k", "method"],
-        columns="n_components",
+        columns="n_vectors",
         values="fvu",
         sort=False,
     )
@@ -187,7 +187,7 @@ def figure(results: pd.DataFrame):
         _panel(axis, of_data)
         axis.set_title(f"{base.upper()}, {orientation}")
     for axis in axes[-1]:
-        axis.set_xlabel("vectors that are learned, n_components")
+        axis.set_xlabel("vectors that are learned")
     for axis in axes[:, 0]:
         axis.set_ylabel("held-out FVU")
     handles = axes[0, 0].get_legend_handles_labels()
@@ -198,7 +198,7 @@ def figure(results: pd.DataFrame):
 def _panel(axis, results):
     for (method, name), (label, line) in LINES.items():
         of_line = (results.method == method) & (results.reconstruction == name)
-        seeds = results[of_line].groupby("n_components").fvu.agg(["mean", "min", "max"])
+        seeds = results[of_line].groupby("n_vectors").fvu.agg(["mean", "min", "max"])
         style = {"color": COLOURS[method], "linestyle": line}
         if len(seeds):
             axis.plot(seeds["mean"], marker=MARKERS[method], ms=5, label=label, **style)
@@ -209,7 +209,7 @@ def _panel(axis, results):
                 color=COLOURS[method],
                 alpha=0.2,
             )
-    sizes = sorted(set(results.n_components) - {24, 96})
+    sizes = sorted(set(results.n_vectors) - {24, 96})
     axis.set(xscale="log", yscale="log")
     axis.set_xticks(sizes, sizes)
     axis.minorticks_off()

@@ -1,12 +1,12 @@
-"""Base vectors of a CNN's dictionary along their orbits, decoded by the CNN."""
+"""Vectors of a CNN's dictionary along their latent orbits, decoded by the CNN."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.paper import CNNAutoencoder, fit_autoencoder
 from sk_eqsae import GroupTiedSAE, extract_orbits
-from sk_eqsae.base_models import CNNAutoencoder, fit_autoencoder
 from sk_eqsae.groups import ImageRotation
 from sk_eqsae.inspection import FeatureOrbitDisplay
 
@@ -18,7 +18,7 @@ EPOCHS = {False: 20, True: 1}
 
 
 def run(*, seeds: list[int], jobs: int, out: Path, quick: bool) -> None:
-    """Train a CNN and a dictionary of 28 base vectors, as many as there are orbits.
+    """Train a CNN and a dictionary of 28 latent orbits, as many as the atoms have.
 
     Only the first seed is drawn, in one process.
     """
@@ -30,7 +30,8 @@ def run(*, seeds: list[int], jobs: int, out: Path, quick: bool) -> None:
     shapes = _shapes.images_of("random", seed + 1, 3_000 if not quick else 100)
     action = ImageRotation(order=4)
     orbits = extract_orbits(model, shapes.images, layer="encoder", action=action)
-    sae = GroupTiedSAE(28, k=8, max_epochs=30 if not quick else 2, random_state=seed)
+    epochs = 2 if quick else 30
+    sae = GroupTiedSAE(112, symmetry=4, k=8, max_epochs=epochs, random_state=seed)
     sae.fit(orbits.X, groups=orbits.groups, power=orbits.power)
     display = FeatureOrbitDisplay.from_estimator(
         sae, orbits.X, _turned(shapes, orbits), decode=_decoder(model), n_top=5

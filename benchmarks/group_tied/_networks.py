@@ -205,7 +205,7 @@ def tied(
     n_latents : int
         Size, tied and free latents together.
     n_free : int or "auto"
-        Free vectors among them; "auto" takes the share that the estimator chooses.
+        Free latents among them; "auto" lets the estimator choose.
     n_steps, seed : int
         Budget and random state.
 
@@ -217,19 +217,12 @@ def tied(
     train = network.train
     metadata = {"groups": train.groups, "power": train.power}
     settings = {"symmetry": train.symmetry, **_budget(network, n_steps, seed)}
-    order = train.order
-    if n_free == "auto":
-        sae = GroupTiedSAE(n_free="auto", **settings | {"max_epochs": 1})
-        share = sae.fit(train.X, **metadata).n_free_ / len(sae.components_)
-        n_base = max(1, round(n_latents * (1 - share) / order))
-        n_free = n_latents - n_base * order
-    n_base = (n_latents - n_free) // order
-    sae = GroupTiedSAE(n_base, n_free=n_free, **settings).fit(train.X, **metadata)
+    sae = GroupTiedSAE(n_latents, n_free=n_free, **settings).fit(train.X, **metadata)
     active = sae.transform(network.test.X) > 0
     return {
         "n_latents": n_latents,
-        "n_free": n_free,
-        "free_used": active[:, n_base * order :].sum() / active.sum(),
+        "n_free": sae.n_free_,
+        "free_used": active[:, n_latents - sae.n_free_ :].sum() / active.sum(),
         **_measures(sae, network),
     }
 

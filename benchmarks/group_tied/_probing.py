@@ -26,7 +26,7 @@ from ._store import store_figure, store_table
 DATA = (("mlp", "random"), ("cnn", "random"))
 KINDS = ("S", "SP", "SO", "SPO")
 WIDTHS = (1, 2, 4, 8, 16, 32)
-# method, n_components, what transform returns
+# method, n_vectors, what transform returns
 FEATURES = {
     "regular 512": ("regular", 512, None),
     "regular 2048": ("regular", 2048, None),
@@ -141,10 +141,10 @@ def _choose_tasks(cell, *labels):
 def _features(cell, X, out):
     if FEATURES[cell.features] is None:
         return X
-    method, n_components, output = FEATURES[cell.features]
+    method, n_vectors, output = FEATURES[cell.features]
     shared = [f.name for f in fields(Settings)] + ["base", "orientation", "seed"]
     settings = {name: getattr(cell, name) for name in shared}
-    sae, _ = fit(Cell(**settings, method=method, n_components=n_components), out)
+    sae, _ = fit(Cell(**settings, method=method, n_vectors=n_vectors), out)
     return (sae if output is None else sae.set_params(output=output)).transform(X)
 
 

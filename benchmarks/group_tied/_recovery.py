@@ -50,7 +50,7 @@ def cells(seeds: list[int], quick: bool) -> list[Cell]:
             orientation=orientation,
             seed=seed,
             method=method,
-            n_components=n,
+            n_vectors=n,
         )
         for seed in seeds
         for base, orientation in DATA
@@ -79,7 +79,7 @@ def score(cell: Cell, out: Path) -> list[dict]:
             "n_latents": cell.n_latents,
             "base_epochs": activations.base_epochs,
             "fvu_of_atoms": unexplained,
-            "live_vectors": fires.reshape(cell.n_components, -1).any(axis=1).sum(),
+            "live_vectors": fires.reshape(cell.n_vectors, -1).any(axis=1).sum(),
         }
         | _found("as_is", cosines.max(axis=0))
         | _found("shifted", shifted)
@@ -196,7 +196,7 @@ _SCORES = ["live_vectors", "atoms_as_is", "atoms_shifted", "atoms_correlated",
 
 
 def _means(results):
-    groups = results.groupby(["base", "method", "n_components", "n_latents"])
+    groups = results.groupby(["base", "method", "n_vectors", "n_latents"])
     means = groups[_SCORES].mean()
     return groups.agg(seeds=("seed", "size")).join(means).reset_index()
 
@@ -209,15 +209,15 @@ def figure(results: pd.DataFrame):
     for (base, orientation), axis in zip(DATA, axes[0], strict=True):
         for method, (kind, line) in product(SIZES, KINDS.items()):
             rows = results.query("base == @base and method == @method")
-            seeds = 100 * rows.groupby("n_components")[kind].agg(["mean", "min", "max"])
+            seeds = 100 * rows.groupby("n_vectors")[kind].agg(["mean", "min", "max"])
             style = {"color": COLOURS[method], "linestyle": line}
             label = f"{method}, {LABELS[kind]}"
             axis.plot(seeds["mean"], marker=MARKERS[method], label=label, **style)
             axis.fill_between(
                 seeds.index, seeds["min"], seeds["max"], color=style["color"], alpha=0.2
             )
-        sizes = sorted(set(results.n_components) - {24, 96})
-        axis.set(xscale="log", xlabel="vectors that are learned, n_components")
+        sizes = sorted(set(results.n_vectors) - {24, 96})
+        axis.set(xscale="log", xlabel="vectors that are learned")
         axis.set_xticks(sizes, sizes)
         axis.minorticks_off()
         axis.grid(alpha=0.3)

@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.paper import fit_autoencoder
+from benchmarks.paper._base_models import BASE_MODELS
 from sk_eqsae import extract_orbits, make_shapes
 from sk_eqsae.activations import Orbits
-from sk_eqsae.base_models import CNNAutoencoder, MLPAutoencoder, fit_autoencoder
 from sk_eqsae.groups import ImageRotation
 
-BASE_MODELS = {"mlp": MLPAutoencoder, "cnn": CNNAutoencoder}
 BASE_EPOCHS = {"mlp": 100, "cnn": 20}
 TEST_SIZE = 0.2
 

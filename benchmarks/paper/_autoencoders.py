@@ -32,7 +32,7 @@ def fit_cell(cell: Cell, train: Orbits, *, n_components, epochs, batch_size, dev
     kind, settings = SAES[cell.sae]
     settings = dict(settings)
     sae = kind(
-        int(n_components * settings.pop("width", 1)),
+        n_components * settings.pop("width", 1),
         k=cell.k,
         recipe=cell.recipe,
         max_epochs=epochs,
@@ -42,9 +42,8 @@ def fit_cell(cell: Cell, train: Orbits, *, n_components, epochs, batch_size, dev
         device=device,
         **settings,
     )
-    metadata = {"groups": train.groups, "power": train.power}
     seconds = -time.perf_counter()
-    sae.fit(train.X, **(metadata if "symmetry" in settings else {}))
+    sae.fit(train.X, groups=train.groups, power=train.power)
     return sae, seconds + time.perf_counter()
 
 

@@ -9,13 +9,12 @@ from sklearn.metrics import r2_score
 
 from sk_eqsae import ActivationTransformFitter, extract_orbits, make_shapes
 from sk_eqsae.activations import Orbits
-from sk_eqsae.base_models import CNNAutoencoder, MLPAutoencoder, fit_autoencoder
 from sk_eqsae.groups import ImageRotation
 from sk_eqsae.inspection import fvu
 
+from ._base_models import BASE_MODELS
+from ._base_training import fit_autoencoder
 from ._profiles import Model, Profile
-
-BASE_MODELS = {"mlp": MLPAutoencoder, "cnn": CNNAutoencoder}
 
 
 def images_of(n_images: int, model: Model):

@@ -10,8 +10,7 @@ SAES = {
     "wide": (TopKSAE, {"width": 4}),
     "two-layer": (TopKSAE, {"hidden_dim": 512}),
     "equivariant": (EquivariantSAE, {"symmetry": 4, "hidden_dim": 512}),
-    # not the paper's: as many latents as the regular one
-    "group-tied": (GroupTiedSAE, {"symmetry": 4, "width": 1 / 4}),
+    "group-tied": (GroupTiedSAE, {"symmetry": 4}),  # not the paper's
 }
 PROBES = ("knn", "logistic", "xgboost")
 

@@ -14,8 +14,9 @@ import torch
 from sk_eqsae.persistence import atomic_write
 
 from . import _figures
+from ._base_models import BASE_MODELS
 from ._claims import MARGIN, claims_table, of_all_probes
-from ._models import BASE_MODELS, images_of
+from ._models import images_of
 from ._profiles import Model
 from ._run import Run
 

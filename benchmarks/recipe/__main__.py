@@ -2,7 +2,6 @@
 
 import argparse
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,39 +15,40 @@ from sk_eqsae.sae import Recipe
 from .._markdown import markdown
 from ..peers._data import PROBLEMS, load
 
-DEFAULT = Recipe()
 PAPER = Recipe(
     normalize=False,
     tied_init=False,
     unit_rows=False,
-    lr=1e-3,
     lr_decay=0.0,
     max_grad_norm=math.inf,
     aux_weight=0.0,
 )
+# parameters of the autoencoder; the default recipe has lr = 2e-3
 VARIANTS = {
-    "default": DEFAULT,
-    "no clipping": replace(DEFAULT, max_grad_norm=math.inf),
-    "no auxiliary loss": replace(DEFAULT, aux_weight=0.0),
-    "auxiliary loss of weight 1/32": replace(DEFAULT, aux_weight=1 / 32),
-    "neither": replace(DEFAULT, max_grad_norm=math.inf, aux_weight=0.0),
-    "lr = 1e-3": replace(DEFAULT, lr=1e-3),
-    "lr = 4e-3": replace(DEFAULT, lr=4e-3),
-    "constant lr": replace(DEFAULT, lr_decay=0.0),
-    "rows as they are": replace(DEFAULT, normalize=False),
-    "torch's own start": replace(DEFAULT, tied_init=False),
-    "free norms": replace(DEFAULT, unit_rows=False),
-    "paper": PAPER,
+    "default": {},
+    "no clipping": {"recipe": Recipe(max_grad_norm=math.inf)},
+    "no auxiliary loss": {"recipe": Recipe(aux_weight=0.0)},
+    "auxiliary loss of weight 1/32": {"recipe": Recipe(aux_weight=1 / 32)},
+    "neither": {"recipe": Recipe(max_grad_norm=math.inf, aux_weight=0.0)},
+    "lr = 1e-3": {"lr": 1e-3},
+    "lr = 4e-3": {"lr": 4e-3},
+    "constant lr": {"recipe": Recipe(lr_decay=0.0)},
+    "rows as they are": {"recipe": Recipe(normalize=False)},
+    "torch's own start": {"recipe": Recipe(tied_init=False)},
+    "free norms": {"recipe": Recipe(unit_rows=False)},
+    "paper": {"recipe": PAPER, "lr": 1e-3},
     # for fewer dead latents
-    "aux_k = 128": replace(DEFAULT, aux_k=128),
-    "dead after 1/4 epoch": replace(DEFAULT, dead_after=0.25),
-    "dead after 4 epochs": replace(DEFAULT, dead_after=4.0),
-    "lr falls over 80 %": replace(DEFAULT, lr_decay=0.8),
-    "free norms, no auxiliary loss": replace(DEFAULT, unit_rows=False, aux_weight=0.0),
-    "free norms, dead after 1/4 epoch": replace(
-        DEFAULT, unit_rows=False, dead_after=0.25
-    ),
-    "free norms, lr = 3e-3": replace(DEFAULT, unit_rows=False, lr=3e-3),
+    "aux_k = 128": {"recipe": Recipe(aux_k=128)},
+    "dead after 1/4 epoch": {"recipe": Recipe(dead_after=0.25)},
+    "dead after 4 epochs": {"recipe": Recipe(dead_after=4.0)},
+    "lr falls over 80 %": {"recipe": Recipe(lr_decay=0.8)},
+    "free norms, no auxiliary loss": {
+        "recipe": Recipe(unit_rows=False, aux_weight=0.0)
+    },
+    "free norms, dead after 1/4 epoch": {
+        "recipe": Recipe(unit_rows=False, dead_after=0.25)
+    },
+    "free norms, lr = 3e-3": {"recipe": Recipe(unit_rows=False), "lr": 3e-3},
 }
 N_TRAIN, N_TEST = 16_384, 4_096
 
@@ -85,10 +85,10 @@ def _fit(variant, data, seed, epochs, folder):
     sae = TopKSAE(
         problem.n_components,
         k=problem.k,
-        recipe=VARIANTS[variant],
         max_epochs=epochs,
         random_state=seed,
         sparse_output=True,
+        **VARIANTS[variant],
     ).fit(train)
     active = sae.transform(train).sum(axis=0) > 0
     return {

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.paper import CNNAutoencoder, MLPAutoencoder, fit_autoencoder
 from sk_eqsae import ActivationTransformFitter, extract_orbits, make_shapes
-from sk_eqsae.base_models import CNNAutoencoder, MLPAutoencoder, fit_autoencoder
 from sk_eqsae.groups import ImageRotation
 from sk_eqsae.inspection import fvu
 

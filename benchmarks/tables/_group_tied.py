@@ -1,4 +1,4 @@
-"""Tables of benchmarks.symmetry_tied."""
+"""Tables of benchmarks.group_tied."""
 
 from pathlib import Path
 

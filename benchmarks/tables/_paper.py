@@ -11,7 +11,6 @@ from ..paper._report import architectures as _architectures
 _RESULTS = Path(__file__).parents[1] / "paper" / "results" / "full"
 _KINDS = ("S", "SP", "SO", "SPO")
 _UPRIGHT = "orientation == 'upright'"
-_RECIPES = {"default": "default", "paper": "plain"}
 _FEW = 5e-5  # below it 4 decimals say nothing
 _LARGE = 100  # from it on decimals say nothing
 _NEARLY_ALL = 0.99  # above it decimals say how many are left
@@ -34,7 +33,7 @@ def parts() -> str:
         groups.setdefault(key, []).append((model, model.seed, ""))
     for cell in profile.cells:
         key = (
-            f"autoencoders, {cell.model.orientation}, {_RECIPES[cell.recipe]} recipe",
+            f"autoencoders, {cell.model.orientation}, {cell.recipe} recipe",
             f"{', '.join(cell.probes)}; {_listed(cell.truncations)} latents",
         )
         groups.setdefault(key, []).append((cell, cell.model.seed, cell.k))
@@ -59,8 +58,8 @@ def claims() -> str:
         "paper": "paper",
         "ours, default recipe": "default recipe",
         "default recipe": "holds, default",
-        "ours, paper recipe": "plain recipe",
-        "paper recipe": "holds, plain",
+        "ours, paper recipe": "paper recipe",
+        "paper recipe": "holds, paper",
     }
     return _table(table[[*names]].rename(columns=names))
 
@@ -116,8 +115,8 @@ def autoencoders() -> str:
     return _autoencoders(f"{_UPRIGHT} and recipe == 'default'")
 
 
-def autoencoders_plain() -> str:
-    """The same under the plain recipe."""
+def autoencoders_paper() -> str:
+    """The same under the paper recipe."""
     return _autoencoders(f"{_UPRIGHT} and recipe == 'paper'")
 
 
@@ -151,7 +150,7 @@ def moved() -> str:
     wide = wide.sort_index(ascending=[False, *[True] * 5]).reset_index()
     shown = {
         "images": wide.orientation,
-        "recipe": wide.recipe.replace("paper", "plain"),
+        "recipe": wide.recipe,
         "base": wide.base,
         "K": wide.k,
         "dead": wide.dead.map(_percent),
@@ -209,8 +208,8 @@ def probes_8() -> str:
     return _probes(f"{_UPRIGHT} and recipe != 'paper' and truncation == 8")
 
 
-def probes_32_plain() -> str:
-    """F1 of XGBoost with 32 latents, plain recipe."""
+def probes_32_paper() -> str:
+    """F1 of XGBoost with 32 latents, paper recipe."""
     return _probes(f"{_UPRIGHT} and recipe == 'paper'")
 
 

@@ -50,7 +50,7 @@ def summary() -> str:
             *map(right, _BASES),
         ],
         [
-            "FVU of `GroupTiedSAE`, 512 base vectors",
+            "FVU of `GroupTiedSAE`, 2,048 latents in 512 orbits",
             *fvu("group-tied", "default", "plain"),
         ],
     ]

@@ -22,7 +22,7 @@ def _cases(prefix: str) -> dict:
 def steps() -> str:
     """Time of a training step, and of others over it."""
     header = [
-        *("latents", "batch", "k", "sparse step", "fit, plain recipe"),
+        *("latents", "batch", "k", "sparse step", "fit, paper recipe"),
         *("fit, default recipe", "dense loop", "dense loop, fused Adam"),
         "of the roofline",
     ]

@@ -8,13 +8,13 @@ from sklearn.frozen import FrozenEstimator
 
 from .._fitted import Fitted
 from .._json import shown
-from .._state import unfrozen
+from .._fitting import unfrozen
 from ..groups import FiniteGroup
 from ._kinds import check_kind
 from ._relations import check_power, check_relations
 from ._scikit_learn import NAMES
 
-_MAY_BE_ZERO = {"n_epochs", "n_free", "n_dead"}
+_MAY_BE_ZERO = {"n_epochs", "n_free"}
 _WORDS = {
     "int": "a whole number",
     "float": "a float",
@@ -86,7 +86,8 @@ class _Declared:
             raise ValueError(f"{path} has to be {wanted}, found {kind}")
         if kind in ("int", "float") and not 0 <= value < np.inf:
             raise ValueError(f"{path} has to be finite, and 0 or more")
-        if item.shape and kind not in ("float", "none"):
+        sized = item.shape and kind not in ("float", "none")
+        if sized or isinstance(value, np.ndarray):
             self._check_shape(item.shape, _shape(value), path)
         if kind.startswith("float") and not np.isfinite(value).all():
             raise ValueError(f"{path} holds NaN or infinity")
@@ -98,7 +99,7 @@ class _Declared:
     def _check_shape(
         self, wanted: tuple[str, ...], found: tuple[int, ...], path: str
     ) -> None:
-        if wanted[0] == "...":
+        if wanted[:1] == ("...",):
             wanted, end = wanted[1:], found[1 - len(wanted) :]
         else:
             end = found

@@ -4,11 +4,15 @@ from typing import Any
 
 import numpy as np
 
-from .._state import unfrozen
+from .._fitting import unfrozen
 from ..groups import ActivationTransformFitter, PoseCanonicalizer
 from ..probing import TruncatedReconstruction
 from ..sae import EquivariantSAE, GroupTiedSAE, TopKSAE
 
+_SECOND_LAYER = {
+    f"optimizer.{i}.{part}" for i in (4, 5) for part in ("step", "exp_avg", "exp_avg_sq")
+}
+_BASIS = {f"basis.{part}" for part in ("to_irreps", "from_irreps", "multiplicities")}
 _LARGEST_POWER = 2**53  # beyond, a float has no last digit before the point
 
 
@@ -46,23 +50,20 @@ def _check_sae(sae: Any, sizes: dict[str, int]) -> None:
 
 def _check_memory(sae: Any, sizes: dict[str, int]) -> None:
     """What partial_fit goes on with has to be of the network that it will build."""
-    order, two_layers = sizes.get("order", 1), len(sae.coefs_) > 1
     is_tied = isinstance(sae, GroupTiedSAE)
-    wanted = {
-        "n_vectors": sae.n_orbits_ + sae.n_free_ if is_tied else sizes["n_components"],
-        "n_inputs": sizes["n_units" if two_layers else "n_features"],
-        "n_hidden": sizes["n_units"] // (order if is_tied else 1),
-        "one": 1,
-    }
-    names = {f"module.hidden.{part}" for part in ("weight", "bias")}
-    parts = {f"adam.{n}.{p}" for n in names for p in ("step", "exp_avg", "exp_avg_sq")}
-    found = parts & sae._memory.keys()
-    fits = all(sizes.get(name, size) == size for name, size in wanted.items())
-    if not fits or found != (parts if two_layers else set()):
+    order, n_layers = sae.order_ if is_tied else 1, len(sae.coefs_)
+    n_vectors = sae.n_orbits_ + sae.n_free_ if is_tied else sizes["n_components"]
+    n_first = n_vectors if n_layers == 1 else sizes["n_units"] // order
+    found = set(sae._memory)
+    fits = (
+        (sizes["n_vectors"], sizes["n_first"], sizes["one"]) == (n_vectors, n_first, 1)
+        and found.isdisjoint(_SECOND_LAYER) == (n_layers == 1)
+        and (n_layers == 1 or found >= _SECOND_LAYER)
+        and (not is_tied or found.isdisjoint(_BASIS) == (order == 1))
+        and (order == 1 or found >= _BASIS)
+    )
+    if not fits:
         raise ValueError("_memory is of a network with other weights")
-    dead = sae._memory["counters.dead"]
-    if len(dead) and not 0 <= dead.min() <= dead.max() < sizes["n_components"]:
-        raise ValueError("_memory numbers dead latents that do not exist")
 
 
 def _check_equivariant(sae: Any, sizes: dict[str, int]) -> None:

@@ -1,7 +1,7 @@
 """Activations of the paper's two base models, on images of shapes and their turns."""
 
+from benchmarks.paper import CNNAutoencoder, MLPAutoencoder, fit_autoencoder
 from sk_eqsae import extract_orbits, make_shapes
-from sk_eqsae.base_models import CNNAutoencoder, MLPAutoencoder, fit_autoencoder
 from sk_eqsae.groups import ImageRotation
 
 

@@ -1,15 +1,12 @@
-"""Training of base models: seeded, turned, stopped and kept."""
-
-import re
+"""Training of base models: seeded and turned."""
 
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
-from sk_eqsae.base_models import CNNAutoencoder, MLPAutoencoder, fit_autoencoder
+from benchmarks.paper import CNNAutoencoder, MLPAutoencoder, fit_autoencoder
 from sk_eqsae.datasets import make_shapes
 
 
@@ -65,7 +62,8 @@ def test_loss_curve_is_the_mean_squared_error():
     )
     with torch.no_grad():
         reconstruction = model(torch.as_tensor(images)).numpy()
-    assert_allclose(model.loss_curve_, ((reconstruction - images) ** 2).mean())
+    expected = ((reconstruction - images) ** 2).mean()
+    assert_allclose(model.loss_curve_, expected, rtol=1e-6)
 
 
 def test_same_seed_gives_the_same_weights_to_the_bit():
@@ -137,111 +135,3 @@ def test_images_are_left_alone():
     before = images.copy()
     fit_autoencoder(small_model(), images, max_epochs=2, random_state=0)
     assert_array_equal(images, before)
-
-
-@pytest.mark.parametrize(
-    "convert", [torch.as_tensor, lambda x: x.astype(np.float64), lambda x: x.tolist()]
-)
-def test_images_may_be_of_other_kinds(convert):
-    images = small_images()
-    given = fit_autoencoder(
-        small_model(), convert(images), max_epochs=1, random_state=0
-    )
-    expected = fit_autoencoder(small_model(), images, max_epochs=1, random_state=0)
-    assert_array_equal(weights(given), weights(expected))
-
-
-def test_divergence_names_the_learning_rate():
-    with pytest.raises(ValueError, match=r"lr=1e\+30"):
-        fit_autoencoder(
-            small_model(), small_images(), lr=1e30, max_epochs=5, random_state=0
-        )
-
-
-class Interrupted(nn.Linear):
-    """Raises KeyboardInterrupt in the third epoch of two batches."""
-
-    n_calls = 0
-
-    def forward(self, x):
-        if self.training:
-            self.n_calls += 1
-        if self.n_calls == 6:
-            raise KeyboardInterrupt
-        return super().forward(x)
-
-
-def test_an_interrupt_keeps_the_epochs_done():
-    model = small_model()
-    model[1] = Interrupted(16, 5)
-    with pytest.warns(ConvergenceWarning, match="interrupted after 2 of 50 epochs"):
-        fit_autoencoder(
-            model, small_images(40), batch_size=20, max_epochs=50, random_state=0
-        )
-    assert model.loss_curve_.shape == (2,)
-    assert not model.training
-    complete = fit_autoencoder(
-        small_model(), small_images(40), batch_size=20, max_epochs=2, random_state=0
-    )
-    assert_array_equal(model.loss_curve_, complete.loss_curve_)
-
-
-@pytest.mark.parametrize("verbose", [0, 1])
-def test_progress_bar(capsys, verbose):
-    fit_autoencoder(
-        MLPAutoencoder(),
-        make_shapes(4, random_state=0).images,
-        max_epochs=2,
-        verbose=verbose,
-    )
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert bool(re.search(r"MLPAutoencoder.*2/2", shown.err)) == bool(verbose)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"max_epochs": 0}, "max_epochs == 0, must be >= 1"),
-        ({"batch_size": 0}, "batch_size == 0, must be >= 1"),
-        ({"lr": 0.0}, "lr == 0.0, must be > 0"),
-        ({"rotation_probability": 1.5}, "rotation_probability == 1.5, must be <= 1"),
-        ({"images": np.zeros((4, 4, 4))}, "images must have 4 axes"),
-        ({"images": np.zeros((4, 1, 4, 6))}, "set rotation_probability=0"),
-        ({"images": np.full((4, 1, 4, 4), np.nan)}, "Input images contains NaN"),
-        ({"images": np.zeros((0, 1, 4, 4))}, "0 sample"),
-        ({"images": np.zeros((4, 1, 8, 8))}, "do not fit the model"),
-        ({"model": nn.Sequential(nn.Flatten(), nn.Linear(16, 3))}, "the shape"),
-        ({"model": nn.Identity()}, "model has no parameters"),
-    ],
-)
-def test_bad_arguments(arguments, message):
-    given = {"model": small_model(), "images": small_images(4), "max_epochs": 1}
-    with pytest.raises(ValueError, match=message):
-        fit_autoencoder(**(given | arguments))
-
-
-def test_a_class_is_no_model():
-    with pytest.raises(TypeError, match=r"Make one first: MLPAutoencoder\(\)"):
-        fit_autoencoder(MLPAutoencoder, small_images())
-
-
-class Unseedable(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(1))
-
-    def forward(self, x):
-        return self.scale * x
-
-
-def test_parameters_that_cannot_be_drawn_anew():
-    model = nn.Sequential(small_model(), Unseedable())
-    with pytest.raises(ValueError, match=r"module '1' \(Unseedable\)"):
-        fit_autoencoder(model, small_images())
-
-
-def test_images_that_are_not_square_need_no_rotation():
-    model = nn.Sequential(nn.Conv2d(1, 1, 1))
-    images = np.zeros((4, 1, 4, 6), dtype=np.float32)
-    fit_autoencoder(model, images, max_epochs=1, rotation_probability=0.0)

@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from numpy.testing import assert_allclose
 from torch import nn
 
-from sk_eqsae.base_models import CNNAutoencoder, MLPAutoencoder
+from benchmarks.paper import CNNAutoencoder, MLPAutoencoder
+from sk_eqsae import extract_orbits, make_shapes
+from sk_eqsae.groups import ImageRotation
 
 CNN_STRIDED = {"kernel_size": (3, 3), "stride": (2, 2), "padding": (1, 1)}
 CNN_WHOLE = {"kernel_size": (16, 16), "stride": (1, 1), "padding": (0, 0)}
@@ -101,3 +104,14 @@ def test_encoder_and_decoder_make_up_the_model(Model):
     torch.testing.assert_close(model.decoder(activations), model(images))
     assert model(images).shape == images.shape
     torch.testing.assert_close(activations, before)
+
+
+@pytest.mark.parametrize("Model", MODELS)
+def test_base_models_give_their_pre_activations(Model):
+    model, images = Model(), make_shapes(3, random_state=0).images
+    orbits = extract_orbits(model, images, layer="encoder", action=ImageRotation(4))
+    with torch.no_grad():
+        expected = model.encoder(torch.as_tensor(images)).numpy()
+    assert orbits.X.shape == (12, 256)
+    assert_allclose(orbits.canonical, expected, rtol=1e-4, atol=1e-6)
+    assert (orbits.X < 0).any()
