@@ -7,8 +7,8 @@ from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 
 from .._fitted import Fitted
-from .._json import shown
 from .._fitting import unfrozen
+from .._json import shown
 from ..groups import FiniteGroup
 from ._kinds import check_kind
 from ._relations import check_power, check_relations

@@ -139,9 +139,9 @@ def _read_weights(folder: Path) -> RawWeights:
 
 
 def _read_tensors(path: Path) -> dict[str, Any]:
-    content = _rezipped(_checked_members(read_bytes(path)))
+    checked = _rezipped(_checked_members(read_bytes(path)))
     try:
-        tensors = torch.load(content, map_location="cpu", weights_only=True)
+        tensors = torch.load(checked, map_location="cpu", weights_only=True)
     except Exception as error:  # torch names no types of its own
         raise ValueError(
             f"torch cannot read {_WEIGHTS}: {printable(error)[:_LONGEST]}"
@@ -190,12 +190,12 @@ def _check_archive(archive: zipfile.ZipFile, size: int) -> None:
 
 def _rezipped(members: dict[str, bytes]) -> io.BytesIO:
     """Archive of these members, so that torch reads what was checked and no other."""
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
+    parts = io.BytesIO()
+    with zipfile.ZipFile(parts, "w") as archive:
         for name, member in members.items():
             archive.writestr(name, member)
-    content.seek(0)
-    return content
+    parts.seek(0)
+    return parts
 
 
 def _check_pickle(content: bytes) -> None:

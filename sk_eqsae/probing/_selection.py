@@ -114,7 +114,10 @@ class MeanDifferenceSelector(DocLinkMixin, SelectorMixin, BaseEstimator):
            [3.]])
     """
 
-    _fitted: ClassVar[tuple] = (*FEATURES, Fitted("scores_", "float64", ("n_features",)))
+    _fitted: ClassVar[tuple] = (
+        *FEATURES,
+        Fitted("scores_", "float64", ("n_features",)),
+    )
 
     _parameter_constraints: ClassVar[dict] = {
         "n_features_to_select": [Interval(Integral, 1, None, closed="left")],
