@@ -57,10 +57,14 @@ def from_bytes(content: bytes) -> tuple[dict[str, NDArray], dict[str, str]]:
         found = safetensors.deserialize(content)
     except safetensors.SafetensorError as error:
         raise ValueError(
-            f"it is cut short, or no safetensors file: {printable(error)}"
+            f"it is cut short, or no safetensors file: {_plain(error)}"
         ) from None
-    metadata = parse_json(text, "the header").get(_METADATA, {})
+    metadata = parse_json(text, "the header").get(_METADATA) or {}
     return {name: _array(name, entry) for name, entry in found}, metadata
+
+
+def _plain(error: Exception) -> str:
+    return printable(error).removeprefix("Error while deserializing: ")
 
 
 def _array(name: str, entry: dict[str, Any]) -> NDArray:
@@ -83,7 +87,7 @@ def read_header(file: BinaryIO) -> tuple[dict[str, Claim], dict[str, str]]:
     file.seek(0)
     text = _header_text(file.read(8), file.read(MAX_HEADER), size)
     header = parse_json(text, "the header")
-    metadata = header.pop(_METADATA, {})
+    metadata = header.pop(_METADATA, None) or {}
     if not isinstance(metadata, dict):
         raise ValueError(f"{_METADATA} has to be an object")
     claims = {name: _claim(name, entry) for name, entry in header.items()}

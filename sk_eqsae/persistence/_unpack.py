@@ -16,6 +16,7 @@ from ._kinds import NOT_KEPT, kind_named
 from ._scikit_learn import NAMES, restore
 
 _MAX_ESTIMATORS = 32  # in a file: a TruncatedReconstruction has ten
+_SYMMETRIES = ("symmetry", "symmetry_")  # where a group may be
 _PARTS = {"class", "parameters", "attributes"}
 _SCALARS = {dtype.name for dtype in DTYPES.values()}
 _RECIPE = {field.name for field in fields(Recipe)}
@@ -57,7 +58,7 @@ class Unpacker:
         tag, content = tagged(value, path)
         if tag == "estimator":
             return self.estimator(content, path)
-        if tag == "group":
+        if tag == "group" and path.split(".")[-1] in _SYMMETRIES:
             return self.groups.build(content)
         if tag == "recipe":
             return _recipe(content, path)
