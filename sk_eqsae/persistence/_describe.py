@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Callable
 from typing import Any
 
 from .._atomic import open_regular
@@ -36,6 +37,13 @@ class _Describer:
     def __init__(self, arrays: dict[str, Claim]) -> None:
         self.arrays = arrays
         self.groups = GroupReader()
+        self.describers: dict[str, Callable[[Any, str], Any]] = {
+            "estimator": self.estimator,
+            "group": lambda content, path: repr(self.groups.build(content)),
+            "array": self.array,
+            "tuple": self.value,
+            "strings": self.value,
+        }
 
     def estimator(self, description: Any, path: str) -> dict[str, Any]:
         """Describe an estimator; attributes come in the order of their declaration."""
@@ -61,14 +69,8 @@ class _Describer:
         tag, content = tagged(value, path)
         if tag in ("dict", "recipe") and isinstance(content, dict):
             return {k: self.value(v, f"{path}.{k}") for k, v in content.items()}
-        if describe := {
-            "estimator": self.estimator,
-            "group": lambda content, path: repr(self.groups.build(content)),
-            "array": self.array,
-            "tuple": self.value,
-            "strings": self.value,
-        }.get(tag):
-            return describe(content, path)
+        if tag in self.describers:
+            return self.describers[tag](content, path)
         infinite = isinstance(content, float) and math.isinf(content)
         return str(content) if infinite else content
 

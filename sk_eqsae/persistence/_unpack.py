@@ -29,6 +29,12 @@ class Unpacker:
         self.arrays = arrays
         self.groups = GroupReader()
         self.n_estimators = 0
+        self.builders: dict[str, tuple[type, Callable[[Any, str], Any]]] = {
+            "tuple": (list, lambda content, path: tuple(self._items(content, path))),
+            "dict": (dict, self._entries),
+            "strings": (list, _strings),
+            "array": (str, self._array),
+        }
 
     def estimator(self, description: Any, path: str = "") -> Any:
         """Make an estimator, and check it."""
@@ -58,7 +64,7 @@ class Unpacker:
         tag, content = tagged(value, path)
         if tag == "estimator":
             return self.estimator(content, path)
-        if tag == "group" and path.split(".")[-1] in _SYMMETRIES:
+        if tag == "group" and path.rsplit(".", maxsplit=1)[-1] in _SYMMETRIES:
             return self.groups.build(content)
         if tag == "recipe":
             return _recipe(content, path)
@@ -72,15 +78,10 @@ class Unpacker:
             return content
         if tag in _SCALARS and type(content) in (int, float):
             return _scalar(tag, content, path)
-        builders: dict[str, tuple[type, Callable[[Any, str], Any]]] = {
-            "tuple": (list, lambda content, path: tuple(self._items(content, path))),
-            "dict": (dict, self._entries),
-            "strings": (list, _strings),
-            "array": (str, self._array),
-        }
-        if tag not in builders or not isinstance(content, builders[tag][0]):
+        kind, build = self.builders.get(tag, (None, None))
+        if build is None or type(content) is not kind:
             raise ValueError(f"{path} is a {shown(tag)}, of which nothing can be made")
-        return builders[tag][1](content, path)
+        return build(content, path)
 
     def _items(self, values: list, path: str) -> list:
         return [self._plain(value, f"{path}.{i}") for i, value in enumerate(values)]
