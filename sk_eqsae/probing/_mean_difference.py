@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._doc_link import DocLinkMixin
+from .._fitted import FEATURES, Fitted
 from .._rows import as_array
 
 BYTES_PER_BATCH = 64 * 2**20
@@ -109,6 +110,11 @@ class MeanDifferenceSelector(DocLinkMixin, SelectorMixin, BaseEstimator):
            [0.],
            [3.]])
     """
+
+    _fitted: ClassVar[tuple] = (
+        *FEATURES,
+        Fitted("scores_", "float64", ("n_features",)),
+    )
 
     _parameter_constraints: ClassVar[dict] = {
         "n_features_to_select": [Interval(Integral, 1, None, closed="left"), None],

@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._doc_link import DocLinkMixin
 from .._docs import fill
+from .._fitted import FEATURES, Fitted
 from .._rows import as_array
 from ._mean_difference import MeanDifferenceSelector, class_codes
 from ._truncation import (
@@ -130,6 +131,12 @@ class TruncatedReconstruction(
     """
 
     __metadata_request__fit: ClassVar = {"groups": True, "power": True}
+
+    _fitted: ClassVar[tuple] = (
+        *FEATURES,
+        Fitted("estimator_", "TopKSAE EquivariantSAE GroupTiedSAE", ("n_features",)),
+        Fitted("selector_", "MeanDifferenceSelector", ("n_latents",)),
+    )
 
     _parameter_constraints: ClassVar[dict] = {
         "estimator": [HasMethods(["fit", "transform", "inverse_transform"])],

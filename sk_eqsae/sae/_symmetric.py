@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import HasMethods, Interval
 
+from .._fitted import Fitted
 from .._rows import read_rows
 from ..groups import ActivationTransformFitter, FiniteGroup
 from ..groups._orbit_table import orbit_table
@@ -26,6 +27,13 @@ class SymmetricSAE(BaseSAE):
     activation_transform_: Any
     symmetry_: FiniteGroup
     order_: int
+
+    _fitted: ClassVar[tuple] = (
+        *BaseSAE._fitted,
+        Fitted("symmetry_", "FiniteGroup", ("order",)),
+        Fitted("order_", "int", ("order",)),
+        Fitted("activation_transform_", "ActivationTransformFitter", ("n_features",)),
+    )
 
     _parameter_constraints: ClassVar[dict] = {
         **BaseSAE._parameter_constraints,
