@@ -1,12 +1,15 @@
 """Files and folders that are there whole or not at all."""
 
 import errno
+import io
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 @contextmanager
@@ -31,7 +34,8 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If `path` is a folder, or in a folder that is not there or not to be written.
+        If `path` is a folder, a device, a pipe or a socket, or in a folder that is not
+        there or not to be written.
 
     Notes
     -----
@@ -42,6 +46,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     --------
     >>> import tempfile
     >>> from pathlib import Path
+from typing import BinaryIO
     >>> from sk_eqsae.persistence import atomic_write
     >>> path = Path(tempfile.mkdtemp()) / "results.csv"
     >>> with atomic_write(path) as part:
@@ -50,8 +55,8 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     'k,fvu'
     """
     target = _target(path)
-    if target.is_dir():
-        raise OSError(errno.EISDIR, "Is a folder, name a file", os.fspath(path))
+    if target.exists():  # a rename would make a file of a device, for all programs
+        _check_regular(os.stat(target), target)
     with _errors_name(target):
         part = _new_file_beside(target)
     try:
@@ -66,26 +71,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
-    """Make a folder in one step, when all that is to be in it has been written.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The folder to make. An empty one may be there already.
-
-    Yields
-    ------
-    part : pathlib.Path
-        Where to write files: a folder beside it, hidden by a leading dot.
-
-    Raises
-    ------
-    FileExistsError
-        If there is something already: no rename can take the place of a folder that
-        holds files.
-    OSError
-        If it would be in a folder that is not there or not to be written.
-    """
+    """Make a folder in one step, when all files that are to be in it are written."""
     target = _target(path)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise FileExistsError(
@@ -103,6 +89,34 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
         raise
     _to_disk(target.parent)
+
+
+def open_regular(path: str | os.PathLike) -> BinaryIO:
+    """Open a file to read it; a device, a pipe or a socket is an error at once."""
+    _check_regular(os.stat(path), path)
+    # without waiting, should it have become a pipe meanwhile
+    file = open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+    try:
+        _check_regular(os.fstat(file.fileno()), path)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def read_bytes(path: str | os.PathLike, most: int = -1) -> bytes:
+    """All bytes of a regular file, or the first ones."""
+    with open_regular(path) as file:
+        return file.read(most)
+
+
+def _check_regular(found: os.stat_result, path: str | os.PathLike) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise OSError(errno.EISDIR, "Is a folder, name a file", os.fspath(path))
+    if not stat.S_ISREG(found.st_mode):  # an OSError and a ValueError
+        raise io.UnsupportedOperation(
+            errno.EINVAL, "Is no regular file, but a device or a pipe", os.fspath(path)
+        )
 
 
 def _target(path: str | os.PathLike) -> Path:

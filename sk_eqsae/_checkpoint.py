@@ -1,11 +1,9 @@
 """The state of training, as arrays and as a file from which it goes on."""
 
+import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,162 +12,115 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._atomic import atomic_write
-from ._container import parse_json, read_array, read_header, write_arrays
+from ._atomic import atomic_write, read_bytes
+from ._tensors import from_bytes, to_bytes
 
 _SECONDS = 60.0  # between two checkpoints
 _SHARE = 0.05  # of the time that writing them may take
-_KEY = "sk_eqsae_checkpoint"
-_ADAM = "adam."
-_COUNTERS = "counters."
-_WEIGHTS = "weights."
+_OPTIMIZER, _MODULE = "optimizer.", "module."
+_WEIGHTS = f"{_MODULE}network."
 
 
-@dataclass
-class Place:
-    """Where training is in an epoch.
+def state_of(net: Any) -> dict[str, NDArray]:
+    """All that the next step depends on but the rows: module and optimizer."""
+    arrays = {
+        _MODULE + name: to_numpy(value)
+        for name, value in net.module_.state_dict().items()
+    }
+    for parameter, state in net.optimizer_.state_dict()["state"].items():
+        for part, value in state.items():
+            arrays[f"{_OPTIMIZER}{parameter}.{part}"] = to_numpy(value)
+    return arrays
 
-    Attributes
-    ----------
-    n_batches, n_rows : int
-        Batches that are done, and their rows.
-    total : torch.Tensor of shape (n_curves,) or (n_curves, n_models)
-        What is recorded of these batches, each times its rows; 0 before the first.
-    generator : torch.Tensor or None
-        State, at the beginning of the epoch, of what draws the order of the rows.
+
+def without_weights(state: dict[str, NDArray]) -> dict[str, NDArray]:
+    """The part of a state that fitted attributes do not hold."""
+    return {k: v for k, v in state.items() if not k.startswith(_WEIGHTS)}
+
+
+def restore(state: dict[str, NDArray], net: Any) -> None:
+    """Give a net a state, or as much as there is of one.
+
+    Raises a ValueError if it is of another module.
     """
-
-    n_batches: int = 0
-    n_rows: int = 0
-    total: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float32))
-    generator: Tensor | None = None
-
-    def add(self, losses: Tensor, n_rows: int) -> None:
-        """Count a batch.
-
-        Parameters
-        ----------
-        losses : torch.Tensor of shape (n_curves,) or (n_curves, n_models)
-            Its mean loss, and what is recorded beside it.
-        n_rows : int
-            Its rows.
-        """
-        self.total = self.total + losses * n_rows
-        self.n_rows += n_rows
-        self.n_batches += 1
-
-    def mean_losses(self) -> NDArray:
-        """Mean over all rows so far.
-
-        Returns
-        -------
-        losses : ndarray of shape (n_curves,) or (n_curves, n_models)
-            The mean loss, and that of what is recorded beside it.
-        """
-        return self.total.cpu().numpy().astype(np.float64) / self.n_rows
+    module = _below(state, _MODULE)
+    try:
+        net.module_.load_state_dict(net.module_.state_dict() | module)
+    except RuntimeError as error:
+        raise ValueError(f"it is of other weights: {error}") from None
+    optimizer = net.optimizer_.state_dict()
+    optimizer["state"] = _by_parameter(_below(state, _OPTIMIZER), net)
+    net.optimizer_.load_state_dict(optimizer)
 
 
-def remembered(net: Any) -> dict[str, NDArray]:
-    """All that the next step depends on beside the weights and the rows.
-
-    Parameters
-    ----------
-    net : Net
-        In training.
-
-    Returns
-    -------
-    memory : dict of ndarray
-        State of Adam by parameter, and what the module counts.
-    """
-    memory = {}
-    for name, parameter in net.module_.named_parameters():
-        for part, value in net.optimizer_.state.get(parameter, {}).items():
-            memory[f"{_ADAM}{name}.{part}"] = _array(value)
-    if hasattr(net.module_, "counters"):
-        for name, value in net.module_.counters().items():
-            memory[_COUNTERS + name] = _array(value)
-    return memory
-
-
-def restore(memory: dict[str, NDArray], net: Any) -> None:
-    """Give a net back what it has remembered.
-
-    Parameters
-    ----------
-    memory : dict of ndarray
-        Of :func:`remembered`, with or without other arrays.
-    net : Net
-        Initialized, of the same module.
-
-    Raises
-    ------
-    ValueError
-        If the arrays are of another module.
-    """
-    for name, parameter in net.module_.named_parameters():
-        state = {
-            part: _tensor(part, value, parameter)
-            for part, value in _below(memory, f"{_ADAM}{name}.").items()
-        }
-        if state:
-            net.optimizer_.state[parameter] = state
-    if counters := _below(memory, _COUNTERS):
-        device = next(net.module_.parameters()).device
-        tensors = {k: torch.from_numpy(v.copy()) for k, v in counters.items()}
-        net.module_.restore({k: v.to(device) for k, v in tensors.items()})
-
-
-def _tensor(part: str, value: NDArray, parameter: Tensor) -> Tensor:
-    if part == "step":
-        return torch.tensor(value.item(), device=parameter.device)
-    if value.shape != parameter.shape:
+def _by_parameter(arrays: dict[str, Tensor], net: Any) -> dict[int, dict[str, Tensor]]:
+    """State of Adam: all of it or nothing, in the shapes of the parameters."""
+    if not arrays:
+        return {}
+    parameters = [p for g in net.optimizer_.param_groups for p in g["params"]]
+    shapes = {
+        f"{i}.{part}": () if part == "step" else tuple(parameter.shape)
+        for i, parameter in enumerate(parameters)
+        for part in ("step", "exp_avg", "exp_avg_sq")
+    }
+    if {name: tuple(value.shape) for name, value in arrays.items()} != shapes:
         raise ValueError("it is of weights of another shape")
-    return torch.from_numpy(value.copy()).to(parameter.device)
+    return {
+        i: {part: arrays[f"{i}.{part}"] for part in ("step", "exp_avg", "exp_avg_sq")}
+        for i in range(len(parameters))
+    }
 
 
-def _below(arrays: dict[str, NDArray], prefix: str) -> dict[str, NDArray]:
-    return {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
+def _below(arrays: dict[str, NDArray], prefix: str) -> dict[str, Tensor]:
+    return {
+        name[len(prefix) :]: torch.from_numpy(value.copy())
+        for name, value in arrays.items()
+        if name.startswith(prefix)
+    }
 
 
-def _array(value: Tensor) -> NDArray:
-    return np.atleast_1d(value.detach().cpu().numpy().copy())
+def to_numpy(value: Tensor) -> NDArray:
+    """Copy a tensor from wherever it is; truth values become 0 and 1, for files."""
+    array = value.detach().cpu().numpy()
+    return array.astype(np.uint8) if array.dtype == bool else array.copy()
 
 
 class Checkpoint:
-    """A file that holds the state of one training, until that is done.
+    """A file in a folder that holds the state of one training, until that is done.
 
     Parameters
     ----------
-    path : path
-        The file.
+    folder : path
+        The folder, which is made if there is none.
     fingerprint : dict of str
-        What decides the result of training. A file with another one is an error.
+        What decides the result of training; it names the file, so that fits may share
+        a folder, and a file of another fit is never read.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], fingerprint: dict[str, str]
+        self, folder: str | os.PathLike[str], fingerprint: dict[str, str]
     ) -> None:
-        self.path = Path(path)
-        self.fingerprint = fingerprint
-        self.place: Place | None = None
+        name = hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode())
+        self.folder = Path(folder)
+        self.path = self.folder / f"{name.hexdigest()[:32]}.safetensors"
+        self.place: Any = None
         self.written = time.monotonic()
         self.pause = _SECONDS
 
-    def write_if_due(self, net: Any, place: Place) -> None:
-        """Write the state, if the last time was long enough ago.
-
-        Parameters
-        ----------
-        net : Net
-            In training.
-        place : Place
-            Where it is in the epoch.
-        """
+    def write_if_due(self, net: Any, place: Any) -> None:
+        """Write the state and the place in the epoch, if it is time to."""
         if not self._is_due():
             return
         start = time.monotonic()
-        self._write(_state(net, place))
+        self._write(
+            state_of(net)
+            | {
+                "place": np.array([place.n_batches, place.n_rows]),
+                "totals": to_numpy(place.total),
+                "generator": to_numpy(place.generator),
+                "losses": net.loss_curves.astype(np.float64),
+            }
+        )
         self.written = time.monotonic()
         self.pause = max(_SECONDS, (self.written - start) / _SHARE)
 
@@ -177,96 +128,48 @@ class Checkpoint:
         return time.monotonic() >= self.written + self.pause
 
     def _write(self, state: dict[str, NDArray]) -> None:
-        with atomic_write(self.path) as part, open(part, "wb") as file:
-            write_arrays(file, state, {_KEY: json.dumps(self.fingerprint)})
+        with atomic_write(self.path) as part:
+            part.write_bytes(to_bytes(state, {}))
 
-    def restore(self, net: Any) -> None:
-        """Put a net where it was when the file was written, if there is one.
-
-        Parameters
-        ----------
-        net : Net
-            Initialized.
-
-        Raises
-        ------
-        ValueError
-            If the file is no checkpoint, or one of another fit, or if none could be
-            written there.
-        """
+    def restore(self, net: Any, place: type) -> None:
+        """Put a net where it was when the file was written, if there is one."""
         state = self._found()
         if state is None:
             return
-        with self._explained():
+        try:
             restore(state, net)
-            with torch.no_grad():
-                for name, parameter in net.module_.named_parameters():
-                    parameter.copy_(torch.from_numpy(state[_WEIGHTS + name]))
             n_batches, n_rows = map(int, state["place"])
             total = torch.from_numpy(state["totals"]).to(net.device)
             generator = torch.from_numpy(state["generator"])
-        self.place = Place(n_batches, n_rows, total, generator)
-        for losses in state["losses"]:
+            losses = state["losses"]
+        except (ValueError, KeyError) as error:
+            raise ValueError(self._unreadable(error)) from None
+        self.place = place(n_batches, n_rows, total, generator)
+        for each in losses:
             net.history.new_epoch()
-            net.history.record("train_losses", losses)
+            net.history.record("losses", each)
+
+    def _unreadable(self, error: Exception) -> str:
+        return (
+            f"cannot go on from the checkpoint {os.fspath(self.path)!r}: {error}. "
+            "Remove the file to start anew."
+        )
 
     def _found(self) -> dict[str, NDArray] | None:
         """Read the file, if there is one."""
-        self._check_place()
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ValueError(
+                f"checkpoint={os.fspath(self.folder)!r} has to be a folder, but is a "
+                "file. Name a folder, which need not be there."
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
         if not self.path.exists():
             return None
-        with self._explained():
-            return self._read()
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Say whose error it is and what can be done."""
         try:
-            yield
-        except (ValueError, KeyError, RuntimeError) as error:
-            raise ValueError(
-                f"cannot go on from the checkpoint {os.fspath(self.path)!r}: {error}. "
-                "Remove the file to start anew, or set checkpoint to another path."
-            ) from None
-
-    def _check_place(self) -> None:
-        """Say at once what the first write, a minute later, would run into."""
-        if self.path.is_dir() or not self.path.parent.is_dir():
-            raise ValueError(
-                f"checkpoint={os.fspath(self.path)!r} has to be a file, which need not "
-                "be there, in a folder that is. Make the folder, or name a file in it."
-            )
-
-    def _read(self) -> dict[str, NDArray]:
-        with open(self.path, "rb") as file:
-            entries, metadata = read_header(file)
-            if _KEY not in metadata:
-                raise ValueError("it is no checkpoint, but a file of another kind")
-            found = parse_json(metadata[_KEY], "its fingerprint")
-            keys = sorted(found.keys() | self.fingerprint.keys())
-            if other := [k for k in keys if found.get(k) != self.fingerprint.get(k)]:
-                raise ValueError(f"it is of a fit with other {', '.join(other)}")
-            return {name: read_array(file, entry) for name, entry in entries.items()}
+            return from_bytes(read_bytes(self.path))[0]
+        except ValueError as error:
+            raise ValueError(self._unreadable(error)) from None
 
     def remove(self) -> None:
         """Remove the file, which has served."""
         self.path.unlink(missing_ok=True)
-
-
-def _state(net: Any, place: Place) -> dict[str, NDArray]:
-    """All that the rest of training depends on, but for the rows."""
-    assert place.generator is not None
-    weights = {
-        _WEIGHTS + name: _array(parameter)
-        for name, parameter in net.module_.named_parameters()
-    }
-    return (
-        weights
-        | remembered(net)
-        | {
-            "place": np.array([place.n_batches, place.n_rows]),
-            "totals": _array(place.total),
-            "generator": _array(place.generator),
-            "losses": net.loss_curves.astype(np.float64),
-        }
-    )

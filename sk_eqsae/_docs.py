@@ -1,5 +1,6 @@
 """Parameter texts that several public docstrings share, written once."""
 
+import inspect
 import re
 from textwrap import indent
 from typing import TypeVar
@@ -23,6 +24,92 @@ power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
 symmetry : int or FiniteGroup, default=None
     The group: the order of a cyclic group, or one such as ``DihedralGroup(4)``. None
     is the cyclic group of the powers given to `fit`.""",
+    "k": """\
+k : int, default=None
+    Number of latents kept per row. None is 32, or `n_components` if that is less.""",
+    "sae_symmetry": """\
+symmetry : int or FiniteGroup, default=None
+    The group: the order of a cyclic group, or one such as ``DihedralGroup(4)``. None
+    is the cyclic group of the powers given to `fit`; without any the group is trivial
+    and the estimator equals :class:`TopKSAE`, with a warning unless it is set to 1.""",
+    "training": """\
+activation : {"topk", "batch_topk"}, default="topk"
+    Which latents are active. "topk": the `k` largest of each row. "batch_topk": while
+    training the largest of a batch, `k` per row on average; afterwards those above a
+    threshold, so that a row may have more or fewer.
+nested : array-like of shape (n_prefixes,), default=None
+    Sizes of prefixes of the dictionary that reconstruct rows by themselves
+    (Matryoshka): the loss is the mean over them and the whole dictionary, which puts
+    the most useful latents first. A prefix must not cut a latent orbit.
+recipe : {"default", "paper"} or Recipe, default="default"
+    How to train. "default" centres the rows by their mean and divides them by one
+    global root mean square, starts a linear encoder as the decoder, keeps dictionary
+    rows at norm 1, clips gradients, revives dead latents with an auxiliary loss and
+    lets the learning rate fall to zero over the last 30 % of the steps. "paper" is the
+    plain recipe of Erdogan and Lucic (arXiv:2511.09432, Appendix C.3): raw
+    activations, torch's default initialisation, constant learning rate. Under it most
+    latents die on many kinds of data.
+max_epochs : int, default=None
+    Passes over the data. None is 200, or 500 for `recipe="paper"`.
+batch_size : int, default=None
+    Rows per step. None is 256, or 64 for `recipe="paper"`.
+lr : float, default=None
+    Learning rate of Adam. None is 2e-3, or 1e-3 for `recipe="paper"`.
+warm_start : bool, default=False
+    If True, `fit` goes on from the weights of the last fit.
+buffer_size : float, default=256
+    Megabytes of rows to hold while training on a memory map or
+    :class:`~sk_eqsae.activations.Shards`, from which batches are drawn. Rows that fit
+    into it are loaded once and give what an array of them gives.
+checkpoint : path, default=None
+    Folder in which `fit` writes the state of training each minute, and from which it
+    goes on if it was killed, to the same weights to the bit. The file is named by what
+    decides the result, so that fits may share a folder, and removed at the end. Give
+    fits that run at the same time a `random_state`, which tells them apart.
+sparse_output : bool, default=False
+    If True, `transform` returns a CSR array.
+device : str or torch.device, default="auto"
+    Where to compute. "auto" uses a GPU when there is one.
+random_state : int, RandomState instance or None, default=None
+    Seed of the initial weights, of the order of the rows, and of M where its fitter
+    has none. The global random states of numpy and torch stay as they are.
+verbose : int, default=0
+    1 shows a progress bar over epochs.""",
+    "fitted": """\
+n_components_ : int
+    Number of latents.
+intercept_ : ndarray of shape (n_features,)
+    What a row without active latents decodes to.
+coefs_ : list of ndarray
+    Encoder weights, each of shape (n_inputs, n_outputs).
+intercepts_ : list of ndarray
+    Encoder biases, each of shape (n_outputs,).
+mean_ : ndarray of shape (n_features,)
+    Subtracted from a row before it is encoded.
+scale_ : float
+    Divides a row before it is encoded.
+threshold_ : float
+    Latents above it are active; `activation="batch_topk"` only.
+loss_curve_ : ndarray of shape (n_epochs,)
+    Mean loss of each epoch, in units of `scale_` squared.
+error_curve_ : ndarray of shape (n_epochs,)
+    The part of the loss that is the squared error of the reconstruction, without what
+    the recipe adds, in the same units. Times `scale_` squared and over the variance of
+    the rows that should come out it is the FVU of the epoch; with `nested` it is a mean
+    over all prefixes.
+n_iter_ : int
+    Epochs done. Fewer than asked for if the fit was interrupted.
+n_features_in_ : int
+    Number of features seen in `fit`.
+feature_names_in_ : ndarray of shape (n_features,)
+    Names of the features, where X had them.""",
+    "fitted_symmetry": """\
+activation_transform_ : estimator
+    Fitted M.
+symmetry_ : FiniteGroup
+    The group.
+order_ : int
+    Order of the group.""",
     "device": """\
 device : str or torch.device, default="auto"
     Where to compute. "auto" uses a GPU when there is one.""",
@@ -30,7 +117,14 @@ device : str or torch.device, default="auto"
 
 
 def fill(documented: Documented) -> Documented:
-    """Replace each docstring line that is only ``{name}`` by the text of that name."""
+    """Replace each docstring line that is only ``{name}`` by the text of that name.
+
+    Of a class, the docstrings of its own methods are filled, too.
+    """
+    if isinstance(documented, type):
+        for member in vars(documented).values():
+            if inspect.isfunction(member):
+                fill(member)
     found = documented.__doc__
     if found is not None:  # python -OO leaves none
         documented.__doc__ = re.sub(

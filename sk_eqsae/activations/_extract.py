@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 
-from .._training import resolve_device
+from .._fitting import resolve_device
 from ..groups import FiniteGroup
 from ..groups._group import action_powers, as_group
 from ._orbits import Orbits
-from ._written import Job, written
+from ._written import fingerprint, written
 
 Inputs = np.ndarray | torch.Tensor
 Action = Callable[[Any, Any], Any]
@@ -125,7 +125,7 @@ def extract_orbits(
         if out is None:
             X = np.concatenate([compute(b.start, b.stop) for b in batches])
         else:
-            job = Job(model, inputs, layer=layer, action=action, order=order)
+            job = fingerprint(model, inputs, layer=layer, action=action, order=order)
             X = written(job, compute, batches, out)
     return Orbits(
         X,
@@ -136,18 +136,7 @@ def extract_orbits(
 
 
 def check_model(model: object) -> None:
-    """Check that a model is one of torch's.
-
-    Parameters
-    ----------
-    model : object
-        What should be a model.
-
-    Raises
-    ------
-    TypeError
-        If it is not.
-    """
+    """Raise unless a model is one of torch's."""
     if not isinstance(model, torch.nn.Module):
         raise TypeError(
             f"model must be a torch.nn.Module, found {type(model).__name__}."
@@ -211,25 +200,7 @@ def _prepared(
 
 
 def named_layer(model: torch.nn.Module, layer: str) -> torch.nn.Module:
-    """Find a layer by its name.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        Any model.
-    layer : str
-        Dotted name of the layer in ``model.named_modules()``; "" is the model.
-
-    Returns
-    -------
-    module : torch.nn.Module
-        The layer.
-
-    Raises
-    ------
-    ValueError
-        If there is none of this name.
-    """
+    """The layer of this name; an error lists the names that there are."""
     modules = dict(model.named_modules())
     if layer not in modules:
         names = ", ".join(repr(name) for name in modules if name)
@@ -290,20 +261,7 @@ def _to_model(
 
 
 def check_called_once(n_calls: int, layer: str) -> None:
-    """Check how often a layer was called in one forward pass.
-
-    Parameters
-    ----------
-    n_calls : int
-        How often.
-    layer : str
-        Its name.
-
-    Raises
-    ------
-    ValueError
-        If that is not once.
-    """
+    """Raise unless a layer was called once in a forward pass."""
     if n_calls != 1:
         raise ValueError(
             f"layer={layer!r} was called {n_calls} times in one forward pass of "
@@ -314,20 +272,7 @@ def check_called_once(n_calls: int, layer: str) -> None:
 
 
 def check_tensor(output: object, layer: str) -> None:
-    """Check what a layer puts out.
-
-    Parameters
-    ----------
-    output : object
-        Its output.
-    layer : str
-        Its name.
-
-    Raises
-    ------
-    ValueError
-        If that is not one tensor.
-    """
+    """Raise unless a layer puts out one tensor."""
     if not isinstance(output, torch.Tensor):
         raise ValueError(
             f"layer={layer!r} must put out a tensor, found {type(output).__name__}. "

@@ -7,20 +7,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import GroupShuffleSplit
 
+from .._rows import as_array, is_on_disk
 from ..groups._orbit_table import orbit_table
-from ._rows import is_on_disk
 
 
 @dataclass(frozen=True, eq=False)
 class Orbits:  # numpydoc ignore=PR02
     """Activations, the orbit that each comes from, and its place in the orbit.
 
-    ``groups`` and ``power`` go straight into ``fit(X, groups=..., power=...)`` of
-    every estimator of the package, and ``groups`` into scikit-learn's splitters.
+    Every estimator of the package takes them as ``fit(orbits.X, **orbits.metadata)``;
+    ``groups`` also goes into scikit-learn's splitters.
 
     Parameters
     ----------
-    X : array-like or Shards of shape (n_rows, n_features)
+    X : array-like, tensor or Shards of shape (n_rows, n_features)
         One activation per row.
     groups : array-like of shape (n_rows,)
         Orbit id of each row.
@@ -30,7 +30,8 @@ class Orbits:  # numpydoc ignore=PR02
         has the row of power 0, and no element of the group twice.
     symmetry : int or FiniteGroup, default=None
         The group, needed where it has several generators: the order of a cyclic group
-        or a FiniteGroup, which it is afterwards. None is the cyclic group of the powers.
+        or a FiniteGroup, which it is afterwards. None is the cyclic group of the
+        powers.
 
     Raises
     ------
@@ -61,20 +62,18 @@ class Orbits:  # numpydoc ignore=PR02
     symmetry: Any = None
 
     def __post_init__(self) -> None:
-        for name in ("X", "groups", "power"):
-            values = getattr(self, name)
-            if values is not None and not is_on_disk(values):
-                object.__setattr__(self, name, np.asarray(values))
-        if np.ndim(self.X) != 2:
+        X = self.X if is_on_disk(self.X) else np.asarray(as_array(self.X))
+        if X.ndim != 2:
             raise ValueError(
-                "X must have 2 axes (n_rows, n_features), found shape "
-                f"{np.shape(self.X)}."
+                f"X must have 2 axes (n_rows, n_features), found shape {X.shape}."
             )
         symmetry, table = orbit_table(
-            self.groups, self.power, symmetry=self.symmetry, n_rows=len(self.X)
+            self.groups, self.power, symmetry=self.symmetry, n_rows=len(X)
         )
-        object.__setattr__(self, "symmetry", symmetry)
-        object.__setattr__(self, "_table", table)
+        self.__dict__.update(X=X, symmetry=symmetry, _table=table)  # it is frozen
+        for name, values in self.metadata.items():
+            if values is not None:
+                self.__dict__[name] = np.asarray(as_array(values))
 
     def __len__(self) -> int:
         return len(self.X)
@@ -94,6 +93,11 @@ class Orbits:  # numpydoc ignore=PR02
     def n_orbits(self) -> int:
         """Number of orbits."""
         return self._table.shape[0]
+
+    @property
+    def metadata(self) -> dict[str, NDArray]:
+        """Groups and power by name, as ``fit`` takes them."""
+        return {"groups": self.groups, "power": self.power}
 
     @property
     def canonical(self) -> NDArray:

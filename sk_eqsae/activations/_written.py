@@ -6,7 +6,7 @@ import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import joblib
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from .._atomic import atomic_write
-from ._shards import Shards
+from .._rows import Shards, as_array
 
 _FILE_BYTES = 2**26
 _INPUTS_AT_A_TIME = 1024
@@ -23,55 +23,30 @@ _MANIFEST = "orbits.json"
 # half precision has rounded it.
 _ROUNDING, _ROUNDING_OF_FLOAT64 = 1e-2, 1e-6
 
+Compute = Callable[[int, int], NDArray]
 
-class Job(NamedTuple):
-    """What decides the activations.
 
-    Attributes
-    ----------
-    model : torch.nn.Module
-        The model.
-    inputs : ndarray or tensor of shape (n_inputs, ...)
-        Canonical inputs.
-    layer : str
-        Whose output is taken.
-    action : callable
-        What moves the inputs.
-    order : int
-        Number of elements in an orbit.
-    """
-
-    model: torch.nn.Module
-    inputs: Any
-    layer: str
-    action: Any
-    order: int
-
-    def fingerprint(self) -> dict[str, Any]:
-        """Describe the job in a few words.
-
-        Returns
-        -------
-        fingerprint : dict
-            JSON values by the names of the arguments of `extract_orbits`.
-        """
-        weights = hashlib.sha256(str(self.model).encode())
-        for value in self.model.state_dict().values():
-            if isinstance(value, torch.Tensor):
-                weights.update(joblib.hash(value.cpu().float().numpy()).encode())
-        rows = hashlib.sha256(str(tuple(self.inputs.shape)).encode())
-        for start in range(0, len(self.inputs), _INPUTS_AT_A_TIME):
-            part = self.inputs[start : start + _INPUTS_AT_A_TIME]
-            if isinstance(part, torch.Tensor):
-                part = part.detach().cpu().double().numpy()
-            rows.update(joblib.hash(np.asarray(part)).encode())
-        return {
-            "model": weights.hexdigest(),
-            "inputs": rows.hexdigest(),
-            "layer": self.layer,
-            "action": _named(self.action),
-            "order": self.order,
-        }
+def fingerprint(
+    model: torch.nn.Module, inputs: Any, *, layer: str, action: Any, order: int
+) -> dict[str, Any]:
+    """Describe what decides the activations, by the arguments of `extract_orbits`."""
+    weights = hashlib.sha256(str(model).encode())
+    for value in model.state_dict().values():
+        if isinstance(value, torch.Tensor):
+            weights.update(joblib.hash(value.cpu().float().numpy()).encode())
+    rows = hashlib.sha256(str(tuple(inputs.shape)).encode())
+    for start in range(0, len(inputs), _INPUTS_AT_A_TIME):
+        part = inputs[start : start + _INPUTS_AT_A_TIME]
+        if isinstance(part, torch.Tensor):
+            part = part.double()
+        rows.update(joblib.hash(np.asarray(as_array(part))).encode())
+    return {
+        "model": weights.hexdigest(),
+        "inputs": rows.hexdigest(),
+        "layer": layer,
+        "action": _named(action),
+        "order": order,
+    }
 
 
 def _named(action: Any) -> str:
@@ -84,67 +59,42 @@ def _named(action: Any) -> str:
 
 
 def written(
-    job: Job,
-    compute: Callable[[int, int], NDArray],
+    job: dict[str, Any],
+    compute: Compute,
     batches: list[slice],
     out: str | os.PathLike[str],
 ) -> Shards:
-    """Write the files that are not there yet.
-
-    Parameters
-    ----------
-    job : Job
-        What is computed.
-    compute : callable
-        ``compute(first, last)`` gives the activations of the orbits of some inputs.
-    batches : list of slice
-        Which inputs to compute at a time.
-    out : path
-        Folder; it is made if there is none.
-
-    Returns
-    -------
-    shards : Shards
-        All rows.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds something else.
-    """
+    """Write the files that a folder lacks of a job; `compute(first, last)` the rows."""
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    n_together = _begun(folder, job.fingerprint(), compute, batches)
-    blocks = [
-        batches[start : start + n_together]
-        for start in range(0, len(batches), n_together)
-    ]
-    paths = [folder / f"{number:06d}.npy" for number in range(len(blocks))]
-    there = [
-        (p, block[0]) for p, block in zip(paths, blocks, strict=True) if p.exists()
-    ]
+    n_together = _begun(folder, job, compute, batches)
+    starts = range(0, len(batches), n_together)
+    blocks = {
+        folder / f"{number:06d}.npy": batches[start : start + n_together]
+        for number, start in enumerate(starts)
+    }
+    there = [path for path in blocks if path.exists()]
     if there:
-        _check_recomputed(*there[0], compute)
-    for path, block in zip(paths, blocks, strict=True):
-        if not path.exists():
+        _check_recomputed(there[0], blocks[there[0]][0], compute)
+    for path, block in blocks.items():
+        if path not in there:
             rows = np.concatenate([compute(b.start, b.stop) for b in block])
             with atomic_write(path) as part, open(part, "wb") as file:
                 np.save(file, rows)
-    return Shards(paths)
+    return Shards(blocks)
 
 
 def _begun(
-    folder: Path,
-    fingerprint: dict[str, Any],
-    compute: Callable[[int, int], NDArray],
-    batches: list[slice],
+    folder: Path, job: dict[str, Any], compute: Compute, batches: list[slice]
 ) -> int:
     """How many batches go into a file, as told by the folder, or decided now."""
     manifest = folder / _MANIFEST
-    fingerprint |= {"batch_size": batches[0].stop}
+    job = job | {"batch_size": batches[0].stop}
     if manifest.exists():
         found = json.loads(manifest.read_text())
-        _check_same(folder, fingerprint, found)
+        other = [name for name, value in job.items() if found.get(name) != value]
+        if other:
+            raise _another(folder, ", ".join(other))
         return int(found["batches_per_file"])
     if any(folder.glob("[!.]*.npy")):
         raise ValueError(
@@ -154,28 +104,18 @@ def _begun(
     n_bytes = compute(batches[0].start, batches[0].stop).nbytes  # once more later
     n_together = max(1, _FILE_BYTES // n_bytes)
     with atomic_write(manifest) as part:
-        part.write_text(json.dumps(fingerprint | {"batches_per_file": n_together}))
+        part.write_text(json.dumps(job | {"batches_per_file": n_together}))
     return n_together
 
 
-def _check_same(
-    folder: Path, fingerprint: dict[str, Any], found: dict[str, Any]
-) -> None:
-    other = [name for name, value in fingerprint.items() if found.get(name) != value]
-    if other:
-        raise _another(folder, ", ".join(other))
-
-
-def _check_recomputed(
-    path: Path, batch: slice, compute: Callable[[int, int], NDArray]
-) -> None:
+def _check_recomputed(path: Path, batch: slice, compute: Compute) -> None:
     """Compute the first batch of a file again, and see that it is the same.
 
     A fingerprint does not see all that activations depend on, such as an attribute of
     the model, or the code of a lambda.
     """
     again = compute(batch.start, batch.stop)
-    rows = np.load(path, mmap_mode="r")[: len(again)]
+    rows = Shards(path)[: len(again)]
     # A model that draws random numbers differs from itself, too, and cannot be told.
     if not _same(rows, again) and _same(compute(batch.start, batch.stop), again):
         raise _another(path.parent, "model or action")

@@ -63,40 +63,14 @@ _OUTLINES = {
 def tile_index(
     shape: NDArray[np.int64], orientation: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Number of the tile that shows a shape in an orientation.
-
-    Parameters
-    ----------
-    shape : ndarray of int
-        Shape ids.
-    orientation : ndarray of int
-        Orientation of each shape, below its number of orientations.
-
-    Returns
-    -------
-    index : ndarray of int
-        Row of :func:`draw_tiles`, of the same shape as the inputs.
-    """
+    """Row of `draw_tiles` that shows a shape in an orientation; arrays of one shape."""
     return _FIRST_TILE[shape] + orientation
 
 
 def turned(
     shape: NDArray[np.int64], orientation: NDArray[np.int64], power: ArrayLike
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Shape and orientation per quadrant after ``power`` quarter-turns of the image.
-
-    Parameters
-    ----------
-    shape, orientation : ndarray of shape (n, 4)
-        Labels per quadrant; quadrants are numbered counter-clockwise.
-    power : int or array-like of shape (n,)
-        Counter-clockwise quarter-turns.
-
-    Returns
-    -------
-    shape, orientation : ndarray of shape (n, 4)
-        Labels of the turned images.
-    """
+    """Shape and orientation per quadrant, of shape (n, 4), after quarter-turns."""
     power = np.broadcast_to(power, len(shape))[:, np.newaxis]
     source = (np.arange(4) - power) % 4
     shape = np.take_along_axis(shape, source, axis=1)
@@ -106,20 +80,15 @@ def turned(
 
 @cache
 def draw_tiles() -> NDArray[np.float32]:
-    """Draw every shape in each of its orientations.
+    """Every shape in each of its orientations, of shape (28, 32, 32), from 0 to 1.
 
     A shape is drawn once and then turned pixel by pixel, so that a rotated image
     equals the image of the rotated labels to the bit.
-
-    Returns
-    -------
-    tiles : ndarray of shape (28, 32, 32), dtype float32
-        Brightness from 0 to 1, read-only.
     """
     tiles = np.stack(
         [
-            np.rot90(base, power)
-            for base, n_orientations in zip(_draw_bases(), N_ORIENTATIONS, strict=True)
+            np.rot90(_draw_upright(name, n_orientations), power)
+            for name, n_orientations in zip(SHAPE_NAMES, N_ORIENTATIONS, strict=True)
             for power in range(n_orientations)
         ]
     )
@@ -127,26 +96,16 @@ def draw_tiles() -> NDArray[np.float32]:
     return tiles
 
 
-def _draw_bases() -> list[NDArray[np.float32]]:
-    bases = [_draw_polygon(_outline(name)) for name in SHAPE_NAMES]
-    return [
-        # Antialiasing is not exactly symmetric; two orientations must be.
-        np.maximum(base, np.rot90(base, 2)) if n_orientations == 2 else base
-        for base, n_orientations in zip(bases, N_ORIENTATIONS, strict=True)
-    ]
-
-
-def _outline(name: str) -> NDArray[np.int32]:
+def _draw_upright(name: str, n_orientations: int) -> NDArray[np.float32]:
     import cv2  # noqa: PLC0415 - slow to import, and only drawing needs it
 
     if name == "semicircle":
-        return np.array(cv2.ellipse2Poly((16, 22), (13, 13), 0, 180, 360, 5), np.int32)
-    return np.array(_OUTLINES[name], dtype=np.int32)
-
-
-def _draw_polygon(corners: NDArray[np.int32]) -> NDArray[np.float32]:
-    import cv2  # noqa: PLC0415
-
+        outline = cv2.ellipse2Poly((16, 22), (13, 13), 0, 180, 360, 5)
+    else:
+        outline = _OUTLINES[name]
     canvas = np.zeros((TILE_SIZE, TILE_SIZE), dtype=np.uint8)
+    corners = np.array(outline, dtype=np.int32)
     cv2.fillPoly(canvas, [corners], color=255, lineType=cv2.LINE_AA)
-    return canvas.astype(np.float32) / np.float32(255)
+    tile = canvas.astype(np.float32) / np.float32(255)
+    # Antialiasing is not exactly symmetric; two orientations must be.
+    return np.maximum(tile, np.rot90(tile, 2)) if n_orientations == 2 else tile

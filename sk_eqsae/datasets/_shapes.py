@@ -189,25 +189,7 @@ def make_shapes(
 
 
 def check_quarter_turns(power: ArrayLike, n_rows: int) -> NDArray[np.int64]:
-    """Validate a number of quarter-turns per row.
-
-    Parameters
-    ----------
-    power : int or array-like of shape (n_rows,)
-        Quarter-turns, for all rows or for each.
-    n_rows : int
-        Number of rows.
-
-    Returns
-    -------
-    power : ndarray of shape (n_rows,)
-        Quarter-turns of each row.
-
-    Raises
-    ------
-    ValueError
-        If power does not hold integers, or not one for each row.
-    """
+    """Quarter-turns as an integer for each row, of shape (n_rows,)."""
     power = np.asarray(power)
     if power.dtype.kind not in "iu":
         raise ValueError(

@@ -20,11 +20,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_n_features, check_is_fitted
 
 from .._doc_link import DocLinkMixin
+from .._fitting import all_or_nothing, draw_seed, ordinary_modes, resolve_device
 from .._metrics import fvu
-from .._state import all_or_nothing
-from .._training import draw_seed, ordinary_modes, resolve_device
+from .._rows import checked_array, checked_rows
 from .._warnings import warn
-from ..activations._rows import checked_array, checked_rows
 from ._chunks import check_finite
 from ._closed_form import (
     ExactLaw,

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import assert_all_finite, gen_batches
 
-from ..activations._rows import forget_pages
+from .._rows import forget_pages
 
 _CHUNK_ENTRIES = 2**23  # 64 MiB in float64
 

@@ -3,9 +3,11 @@
 from typing import NoReturn
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
+from .._rows import as_array
 from ._group import CyclicGroup, FiniteGroup, as_group
 
 _SHOWN = 5
@@ -38,9 +40,18 @@ def orbit_table(
 
 
 def _column(values: ArrayLike, name: str, hint: str = "") -> NDArray:
+    values = as_array(values)
     shape = np.shape(values)
     if len(shape) != 1 and shape[1:] != (1,):
         raise ValueError(f"{name} must hold one entry per row, found {shape}. {hint}")
+    # in an array of strings, the NaN of a list would be the text "nan"
+    entries = values if hasattr(values, "dtype") else np.asarray(values, dtype=object)
+    missing = np.flatnonzero(pd.isna(np.asarray(entries)))
+    if len(missing):  # all of them would be one orbit
+        raise ValueError(
+            f"{name} has missing values (NaN, None, NaT or NA) in {_rows(missing)}. "
+            "Leave these rows out, or fill in what is missing."
+        )
     return column_or_1d(values)
 
 
@@ -82,7 +93,7 @@ def _elements(power: ArrayLike, group: FiniteGroup | None) -> NDArray:
 
 
 def _check_columns(power: ArrayLike, group: FiniteGroup) -> NDArray:
-    power = np.asarray(power)
+    power = np.asarray(as_array(power))
     if power.ndim != 2 or power.shape[1] != group.n_generators:
         raise ValueError(
             f"power must have one column for each of the {group.n_generators} "

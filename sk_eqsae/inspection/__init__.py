@@ -1,16 +1,18 @@
 """What was learned."""
 
 from .._metrics import fvu
-from ._displays import FeatureSymmetryDisplay, TransformFidelityDisplay
-from ._equivariance import equivariance_error, equivariance_report, r2_per_feature
+from ._dead_latents import dead_latents
+from ._equivariance import equivariance_error, r2_per_feature
+from ._equivariance_report import equivariance_report
 from ._explorer import explore
-from ._feature_orbits import FeatureOrbitDisplay
-from ._frontier import FrontierDisplay
-from ._loss_curve import LossCurveDisplay
-from ._metrics import dead_latents
-from ._probing import ProbingDisplay
+from ._feature_orbit_display import FeatureOrbitDisplay
+from ._feature_symmetry import feature_symmetry
+from ._feature_symmetry_display import FeatureSymmetryDisplay
+from ._frontier_display import FrontierDisplay
+from ._loss_curve_display import LossCurveDisplay
+from ._probing_display import ProbingDisplay
 from ._splice import splice
-from ._symmetry import feature_symmetry
+from ._transform_fidelity_display import TransformFidelityDisplay
 
 __all__ = [
     "FeatureOrbitDisplay",

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from .._state import unfrozen
+from .._fitting import unfrozen
 from ..activations._extract import (
     check_called_once,
     check_model,

@@ -6,7 +6,7 @@ from typing import Any
 from sklearn.exceptions import NotFittedError
 
 from .._atomic import atomic_folder
-from .._state import unfrozen
+from .._fitting import unfrozen
 from ._dictionary_learning import write_dictionary_learning
 from ._raw_weights import fold
 from ._saelens import write_saelens

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from .._state import unfrozen
+from .._fitting import unfrozen
 from ..groups import FiniteGroup
 
 

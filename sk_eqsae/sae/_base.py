@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from numbers import Integral, Real
 from os import PathLike
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -14,32 +15,39 @@ from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
+    _fit_context,
 )
 from sklearn.utils import check_array, check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
+from torch.utils.data import Dataset
 
 from .._checkpoint import Checkpoint
 from .._doc_link import DocLinkMixin
+from .._docs import fill
+from .._fitting import all_or_nothing, draw_seed, ordinary_modes, resolve_device
 from .._metrics import fvu_of_chunks
-from .._streams import Stream
-from .._training import draw_seed, ordinary_modes, resolve_device, train
-from ..activations._rows import checked_rows, dtype_in_memory, read_rows
-from ._code import Code
-from ._data_parallel import checkpoint_class, objective_class
-from ._module import SAEModule
-from ._outcome import sample, warn_if_dead, warn_if_far_off
+from .._rows import checked_rows, dtype_in_memory, read_rows
+from .._training import DivergedError, train
+from .._training_rows import Spread, TrainingRows
+from ._code import BatchTopK, Code, Selection, Threshold, TopK
+from ._data_parallel import (
+    SharedCheckpoint,
+    SharedObjective,
+    check_agreement,
+    n_processes,
+)
+from ._network import DenseNetwork, Network
+from ._objective import Objective
+from ._outcome import warn_of_outcome
 from ._recipe import RECIPES, SCHEDULES, Recipe
-from ._rows import Spread, TrainingRows, new_digest
-from ._selection import BatchTopK, Selection, Threshold, TopK
-from ._sparse_ops import decode_sparse
+from ._sparse_step import decode_sparse
 from ._torch_module import SparseAutoencoder
 
 _DTYPES = (np.float64, np.float32)
 _CHUNK_ENTRIES = 2**22  # rows or dense latents held at a time: 16 MiB in float32
-_READ_AT_ONCE = 64  # neighbouring rows of a sample from the disk
-_MB = 1e6
 _DEFAULT_K = 32
+_MB = 1e6
 _PARTIAL_EPOCH = 10_000  # rows that count as one in dead_after, if a call has fewer
 # parameters that training does not depend on, or that show in what it starts from
 _NOT_OF_TRAINING = {
@@ -54,43 +62,31 @@ _NOT_OF_TRAINING = {
 }
 
 
-class Run(NamedTuple):
-    """A fit that is ready to train.
+@dataclass(frozen=True)
+class Plan:
+    """A fit that is ready to train."""
 
-    Attributes
-    ----------
-    module : SAEModule
-        What is trained.
-    tensors : tuple of torch.Tensor, or of one Stream
-        Normalised rows, and their targets where they are not their own.
-    seed : int
-        Seed of the order of the rows.
-    target_mean : ndarray of shape (n_features,)
-        What was subtracted from the targets.
-    target_shift : torch.Tensor of shape (n_features,) or None
-        What turns a target into a row that may go in; None if they are the same.
-    previous : ndarray of shape (2, n_epochs)
-        Losses and squared errors of the epochs that training goes on from.
-    digest : str or None
-        Hash of all rows, where there is a checkpoint.
-    memory : dict of ndarray or None
-        Of partial_fit: what the calls before have left, empty at first.
-    """
-
-    module: SAEModule
-    tensors: tuple[Any, ...]
-    seed: int
-    target_mean: NDArray
-    target_shift: torch.Tensor | None
-    previous: NDArray
-    digest: str | None
-    memory: dict[str, NDArray] | None = None
+    rows: TrainingRows
+    dataset: Dataset  # normalised rows, and their targets
+    network: Network
+    objective: Objective
+    seed: int  # of the order of the rows
+    target_mean: NDArray  # was subtracted from the targets
+    previous: NDArray  # (2, n_epochs): curves of the epochs that training goes on from
+    memory: dict[str, NDArray] | None  # of partial_fit: what earlier calls have left
+    checkpoint: Checkpoint | None
 
 
+@fill
 class BaseSAE(
     DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
-    """Base class of the sparse autoencoders; not for use by itself."""
+    """Base class of the sparse autoencoders; not for use by itself.
+
+    A fit is three steps: `_prepare` checks parameters and rows, finds what a subclass
+    adds (the symmetry, M), and makes the network; `_train` trains it; `_keep` keeps
+    what was learned as arrays.
+    """
 
     coefs_: list[NDArray]
     intercepts_: list[NDArray]
@@ -125,13 +121,434 @@ class BaseSAE(
         "verbose": ["verbose"],
     }
 
+    def fit(
+        self,
+        X: ArrayLike,
+        y: None = None,
+        *,
+        groups: ArrayLike | None = None,
+        power: ArrayLike | None = None,
+    ) -> Self:
+        """Train the autoencoder, after M where there is a symmetry.
+
+        Parameters
+        ----------
+        {X}
+        {y}
+        {groups}
+        {power}
+
+        Returns
+        -------
+        self : estimator
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If groups and power do not describe orbits with one canonical row each, if
+            sizes do not go together, or if training diverges. The estimator is then as
+            it was.
+
+        Warns
+        -----
+        UserWarning
+            If the estimator is for a symmetry and nothing says of which, if M is not to
+            be trusted (:meth:`ActivationTransformFitter.fit`), or if poses look alike.
+        ConvergenceWarning
+            If all latents, or with a recipe that revives them more than 90 % of them,
+            are dead, if reconstructions are far larger than the rows, or if training
+            was interrupted.
+        """
+        return self._fit(X, groups, power, partial=False)
+
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: None = None,
+        *,
+        groups: ArrayLike | None = None,
+        power: ArrayLike | None = None,
+    ) -> Self:
+        """Train on these rows once, going on from where the last call has ended.
+
+        What the first call finds, the mean, the scale and the group, stays as it is.
+        Adam and the search for dead latents go on, too. The learning rate is `lr` all
+        the time: for the fall at the end of `fit`, lower it with ``set_params`` in the
+        last calls. `dead_after` counts calls as epochs, or 10,000 rows if that is more.
+        `threshold_` is of the rows of the last call. After `fit`, its weights are
+        trained on.
+
+        Parameters
+        ----------
+        {X}
+        {y}
+        groups : array-like of shape (n_rows,), default=None
+            Orbit id of each row. Orbits have to be whole, ids belong to their call.
+        {power}
+
+        Returns
+        -------
+        self : estimator
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            As `fit` does. A call that raises leaves the estimator as it was.
+
+        Warns
+        -----
+        UserWarning
+            As `fit` does.
+        """
+        return self._fit(X, groups, power, partial=True)
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def _fit(
+        self,
+        X: ArrayLike,
+        groups: ArrayLike | None,
+        power: ArrayLike | None,
+        *,
+        partial: bool,
+    ) -> Self:
+        with all_or_nothing(self), ordinary_modes():
+            plan = self._prepare(X, groups, power, partial=partial)
+            return self._keep(plan, self._train(plan))
+
+    def _prepare(
+        self,
+        X: ArrayLike,
+        groups: ArrayLike | None,
+        power: ArrayLike | None,
+        *,
+        partial: bool = False,
+    ) -> Plan:
+        """All of a fit that comes before training."""
+        going_on = self._is_going_on(partial)
+        random_state = check_random_state(self.random_state)
+        # of the weights, of the order of the rows, of M
+        seed, order_seed, seed_of_m = (draw_seed(random_state) for _ in range(3))
+        X = checked_rows(self, X, reset=not going_on)
+        rows = self._training_rows(X, groups, power, partial, seed_of_m)
+        memory = dict(getattr(self, "_memory", {})) if partial else None
+        digest = None if partial or self.checkpoint is None else hashlib.sha256()
+        target_mean = self._normalize(rows, digest, memory, going_on)
+        network = (
+            self._trained_network(target_mean, memory)
+            if going_on
+            else self._new_network(rows.n_features, seed, memory)
+        )
+        previous = self._curves() if going_on else np.empty((2, 0))
+        order_seed += previous.shape[1] if partial else 0
+        return Plan(
+            rows,
+            self._dataset(rows, target_mean, network),
+            network,
+            self._objective(rows, network, target_mean, partial, order_seed),
+            order_seed,
+            target_mean,
+            previous,
+            memory,
+            digest and self._checkpoint(network, target_mean, digest.hexdigest()),
+        )
+
+    def _is_going_on(self, partial: bool) -> bool:
+        return (partial or self.warm_start) and hasattr(self, "components_")
+
+    def _training_rows(
+        self,
+        X: Any,
+        groups: ArrayLike | None,
+        power: ArrayLike | None,
+        partial: bool,
+        seed: int,
+    ) -> TrainingRows:
+        """What goes in and what should come out; subclasses find the symmetry here."""
+        return TrainingRows(X)
+
+    def _normalize(
+        self,
+        rows: TrainingRows,
+        digest: Any,
+        memory: dict[str, NDArray] | None,
+        going_on: bool,
+    ) -> NDArray:
+        """Set mean and scale, unless training goes on, and give the targets' mean."""
+        spreads = rows.spreads(digest)
+        normalize = self._recipe().normalize
+        if not going_on:
+            self.mean_, self.scale_ = np.zeros(rows.n_features), 1.0
+            if normalize:
+                self.mean_ = self._invariant_mean(spreads[0])
+                self.scale_ = spreads[0].root_mean_square() or 1.0
+        target_mean = self.mean_
+        if rows.targets is not None and normalize:
+            target_mean = spreads[-1].mean
+        if memory is not None:
+            target_mean = memory.setdefault("target_mean", target_mean)
+        return target_mean
+
+    def _invariant_mean(self, spread: Spread) -> NDArray:
+        return spread.mean
+
+    def _dataset(
+        self, rows: TrainingRows, target_mean: NDArray, network: Network
+    ) -> Dataset:
+        def prepare(*arrays: NDArray) -> tuple[torch.Tensor, ...]:
+            pairs = zip(arrays, (self.mean_, target_mean), strict=False)
+            return tuple(network.coordinates(self._normalized(*pair)) for pair in pairs)
+
+        return rows.prepared(prepare, self.buffer_size * _MB)
+
+    def _objective(
+        self,
+        rows: TrainingRows,
+        network: Network,
+        target_mean: NDArray,
+        partial: bool,
+        seed: int,
+    ) -> Objective:
+        target_shift = None
+        if rows.targets is not None:
+            shift = (target_mean - self.mean_) / self.scale_
+            target_shift = torch.from_numpy(np.float32(shift))
+        kind = Objective
+        if n_processes() > 1:
+            check_agreement(self, len(rows), seed)
+            kind = SharedObjective
+        n_rows = len(rows)
+        return kind(
+            network,
+            self._training_selection(network.n_latents),
+            self._recipe(),
+            # of partial_fit nobody knows how many calls will follow
+            n_rows=max(n_rows, _PARTIAL_EPOCH) if partial else n_rows,
+            prefixes=self._prefixes(network.n_latents),
+            target_shift=target_shift,
+        )
+
+    def _train(self, plan: Plan) -> NDArray:
+        """Losses and squared errors of each epoch."""
+        partial = plan.memory is not None
+        schedule = self._schedule()
+        if partial:
+            schedule |= {"max_epochs": 1, "lr_decay": 0.0}
+        return train(
+            plan.objective,
+            plan.dataset,
+            lr=self._lr(),
+            seed=plan.seed,
+            verbose=self.verbose,
+            description=type(self).__name__,
+            checkpoint=plan.checkpoint,
+            memory=plan.memory,
+            **schedule,
+        )
+
+    def _recipe(self) -> Recipe:
+        return RECIPES[self.recipe] if isinstance(self.recipe, str) else self.recipe
+
+    def _lr(self) -> float:
+        return self.lr or self._default("lr")
+
+    def _default(self, parameter: str) -> Any:
+        """What lr, batch_size or max_epochs is where it is None."""
+        return SCHEDULES["paper" if self.recipe == "paper" else "default"][parameter]
+
+    def _schedule(self) -> dict[str, Any]:
+        """Settings of training that fits at once have in common."""
+        return {
+            "lr_decay": self._recipe().lr_decay,
+            "batch_size": self.batch_size or self._default("batch_size"),
+            "max_epochs": self.max_epochs or self._default("max_epochs"),
+            "device": resolve_device(self.device),
+        }
+
+    def _checkpoint(
+        self, network: Network, target_mean: NDArray, digest: str
+    ) -> Checkpoint:
+        fingerprint = {
+            name: repr(value)
+            for name, value in self.get_params(deep=False).items()
+            if name not in _NOT_OF_TRAINING
+        }
+        start = hashlib.sha256()
+        for value in (self.mean_, target_mean):
+            start.update(value.tobytes())
+        tensors = list(network.buffers())
+        if self.random_state is not None:  # else weights are drawn anew, then restored
+            tensors += network.parameters()
+        for tensor in tensors:
+            start.update(tensor.detach().numpy().tobytes())
+        fingerprint |= {"estimator": type(self).__name__, "rows": digest}
+        fingerprint |= {"start": start.hexdigest()}
+        kind = SharedCheckpoint if n_processes() > 1 else Checkpoint
+        return kind(self.checkpoint, fingerprint)
+
+    def _curves(self) -> NDArray:
+        """Losses and squared errors so far."""
+        return np.array([self.loss_curve_, self.error_curve_])
+
+    def _keep(self, plan: Plan, curves: NDArray) -> Self:
+        """Keep what was learned as arrays, and warn of what it has come to."""
+        if not np.isfinite(curves).all():  # of one of several networks
+            epoch = int(np.flatnonzero(~np.isfinite(curves[0]))[0]) + 1
+            raise DivergedError(curves[0, epoch - 1], epoch, self._lr())
+        self._set_weights(plan.network, plan.target_mean)
+        curves = np.concatenate([plan.previous, curves], axis=1)
+        self.loss_curve_, self.error_curve_ = curves
+        self.n_iter_ = len(self.loss_curve_)
+        self._set_or_drop("_memory", plan.memory)
+        threshold = None
+        if self.activation == "batch_topk":
+            threshold = self._mean_threshold(plan.rows)
+        self._set_or_drop("threshold_", threshold)
+        if plan.memory is None:  # else there may be more calls to come
+            warn_of_outcome(self, plan.rows, kept_latents(self))
+        return self
+
+    def _set_or_drop(self, name: str, value: Any) -> None:
+        if value is not None:
+            setattr(self, name, value)
+        elif hasattr(self, name):
+            delattr(self, name)
+
+    def _set_weights(self, network: Network, target_mean: NDArray) -> None:
+        self.coefs_, self.intercepts_, self.components_, intercept = network.to_arrays()
+        self.n_components_ = len(self.components_)
+        self.intercept_ = target_mean + self.scale_ * intercept.astype(np.float64)
+        for weights in (*self.coefs_, *self.intercepts_, self.components_, intercept):
+            if not np.isfinite(weights).all():  # the loss is that before the last step
+                raise ValueError(
+                    "training diverged: weights are not finite after the last step, "
+                    f"with lr={self._lr():g}. Lower lr (the learning rate), or look "
+                    "for extreme values in X."
+                )
+
+    # Networks
+
+    def _new_network(
+        self, n_features: int, seed: int, memory: dict[str, NDArray] | None
+    ) -> Network:
+        sizes = (n_features, self._check_sizes(n_features), self.hidden_dim)
+        return self._initialized(seed, DenseNetwork, *sizes)
+
+    def _initialized(self, seed: int, kind: type, *arguments: Any) -> Network:
+        # not torch's global generator, which fits in other threads would draw from
+        generator = torch.Generator().manual_seed(seed)
+        network = kind(*arguments, generator=generator)
+        if self._recipe().tied_init:
+            network.initialize_tied(generator)
+        return network
+
+    def _check_sizes(self, n_features: int) -> int:
+        """Number of latents, if k is not above it."""
+        n_latents = self._n_latents(n_features)
+        if kept_latents(self, n_latents) > n_latents:
+            raise ValueError(
+                f"k={self.k} is larger than the dictionary of {n_latents} latents "
+                f"(n_components={self.n_components}, n_features={n_features}). Lower "
+                "k or raise n_components."
+            )
+        return n_latents
+
+    def _n_latents(self, n_features: int) -> int:
+        return self.n_components or 8 * n_features
+
+    def _n_hidden(self) -> int:
+        return self.hidden_dim or 0
+
+    def _trained_network(
+        self, target_mean: NDArray, memory: dict[str, NDArray] | None
+    ) -> Network:
+        n_latents = self._check_sizes(self.n_features_in_)
+        n_hidden = self.coefs_[0].shape[1] if len(self.coefs_) > 1 else 0
+        if (n_latents, self._n_hidden()) != (self.n_components_, n_hidden):
+            raise ValueError(
+                f"partial_fit or warm_start=True goes on with the {self.n_components_} "
+                f"latents and {n_hidden} hidden units fitted before, but n_components="
+                f"{self.n_components} and hidden_dim={self.hidden_dim} now ask for "
+                f"{n_latents} and {self._n_hidden()}. Call fit with warm_start=False "
+                "to start anew."
+            )
+        intercept = ((self.intercept_ - target_mean) / self.scale_).astype(np.float32)
+        return DenseNetwork.from_arrays(
+            [c.copy() for c in self.coefs_],
+            [b.copy() for b in self.intercepts_],
+            self.components_.copy(),
+            intercept,
+        )
+
+    # Which latents are active
+
+    def _training_selection(self, n_latents: int) -> Selection:
+        k = kept_latents(self, n_latents)
+        return BatchTopK(k) if self.activation == "batch_topk" else TopK(k)
+
+    def _prefixes(self, n_latents: int) -> NDArray:
+        """Where the parts of the dictionary end that reconstruct by themselves."""
+        if self.nested is None:
+            return np.array([n_latents])
+        sizes = np.asarray(self.nested)
+        if (
+            sizes.ndim != 1
+            or sizes.dtype.kind not in "iu"
+            or (np.diff(sizes, prepend=0, append=n_latents + 1) <= 0).any()
+        ):
+            raise ValueError(
+                f"nested={self.nested} has to list growing numbers of latents, from 1 "
+                f"to {n_latents}, which is all of them."
+            )
+        return sizes if sizes[-1] == n_latents else np.append(sizes, n_latents)
+
+    def _selection(self) -> Selection:
+        """What decides after the fit, with k and activation as they now are."""
+        n_latents = len(self.components_)
+        if self.activation == "batch_topk":
+            if not hasattr(self, "threshold_"):
+                raise ValueError(
+                    "activation='batch_topk' was set after a fit with 'topk', which "
+                    "has no threshold_. Call fit again."
+                )
+            return Threshold(self.threshold_ / self.scale_)
+        if not 1 <= kept_latents(self) <= n_latents:
+            raise ValueError(
+                f"k={self.k} was set after a fit with {n_latents} latents. It has to "
+                f"be from 1 to {n_latents}; for more, raise n_components and call fit "
+                "again."
+            )
+        return TopK(kept_latents(self))
+
+    @torch.no_grad()
+    def _mean_threshold(self, rows: TrainingRows) -> float:
+        """Mean over chunks of rows of where BatchTopK draws the line between latents.
+
+        That is half-way from the smallest one kept to the largest one dropped, so that
+        rounding does not decide.
+        """
+        network, device = self._fitted_network()
+        k = kept_latents(self)
+        select = BatchTopK(min(k + 1, self.n_components_))
+        limits, n_rows = [], []
+        for chunk in self._chunks(len(rows)):
+            inputs = self._normalized(rows.read(chunk.start, chunk.stop)[0]).to(device)
+            values = network.encode(inputs, select).values.sort(descending=True).values
+            first_dropped = k * len(inputs)
+            pair = torch.cat([values, values.new_zeros(1)])[first_dropped - 1 :][:2]
+            limits.append(float(pair.mean()))
+            n_rows.append(len(inputs))
+        return self.scale_ * float(np.average(limits, weights=n_rows))
+
+    # What a fitted estimator does
+
     def transform(self, X: ArrayLike) -> NDArray | csr_array:
         """Encode activations.
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
-            Activations.
+        {X}
 
         Returns
         -------
@@ -140,7 +557,7 @@ class BaseSAE(
             of X. At most ``k`` of a row are non-zero, or with
             ``activation="batch_topk"`` those above `threshold_`.
         """
-        X = self._check_rows(X)
+        X = self._checked(X)
         if self.sparse_output:
             return self._encode_csr(X)
         Z = np.zeros((len(X), len(self.components_)), dtype=dtype_in_memory(X))
@@ -161,7 +578,15 @@ class BaseSAE(
         X : ndarray of shape (n_rows, n_features)
             Activations, in the dtype of Z.
         """
-        return self._inverse(Z)
+        check_is_fitted(self)
+        Z = check_array(Z, accept_sparse="csr", dtype=_DTYPES)
+        if Z.shape[1] != len(self.components_):
+            raise ValueError(
+                f"Z has {Z.shape[1]} columns, but {type(self).__name__} has "
+                f"{len(self.components_)} latents. Pass latents as transform returns "
+                "them, with the ones that are not wanted set to 0 instead of removed."
+            )
+        return (Z @ self.components_ + self.intercept_).astype(Z.dtype, copy=False)
 
     def score(
         self,
@@ -175,10 +600,8 @@ class BaseSAE(
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
-            Activations.
-        y : None
-            Ignored.
+        {X}
+        {y}
         groups : array-like of shape (n_rows,), default=None
             Not needed.
         power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
@@ -189,8 +612,7 @@ class BaseSAE(
         score : float
             1 is perfect, 0 is as good as the per-feature mean of X.
         """
-        X = self._check_rows(X)
-        chunks = self._decode_chunks(X)
+        chunks = self._decode_chunks(self._checked(X))
         return 1 - fvu_of_chunks((chunk, decoded) for chunk, _, decoded in chunks)
 
     def to_module(self) -> SparseAutoencoder:
@@ -224,74 +646,43 @@ class BaseSAE(
         check_is_fitted(self)
         return SparseAutoencoder(self)
 
-    def _is_going_on(self, partial: bool = False) -> bool:
-        return (partial or self.warm_start) and hasattr(self, "components_")
-
-    def _check_rows(self, X: ArrayLike) -> Any:
+    def _checked(self, X: ArrayLike) -> Any:
         check_is_fitted(self)
         return checked_rows(self, X, reset=False)
 
-    def _read_chunks(self, X: Any) -> Iterator[tuple[NDArray, slice]]:
-        """Rows, wherever they are, and their places."""
-        for rows in self._chunks(len(X)):
-            yield read_rows(X, rows), rows
-
-    def _encode_csr(self, X: NDArray) -> csr_array:
+    def _encode_csr(self, X: Any) -> csr_array:
         parts = [
             _csr(values, code, len(self.components_))
             for _, values, code in self._encode_chunks(X)
         ]
         return vstack(parts, format="csr")
 
-    @torch.no_grad()
     def _encode_chunks(self, X: Any) -> Iterator[tuple[slice, NDArray, Code]]:
-        """Latents in the units of the activations, and where they are."""
-        module, device = self._make_module()
-        for chunk, rows in self._read_chunks(X):
-            inputs = self._normalized(chunk).to(device)
-            code = _to_cpu(module.encode(inputs, self._selection()))
+        """Places of rows, latents in the units of the activations, where they are."""
+        for chunk, rows, on_device, _ in self._code_chunks(X):
+            code = Code(*(part.cpu() for part in on_device[:4]))
             values = code.values.numpy().astype(chunk.dtype, copy=False)
             yield rows, values * chunk.dtype.type(self.scale_), code
 
-    def _decoded(self, X: Any) -> NDArray:
-        """D(E(x)) of each row, without holding the latents of all rows."""
-        decoded = np.empty(X.shape, dtype=dtype_in_memory(X))
-        for _, rows, part in self._decode_chunks(X):
-            decoded[rows] = part
-        return decoded
-
-    @torch.no_grad()
     def _decode_chunks(self, X: Any) -> Iterator[tuple[NDArray, slice, NDArray]]:
         """Rows, their places, and D(E(x)) in their dtype."""
-        module, device = self._make_module()
-        for chunk, rows in self._read_chunks(X):
-            inputs = self._normalized(chunk).to(device)
-            code = module.encode(inputs, self._selection())
-            part = decode_sparse(code, module.components).cpu().numpy()
+        for chunk, rows, code, components in self._code_chunks(X):
+            with ordinary_modes(), torch.no_grad():
+                part = decode_sparse(code, components).cpu().numpy()
             decoded = part * self.scale_ + self.intercept_
             yield chunk, rows, decoded.astype(chunk.dtype, copy=False)
 
-    def _selection(self) -> Selection:
-        self._check_selection()
-        if self.activation == "batch_topk":
-            return Threshold(self.threshold_ / self.scale_)
-        return TopK(kept_latents(self))
-
-    def _check_selection(self) -> None:
-        """Raise an error if k or activation, set since the fit, do not go with it."""
-        n_latents = len(self.components_)
-        if self.activation == "batch_topk":
-            if not hasattr(self, "threshold_"):
-                raise ValueError(
-                    "activation='batch_topk' was set after a fit with 'topk', which "
-                    "has no threshold_. Call fit again."
-                )
-        elif not 1 <= kept_latents(self) <= n_latents:
-            raise ValueError(
-                f"k={self.k} was set after a fit with {n_latents} latents. It has to "
-                f"be from 1 to {n_latents}; for more, raise n_components and call fit "
-                "again."
-            )
+    def _code_chunks(
+        self, X: Any
+    ) -> Iterator[tuple[NDArray, slice, Code, torch.Tensor]]:
+        """Rows wherever they are, their places, their codes, and the dictionary."""
+        network, device = self._fitted_network()
+        select = self._selection()
+        for rows in self._chunks(len(X)):
+            chunk = read_rows(X, rows)
+            with ordinary_modes():  # not around the yield, which gives them to others
+                code = network.encode(self._normalized(chunk).to(device), select)
+            yield chunk, rows, code, network.components
 
     def _chunks(self, n_rows: int) -> Iterator[slice]:
         width = max(self.components_.shape)  # of a row, or of its latents
@@ -309,295 +700,13 @@ class BaseSAE(
             )
         return torch.from_numpy(rows)
 
-    def _make_module(self) -> tuple[SAEModule, torch.device]:
+    def _fitted_network(self) -> tuple[DenseNetwork, torch.device]:
         device = resolve_device(self.device)
-        module = SAEModule.from_arrays(
-            self.coefs_, self.intercepts_, self.components_, self.intercept_
-        )
-        return module.to(device, torch.float32), device
-
-    def _inverse(self, Z: ArrayLike | csr_array) -> NDArray:
-        check_is_fitted(self)
-        Z = check_array(Z, accept_sparse="csr", dtype=_DTYPES)
-        if Z.shape[1] != len(self.components_):
-            raise ValueError(
-                f"Z has {Z.shape[1]} columns, but {type(self).__name__} has "
-                f"{len(self.components_)} latents. Pass latents as transform returns "
-                "them, with the ones that are not wanted set to 0 instead of removed."
-            )
-        return (Z @ self.components_ + self.intercept_).astype(Z.dtype, copy=False)
-
-    def _fit_rows(self, rows: TrainingRows, *, partial: bool = False) -> Self:
         with ordinary_modes():
-            run = self._start(rows, partial=partial)
-            return self._finish(run, self._train(run))
-
-    def _start(self, rows: TrainingRows, *, partial: bool = False) -> Run:
-        """All of a fit that comes before training."""
-        recipe = self._recipe()
-        going_on = self._is_going_on(partial)
-        random_state = check_random_state(self.random_state)
-        previous = self._curves() if going_on else np.empty((2, 0))
-        memory = dict(getattr(self, "_memory", {})) if partial else None
-        digest = None if partial or self.checkpoint is None else new_digest()
-        spreads = rows.spreads(digest)
-        if not going_on:
-            self._set_normalization(spreads[0], recipe)
-        target_mean = self.mean_
-        if rows.targets is not None and recipe.normalize:
-            target_mean = spreads[-1].mean
-        if memory is not None:
-            target_mean = memory.setdefault("target_mean", target_mean)
-        if going_on:
-            module = self._trained_module(target_mean)
-        else:
-            module = self._new_module(rows.shape[1], draw_seed(random_state))
-        means = [self.mean_, target_mean]
-
-        def normalize(*arrays: NDArray) -> tuple[torch.Tensor, ...]:
-            pairs = zip(arrays, means, strict=False)
-            return tuple(self._normalized(X, mean) for X, mean in pairs)
-
-        return Run(
-            module,
-            rows.normalized(normalize, self.buffer_size * _MB),
-            draw_seed(random_state) + (previous.shape[1] if partial else 0),
-            target_mean,
-            self._target_shift(rows, target_mean),
-            previous,
-            digest and digest.hexdigest(),
-            memory,
-        )
-
-    def _target_shift(
-        self, rows: TrainingRows, target_mean: NDArray
-    ) -> torch.Tensor | None:
-        if rows.targets is None:
-            return None
-        return torch.from_numpy(np.float32((target_mean - self.mean_) / self.scale_))
-
-    def _train(self, run: Run) -> NDArray:
-        partial = run.memory is not None
-        n_rows, schedule = len(run.tensors[0]), self._schedule()
-        if partial:  # nobody knows how many calls will follow
-            n_rows = max(n_rows, _PARTIAL_EPOCH)
-            schedule |= {"max_epochs": 1, "lr_decay": 0.0}
-        objective = objective_class(self, run)(
-            run.module,
-            self._training_selection(run.module.n_latents),
-            self._recipe(),
-            n_rows=n_rows,
-            prefixes=self._prefixes(run.module.n_latents),
-            target_shift=run.target_shift,
-        )
-        return train(
-            objective,
-            *run.tensors,
-            lr=self._lr(),
-            seed=run.seed,
-            verbose=self.verbose,
-            description=type(self).__name__,
-            checkpoint=None if partial else self._checkpoint(run),
-            memory=run.memory,
-            **schedule,
-        )
-
-    def _checkpoint(self, run: Run) -> Checkpoint | None:
-        if self.checkpoint is None:
-            return None
-        fingerprint = {
-            name: repr(value)
-            for name, value in self.get_params(deep=False).items()
-            if name not in _NOT_OF_TRAINING
-        }
-        weights = dict(run.module.state_dict())
-        if self.random_state is None:  # they are drawn anew, and then overwritten
-            weights = dict(run.module.named_buffers())
-        start = hashlib.sha256()
-        for value in (self.mean_, run.target_mean, *weights.values()):
-            start.update(np.asarray(value).tobytes())
-        fingerprint |= {
-            "estimator": type(self).__name__,
-            "X, groups or power": str(run.digest),
-            "starting weights (by random_state, group, M, warm_start)": (
-                start.hexdigest()
-            ),
-        }
-        return checkpoint_class()(self.checkpoint, fingerprint)
-
-    def _training_selection(self, n_latents: int) -> Selection:
-        k = kept_latents(self, n_latents)
-        return BatchTopK(k) if self.activation == "batch_topk" else TopK(k)
-
-    def _lr(self) -> float:
-        return self.lr or self._defaults()["lr"]
-
-    def _schedule(self) -> dict[str, Any]:
-        """Settings of training that fits at once have in common."""
-        recipe, defaults = self._recipe(), self._defaults()
-        return {
-            "lr_decay": recipe.lr_decay,
-            "batch_size": self.batch_size or defaults["batch_size"],
-            "max_epochs": self.max_epochs or defaults["max_epochs"],
-            "device": resolve_device(self.device),
-        }
-
-    def _curves(self) -> NDArray:
-        """Losses and squared errors so far; the latter may not be known."""
-        unknown = np.full(len(self.loss_curve_), np.nan)
-        return np.array([self.loss_curve_, getattr(self, "error_curve_", unknown)])
-
-    def _finish(self, run: Run, curves: NDArray) -> Self:
-        """Keep what was learned as arrays."""
-        self._keep(run.module, run.target_mean)
-        self.n_components_ = len(self.components_)
-        curves = np.concatenate([run.previous, curves], axis=1)
-        self.loss_curve_, errors = curves
-        if np.isfinite(errors).all():
-            self.error_curve_ = errors
-        self.n_iter_ = len(self.loss_curve_)
-        if run.memory is not None:
-            self._memory = run.memory
-        elif hasattr(self, "_memory"):
-            del self._memory
-        if self.activation == "batch_topk":
-            self.threshold_ = self._mean_threshold(run.tensors[0])
-        elif hasattr(self, "threshold_"):
-            del self.threshold_
-        if run.memory is None:  # else there may be more calls to come
-            self._warn_of_outcome(run)
-        return self
-
-    @torch.no_grad()
-    def _warn_of_outcome(self, run: Run) -> None:
-        n_latents = len(self.components_)
-        k = kept_latents(self)
-        rows = sample(len(run.tensors[0]), n_latents, k)
-        inputs, target = _chosen(run.tensors, rows)
-        module, device = self._make_module()
-        fires = np.zeros(n_latents, dtype=bool)
-        for part in self._chunks(len(inputs)):
-            code = _to_cpu(module.encode(inputs[part].to(device), self._selection()))
-            fires[code.indices[code.values > 0].numpy()] = True
-        if (target != target[0]).any():  # else the intercept is all there is to learn
-            revives = self._recipe().aux_weight > 0
-            warn_if_dead(fires, n_chances=len(inputs) * k, revives=revives)
-            if len(self.loss_curve_):
-                normalized = self._recipe().normalize
-                warn_if_far_off(
-                    self.loss_curve_[-1], target.numpy(), normalized=normalized
-                )
-
-    def _recipe(self) -> Recipe:
-        return RECIPES[self.recipe] if isinstance(self.recipe, str) else self.recipe
-
-    def _defaults(self) -> dict[str, Any]:
-        """What lr, batch_size and max_epochs are where they are None."""
-        return SCHEDULES["paper" if self.recipe == "paper" else "default"]
-
-    def _prefixes(self, n_components: int) -> NDArray:
-        """Where the parts of the dictionary end that reconstruct by themselves."""
-        if self.nested is None:
-            return np.array([n_components])
-        sizes = np.asarray(self.nested)
-        if (
-            sizes.ndim != 1
-            or sizes.dtype.kind not in "iu"
-            or (np.diff(sizes, prepend=0, append=n_components + 1) <= 0).any()
-        ):
-            raise ValueError(
-                f"nested={self.nested} has to list growing numbers of latents, from 1 "
-                f"to {n_components}, which is all of them."
+            network = DenseNetwork.from_arrays(
+                self.coefs_, self.intercepts_, self.components_, self.intercept_
             )
-        return sizes if sizes[-1] == n_components else np.append(sizes, n_components)
-
-    @torch.no_grad()
-    def _mean_threshold(self, inputs: torch.Tensor) -> float:
-        """Mean over rows of the smallest latent that BatchTopK keeps in their chunk."""
-        module, device = self._make_module()
-        smallest, n_rows = [], []
-        for rows in self._chunks(len(inputs)):
-            chunk = inputs[rows].to(device)
-            values = module.encode(chunk, BatchTopK(kept_latents(self))).values
-            smallest.append(float(values.min()))
-            n_rows.append(len(chunk))
-        return self.scale_ * float(np.average(smallest, weights=n_rows))
-
-    def _set_normalization(self, spread: Spread, recipe: Recipe) -> None:
-        self.mean_ = np.zeros(len(spread.mean))
-        self.scale_ = 1.0
-        if recipe.normalize:
-            self.mean_ = spread.mean
-            self.scale_ = spread.root_mean_square() or 1.0
-
-    def _new_module(self, n_features: int, seed: int) -> SAEModule:
-        sizes = (n_features, self._check_sizes(n_features), self.hidden_dim)
-        return self._initialized(seed, SAEModule, *sizes)
-
-    def _initialized(
-        self, seed: int, kind: type[SAEModule], *arguments: Any
-    ) -> SAEModule:
-        # not torch's global generator, which fits in other threads would draw from
-        generator = torch.Generator().manual_seed(seed)
-        module = kind(*arguments, generator=generator)
-        if self._recipe().tied_init:
-            module.initialize_tied(generator)
-        return module
-
-    def _check_sizes(self, n_features: int) -> int:
-        n_latents = self._n_latents(n_features)
-        if (self.k or 1) > n_latents:
-            raise ValueError(
-                f"k={self.k} is larger than the dictionary of {n_latents} latents "
-                f"(n_components={self.n_components}, n_features={n_features}). Lower "
-                "k or raise n_components."
-            )
-        return n_latents
-
-    def _n_latents(self, n_features: int) -> int:
-        return self.n_components or 8 * n_features
-
-    def _trained_module(self, target_mean: NDArray) -> SAEModule:
-        n_latents = self._check_sizes(self.n_features_in_)
-        if n_latents != len(self.components_):
-            raise ValueError(
-                f"partial_fit or warm_start=True goes on with the "
-                f"{len(self.components_)} latents fitted before, but the parameters, "
-                f"such as n_components="
-                f"{self.n_components}, now ask for {n_latents}. Call fit with "
-                "warm_start=False to start anew."
-            )
-        self._check_hidden_layer()
-        intercept = ((self.intercept_ - target_mean) / self.scale_).astype(np.float32)
-        return SAEModule.from_arrays(
-            [c.copy() for c in self.coefs_],
-            [b.copy() for b in self.intercepts_],
-            self.components_.copy(),
-            intercept,
-        )
-
-    def _check_hidden_layer(self) -> None:
-        before = self.coefs_[0].shape[1] if len(self.coefs_) > 1 else 0
-        if self._n_hidden() != before:
-            raise ValueError(
-                f"partial_fit or warm_start=True goes on with the {before} hidden "
-                f"units fitted before, but hidden_dim={self.hidden_dim} now asks for "
-                f"{self._n_hidden()}. Call fit with warm_start=False to start anew."
-            )
-
-    def _n_hidden(self) -> int:
-        return self.hidden_dim or 0
-
-    def _keep(self, module: SAEModule, target_mean: NDArray) -> None:
-        self.coefs_, self.intercepts_, self.components_, intercept = module.to_arrays()
-        self.intercept_ = target_mean + self.scale_ * intercept.astype(np.float64)
-        for weights in (*self.coefs_, *self.intercepts_, self.components_, intercept):
-            if not np.isfinite(weights).all():  # the loss is that before the last step
-                raise ValueError(
-                    "training diverged: weights are not finite after the last step, "
-                    f"with lr={self._lr():g}. Lower lr (the learning rate), or look "
-                    "for extreme values in X."
-                )
+            return network.to(device, torch.float32), device
 
     @property
     def _n_features_out(self) -> int:
@@ -610,6 +719,11 @@ class BaseSAE(
         return tags
 
 
+def sparse_codes(sae: BaseSAE, X: ArrayLike) -> csr_array:
+    """All latents of rows, of shape (n_rows, n_components), before any pooling."""
+    return sae._encode_csr(sae._checked(X))
+
+
 def kept_latents(sae: BaseSAE, n_latents: int | None = None) -> int:
     """How many latents of a row are kept: k, or what stands for None."""
     if sae.k is not None:
@@ -617,31 +731,9 @@ def kept_latents(sae: BaseSAE, n_latents: int | None = None) -> int:
     return min(_DEFAULT_K, n_latents or len(sae.components_))
 
 
-def sparse_codes(sae: BaseSAE, X: ArrayLike) -> csr_array:
-    """All latents of rows, of shape (n_rows, n_components), before any pooling."""
-    return sae._encode_csr(sae._check_rows(X))
-
-
-def _chosen(
-    tensors: tuple[Any, ...], rows: NDArray
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Some rows that go in, and those that should come out."""
-    if isinstance(tensors[0], Stream):
-        last = np.minimum(rows[::_READ_AT_ONCE] + _READ_AT_ONCE, len(tensors[0]))
-        places = zip(np.maximum(last - _READ_AT_ONCE, 0), last, strict=True)
-        read = [tensors[0].read(*place) for place in places]
-        tensors = tuple(torch.cat(parts) for parts in zip(*read, strict=True))
-        rows = np.arange(len(tensors[0]))
-    return tensors[0][rows], tensors[-1][rows]
-
-
-def _to_cpu(code: Code) -> Code:
-    return Code(*(part.cpu() for part in code[:4]))
-
-
-def _csr(values: NDArray, code: Code, n_components: int) -> csr_array:
+def _csr(values: NDArray, code: Code, n_latents: int) -> csr_array:
     """CSR latents of one chunk, without the entries that the ReLU set to zero."""
-    shape = (len(code.offsets) - 1, n_components)
+    shape = (len(code.offsets) - 1, n_latents)
     # a copy, for what follows works in place, and codes of one size share offsets
     parts = (values, code.indices.numpy(), code.offsets.numpy())
     latents = csr_array(parts, shape=shape, copy=True)

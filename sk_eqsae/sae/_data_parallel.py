@@ -1,6 +1,6 @@
 """Several processes that train one autoencoder together."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,13 +20,7 @@ _OF_A_PROCESS = {"activation_transform", "device", "random_state", "verbose"}
 
 
 def n_processes() -> int:
-    """Count the processes that train together: those of torch.distributed.
-
-    Returns
-    -------
-    n_processes : int
-        1 if ``torch.distributed.init_process_group`` was not called.
-    """
+    """Processes of torch.distributed, which train together; 1 without them."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_world_size()
     return 1
@@ -38,33 +32,21 @@ class SharedObjective(Objective):
     All processes have all rows and draw the same batches, as they have the same seed.
     The loss of a share is weighted by its part of the batch, so the sums of losses and
     gradients over processes are those of the batch, and every process takes the same
-    step. Parameters are those of :class:`Objective`.
+    step.
     """
 
     batch_rows = 0
-    share_loss: Tensor
 
     def loss(self, inputs: Tensor, target: Tensor) -> Tensor:
-        """Loss of this process's share, times its part of the batch.
-
-        Parameters
-        ----------
-        inputs, target : torch.Tensor of shape (n_rows, n_features)
-            The whole batch.
-
-        Returns
-        -------
-        loss : torch.Tensor of shape ()
-            After :meth:`before_step` it is that of the batch.
-        """
+        """Losses of the whole batch, with the gradient of this process's share."""
         if not self.batch_rows:
             self._begin_alike()
         self.batch_rows = len(inputs)
         rows, weight = _share(self.batch_rows)
-        loss = super().loss(inputs[rows], target[rows]) * weight
-        self.share_loss = loss.detach()
-        self.squared_error = self.squared_error * weight
-        return loss
+        share = super().loss(inputs[rows], target[rows]) * weight
+        of_batch = share.detach().clone()
+        dist.all_reduce(of_batch)
+        return share + (of_batch - share).detach()
 
     def _begin_alike(self) -> None:
         """Give all processes the weights of the first."""
@@ -82,21 +64,16 @@ class SharedObjective(Objective):
         """Latents are as idle as in the process that saw them active last."""
         dist.all_reduce(self.idle, dist.ReduceOp.MIN)
 
-    def counters(self) -> dict[str, Tensor]:
-        """Give what is counted from step to step, over all processes.
-
-        Returns
-        -------
-        counters : dict of torch.Tensor
-            For :meth:`restore`.
-        """
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """State of the training, over all processes."""
         self._join_idle()
-        return super().counters()
+        return super().state_dict(*args, **kwargs)
 
     def before_step(self) -> None:
-        """Add up gradients and losses, and clip the sum."""
-        # share_loss is the memory of the loss that the step reports
-        _add_up([*self.module.gradients(), self.share_loss, self.squared_error])
+        """Add up gradients, and clip the sum."""
+        sums = [dist.all_reduce(g, async_op=True) for g in self.network.gradients()]
+        for each in sums:
+            each.wait()
         super().before_step()
 
 
@@ -108,18 +85,8 @@ def _share(n_rows: int) -> tuple[slice, float]:
     return slice(first, max(last, first + 1)), (last - first) / n_rows
 
 
-def _add_up(tensors: Iterable[Tensor]) -> None:
-    """Sum each tensor over processes, in place."""
-    sums = [dist.all_reduce(tensor, async_op=True) for tensor in tensors]
-    for each in sums:
-        each.wait()
-
-
 class SharedCheckpoint(Checkpoint):
-    """A file of the first process, from which all of them go on.
-
-    Parameters are those of :class:`Checkpoint`; those of the first process count.
-    """
+    """A file of the first process, from which all of them go on."""
 
     n_steps = 0
 
@@ -154,63 +121,22 @@ def _of_first(function: Callable[[], Any]) -> Any:
     return result[0]
 
 
-def checkpoint_class() -> type[Checkpoint]:
-    """Choose the checkpoint.
-
-    Returns
-    -------
-    checkpoint_class : type of Checkpoint
-        `SharedCheckpoint` if there are several processes.
-    """
-    return Checkpoint if n_processes() == 1 else SharedCheckpoint
-
-
-def objective_class(sae: Any, run: Any) -> type[Objective]:
-    """Choose the objective, and check that the processes can train together.
-
-    Parameters
-    ----------
-    sae : BaseSAE
-        What is fitted.
-    run : Run
-        Its fit, ready to train.
-
-    Returns
-    -------
-    objective_class : type of Objective
-        `SharedObjective` if there are several processes.
-
-    Raises
-    ------
-    ValueError
-        If they train something else than the first, or what needs whole batches.
-    """
-    if n_processes() == 1:
-        return Objective
-    _check_parameters(sae)
-    settings: dict[str, Any] = {
-        name: repr(value)
-        for name, value in sae.get_params(deep=False).items()
-        if name not in _OF_A_PROCESS
-    }
-    settings |= {"number of rows": len(run.tensors[0]), "random_state": run.seed}
-    _check_agreement(settings, np.append(sae.mean_, sae.scale_))
-    return SharedObjective
-
-
-def _check_parameters(sae: Any) -> None:
+def check_agreement(sae: Any, n_rows: int, seed: int) -> None:
+    """Raise, in every process, if they train different things, or what takes one."""
     if sae.activation == "batch_topk":
         raise ValueError(
             "activation='batch_topk' chooses latents over the whole batch, of which "
             f"each of these {n_processes()} processes sees its share. Use "
             "activation='topk', or train in one process."
         )
-
-
-def _check_agreement(settings: dict[str, Any], means: NDArray) -> None:
-    """Raise, in every process, if one trains something else than the first."""
+    settings: dict[str, Any] = {
+        name: repr(value)
+        for name, value in sae.get_params(deep=False).items()
+        if name not in _OF_A_PROCESS
+    }
+    settings |= {"number of rows": n_rows, "random_state": seed}
     everyone: list = [None] * dist.get_world_size()
-    dist.all_gather_object(everyone, (settings, means))
+    dist.all_gather_object(everyone, (settings, np.append(sae.mean_, sae.scale_)))
     first_settings, first_means = everyone[0]
     for rank, (its_settings, its_means) in enumerate(everyone):
         other = [k for k in first_settings if its_settings[k] != first_settings[k]]

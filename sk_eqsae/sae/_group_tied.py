@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
-from sklearn.base import BaseEstimator, _fit_context
-from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
     _check_feature_names_in,
@@ -18,24 +17,20 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
-from .._state import all_or_nothing
-from .._streams import Stream
-from .._training import draw_seed
-from ..activations._rows import checked_rows, read_rows
-from ..groups import ActivationTransformFitter, FiniteGroup
+from .._docs import fill
+from .._rows import read_rows
+from .._training_rows import Spread, TrainingRows
+from ..groups import FiniteGroup
 from ..groups._group import as_group
-from ..groups._irrep_basis import irrep_basis
-from ..groups._orbit_table import orbit_table
+from ..groups._irrep_basis import IrrepBasis, irrep_basis
 from ..groups._pose import element_matrices
-from ..groups._trust import pose_sample, warn_if_no_symmetry, warn_if_poses_look_alike
-from ._activation_transform import fit_activation_transform, unexplained_moves
-from ._base import BaseSAE, Run
-from ._module import SAEModule
+from ._base import Plan
+from ._network import Network
 from ._recipe import Recipe
-from ._rows import Spread, TrainingRows
-from ._tied_module import TiedModule
-from ._tied_two_layers import TwoLayerTiedModule
+from ._symmetric import SymmetricSAE, fitted_transform
+from ._tied_network import TiedNetwork
 from ._torch_module import SparseAutoencoder
+from ._unexplained import unexplained_moves
 
 _FREE_PER_UNEXPLAINED = 25  # n_free="auto", by benchmarks/group_tied
 
@@ -58,7 +53,8 @@ def _keeps_pose(sae: "GroupTiedSAE") -> bool:
     return True
 
 
-class GroupTiedSAE(BaseSAE):
+@fill
+class GroupTiedSAE(SymmetricSAE):
     """Sparse autoencoder whose dictionary is closed under a symmetry of the inputs.
 
     Each base vector d of the dictionary stands for all that the group makes of it,
@@ -78,12 +74,8 @@ class GroupTiedSAE(BaseSAE):
         Number of latents: `n_free` of them free, the others in latent orbits, each of
         as many latents as the group has elements. None is 8 times the number of
         features, and as many more as fill the last latent orbit.
-    symmetry : int or FiniteGroup, default=None
-        The group: the order of a cyclic group, or one such as ``DihedralGroup(4)``.
-        None is the cyclic group of the powers given to `fit`; without any the group is
-        trivial and the estimator equals :class:`TopKSAE`.
-    k : int, default=None
-        Number of latents kept per row. None is 32, or `n_components` if that is less.
+    {sae_symmetry}
+    {k}
     hidden_dim : int, default=None
         Number of vectors of the encoder's hidden layer, each of which stands for as
         many hidden units as the group has elements, see Notes. None makes the encoder
@@ -100,53 +92,12 @@ class GroupTiedSAE(BaseSAE):
         keep it through cloning, as in a grid search.
     output : {"equivariant", "invariant"}, default="equivariant"
         What `transform` returns. "equivariant": all latents. "invariant": for each
-        base vector the largest of its latents, which the group leaves alone (with
+        latent orbit the largest of its latents, which the group leaves alone (with
         free vectors beside them, nearly).
-    activation : {"topk", "batch_topk"}, default="topk"
-        Which latents are active. "topk": the `k` largest of each row. "batch_topk":
-        while training the largest of a batch, `k` per row on average; afterwards
-        those above a threshold, so that a row may have more or fewer.
-    nested : array-like of shape (n_prefixes,), default=None
-        Sizes of prefixes of the dictionary, in latents, that reconstruct rows by
-        themselves (Matryoshka), see :class:`TopKSAE`.
-    recipe : {"default", "paper"} or Recipe, default="default"
-        How to train, see :class:`TopKSAE`.
-    max_epochs : int, default=None
-        Passes over the data. None is 200, or 500 for `recipe="paper"`.
-    batch_size : int, default=None
-        Rows per step. None is 256, or 64 for `recipe="paper"`.
-    lr : float, default=None
-        Learning rate of Adam. None is 2e-3, or 1e-3 for `recipe="paper"`.
-    warm_start : bool, default=False
-        If True, `fit` goes on from the weights and the M of the last fit.
-    buffer_size : float, default=256
-        Megabytes of rows to hold while training on a memory map or
-        :class:`~sk_eqsae.activations.Shards`, from which batches are drawn. Rows that
-        fit into it are loaded once and give what an array of them gives.
-    checkpoint : path, default=None
-        File to which `fit` writes the state of training each minute, and from which
-        it goes on if it was killed, to the same weights to the bit. It is removed at
-        the end. Each fit needs a path of its own.
-    sparse_output : bool, default=False
-        If True, `transform` returns a CSR array.
-    device : str or torch.device, default="auto"
-        Where to compute. "auto" uses a GPU when there is one.
-    random_state : int, RandomState instance or None, default=None
-        Seed of the initial weights and of the order of the rows. The global random
-        states of numpy and torch stay as they are.
-    verbose : int, default=0
-        1 shows a progress bar over epochs.
+    {training}
 
     Attributes
     ----------
-    activation_transform_ : estimator
-        Fitted M.
-    symmetry_ : FiniteGroup
-        The group.
-    order_ : int
-        Order of the group.
-    n_components_ : int
-        Number of latents.
     n_orbits_ : int
         Number of latent orbits, each with one base vector.
     n_free_ : int
@@ -155,33 +106,8 @@ class GroupTiedSAE(BaseSAE):
         Dictionary: row ``i * order + g`` is M_g d_i; free vectors come last.
     canonical_code_ : ndarray of shape (n_orbits, order)
         Mean latents of canonical rows; only if `fit` got groups and power.
-    intercept_ : ndarray of shape (n_features,)
-        What a row without active latents decodes to.
-    coefs_ : list of ndarray
-        Encoder weights, each of shape (n_inputs, n_outputs), all copies written out:
-        of ``n_orbits * order + n_free`` latents, and of ``hidden_dim * order``
-        hidden units if there are any.
-    intercepts_ : list of ndarray
-        Encoder biases, each of shape (n_outputs,).
-    mean_ : ndarray of shape (n_features,)
-        Subtracted from a row before it is encoded; the group leaves it alone.
-    scale_ : float
-        Divides a row before it is encoded.
-    threshold_ : float
-        Latents above it are active; `activation="batch_topk"` only.
-    loss_curve_ : ndarray of shape (n_epochs,)
-        Mean loss of each epoch, in units of `scale_` squared.
-    error_curve_ : ndarray of shape (n_epochs,)
-        The part of the loss that is the squared error of the reconstruction, without
-        what the recipe adds, in the same units. Times `scale_` squared and over the
-        variance of the rows it is the FVU of the epoch; with `nested` it is a mean
-        over all prefixes. Older files do not have it.
-    n_iter_ : int
-        Epochs done. Fewer than asked for if the fit was interrupted.
-    n_features_in_ : int
-        Number of features seen in `fit`.
-    feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, where X had them.
+    {fitted_symmetry}
+    {fitted}
 
     See Also
     --------
@@ -259,14 +185,9 @@ class GroupTiedSAE(BaseSAE):
     True
     """
 
-    activation_transform_: Any
-    symmetry_: FiniteGroup
-
     _parameter_constraints: ClassVar[dict] = {
-        **BaseSAE._parameter_constraints,
-        "symmetry": [Interval(Integral, 1, None, closed="left"), FiniteGroup, None],
+        **SymmetricSAE._parameter_constraints,
         "n_free": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
-        "activation_transform": [HasMethods(["fit", "act", "matrix"]), None],
         "output": [StrOptions({"equivariant", "invariant"})],
     }
 
@@ -315,147 +236,39 @@ class GroupTiedSAE(BaseSAE):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=False)
-    def fit(
+    def _training_rows(
         self,
-        X: ArrayLike,
-        y: None = None,
-        *,
-        groups: ArrayLike | None = None,
-        power: ArrayLike | None = None,
-    ) -> Self:
-        """Fit M, unless it is given, and train the autoencoder.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Activations.
-        y : None
-            Ignored.
-        groups : array-like of shape (n_rows,), default=None
-            Orbit id of each row.
-        power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
-            Powers of the generators of each row; 0 is the canonical row.
-
-        Returns
-        -------
-        self : GroupTiedSAE
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If groups and power do not describe orbits with one canonical row each,
-            if M does not obey the group's law, if k is larger than the number of
-            latents, if `n_free` is "auto" and there are no orbits to tell it, or if
-            training diverges.
-
-        Warns
-        -----
-        UserWarning
-            If M is not to be trusted (:meth:`ActivationTransformFitter.fit`), or if an
-            element other than the identity leaves more than half of the canonical
-            rows alone, so that `predict_power` cannot tell poses apart.
-        ConvergenceWarning
-            If all latents, or with a recipe that revives them more than 90 % of them,
-            are dead, if reconstructions are far larger than the rows, or if training
-            was interrupted.
-        """
-        with all_or_nothing(self):
-            return self._fit(X, groups, power, partial=False)
-
-    @_fit_context(prefer_skip_nested_validation=False)
-    def partial_fit(
-        self,
-        X: ArrayLike,
-        y: None = None,
-        *,
-        groups: ArrayLike | None = None,
-        power: ArrayLike | None = None,
-    ) -> Self:
-        """Train on these rows once, going on from where the last call has ended.
-
-        What the first call finds, mean, scale, group, M
-        and number of free vectors, stays as it is, and `canonical_code_`
-        is of the rows of the last call. Adam
-        and the search for dead latents go on, too. The learning rate is `lr` all the
-        time: for the fall at the end of `fit`, lower it with ``set_params`` in the
-        last calls. `dead_after` counts calls as epochs, or 10,000 rows if that is
-        more. `threshold_` is of the rows of the last call. After `fit`, its weights are
-        trained on.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Activations.
-        y : None
-            Ignored.
-        groups : array-like of shape (n_rows,), default=None
-            Orbit id of each row. Orbits have to be whole, ids belong to their call.
-        power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
-            Powers of the generators of each row; 0 is the canonical row.
-
-        Returns
-        -------
-        self : GroupTiedSAE
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            As `fit` does. A call that raises leaves the estimator as it was.
-        """
-        with all_or_nothing(self):
-            return self._fit(X, groups, power, partial=True)
-
-    def _fit(
-        self,
-        X: ArrayLike,
-        groups: ArrayLike | None,
-        power: ArrayLike | None,
-        *,
-        partial: bool,
-    ) -> Self:
-        X = checked_rows(self, X, reset=not self._is_going_on(partial))
-        table = self._fit_symmetry(X, groups, power, partial)
-        self._fit_rows(TrainingRows(X, table[table >= 0]), partial=partial)
-        if groups is not None:
-            if not partial:
-                some = read_rows(X, pose_sample(table[:, 0]))
-                warn_if_poses_look_alike(some, self.activation_transform_)
-            self._set_canonical_code(X, table[:, 0])
-        elif hasattr(self, "canonical_code_") and not partial:
-            del self.canonical_code_
-        return self
-
-    def _fit_symmetry(
-        self,
-        X: NDArray,
+        X: Any,
         groups: ArrayLike | None,
         power: ArrayLike | None,
         partial: bool,
-    ) -> NDArray:
-        """Find the group, M and the number of free vectors, and arrange the rows."""
+        seed: int,
+    ) -> TrainingRows:
+        """Each row is its own target; M is found once, and kept where training goes on.
+
+        A fitted M without orbits takes each row as it is.
+        """
         going_on = self._is_going_on(partial)
         known = self.activation_transform_ if going_on else self._given()
-        labelled = groups is not None or power is not None
-        if labelled or known is None:
-            known = None
-            warn_if_no_symmetry(self, groups, "trains a plain TopKSAE")
-            symmetry = self.symmetry_ if partial and going_on else self.symmetry
-            group, table = orbit_table(groups, power, symmetry=symmetry, n_rows=len(X))
-        else:  # each row is taken as it is
+        if known is not None and groups is None and power is None:
             group, table = known.symmetry_, np.arange(len(X))[:, np.newaxis]
             self._check_given(known, X.shape[1])
+        else:
+            known = known if going_on else None
+            group, table = self._find_orbits(X, groups, power, partial)
         if going_on:
             self._check_unchanged(group, X.shape[1])
-            return table
-        self.symmetry_, self.order_ = group, group.order
-        self.activation_transform_ = known or fit_activation_transform(
-            self._new_fitter(), group, X, groups=groups, power=power
-        )
-        self.n_free_ = self._choose_n_free(X, table, groups, power)
-        return table
+        else:
+            self.symmetry_, self.order_ = group, group.order
+            metadata = {"groups": groups, "power": power}
+            self.activation_transform_ = known or fitted_transform(
+                self._new_fitter(group, seed), group, X, **metadata
+            )
+            self.n_free_ = self._choose_n_free(X, table, seed, **metadata)
+        canonical = None if groups is None else table[:, 0]
+        if canonical is not None and not partial:
+            self._warn_of_poses(X, canonical)
+        return TrainingRows(X, table[table >= 0], canonical=canonical)
 
     def _given(self) -> BaseEstimator | None:
         """M, if it is fitted already."""
@@ -477,136 +290,128 @@ class GroupTiedSAE(BaseSAE):
 
     def _check_unchanged(self, group: FiniteGroup, n_features: int) -> None:
         n_free = self.n_free_ if self.n_free == "auto" else self.n_free
-        before = (self.symmetry_, self.n_orbits_, self.n_free_)
-        if (group, self._n_base_vectors(n_features), n_free) != before:
+        before = (self.symmetry_, self.n_components_, self.n_free_)
+        if (group, self._n_latents(n_features), n_free) != before:
             raise ValueError(
-                f"partial_fit or warm_start=True goes on with the "
-                f"{len(self.components_)} latents fitted before "
-                f"({self.n_orbits_} base vectors moved by {self.symmetry_}, "
-                f"{self.n_free_} free), but the parameters or the "
+                f"partial_fit or warm_start=True goes on with the {self.n_components_} "
+                f"latents fitted before ({self.n_orbits_} base vectors moved by "
+                f"{self.symmetry_}, {self.n_free_} free), but the parameters or the "
                 "orbits now are of others. Call fit with warm_start=False to start "
                 "anew."
             )
 
-    def _new_fitter(self) -> BaseEstimator:
-        if self.activation_transform is None:
-            return ActivationTransformFitter(self.symmetry_)
-        return self.activation_transform
-
-    def _choose_n_free(
-        self,
-        X: NDArray,
-        table: NDArray,
-        groups: ArrayLike | None,
-        power: ArrayLike | None,
-    ) -> int:
-        """Free vectors that take the place of, or go with, whole base vectors."""
+    def _choose_n_free(self, X: Any, table: NDArray, seed: int, **metadata: Any) -> int:
+        """How many latents are left over by the tied ones."""
         if self.n_free != "auto":
             return int(self.n_free)
         if self.order_ == 1:
             return 0
-        if groups is None or power is None:
+        if metadata["groups"] is None or metadata["power"] is None:
             raise ValueError(
                 "n_free='auto' has to see how well M explains orbits, and a fitted M "
                 "without orbits does not tell. Give fit groups and power, with M in a "
                 "sklearn.frozen.FrozenEstimator to keep it, or set n_free to a number."
             )
-        unexplained = unexplained_moves(
-            self._new_fitter(),
-            self.symmetry_,
-            X,
-            table,
-            groups=groups,
-            power=power,
-            seed=draw_seed(check_random_state(self.random_state)),
-        )
+        fitter = self._new_fitter(self.symmetry_, seed)
+        unexplained = unexplained_moves(fitter, X, table, seed=seed, **metadata)
         share = min(1.0, _FREE_PER_UNEXPLAINED * unexplained)
-        n_latents = self.n_components or self._n_by_default(X.shape[1], 0)
+        n_latents = self._n_latents(X.shape[1])
         n_orbits = max(1, round(n_latents / (1 + share) / self.order_))
         return max(0, n_latents - n_orbits * self.order_)
 
-    def _set_normalization(self, spread: Spread, recipe: Recipe) -> None:
-        super()._set_normalization(spread, recipe)
-        # rows' mean but for what the group would move
-        self.mean_ = self._matrices().mean(axis=0) @ self.mean_
+    def _n_latents(self, n_features: int) -> int:
+        if self.n_components is not None:
+            return self.n_components
+        n_free = 0 if self.n_free == "auto" else self.n_free
+        n_orbits = max(1, -(-(8 * n_features - n_free) // self.order_))
+        return n_orbits * self.order_ + n_free
+
+    def _check_sizes(self, n_features: int) -> int:
+        n_latents = super()._check_sizes(n_features)
+        self.n_orbits_, left = divmod(n_latents - self.n_free_, self.order_)
+        if left or self.n_orbits_ < 1:
+            below = self.n_free_ + max(1, self.n_orbits_) * self.order_
+            raise ValueError(
+                f"n_components={n_latents} latents, {self.n_free_} of them free, do "
+                f"not fill latent orbits of {self.order_}. The nearest sizes that do "
+                f"are {below} and {below + self.order_}."
+            )
+        return n_latents
+
+    def _prefixes(self, n_latents: int) -> NDArray:
+        sizes = super()._prefixes(n_latents)
+        tied = sizes[sizes < self.n_orbits_ * self.order_]
+        cut = tied[tied % self.order_ > 0]
+        if len(cut):
+            whole = int(cut[0] // self.order_ + 1) * self.order_
+            raise ValueError(
+                f"nested={self.nested} cuts a latent orbit at {cut[0]}: latents come "
+                f"in orbits of {self.order_}. Take a multiple of it, such as {whole}."
+            )
+        return sizes
+
+    def _invariant_mean(self, spread: Spread) -> NDArray:
+        """Mean of the rows but for what the group would move."""
+        return self._matrices().mean(axis=0) @ spread.mean
 
     def _matrices(self) -> NDArray:
         return element_matrices(self.activation_transform_)
 
-    def _new_module(self, n_features: int, seed: int) -> SAEModule:
-        self.n_orbits_ = self._n_base_vectors(n_features)
-        n_latents = self._check_sizes(n_features)
-        if self.order_ == 1:
-            sizes = (n_features, n_latents, self.hidden_dim)
-            return self._initialized(seed, SAEModule, *sizes)
-        return self._initialized(seed, *self._tied())
-
-    def _tied(self) -> tuple:
-        """Class of the network, and what it is made from."""
-        basis = irrep_basis(self._matrices(), self.symmetry_)
-        arguments = (self.symmetry_, basis, self.n_orbits_, self.n_free_)
-        if self.hidden_dim is None:
-            return TiedModule, *arguments
-        return TwoLayerTiedModule, *arguments, self.hidden_dim
-
     def _n_hidden(self) -> int:
         return super()._n_hidden() * self.order_
 
-    def _train(self, run: Run) -> NDArray:
-        if isinstance(run.module, TiedModule):
-            run = run._replace(tensors=(_in_irreps(run.tensors[0], run.module),))
-        return super()._train(run)
-
-    def _n_base_vectors(self, n_features: int) -> int:
-        n_latents = self._n_latents(n_features)
-        n_orbits, left = divmod(n_latents - self.n_free_, self.order_)
-        if left or n_orbits < 1:
-            below = self.n_free_ + max(1, n_orbits) * self.order_
-            raise ValueError(
-                f"n_components={n_latents} latents, {self.n_free_} of them free, do not "
-                f"fill latent orbits of {self.order_}. The nearest sizes that do are "
-                f"{below} and {below + self.order_}."
-            )
-        return n_orbits
-
-    def _n_by_default(self, n_features: int, n_free: int) -> int:
-        n_orbits = max(1, -(-(8 * n_features - n_free) // self.order_))
-        return n_orbits * self.order_ + n_free
-
-    def _n_latents(self, n_features: int) -> int:
-        n_free = 0 if self.n_free == "auto" else self.n_free_
-        return self.n_components or self._n_by_default(n_features, n_free)
-
-    def _prefixes(self, n_components: int) -> NDArray:
-        sizes = super()._prefixes(n_components)
-        n_tied = self.n_orbits_ * self.order_
-        cut = sizes[(sizes < n_tied) & (sizes % self.order_ > 0)]
-        if len(cut):
-            size = int(cut[0] // self.order_) * self.order_
-            raise ValueError(
-                f"nested={self.nested} cuts a latent orbit at {cut[0]}: latents come in "
-                f"orbits of {self.order_}. Take a multiple of it, such as "
-                f"{size + self.order_}."
-            )
-        return sizes
-
-    def _trained_module(self, target_mean: NDArray) -> SAEModule:
-        regular = super()._trained_module(target_mean)
+    def _new_network(
+        self, n_features: int, seed: int, memory: dict[str, NDArray] | None
+    ) -> Network:
+        self._check_sizes(n_features)
         if self.order_ == 1:
-            return regular
-        kind, *arguments = self._tied()
-        generator = torch.Generator()  # what it draws is overwritten
-        module = kind(*arguments, generator=generator)
-        module.set_weights(regular)
-        return module
+            return super()._new_network(n_features, seed, memory)
+        arguments = self._tied(memory)
+        return self._initialized(seed, TiedNetwork, *arguments)
 
-    def _set_canonical_code(self, X: Any, canonical: NDArray) -> None:
+    def _trained_network(
+        self, target_mean: NDArray, memory: dict[str, NDArray] | None
+    ) -> Network:
+        dense = super()._trained_network(target_mean, memory)
+        if self.order_ == 1:
+            return dense
+        generator = torch.Generator()  # what it draws is overwritten
+        network = TiedNetwork(*self._tied(memory), generator=generator)
+        network.set_weights(dense)
+        return network
+
+    def _tied(self, memory: dict[str, NDArray] | None) -> tuple:
+        """What the network is made from, in the basis of earlier calls if there is one.
+
+        Another basis of the same irreps would not fit what Adam remembers.
+        """
+        names = [f"basis.{field}" for field in IrrepBasis._fields]
+        if memory and names[0] in memory:
+            basis = IrrepBasis(*(memory[name] for name in names))
+        else:
+            basis = irrep_basis(self._matrices(), self.symmetry_)
+        if memory is not None:
+            memory.update(zip(names, basis, strict=True))
+        sizes = (self.n_orbits_, self.n_free_, self.hidden_dim)
+        return self.symmetry_, basis, *sizes
+
+    def _keep(self, plan: Plan, curves: NDArray) -> Self:
+        super()._keep(plan, curves)
+        code, canonical = None, plan.rows.canonical
+        if canonical is not None:
+            code = self._canonical_code(plan.rows.X, canonical)
+        if code is not None or plan.memory is None:
+            self._set_or_drop("canonical_code_", code)
+        return self
+
+    def _canonical_code(self, X: Any, canonical: NDArray) -> NDArray:
+        """Mean latents of canonical rows, of shape (n_orbits, order)."""
         total = np.zeros(len(self.components_))
         for chunk in self._chunks(len(canonical)):
             Z = self._encode_csr(read_rows(X, canonical[chunk]))
             total += np.asarray(Z.sum(axis=0, dtype=np.float64))
         tied = total[: self.n_orbits_ * self.order_] / len(canonical)
-        self.canonical_code_ = tied.reshape(self.n_orbits_, self.order_)
+        return tied.reshape(self.n_orbits_, self.order_)
 
     def transform(self, X: ArrayLike) -> NDArray | csr_array:
         """Encode activations.
@@ -627,7 +432,7 @@ class GroupTiedSAE(BaseSAE):
         """
         if self.output == "equivariant":
             return super().transform(X)
-        Z = self._pooled(self._encode_csr(self._check_rows(X)))
+        Z = self._pooled(self._encode_csr(self._checked(X)))
         return Z if self.sparse_output else Z.toarray()
 
     def _pooled(self, Z: csr_array) -> csr_array:
@@ -686,7 +491,7 @@ class GroupTiedSAE(BaseSAE):
             product; the first on ties. It means something only as far as canonical
             rows can be told from the others.
         """
-        Z = self._encode_csr(self._check_rows(X))
+        Z = self._encode_csr(self._checked(X))
         # products of float32 may leave its range
         tied = Z[:, : self.n_orbits_ * self.order_].astype(np.float64)
         # element h moves latent g to h g
@@ -729,15 +534,4 @@ class GroupTiedSAE(BaseSAE):
 
     @property
     def _n_features_out(self) -> int:
-        pooled = self.output == "invariant"
-        return self.n_orbits_ if pooled else len(self.components_)
-
-
-def _in_irreps(rows: Any, module: TiedModule) -> Any:
-    """Rows of a tensor or a Stream in the coordinates that the module takes."""
-    to_irreps = torch.from_numpy(module.basis.to_irreps)
-
-    def turned(rows: torch.Tensor) -> torch.Tensor:
-        return (rows.double() @ to_irreps.T).float()
-
-    return rows.map(turned) if isinstance(rows, Stream) else turned(rows)
+        return self.n_orbits_ if self.output == "invariant" else len(self.components_)

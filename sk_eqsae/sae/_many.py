@@ -2,76 +2,80 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
-from .._state import all_or_nothing
-from .._streams import Stream
-from .._training import DivergedError, ordinary_modes, train
-from ._base import BaseSAE, Run
-from ._equivariant import EquivariantSAE
+from .._fitting import ordinary_modes
+from .._training import train
+from ._base import BaseSAE, Plan
+from ._code import Code, Selection, Stacked
+from ._network import DenseNetwork, normalize_rows
 from ._objective import Objective
-from ._selection import Stacked
-from ._stack import Stack, StackedBatches
-from ._topk import TopKSAE
+from ._sparse_step import Spare, SparseAutoencode
 
 _MAX_LATENTS = 2**16  # of all models of a stack: more take much longer to sort
 _MAX_ENTRIES = 2**18  # of a dictionary: with more, a step saves less than 5 %
 
 
 class _Member(NamedTuple):
-    """An estimator that is ready to train, and its place in what the user passed."""
+    """An estimator, a copy of it that is ready to train, and its place in the list."""
 
     place: int
     estimator: BaseSAE
-    run: Run
+    fitting: BaseSAE
+    plan: Plan
 
 
 def fit_many(
-    estimators: Iterable[TopKSAE | EquivariantSAE],
+    estimators: Iterable[BaseSAE],
     X: ArrayLike,
     y: None = None,
     *,
     groups: ArrayLike | None = None,
     power: ArrayLike | None = None,
-) -> list[TopKSAE | EquivariantSAE]:
+) -> list[BaseSAE]:
     """Fit several autoencoders on the same rows, those of one size at once.
 
-    Each estimator is fitted as by its own ``fit``. Those that may differ only in `k`,
-    `lr`, `random_state`, `activation` and the recipe's `max_grad_norm`, `aux_weight`
-    and `consistency_weight` (if none is 0) and `aux_k` take their steps together, which
+    Each estimator is fitted as by its own ``fit``, up to rounding. Those that differ
+    only in `k`, `lr`, `random_state` and `activation` take their steps together, which
     saves what a step costs beside its arithmetic: most of the time for small
-    dictionaries. The others, and dictionaries of more than 2**18 entries, for which it
-    saves nothing, are fitted one after another.
+    dictionaries. The others, tied ones, and dictionaries of more than 2**18 entries,
+    for which it saves nothing, are fitted one after another.
 
     Parameters
     ----------
-    estimators : iterable of TopKSAE or EquivariantSAE
+    estimators : iterable of TopKSAE, EquivariantSAE or GroupTiedSAE
         What to fit, in place.
     X : array-like of shape (n_rows, n_features)
         Activations.
     y : None
         Ignored.
     groups : array-like of shape (n_rows,), default=None
-        Orbit id of each row; TopKSAE ignores it.
+        Orbit id of each row.
     power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
-        Powers of the generators of each row; TopKSAE ignores it.
+        Powers of the generators of each row.
 
     Returns
     -------
-    estimators : list of TopKSAE or EquivariantSAE
+    estimators : list of the same
         The fitted estimators.
 
     Raises
     ------
     TypeError
-        If an estimator is neither TopKSAE nor EquivariantSAE.
+        If something else than an autoencoder of the package is passed.
     ValueError
         If an estimator comes twice or has a checkpoint, or if one's own ``fit`` would
-        raise; the message names its index. All estimators are then left as they were.
+        raise; the message names its index. That estimator is then left as it was, and
+        those whose training had begun beside or before it are fitted.
 
     See Also
     --------
@@ -80,10 +84,6 @@ def fit_many(
 
     Notes
     -----
-    On a CPU each equals its separate fit to the bit, curves included; a hidden
-    layer may round differently where `batch_size` times `hidden_dim` is no multiple of
-    16. On a GPU they may differ by rounding.
-
     Weights, gradients and moments of those trained together are held all at once, the
     normalised rows only once.
 
@@ -100,22 +100,27 @@ def fit_many(
     estimators = list(estimators)
     _check_estimators(estimators)
     stacks: list[list[_Member]] = []
-    with all_or_nothing(*estimators), ordinary_modes():
-        for index, estimator in enumerate(estimators):
-            with _named(index):
-                rows = estimator._training_rows(X, groups=groups, power=power)
-                _add(stacks, _Member(index, estimator, estimator._start(rows)))
-        for stack in stacks:
-            _fit_stack(stack)
+    with ordinary_modes():
+        for place, estimator in enumerate(estimators):
+            with _named(place):
+                fitting = copy(estimator)  # so that a failure leaves no trace
+                fitting._validate_params()
+                plan = fitting._prepare(X, groups, power)
+                _add(stacks, _Member(place, estimator, fitting, plan))
+        failures = [failure for stack in stacks for failure in _fit_stack(stack)]
+    if failures:
+        place, error = failures[0]
+        with _named(place):
+            raise error
     return estimators
 
 
 def _check_estimators(estimators: Sequence[Any]) -> None:
     for index, estimator in enumerate(estimators):
-        if not isinstance(estimator, TopKSAE | EquivariantSAE):
+        if not isinstance(estimator, BaseSAE):
             raise TypeError(
-                f"estimators[{index}] is {estimator!r}, but only TopKSAE and "
-                "EquivariantSAE can be fitted at once. Call its own fit."
+                f"estimators[{index}] is {estimator!r}, but only autoencoders of "
+                "sk_eqsae can be fitted at once."
             )
         if estimator.checkpoint is not None:
             raise ValueError(
@@ -143,88 +148,212 @@ def _add(stacks: list[list[_Member]], member: _Member) -> None:
     """Put a member in the first stack that it fits, or in a new one."""
     for stack in stacks:
         if _has_room(stack) and _fit_together(stack[0], member):
-            # one copy of the rows for all
-            run = member.run._replace(tensors=stack[0].run.tensors)
-            stack.append(member._replace(run=run))
+            plan = replace(member.plan, dataset=stack[0].plan.dataset)  # held once
+            stack.append(member._replace(plan=plan))
             return
     stacks.append([member])
 
 
 def _has_room(stack: list[_Member]) -> bool:
-    n_components, n_features = stack[0].run.module.components.shape
-    if n_components * n_features > _MAX_ENTRIES:
+    network = stack[0].plan.network
+    if not isinstance(network, DenseNetwork):
         return False
-    return (len(stack) + 1) * n_components <= _MAX_LATENTS
+    if network.components.numel() > _MAX_ENTRIES:
+        return False
+    return (len(stack) + 1) * network.n_latents <= _MAX_LATENTS
 
 
 def _fit_together(one: _Member, other: _Member) -> bool:
-    ours, theirs = one.run.tensors, other.run.tensors
-    if isinstance(ours[0], Stream) or isinstance(theirs[0], Stream):
+    ours, theirs = one.plan.dataset, other.plan.dataset
+    if not (isinstance(ours, TensorDataset) and isinstance(theirs, TensorDataset)):
         return False
     return (
         _settings(one) == _settings(other)
-        and len(ours) == len(theirs)
-        and all(map(torch.equal, ours, theirs))
+        and len(ours.tensors) == len(theirs.tensors)
+        and all(map(torch.equal, ours.tensors, theirs.tensors))
     )
 
 
 def _settings(member: _Member) -> tuple:
     """What members of a stack have in common."""
-    estimator, module = member.estimator, member.run.module
-    recipe = estimator._recipe()
+    estimator, network = member.fitting, member.plan.network
     return (
-        [parameter.shape for parameter in module.parameters()],
-        estimator._prefixes(module.n_latents).tolist(),
+        [parameter.shape for parameter in network.parameters()],
+        estimator._prefixes(network.n_latents).tolist(),
         estimator._schedule(),
-        recipe.unit_rows,
-        recipe.dead_after,
-        recipe.aux_weight > 0,
-        recipe.consistency_weight > 0,
+        estimator._recipe(),
     )
 
 
-def _fit_stack(stack: list[_Member]) -> None:
-    stack = sorted(stack, key=_place_in_stack)
+def _fit_stack(stack: list[_Member]) -> Iterator[tuple[int, ValueError]]:
+    """Fit members; what went wrong with which of them."""
+    stack = sorted(stack, key=_kept_together)
     try:
         curves = _train(stack)
-    except DivergedError as error:
-        with _named(stack[error.model].place):
-            raise
+    except ValueError as error:
+        yield stack[0].place, error
+        return
     for member, curve in zip(stack, curves, strict=True):
-        with _named(member.place):
-            member.estimator._finish(member.run, curve)
+        try:
+            member.fitting._keep(member.plan, curve)
+        except ValueError as error:
+            yield member.place, error
+        else:
+            vars(member.estimator).clear()
+            vars(member.estimator).update(vars(member.fitting))
 
 
-def _place_in_stack(member: _Member) -> tuple:
-    """Neighbours of one learning rate share parameters, those of one k a selection."""
-    estimator = member.estimator
-    return estimator._lr(), estimator.activation, estimator.k
+def _kept_together(member: _Member) -> tuple:
+    """Neighbours of one k share a selection."""
+    return member.fitting.activation, member.fitting.k or 0
 
 
 def _train(stack: list[_Member]) -> list[NDArray]:
     """Losses and squared errors of each member."""
-    estimators, runs = [m.estimator for m in stack], [m.run for m in stack]
-    first = estimators[0]
+    estimators, plans = [m.fitting for m in stack], [m.plan for m in stack]
+    first, plan = estimators[0], plans[0]
     if len(stack) == 1:
-        return [first._train(runs[0])]
-    schedule = first._schedule()
-    lrs = [estimator._lr() for estimator in estimators]
+        return [first._train(plan)]
+    schedule, n_latents = first._schedule(), plan.network.n_latents
     objective = Objective(
-        Stack([run.module.to(schedule["device"]) for run in runs], lrs),
-        Stacked([estimator._training_selection() for estimator in estimators]),
-        [estimator._recipe() for estimator in estimators],
-        n_rows=len(runs[0].tensors[0]),
-        prefixes=first._prefixes(runs[0].module.n_latents),
-        target_shift=runs[0].target_shift,
+        Stack([plan.network.to(schedule["device"]) for plan in plans]),
+        Stacked([each._training_selection(n_latents) for each in estimators]),
+        first._recipe(),
+        n_rows=len(plan.rows),
+        prefixes=first._prefixes(n_latents),
+        target_shift=plan.objective.target_shift,
     )
     curves = train(
         objective,
-        *runs[0].tensors,
-        lr=lrs,
-        seed=[run.seed for run in runs],
-        batches=StackedBatches,
+        plan.dataset,
+        lr=[estimator._lr() for estimator in estimators],
+        seed=[plan.seed for plan in plans],
         verbose=max(estimator.verbose for estimator in estimators),
         description=f"{len(stack)} {type(first).__name__}",
         **schedule,
     )
     return list(np.moveaxis(curves, -1, 0))
+
+
+class Stack(nn.Module):
+    """Dense networks of one size, whose products are batched.
+
+    The weights of each kind lie in one tensor, of which the networks' are parts; rows
+    and latents of one network come after those of the other.
+    """
+
+    def __init__(self, networks: Sequence[DenseNetwork]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.n_networks = (len(networks),)
+        parameters = [dict(network.named_parameters()) for network in networks]
+        self.kinds = {
+            name: _Kind([each[name] for each in parameters]) for name in parameters[0]
+        }
+
+    @property
+    def n_latents(self) -> int:
+        """Number of latents, of all networks together."""
+        return len(self.networks) * self.networks[0].n_latents
+
+    @property
+    def places(self) -> NDArray:
+        """Place of each latent in the dictionary of its network."""
+        return np.tile(self.networks[0].places, len(self.networks))
+
+    def forward(self, inputs: Tensor, select: Selection, spare: Spare) -> Tensor:
+        """Sums of dictionary vectors, of shape (n_bags, n_features)."""
+        return SparseAutoencode.apply(
+            self._encoder_inputs(inputs),
+            *self._last_layer(),
+            self.kinds["components"].joined().flatten(0, 1),
+            partial(self._encode, select=select, spare=spare),
+            spare,
+        )
+
+    @torch.no_grad()
+    def encode(self, inputs: Tensor, select: Selection, spare: Spare) -> Code:
+        """Active latents of rows of shape (n_networks * n_rows, n_features)."""
+        inputs = self._encoder_inputs(inputs)
+        return self._encode(inputs, *self._last_layer(), select=select, spare=spare)
+
+    def _last_layer(self) -> tuple[Tensor, Tensor]:
+        weight, bias = (self.kinds[f"encoder.{name}"] for name in ("weight", "bias"))
+        return weight.joined().flatten(0, 1), bias.joined().flatten()
+
+    def _encode(
+        self,
+        inputs: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        *,
+        select: Selection,
+        spare: Spare,
+    ) -> Code:
+        n, n_latents = len(self.networks), self.networks[0].n_latents
+        out = spare.take((n, len(inputs) // n, n_latents), inputs)
+        torch.baddbmm(
+            bias.view(n, 1, -1),
+            inputs.view(n, -1, inputs.shape[1]),
+            weight.view(n, n_latents, -1).mT,
+            out=out,
+        )
+        code = select(out.flatten(0, 1))
+        spare.put(out)
+        return code
+
+    def _encoder_inputs(self, inputs: Tensor) -> Tensor:
+        if "hidden.weight" not in self.kinds:
+            return inputs
+        weight, bias = (self.kinds[f"hidden.{n}"].joined() for n in ("weight", "bias"))
+        rows = inputs.view(len(self.networks), -1, inputs.shape[1])
+        return torch.baddbmm(bias.unsqueeze(1), rows, weight.mT).relu().flatten(0, 1)
+
+    def offset(self) -> Tensor:
+        """Decoder biases, of shape (n_networks, 1, 1, n_features)."""
+        return self.kinds["intercept"].joined()[:, None, None]
+
+    def squared_length(self, errors: Tensor) -> Tensor:
+        """Sums of squares over features."""
+        return errors.square().sum(-1)
+
+    def gradients(self) -> list[Tensor]:
+        """Gradients of each kind of weight, the two large ones first."""
+        names = ["encoder.weight", "components"]
+        names += [name for name in self.kinds if name not in names]
+        gradients = (self.kinds[name].gradient for name in names)
+        # tables, as the sparse step makes them and can take them again
+        return [g.flatten(0, -2) for g in gradients if g is not None]
+
+    def normalize_components(self) -> None:
+        """Bring dictionary vectors to norm 1."""
+        normalize_rows(self.kinds["components"].storage)
+
+
+class _Kind:
+    """One kind of weight of all networks: a tensor, whose parts are parameters."""
+
+    def __init__(self, parameters: list[nn.Parameter]) -> None:
+        self.storage = torch.stack([parameter.detach() for parameter in parameters])
+        self.parameters = parameters
+        for parameter, part in zip(parameters, self.storage, strict=True):
+            parameter.data = part
+        self.gradient: Tensor | None = None
+
+    def joined(self) -> Tensor:
+        """Weights of shape (n_networks, ...), whose gradient reaches the parameters."""
+        return _Join.apply(self, *self.parameters)
+
+
+class _Join(torch.autograd.Function):
+    """Parameters that lie one below the other as one tensor, without a copy."""
+
+    @staticmethod
+    def forward(ctx: Any, kind: _Kind, *parameters: Tensor) -> Tensor:
+        ctx.kind = kind
+        return kind.storage.detach()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        ctx.kind.gradient = grad
+        return None, *grad.unbind()

@@ -256,19 +256,19 @@ def test_a_layer_with_another_number_of_rows(inputs):
 
 
 def test_a_plain_callable_needs_an_order(net, inputs):
-    with pytest.raises(ValueError, match="order is needed"):
+    with pytest.raises(ValueError, match="symmetry is needed"):
         extract_orbits(net, inputs, layer="first", action=lambda x, p: x)
 
 
 def test_an_order_that_contradicts_the_action(net, inputs):
     extract_orbits(net, inputs, layer="first", action=SHIFT, symmetry=3)
-    with pytest.raises(ValueError, match=r"order=4 contradicts .* 3"):
+    with pytest.raises(ValueError, match=r"symmetry=4 contradicts .*3"):
         extract_orbits(net, inputs, layer="first", action=SHIFT, symmetry=4)
 
 
 @pytest.mark.parametrize("order", [0, -2, 1.5])
 def test_an_order_that_is_no_order(net, inputs, order):
-    with pytest.raises(ValueError, match="order must be a positive integer"):
+    with pytest.raises(ValueError, match="symmetry must be the order of"):
         extract_orbits(
             net, inputs, layer="first", action=lambda x, p: x, symmetry=order
         )

@@ -4,6 +4,7 @@ from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 from numpy.testing import assert_array_equal
@@ -70,24 +71,24 @@ def test_split_keeps_rows_with_their_ids():
         assert_array_equal(part.X, orbits.X[kept])
 
 
-def some_orbits(group=None, *, rows=4):
+def some_orbits(symmetry=None, *, rows=4):
     """Of order 4, but only orbit 0 has more than so many rows."""
     orbits = make_orbits(12)
     kept = (orbits.power < rows) | (orbits.groups == 0)
-    return Orbits(orbits.X[kept], orbits.groups[kept], orbits.power[kept], group)
+    return Orbits(orbits.X[kept], orbits.groups[kept], orbits.power[kept], symmetry)
 
 
 def test_parts_keep_the_order_and_the_group_of_the_whole():
     whole = some_orbits(rows=3)
     assert repr(whole) == "<Orbits: 12 orbits of order 4, 3 features>"
-    assert whole.group is None
+    assert whole.symmetry == CyclicGroup(4)
     for part in whole.split(random_state=0):
-        assert (part.order, part.group) == (4, CyclicGroup(4))
+        assert (part.order, part.symmetry) == (4, CyclicGroup(4))
         for again in part.split(random_state=0):
-            assert (again.order, again.group) == (4, CyclicGroup(4))
+            assert (again.order, again.symmetry) == (4, CyclicGroup(4))
     group = CyclicGroup(5)
     for part in some_orbits(group, rows=3).split(random_state=0):
-        assert part.group is group
+        assert part.symmetry is group
 
 
 @pytest.mark.parametrize("columns", [1, 2])
@@ -182,8 +183,8 @@ def test_parts_that_do_not_fit_together(X, groups, power, message):
 @pytest.mark.parametrize(
     ("group", "power", "message"),
     [
-        (CyclicGroup(4), [0, 1, 2, -1], r"from 0 to 3 \(order=4\), found -1 in rows 3"),
-        (CyclicGroup(4), [0, 1, 2, 7], r"from 0 to 3 \(order=4\), found 7"),
+        (CyclicGroup(4), [0, 1, 2, -1], r"from 0 to 3 .*, found -1 in rows 3"),
+        (CyclicGroup(4), [0, 1, 2, 7], r"from 0 to 3 .*, found 7"),
         (
             DihedralGroup(3),
             [[0, 0], [-2, 0], [2, 0], [0, 1]],
@@ -203,9 +204,76 @@ def test_powers_that_fit_refuses(group, power, message):
     assert str(of_orbits.value) == str(of_fit.value)
 
 
-def test_an_order_in_the_place_of_a_group_is_an_error():
-    with pytest.raises(TypeError, match=r"such as CyclicGroup\(4\), found 4"):
-        Orbits(np.zeros((4, 2)), np.zeros(4, dtype=int), np.arange(4), group=4)
+def test_the_symmetry_can_be_given_by_its_order():
+    orbits = some_orbits(5, rows=3)
+    assert (orbits.order, orbits.symmetry) == (5, CyclicGroup(5))
+    with pytest.raises(ValueError, match="symmetry must be the order of"):
+        some_orbits("rotations")
+
+
+def test_metadata_are_what_fit_takes():
+    orbits = make_orbits(8)
+    assert list(orbits.metadata) == ["groups", "power"]
+    told = ActivationTransformFitter().fit(orbits.X, **orbits.metadata)
+    by_hand = ActivationTransformFitter().fit(
+        orbits.X, groups=orbits.groups, power=orbits.power
+    )
+    assert told.order_ == 4
+    assert_array_equal(told.M_, by_hand.M_)
+
+
+MISSING = {
+    "NaN": lambda ids: np.where(np.isin(ids, [1, 2]), np.nan, ids),
+    "NaN among objects": lambda ids: np.array(
+        [np.nan if i == 1 else i for i in ids], object
+    ),
+    "NaN in a list of strings": lambda ids: [np.nan if i == 1 else str(i) for i in ids],
+    "None": lambda ids: [None if i == 1 else i for i in ids],
+    "NaT": lambda ids: np.where(
+        ids == 1, np.datetime64("NaT"), np.datetime64(0, "D") + ids
+    ),
+    "pandas' NA": lambda ids: pd.Series(np.where(ids == 1, np.nan, ids)).astype(
+        "Int64"
+    ),
+    "null of polars": lambda ids: pl.Series(
+        [None if i == 1 else i for i in ids.tolist()]
+    ),
+}
+
+
+@pytest.mark.parametrize("lose", MISSING.values(), ids=MISSING)
+@pytest.mark.parametrize("name", ["groups", "power"])
+def test_missing_ids_and_powers_are_an_error_that_says_where(name, lose):
+    """All rows without an id would be one orbit."""
+    orbits = make_orbits(4, order=4)
+    metadata = orbits.metadata | {name: lose(orbits.metadata[name])}
+    rows = "4, 5, 6" if name == "groups" else "1, [25]"
+    with pytest.raises(ValueError, match=f"{name} has missing values .* rows {rows}"):
+        Orbits(orbits.X, **metadata)
+    with pytest.raises(ValueError, match=f"{name} has missing values .* rows {rows}"):
+        ActivationTransformFitter().fit(orbits.X, **metadata)
+
+
+def test_missing_powers_of_one_of_two_generators_are_an_error():
+    group = DihedralGroup(2)
+    power = group.powers.astype(float)
+    power[2, 1] = np.nan
+    with pytest.raises(ValueError, match=r"power has missing values .* rows 2"):
+        Orbits(np.zeros((4, 2)), np.zeros(4, dtype=int), power, group)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_tensors_of_any_kind_are_rows(dtype):
+    base = torch.rand(10, 4, generator=torch.Generator().manual_seed(0)).to(dtype)
+    X = torch.stack([base.roll(p, dims=1) for p in range(4)], dim=1).reshape(40, 4)
+    metadata = {"groups": torch.arange(40) // 4, "power": torch.arange(40) % 4}
+    orbits = Orbits(X.clone().requires_grad_(), **metadata)
+    assert orbits.X.dtype == (np.float64 if dtype == torch.float64 else np.float32)
+    assert_array_equal(orbits.X, X.double().numpy())
+    from_tensor = ActivationTransformFitter().fit(X.requires_grad_(), **metadata)
+    from_array = ActivationTransformFitter().fit(orbits.X, **orbits.metadata)
+    assert_array_equal(from_tensor.M_, from_array.M_)
+    assert from_tensor.transform(X).dtype == orbits.X.dtype
 
 
 def test_base_with_too_few_labels():

@@ -25,7 +25,7 @@ def net(seed=0):
 class Counted:
     """An action that counts its calls, and may kill the process at one of them."""
 
-    order = 3
+    symmetry = 3
 
     def __init__(self, killed_at=None):
         self.n, self.killed_at = 0, killed_at
@@ -86,8 +86,8 @@ def test_an_estimator_takes_what_was_written(tmp_path):
     sae = EquivariantSAE(8, k=2, hidden_dim=4, max_epochs=2, random_state=0)
     scores = []
     for orbits in (extract(Counted(), tmp_path), extract(Counted())):
-        metadata = {"groups": orbits.groups, "power": orbits.power}
-        scores.append(sae.fit(orbits.X, **metadata).score(orbits.X, **metadata))
+        sae.fit(orbits.X, **orbits.metadata)
+        scores.append(sae.score(orbits.X, **orbits.metadata))
     assert scores[0] == scores[1]
 
 
@@ -139,9 +139,9 @@ def test_a_model_in_another_dtype_is_an_error(tmp_path):
 
 
 def test_a_lambda_of_other_code_is_an_error(tmp_path):
-    extract(lambda x, p: np.roll(x, p, -1), tmp_path, order=6)
+    extract(lambda x, p: np.roll(x, p, -1), tmp_path, symmetry=6)
     with pytest.raises(ValueError, match="activations of another model or action"):
-        extract(lambda x, p: np.roll(x, -p, -1), tmp_path, order=6)
+        extract(lambda x, p: np.roll(x, -p, -1), tmp_path, symmetry=6)
 
 
 @pytest.mark.parametrize(
@@ -173,14 +173,24 @@ def test_a_folder_with_other_files_is_an_error(tmp_path):
     assert os.listdir(tmp_path) == ["mine.npy"]
 
 
+@pytest.mark.parametrize("length", [0, 90, 200])
+def test_a_file_that_is_cut_short_is_named(length, tmp_path):
+    expected = extract(Counted(), tmp_path).X[:]
+    os.truncate(tmp_path / FILES[0], length)
+    with pytest.raises(ValueError, match=rf"{FILES[0]} is no whole .* remove it and"):
+        extract(Counted(), tmp_path)
+    (tmp_path / FILES[0]).unlink()
+    assert np.array_equal(extract(Counted(), tmp_path).X[:], expected)
+
+
 def test_an_action_that_was_used_is_still_the_same(tmp_path):
     action, images = ImageDihedral(4), np.ones((3, 1, 8, 8), dtype=np.float32)
     model = torch.nn.Flatten()
     for _ in range(2):
         arguments = {"layer": "", "action": action, "out": tmp_path}
-        assert extract_orbits(model, images, **arguments).group == action.symmetry
+        assert extract_orbits(model, images, **arguments).symmetry == action.symmetry
 
 
 def test_a_function_without_a_name_can_be_an_action(tmp_path):
     for _ in range(2):
-        extract(lambda x, p: np.roll(x, p, -1), tmp_path, order=6)
+        extract(lambda x, p: np.roll(x, p, -1), tmp_path, symmetry=6)

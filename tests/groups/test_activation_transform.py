@@ -111,7 +111,8 @@ def test_already_invariant_activations_give_the_identity():
 
 def test_no_metadata_is_the_identity():
     X = np.random.default_rng(0).normal(size=(10, 3))
-    fitter = ActivationTransformFitter().fit(X)
+    with pytest.warns(UserWarning, match="got no groups and power, so it leaves rows"):
+        fitter = ActivationTransformFitter().fit(X)
     assert np.array_equal(fitter.M_, np.eye(3))
     assert fitter.order_ == 1
     assert fitter.score(X) == 1
@@ -177,7 +178,7 @@ def test_a_power_that_is_never_seen_has_no_r2():
     X, groups, power = orbits_of(rotation(90), 4)
     kept = power != 2
     for settings in SOLVERS:
-        fitter = ActivationTransformFitter(**settings)
+        fitter = ActivationTransformFitter(4, **settings)
         fitter.fit(X[kept], groups=groups[kept], power=power[kept])
         r2 = fitter.r2_per_power(X[kept], groups=groups[kept], power=power[kept])
         assert np.isnan(r2).tolist() == [False, True, False]

@@ -34,7 +34,7 @@ GROUPS = [
     *(DihedralGroup(n) for n in (1, 2, 3, 4, 5, 6)),
     *(SymmetricGroup(n) for n in (2, 3, 4, 5)),
     Q8,
-    CubeRotation().group,
+    CubeRotation().symmetry,
     ProductGroup(DihedralGroup(3)),
     ProductGroup(CyclicGroup(4), CyclicGroup(6)),
     ProductGroup(CyclicGroup(3), CyclicGroup(1), CyclicGroup(3), CyclicGroup(2)),
@@ -149,7 +149,7 @@ def test_dihedral_group_multiplies_like_its_matrices(n):
 
 
 @pytest.mark.parametrize(
-    "group", [SymmetricGroup(3), SymmetricGroup(5), Q8, CubeRotation().group]
+    "group", [SymmetricGroup(3), SymmetricGroup(5), Q8, CubeRotation().symmetry]
 )
 def test_permutations_compose_like_maps(group):
     images = group.permutations
@@ -287,7 +287,7 @@ def test_characters_of_s4_are_the_textbooks():
 
 
 def test_rotations_of_the_cube_have_the_irreps_of_s4():
-    group = CubeRotation().group
+    group = CubeRotation().symmetry
     assert [irrep.dim for irrep in group.irreps] == [1, 1, 2, 3, 3]
     assert {irrep.kind for irrep in group.irreps} == {"real"}
     by_order = {1: 3, 2: -1, 3: 0, 4: 1}  # 1 + 2 cos of the angle

@@ -184,8 +184,6 @@ def test_inverse_transform_undoes_a_real_power_of_two_generators():
 def test_contradicting_parameters_are_errors():
     group = DihedralGroup(4)
     X, metadata = orbits_of(known_representation(group), group)
-    with pytest.raises(ValueError, match=r"order=4, but group=.* has order 8"):
-        ActivationTransformFitter(symmetry=4, group=group).fit(X, **metadata)
     with pytest.raises(ValueError, match="'orthogonal' is a closed form"):
         ActivationTransformFitter(
             symmetry=group, solver="adam", group_law="orthogonal"

@@ -1,57 +1,64 @@
 import numpy as np
 import pytest
 
-from sk_eqsae.activations._orbit_table import check_integers, orbit_table
+from sk_eqsae.groups import CyclicGroup
+from sk_eqsae.groups._orbit_table import check_integers, orbit_table
 
 GROUPS = np.array([7, 7, 3, 3, 7, 3])
 POWER = np.array([0, 1, 1, 0, 2, 2])
 
 
 def test_table_holds_the_row_of_each_orbit_and_power():
-    table = orbit_table(GROUPS, POWER, n_rows=6)
+    group, table = orbit_table(GROUPS, POWER, n_rows=6)
+    assert group == CyclicGroup(3)
     assert table.tolist() == [[0, 1, 4], [3, 2, 5]]
 
 
 def test_orbits_come_in_order_of_first_row_whatever_their_ids():
     relabelled = np.where(GROUPS == 7, "a", "z")
-    same = orbit_table(relabelled, POWER, n_rows=6)
-    assert np.array_equal(same, orbit_table(GROUPS, POWER, n_rows=6))
+    _, same = orbit_table(relabelled, POWER, n_rows=6)
+    assert np.array_equal(same, orbit_table(GROUPS, POWER, n_rows=6)[1])
 
 
 def test_missing_powers_are_marked():
-    table = orbit_table([0, 0, 1], [0, 2, 0], order=4, n_rows=3)
+    _, table = orbit_table([0, 0, 1], [0, 2, 0], symmetry=4, n_rows=3)
     assert table.tolist() == [[0, -1, 1, -1], [2, -1, -1, -1]]
 
 
 def test_no_metadata_is_the_trivial_group():
-    assert orbit_table(None, None, n_rows=3).tolist() == [[0], [1], [2]]
-    assert orbit_table(None, None, order=1, n_rows=2).tolist() == [[0], [1]]
+    for symmetry in (None, 1, CyclicGroup(1)):
+        group, table = orbit_table(None, None, symmetry=symmetry, n_rows=2)
+        assert group == CyclicGroup(1)
+        assert table.tolist() == [[0], [1]]
 
 
 @pytest.mark.parametrize(
-    ("groups", "power", "order", "message"),
+    ("groups", "power", "symmetry", "message"),
     [
-        (None, None, 4, r"order=4 needs to know the orbits: pass groups= and power="),
+        (None, None, 4, r"symmetry=.* needs to know the orbits: pass groups= and power="),
         (None, POWER, None, "power was given without groups"),
         (GROUPS, None, None, "groups was given without power"),
-        (GROUPS, POWER, 2, r"0 to 1 \(order=2\), found 2 in rows 4, 5"),
+        (GROUPS, POWER, 2, r"0 to 1 \(symmetry=CyclicGroup\(n=2\)\), found 2 in rows 4, 5"),
         (GROUPS, POWER - 1, None, "integers from 0, found -1 in rows 0, 3"),
         (GROUPS, POWER + 0.5, None, "must hold integers, found 0.5 in rows 0, 1, 2"),
         (GROUPS, list("abcabc"), None, "power must hold integers, found dtype"),
         (GROUPS, list("010101"), None, "power must hold integers, found dtype <U1"),
         (GROUPS, [0, 1, 1, 0, np.nan, 2], None, "integers, found nan in rows 4"),
-        (GROUPS, np.c_[POWER, POWER], None, r"power must .* \(6, 2\).*group="),
+        (GROUPS, np.c_[POWER, POWER], None, r"power must .* \(6, 2\).*symmetry="),
         (np.c_[GROUPS, GROUPS], POWER, None, r"groups must .* \(6, 2\)"),
         (None, POWER, None, r"splitter: enable metadata routing.*STEP__groups="),
         (GROUPS, [0, 1, 1, 0, 1, 2], None, "orbit 7 has power 1 twice, in rows 1, 4"),
         (GROUPS, [1, 2, 1, 0, 3, 2], 4, r"no row of power 0.*ids 7; rows 0, 1, 4\)"),
         (GROUPS, [1, 2, 1, 0, 3, 2], 4, "GroupKFold"),
+        (GROUPS, POWER * 2, None, r"goes up to 4, but no row has power 1, 3, so"),
         (GROUPS[:5], POWER[:5], None, "inconsistent numbers of samples"),
     ],
 )
-def test_bad_metadata_says_which_rows_and_how_to_mend_it(groups, power, order, message):
+def test_bad_metadata_says_which_rows_and_how_to_mend_it(
+    groups, power, symmetry, message
+):
     with pytest.raises(ValueError, match=message):
-        orbit_table(groups, power, order=order, n_rows=6)
+        orbit_table(groups, power, symmetry=symmetry, n_rows=6)
 
 
 def test_powers_stored_as_floats_are_taken():

@@ -153,7 +153,8 @@ def test_frozen_transform_of_a_frame_takes_frames_without_a_warning(turning_orbi
 
 def test_without_metadata_the_group_is_trivial():
     X = np.random.default_rng(0).normal(size=(20, 3))
-    canonicalizer = PoseCanonicalizer().fit(X)
+    with pytest.warns(UserWarning, match="got no groups and power"):
+        canonicalizer = PoseCanonicalizer().fit(X)
     np.testing.assert_array_equal(canonicalizer.transform(X), X)
     assert not canonicalizer.predict_power(X).any()
     assert not canonicalizer.margin(X).any()

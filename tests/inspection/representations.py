@@ -26,7 +26,7 @@ def regular_representation(group, *, n_copies=1, n_invariant=2, mixed=0.4, seed=
 
 def fitter_of(group, matrices):
     """Fitter whose M is given."""
-    fitter = ActivationTransformFitter().fit(np.zeros((1, matrices.shape[1])))
+    fitter = ActivationTransformFitter(1).fit(np.zeros((1, matrices.shape[1])))
     fitter.symmetry_, fitter.order_ = group, group.order
     generators = matrices[group.elements_of(np.eye(group.n_generators, dtype=int))]
     fitter.M_ = generators[0] if len(generators) == 1 else generators

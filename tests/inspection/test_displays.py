@@ -145,7 +145,7 @@ def test_displays_draw_where_they_are_told(plt, symmetry, report):
 
 def test_pooled_latents_leave_all_copies_that_fire(plt, turning_orbits):
     X, groups, power, _ = turning_orbits
-    sae = GroupTiedSAE(4, k=2, max_epochs=2, random_state=0)
+    sae = GroupTiedSAE(16, k=2, max_epochs=2, random_state=0)
     sae = sae.fit(X, groups=groups, power=power)
     expected = FeatureSymmetryDisplay.from_estimator(sae, X=X).symmetry
     pooled = sae.set_params(output="invariant")

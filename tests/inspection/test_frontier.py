@@ -20,7 +20,7 @@ def saes(turning_orbits):
     metadata = {"groups": groups, "power": power}
     return {
         "regular": [TopKSAE(16, k=k, **QUICK).fit(X) for k in (4, 1)],
-        "tied": [GroupTiedSAE(3, k=2, n_free=2, **QUICK).fit(X, **metadata)],
+        "tied": [GroupTiedSAE(14, k=2, n_free=2, **QUICK).fit(X, **metadata)],
         "equivariant": [EquivariantSAE(8, k=2, **QUICK).fit(X, **metadata)],
     }
 
@@ -41,7 +41,7 @@ def test_points_are_sparsity_size_and_fvu(plt, saes, rows):
 
 def test_pooled_latents_do_not_hide_what_a_reconstruction_costs(plt, saes, rows):
     (tied,) = saes["tied"]
-    pooled = GroupTiedSAE(3, k=2, n_free=2, output="invariant", **QUICK)
+    pooled = GroupTiedSAE(14, k=2, n_free=2, output="invariant", **QUICK)
     pooled.__dict__ |= {n: v for n, v in vars(tied).items() if n.endswith("_")}
     display = FrontierDisplay.from_estimator([tied, pooled], rows)
     assert display.table["l0"].nunique() == 1

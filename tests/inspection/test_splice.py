@@ -334,7 +334,8 @@ def test_values_to_steer_to_are_numbers(net, steer):
 
 
 def test_pooled_latents_cannot_be_spliced(net):
-    sae = GroupTiedSAE(4, k=2, output="invariant", max_epochs=1).fit(np.eye(12))
+    sae = GroupTiedSAE(4, symmetry=1, k=2, output="invariant", max_epochs=1)
+    sae = sae.fit(np.eye(12))
     with (
         pytest.raises(ValueError, match="Set output='equivariant'"),
         splice(net, "tokens", sae),

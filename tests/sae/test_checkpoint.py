@@ -22,7 +22,7 @@ CASES = {
     "top_k": TopKSAE(32, k=2, **SETTINGS),
     "top_k_streamed": TopKSAE(32, k=2, hidden_dim=8, **STREAMED),
     "equivariant": EquivariantSAE(32, k=2, activation="batch_topk", **STREAMED),
-    "group_tied": GroupTiedSAE(8, k=2, n_free=3, **STREAMED),
+    "group_tied": GroupTiedSAE(19, k=2, n_free=3, **STREAMED),
 }
 N_STEPS = 40  # 4 epochs of 10 batches
 KILLED = 27  # in the third epoch; the checkpoint is of the step before
@@ -168,7 +168,9 @@ def test_the_checkpoint_of_other_rows_is_an_error(interrupted):
     sae, X = interrupted
     with pytest.raises(ValueError, match="a fit with other X"):
         clone(sae).fit(X[::-1])
-    estimator = EquivariantSAE(32, k=2, hidden_dim=None, checkpoint=sae.checkpoint)
+    estimator = EquivariantSAE(
+        32, symmetry=1, k=2, hidden_dim=None, checkpoint=sae.checkpoint
+    )
     with pytest.raises(ValueError, match=r"other .*estimator"):
         estimator.set_params(**SETTINGS).fit(X)
 
@@ -205,8 +207,9 @@ def test_writing_takes_a_small_share_of_the_time(tmp_path, monkeypatch):
     def write(*args):
         written.append(now[0])
         now[0] += 9.0  # seconds that it takes
+        return b""
 
-    monkeypatch.setattr(module, "write_arrays", write)
+    monkeypatch.setattr(module, "to_bytes", write)
     checkpoint = module.Checkpoint(tmp_path / "file", {})
     while now[0] < 1000:
         now[0] += 1.0

@@ -4,20 +4,21 @@ import os
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_scalar
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from ..._state import unfrozen
+from ..._atomic import atomic_write
+from ..._fitting import unfrozen
+from ..._rows import checked_rows, read_rows
 from ...activations import Orbits
-from ...groups import FiniteGroup
-from ...persistence import atomic_write
-from ...sae._base import BaseSAE
-from .._fitter import check_fitter
-from ._data import explorer_data
+from ...sae._base import BaseSAE, sparse_codes
+from .._transform_checks import check_transform
+from ._content import content
 from ._page import page
 from ._pictures import Action, Inputs
 
@@ -52,10 +53,12 @@ def explore(
         that of an input by itself, canonical under the group of M.
     inputs : ndarray or tensor of shape (n_inputs, ...), default=None
         Canonical inputs, indexed by orbit id: what went into
-        :func:`~sk_eqsae.extract_orbits`. Drawn are images (height, width),
+        :func:`~sk_eqsae.extract_orbits`; of an array of activations the input of each
+        row. Drawn are images (height, width),
         (channels, height, width) or (height, width, channels) with 1 or 3 channels,
         signals (length,) or (channels, length) with up to 4 channels, and points
-        (n_points, 2) or (n_points, 3). None shows orbit ids alone.
+        (n_points, 2) or (n_points, 3); where a number is missing, pixels are magenta,
+        and points and samples left out. None shows orbit ids alone.
     action : callable, default=None
         ``action(inputs, power)``, as it went into
         :func:`~sk_eqsae.extract_orbits`, so that inputs are shown at all places of
@@ -85,7 +88,8 @@ def explore(
     TypeError
         If `sae` is none of the three autoencoders.
     ValueError
-        If orbits, inputs, labels, names and M do not fit together.
+        If orbits, inputs, labels, names and M do not fit together, or if a label or a
+        name is missing.
 
     See Also
     --------
@@ -135,10 +139,14 @@ def explore(
     if activation_transform is None:
         activation_transform = getattr(sae, "activation_transform_", None)
     if activation_transform is not None:
-        check_fitter(activation_transform)
-    data = explorer_data(
+        check_transform(activation_transform)
+    rows = orbits.X if isinstance(orbits, Orbits) else orbits
+    if inputs is not None and rows is orbits:  # each row has an input of its own
+        check_consistent_length(rows, inputs)
+    data = content(
         sae,
-        _checked(sae, orbits, getattr(activation_transform, "symmetry_", None)),
+        _with_checked_rows(orbits, sae, activation_transform),
+        sparse_codes(sae, rows),
         inputs,
         action=action,
         labels=labels,
@@ -152,13 +160,15 @@ def explore(
     return Path(path)
 
 
-def _checked(
-    sae: BaseSAE, orbits: Orbits | ArrayLike, group: FiniteGroup | None
+def _with_checked_rows(
+    orbits: Orbits | ArrayLike, sae: BaseSAE, activation_transform: Any
 ) -> Orbits:
-    """Validate rows; those of an array are canonical ones of orbits of their own."""
+    """Rows in memory; those of an array are the canonical ones of their own orbits."""
     if isinstance(orbits, Orbits):
-        return replace(orbits, X=sae._check_rows(orbits.X))
-    X = sae._check_rows(orbits)
+        X = read_rows(checked_rows(sae, orbits.X, reset=False), slice(None))
+        return replace(orbits, X=X)
+    X = read_rows(checked_rows(sae, orbits, reset=False), slice(None))
+    group = getattr(activation_transform, "symmetry_", None)
     n_generators = 1 if group is None else group.n_generators
     power = np.zeros((len(X), n_generators), dtype=np.int64)
     return Orbits(X, np.arange(len(X)), power, group)

@@ -12,19 +12,7 @@ _UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
 
 
 def page(data: dict[str, Any]) -> str:
-    """Render the page.
-
-    Parameters
-    ----------
-    data : dict
-        What the page shows: JSON values, with a "title".
-
-    Returns
-    -------
-    page : str
-        HTML that loads nothing. Its content security policy allows the one script
-        and the one style sheet, by their hashes, and images inside the file.
-    """
+    """HTML that loads nothing and runs no script but its own, known by its hash."""
     parts = {name: _read(name) for name in ("app.js", "style.css")}
     fill = parts | {
         "title": html.escape(str(data["title"])),

@@ -18,6 +18,7 @@ _SIDE = 64  # pixels of the longer side of a picture
 _SAMPLES = 128  # of a signal
 _POINTS = 150  # of a point cloud
 _LARGEST = 100  # coordinates are whole numbers from 0 to this
+_MISSING = (255, 0, 255)  # a pixel that is no number; no gray is like it
 # Orthographic view from the direction (1, 1, 1); rows are right and up.
 _VIEW = np.array([[-1, 1, 0], [-1, -1, 2]]) / np.sqrt([[2], [6]])
 
@@ -30,36 +31,12 @@ def pictures(
     powers: Sequence[Any],
     max_bytes: int,
 ) -> dict[str, Any]:
-    """Draw inputs, each with the other inputs of its orbit.
+    """Draw inputs of orbit ids, each with its whole orbit, until the room is full.
 
-    Parameters
-    ----------
-    inputs : ndarray or tensor of shape (n_inputs, ...)
-        Canonical inputs.
-    ids : ndarray of shape (n_shown,)
-        Which to draw; the important ones first.
-    action : callable or None
-        ``action(inputs, power)`` moves inputs. None draws canonical ones alone.
-    powers : sequence
-        Powers of the elements of the group, as `action` takes them.
-    max_bytes : int
-        Drawing stops when this many are full.
-
-    Returns
-    -------
-    pictures : dict
-        ``kind`` ("image", "signal" or "points"), ``aspect`` (width over height of an
-        image), ``n_elements`` (places of the orbit that are drawn) and ``drawings``
-        of the first inputs: a data URI of the whole orbit side by side, or for each
-        element lists of coordinates from 0 to 100.
-
-    Raises
-    ------
-    ValueError
-        If inputs of this shape cannot be drawn, or an id has no input.
+    They are data URIs of all images of an orbit side by side, or for each element
+    lists of coordinates from 0 to 100, None where a number is missing.
     """
     inputs = _checked(inputs)
-    _check_ids(ids, len(inputs))
     kind = kind_of(tuple(inputs.shape[1:]))
     draw, scale = _DRAWERS[kind], _scale(inputs, kind)
     orbits = (orbit for part in _moved(inputs, ids, action, powers) for orbit in part)
@@ -82,23 +59,7 @@ def _that_fit(drawings: Iterator[Any], max_bytes: int) -> list[Any]:
 
 
 def kind_of(shape: tuple[int, ...]) -> str:
-    """Tell images, signals and point clouds apart by the shape of one input.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Shape of one input.
-
-    Returns
-    -------
-    kind : {"image", "signal", "points"}
-        What it is drawn as.
-
-    Raises
-    ------
-    ValueError
-        If it is none of them.
-    """
+    """Tell images, signals and points apart by the shape of one input."""
     if len(shape) == 3 and (shape[0] in (1, 3) or shape[2] in (1, 3)):
         return "image"
     if len(shape) == 1:
@@ -117,6 +78,8 @@ def kind_of(shape: tuple[int, ...]) -> str:
 
 def _checked(inputs: Any) -> Inputs:
     """Inputs as one array or tensor of numbers."""
+    if np.ma.is_masked(inputs):
+        inputs = inputs.astype(np.float64).filled(np.nan)
     array: Any = inputs if isinstance(inputs, torch.Tensor) else np.asarray(inputs)
     is_array = isinstance(array, np.ndarray)
     drawn = array.dtype.kind in "biuf" if is_array else not array.is_complex()
@@ -128,17 +91,21 @@ def _checked(inputs: Any) -> Inputs:
     return array
 
 
-def _check_ids(ids: NDArray, n_inputs: int) -> None:
+def check_ids(ids: NDArray, n_inputs: int) -> None:
+    """Refuse orbit ids, also of orbits that are not drawn, that index no input."""
+    by_place = (
+        "orbit ids index inputs, so give the canonical inputs that went into "
+        "extract_orbits, all of them. Of inputs that lie in the order of their sorted "
+        "ids, make orbits with groups=np.unique(groups, return_inverse=True)[1]."
+    )
     if ids.dtype.kind not in "iu":
         raise ValueError(
-            "inputs are indexed by orbit id, so orbits.groups must hold integers, as "
-            f"extract_orbits makes them; found dtype {ids.dtype}."
+            f"orbits.groups must hold integers, found dtype {ids.dtype}: {by_place}"
         )
     if len(ids) and not (ids.min() >= 0 and ids.max() < n_inputs):
         raise ValueError(
             f"inputs has {n_inputs} rows, for orbit ids 0 to {n_inputs - 1}, but "
-            f"orbits.groups holds ids from {ids.min()} to {ids.max()}. Give the "
-            "canonical inputs that went into extract_orbits, all of them."
+            f"orbits.groups holds ids from {ids.min()} to {ids.max()}: {by_place}"
         )
 
 
@@ -190,6 +157,10 @@ def _draw_images(orbit: NDArray, scale: tuple[float, float]) -> str:
 
     strip = np.hstack([_resized(_channels_last(image)) for image in orbit])
     pixels = _to_range(strip, scale, 255).astype(np.uint8)
+    missing = np.isnan(strip).any(axis=-1)
+    if missing.any():
+        pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy()
+        pixels[missing] = _MISSING
     smallest = [cv2.IMWRITE_PNG_COMPRESSION, 9]
     png = cv2.imencode(".png", pixels[..., ::-1], smallest)[1].tobytes()
     return "data:image/png;base64," + base64.b64encode(png).decode()
@@ -220,20 +191,27 @@ def _to_range(values: NDArray, scale: tuple[float, float], largest: int) -> NDAr
     return np.rint(largest * np.clip(share, 0, 1))
 
 
-def _draw_signals(orbit: NDArray, scale: tuple[float, float]) -> list[list[list[int]]]:
+def _draw_signals(orbit: NDArray, scale: tuple[float, float]) -> list[Any]:
     """Heights of each channel of each signal of an orbit."""
     orbit = orbit.reshape(len(orbit), -1, orbit.shape[-1])
-    orbit = orbit[..., _evenly(orbit.shape[-1], _SAMPLES)]
-    return _to_range(orbit, scale, _LARGEST).astype(int).tolist()
+    return _coordinates(orbit[..., _evenly(orbit.shape[-1], _SAMPLES)], scale)
 
 
-def _draw_points(orbit: NDArray, scale: tuple[float, float]) -> list[list[list[int]]]:
+def _draw_points(orbit: NDArray, scale: tuple[float, float]) -> list[Any]:
     """Places of the points of each cloud of an orbit, with the origin in the middle."""
     orbit = orbit[:, _evenly(orbit.shape[1], _POINTS)]
+    orbit = np.where(np.isfinite(orbit), orbit, np.nan)  # nothing is seen at infinity
     if orbit.shape[-1] == 3:
         orbit = orbit @ _VIEW.T
-    farthest = float(np.abs(orbit).max())
-    return _to_range(orbit, (-farthest, farthest), _LARGEST).astype(int).tolist()
+    farthest = float(np.abs(orbit[~np.isnan(orbit)]).max(initial=0.0))
+    return _coordinates(orbit, (-farthest, farthest))
+
+
+def _coordinates(values: NDArray, scale: tuple[float, float]) -> list[Any]:
+    """Whole numbers from 0 to 100 in nested lists, None for what is no number."""
+    coordinates = _to_range(values, scale, _LARGEST).astype(int).astype(object)
+    coordinates[np.isnan(values)] = None
+    return coordinates.tolist()
 
 
 def _evenly(n: int, most: int) -> NDArray:

@@ -9,6 +9,7 @@ from scipy.sparse import csr_array
 from sklearn.utils import gen_batches
 
 from ..._metrics import are_constant, fvu
+from ...groups._group import action_powers
 from ...sae import EquivariantSAE
 from ...sae._base import BaseSAE
 
@@ -16,46 +17,19 @@ _CHUNK = 512  # rows whose active vectors are held at a time
 
 
 class Removal(NamedTuple):
-    """What the reconstruction loses with each latent.
+    """What the reconstruction loses with each latent."""
 
-    Attributes
-    ----------
-    error : ndarray of shape (n_latents,)
-        Mean increase of a row's squared error, over rows where the latent fires; NaN
-        where it never does.
-    fvu : ndarray of shape (n_latents,)
-        Increase of the FVU of all rows.
-    fvu_with_all : float
-        FVU with all latents.
-    """
-
-    error: NDArray
-    fvu: NDArray
+    error: NDArray  # of a row in which it fires, in the mean; NaN where it never does
+    fvu: NDArray  # of all rows
     fvu_with_all: float
 
 
 def removal(sae: BaseSAE, X: NDArray, Z: csr_array, table: NDArray) -> Removal:
-    """Set each latent to zero by itself, and all others left as they are.
+    """Set each latent to zero by itself, and leave all others as they are.
 
     With r = x - x_hat and d the vector of the latent, moved to where the row is::
 
         |r + z d|^2 - |r|^2 = 2 z (r . d) + z^2 |d|^2
-
-    Parameters
-    ----------
-    sae : BaseSAE
-        Fitted autoencoder.
-    X : ndarray of shape (n_rows, n_features)
-        Activations.
-    Z : csr_array of shape (n_rows, n_latents)
-        Their latents.
-    table : ndarray of shape (n_orbits, order)
-        Row of each orbit and element, or -1.
-
-    Returns
-    -------
-    removal : Removal
-        Of an EquivariantSAE with the true powers.
     """
     X = X.astype(np.float64)
     Z = Z.astype(np.float64)
@@ -80,12 +54,11 @@ def _decoders(
     if not isinstance(sae, EquivariantSAE):
         yield table[table >= 0], vectors, sae.intercept_
         return
-    powers = sae.symmetry_.powers
-    powers = powers if sae.symmetry_.n_generators > 1 else powers[:, 0]
+    powers = action_powers(sae.symmetry_)
     decoder = np.vstack([vectors, sae.intercept_])
     for rows, power in zip(table.T, powers, strict=True):
         if (rows >= 0).any():
-            moved = sae._move(decoder, power)
+            moved = sae.activation_transform_.act(decoder, power)
             yield rows[rows >= 0], moved[:-1], moved[-1]
 
 

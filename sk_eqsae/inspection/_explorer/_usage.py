@@ -9,18 +9,9 @@ N_BINS = 20
 
 
 def usage(Z: csr_array) -> dict[str, NDArray]:
-    """How often and how strongly each latent fires.
+    """Density, and mean and max of the activations above 0, of each latent.
 
-    Parameters
-    ----------
-    Z : csr_array of shape (n_rows, n_latents)
-        Latents.
-
-    Returns
-    -------
-    columns : dict of ndarray of shape (n_latents,)
-        ``density``, the share of rows in which it is not zero; ``mean`` and ``max``
-        of its activations, in rows where it is not zero. NaN where there are none.
+    The latter are NaN where there are none.
     """
     n_active = np.diff(Z.tocsc().indptr)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -34,18 +25,7 @@ def usage(Z: csr_array) -> dict[str, NDArray]:
 
 
 def histograms(Z: csc_array) -> list[list[int]]:
-    """Count the activations of each latent in bins of equal width.
-
-    Parameters
-    ----------
-    Z : csc_array of shape (n_rows, n_latents)
-        Latents.
-
-    Returns
-    -------
-    counts : list of list of int
-        From 0 to the largest activation; empty for a latent that never fires.
-    """
+    """Rows per bin of equal width, from 0 to the largest activation of each latent."""
     return [
         list(map(int, np.histogram(values, bins=N_BINS, range=(0, values.max()))[0]))
         if len(values)
@@ -55,37 +35,13 @@ def histograms(Z: csc_array) -> list[list[int]]:
 
 
 def columns(Z: csc_array) -> list[tuple[NDArray, NDArray]]:
-    """Take a matrix apart into its columns.
-
-    Parameters
-    ----------
-    Z : csc_array of shape (n_rows, n_latents)
-        Latents.
-
-    Returns
-    -------
-    columns : list of (rows, values)
-        One pair per latent.
-    """
+    """Rows and values of each column."""
     slices = [slice(*ends) for ends in zip(Z.indptr[:-1], Z.indptr[1:], strict=True)]
     return [(Z.indices[part], Z.data[part]) for part in slices]
 
 
 def mean_by_power(Z: csr_array, table: NDArray) -> NDArray:
-    """Mean activation of each latent at each place of an orbit, zeros included.
-
-    Parameters
-    ----------
-    Z : csr_array of shape (n_rows, n_latents)
-        Latents.
-    table : ndarray of shape (n_orbits, order)
-        Row of each orbit and element, or -1.
-
-    Returns
-    -------
-    means : ndarray of shape (n_latents, order)
-        NaN at a place that no orbit has.
-    """
+    """Mean activation at each place of an orbit, zeros included: (n_latents, order)."""
     means = np.full((Z.shape[1], table.shape[1]), np.nan)
     for element, rows in enumerate(table.T):
         if (rows >= 0).any():
@@ -96,23 +52,7 @@ def mean_by_power(Z: csr_array, table: NDArray) -> NDArray:
 def top_orbits(
     Z: csc_array, table: NDArray, n_top: int
 ) -> list[tuple[NDArray, NDArray]]:
-    """Find the orbits that hold the largest activations of each latent.
-
-    Parameters
-    ----------
-    Z : csc_array of shape (n_rows, n_latents)
-        Latents.
-    table : ndarray of shape (n_orbits, order)
-        Row of each orbit and element, or -1.
-    n_top : int
-        Orbits per latent, at most.
-
-    Returns
-    -------
-    top : list of (orbits, activations)
-        For each latent the numbers of the orbits, of shape (n,) and the strongest
-        first, and their activations, of shape (n, order), NaN where there is no row.
-    """
+    """Strongest orbits of each latent, and its activations there: (n,), (n, order)."""
     orbit_of_row = np.empty(Z.shape[0], dtype=np.int64)
     orbits, elements = np.nonzero(table >= 0)
     orbit_of_row[table[orbits, elements]] = orbits
@@ -136,25 +76,12 @@ def _top_of_one(
 def class_separation(
     Z: csc_array, codes: NDArray, n_classes: int
 ) -> tuple[NDArray, NDArray]:
-    """How well each latent alone tells each class from the others.
+    """AUC of each class against the rest, and share of its rows that fire.
 
-    Parameters
-    ----------
-    Z : csc_array of shape (n_rows, n_latents)
-        Latents.
-    codes : ndarray of shape (n_rows,)
-        Class of each row, from 0 to n_classes - 1; each has a row.
-    n_classes : int
-        Number of classes, at least 2.
+    Both are of shape (n_latents, n_classes). With R the sum of the ranks of the n rows
+    of a class among all N, equal ones sharing theirs::
 
-    Returns
-    -------
-    auc : ndarray of shape (n_latents, n_classes)
-        Area under the ROC curve of the activation, class against rest: the chance
-        that a row of the class has a larger activation than another row, where equal
-        ones count half.
-    density : ndarray of shape (n_latents, n_classes)
-        Share of the rows of the class in which the latent fires.
+        AUC = (R - n (n + 1) / 2) / (n (N - n))
     """
     size = np.bincount(codes, minlength=n_classes)
     auc = np.empty((Z.shape[1], n_classes))

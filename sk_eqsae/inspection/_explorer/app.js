@@ -360,11 +360,18 @@ function picture(place, e, label) {
   if (drawing === undefined || e >= data.pictures.n_elements) return null;
   if (data.pictures.kind === "image") return image(drawing, e, label);
   const marks = data.pictures.kind === "signal"
-    ? drawing[e].map((heights) => svg("polyline", {
-      points: heights.map((y, t) => `${(140 * t) / Math.max(heights.length - 1, 1) + 5},${105 - y}`).join(" ") }))
-    : drawing[e].map(([x, y]) => svg("circle", { cx: x + 5, cy: 105 - y, r: 2, fill: "currentColor" }));
+    ? drawing[e].flatMap(curves)
+    : drawing[e].filter((point) => !point.includes(null)) // missing numbers
+      .map(([x, y]) => svg("circle", { cx: x + 5, cy: 105 - y, r: 2, fill: "currentColor" }));
   const width = data.pictures.kind === "signal" ? 150 : 110;
   return svg("svg", { viewBox: `0 0 ${width} 110`, role: "img", "aria-label": label }, ...marks);
+}
+
+function curves(heights) { // one curve, or several where samples are missing
+  const step = 140 / Math.max(heights.length - 1, 1);
+  const points = heights.map((y, t) => y === null ? ";" : `${step * t + 5},${105 - y}`);
+  const parts = points.join(" ").split(";").map((part) => part.trim());
+  return parts.filter((part) => part).map((part) => svg("polyline", { points: part }));
 }
 
 function image(strip, e, label) {

@@ -15,7 +15,6 @@ from sk_eqsae import (
 from sk_eqsae.activations import Orbits
 from sk_eqsae.groups import CyclicGroup, DihedralGroup, ProductGroup
 from sk_eqsae.inspection import feature_symmetry, fvu
-from sk_eqsae.inspection._explorer._data import element_names
 
 from .turning import ACTION, QUICK, embedded, fitted, latents_of, turning_orbits
 
@@ -191,7 +190,7 @@ def test_rows_of_an_array_under_several_generators(name, tmp_path):
     sae = {
         "topk": TopKSAE(16, **QUICK),
         "equivariant": EquivariantSAE(16, symmetry=group, hidden_dim=16, **QUICK),
-        "tied": GroupTiedSAE(3, symmetry=group, **QUICK),
+        "tied": GroupTiedSAE(18, symmetry=group, **QUICK),
     }[name]
     if name == "topk":
         sae.fit(X)
@@ -203,7 +202,7 @@ def test_rows_of_an_array_under_several_generators(name, tmp_path):
     data = embedded(explore(sae, X[:20], path=tmp_path / "page.html", **rows))
     alone = Orbits(X[:20], np.arange(20), np.zeros((20, 2), dtype=int), group)
     assert data == embedded(explore(sae, alone, path=tmp_path / "same.html", **rows))
-    assert data["elements"] == element_names(group)
+    assert data["elements"] == ["1", "g_2", "g_2²", "g_1", "g_1 g_2", "g_1 g_2²"]
     assert data["about"]["n_orbits"] == 20
     assert len(data["turns_into"]) == 2
 
@@ -226,11 +225,18 @@ def test_without_m_there_is_no_symmetry_and_without_inputs_no_picture(tmp_path):
     assert data["pictures"] is None
 
 
-def test_elements_are_named_by_their_powers():
-    assert element_names(CyclicGroup(3)) == ["1", "g", "g²"]
-    assert element_names(DihedralGroup(2)) == ["1", "s", "r", "r s"]
-    twelfth = element_names(ProductGroup(CyclicGroup(13), CyclicGroup(1)))[12]
-    assert twelfth.endswith("¹²")
+def elements_on_the_page(group, folder):
+    sae = TopKSAE(4, k=1, max_epochs=1, random_state=0)
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    power = np.zeros((20, group.n_generators), dtype=int)
+    orbits = Orbits(X, np.arange(20), power, group)
+    return embedded(explore(sae.fit(X), orbits, path=folder / "f.html"))["elements"]
+
+
+def test_elements_are_named_by_their_powers(tmp_path):
+    assert elements_on_the_page(CyclicGroup(3), tmp_path) == ["1", "g", "g²"]
+    assert elements_on_the_page(DihedralGroup(2), tmp_path) == ["1", "s", "r", "r s"]
+    assert elements_on_the_page(CyclicGroup(13), tmp_path)[12] == "g¹²"
 
 
 @pytest.mark.parametrize(

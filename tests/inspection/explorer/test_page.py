@@ -129,7 +129,7 @@ def test_a_page_replaces_the_old_one_and_an_error_leaves_it(tmp_path):
     sae, _ = fitted("topk", orbits)
     path = tmp_path / "features.html"
     path.write_text("old")
-    with pytest.raises(ValueError, match="action has order 3"):
+    with pytest.raises(ValueError, match="action has symmetry CyclicGroup"):
         explore(sae, orbits, inputs, action=CyclicShift(-1, 3), path=path)
     assert path.read_text() == "old"
     assert explore(sae, orbits, path=str(path)) == path

@@ -32,8 +32,8 @@ def fitted(name, orbits):
         return TopKSAE(16, **QUICK).fit(orbits.X), fitter
     kinds = {
         "equivariant": EquivariantSAE(16, hidden_dim=16, **QUICK),
-        "tied": GroupTiedSAE(4, n_free=2, **QUICK),
-        "pooled": GroupTiedSAE(4, output="invariant", **QUICK),
+        "tied": GroupTiedSAE(18, n_free=2, **QUICK),
+        "pooled": GroupTiedSAE(16, output="invariant", **QUICK),
     }
     return kinds[name].fit(orbits.X, **rows), None
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from scipy.sparse import coo_array
@@ -15,12 +16,8 @@ from sklearn.utils import check_scalar, gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from .._warnings import warn
-from ..groups._group import FiniteGroup
-from ..groups._pose import element_matrices
-from ._fitter import check_fitter
-
-if TYPE_CHECKING:
-    import pandas as pd
+from ..groups import FiniteGroup
+from ._transform_checks import check_transform
 
 _CHUNK = 1024  # latents whose cosines with all others are held at a time
 _ROUNDING = 1e-6  # cosines are compared in single precision
@@ -129,14 +126,13 @@ def feature_symmetry(
     1             0.5             0             2      0
     2             1.0             2             1      1
     """
-    import pandas as pd  # noqa: PLC0415
-
     check_is_fitted(sae, "components_")
     check_scalar(threshold, "threshold", Real, min_val=0, max_val=1)
     least = threshold - _ROUNDING
-    fitter = _check_fitter(sae, activation_transform)
+    fitter = _checked_transform(sae, activation_transform)
     group = fitter.symmetry_
-    vectors, matrices = _orthogonalized(sae.components_, element_matrices(fitter))
+    matrices = np.array([fitter.matrix(power) for power in group.powers])
+    vectors, matrices = _orthogonalized(sae.components_, matrices)
     overlaps = _overlaps(vectors, matrices)
     energies = _energies(overlaps, group)
     generators = group.elements_of(np.eye(group.n_generators, dtype=np.int64))
@@ -154,7 +150,7 @@ def feature_symmetry(
     return pd.DataFrame(columns, index=pd.RangeIndex(len(vectors), name="latent"))
 
 
-def _check_fitter(
+def _checked_transform(
     sae: BaseEstimator, activation_transform: BaseEstimator | None
 ) -> BaseEstimator:
     fitter = activation_transform
@@ -165,7 +161,7 @@ def _check_fitter(
             f"{type(sae).__name__} has no M: give activation_transform=, an "
             "ActivationTransformFitter fitted on the orbits of the same layer."
         )
-    check_fitter(fitter)
+    check_transform(fitter)
     if fitter.n_features_in_ != sae.components_.shape[1]:
         raise ValueError(
             f"activation_transform was fitted on {fitter.n_features_in_} features, but "

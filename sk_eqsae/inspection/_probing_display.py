@@ -1,4 +1,4 @@
-"""Pictures of how useful latents are to probes."""
+"""How useful latents are to probes, as a picture."""
 
 from __future__ import annotations
 
@@ -6,27 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import f1_score
 from sklearn.utils import check_array
 
-from ._drawing import (
-    axes_or_new,
-    bar_styles,
-    check_table,
-    ink,
-    label_ticks,
-    legend_of_names,
-)
+from ._display import Display, check_table
+from ._drawing import bar_styles, ink, label_ticks, legend_of_names
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
 _WIDTH = 0.8  # of all bars of one group together, in units of their distance
 
 
-class ProbingDisplay:
+class ProbingDisplay(Display):
     """Mean F1 of probes, with standard errors over tasks.
 
     One group of bars per kind of task, or per probe; in each, one bar per source of
@@ -78,6 +72,10 @@ class ProbingDisplay:
     3   odd  4 latents        2
     """
 
+    _table = "summary"
+    _columns = ("group", "source", "f1", "sem")
+    _origin = "the summary of a ProbingDisplay, or make one by from_scores"
+
     def __init__(self, summary: pd.DataFrame) -> None:
         self.summary = summary
 
@@ -121,17 +119,17 @@ class ProbingDisplay:
         Several rows of one task in one bar, of several probes or seeds, are averaged
         first: they are not independent, so standard errors are over tasks alone.
         """
-        columns = list(dict.fromkeys([*([source] if source else []), by]))
+        columns = [by] if source in {None, by} else [source, by]
         _check_columns(scores, columns)
         of_tasks = scores.groupby([*columns, "task"], sort=False)["f1"].mean()
-        summary = of_tasks.groupby(columns, sort=False).agg(["mean", "sem", "count"])
+        summary = of_tasks.groupby(columns, sort=False).agg(
+            f1="mean", sem="sem", n_tasks="count"
+        )
         summary = summary.reset_index()
         summary = summary.assign(
             group=summary[by].astype(str),
             source=summary[source].astype(str) if source else "",
         )
-        names = {"mean": "f1", "count": "n_tasks"}
-        summary = summary.rename(columns=names)
         return cls(summary[["group", "source", "f1", "sem", "n_tasks"]]).plot(ax)
 
     @classmethod
@@ -180,8 +178,6 @@ class ProbingDisplay:
         0       right  1.00
         1  always yes  0.67
         """
-        import pandas as pd  # noqa: PLC0415
-
         Y = _binary("Y", Y)
         if not isinstance(predictions, Mapping):
             raise TypeError(
@@ -202,23 +198,7 @@ class ProbingDisplay:
         scores = pd.concat(tables).rename_axis("task").reset_index()
         return cls.from_scores(scores, source="source", ax=ax)
 
-    def plot(self, ax: Axes | None = None) -> Self:
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Where to draw. None makes a new figure.
-
-        Returns
-        -------
-        self : ProbingDisplay
-            The display, with `ax_` and `figure_`.
-        """
-        origin = "the summary of a ProbingDisplay, or make one by from_scores"
-        columns = ("group", "source", "f1", "sem")
-        check_table(self.summary, "summary", columns, origin)
-        ax = axes_or_new(ax)
+    def _draw(self, ax: Axes) -> None:
         groups = list(dict.fromkeys(self.summary["group"]))
         sources = list(dict.fromkeys(self.summary["source"]))
         offsets = (np.arange(len(sources)) + 0.5) / len(sources) - 0.5
@@ -236,8 +216,6 @@ class ProbingDisplay:
         label_ticks(ax, groups)
         ax.set(ylim=(0, 1), ylabel="mean F1 over tasks")
         legend_of_names(ax, sources, handlelength=1.4)
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
 
 
 def _binary(name: str, Y: ArrayLike) -> NDArray:

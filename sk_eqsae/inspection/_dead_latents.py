@@ -1,4 +1,4 @@
-"""Numbers that describe a dictionary in use."""
+"""How much of a dictionary is in use."""
 
 from typing import Any
 

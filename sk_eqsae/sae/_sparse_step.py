@@ -2,36 +2,48 @@
 
 Only a few latents of a row are active, so the decoder and every gradient touch only
 those. Sums over active latents are embedding bags: to decode, a row is a bag of
-dictionary vectors; for the gradients of the weights, a latent is a bag of rows.
+dictionary vectors; for the gradients of the weights, a latent is a bag of rows. With
+code z, gradient G of the reconstructions, and s_bi = (G_b . d_i) [z_bi > 0]::
+
+    dL/dW_i = sum over b of s_bi x_b,    dL/dc_i = sum over b of s_bi,
+    dL/dd_i = sum over b of z_bi G_b,    dL/dx_b = sum over i of s_bi W_i
 """
 
 import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from ._code import Code, order_by_latent
-from ._spare import Spare
+from ._code import Code
+
+
+class Spare:
+    """Memory that one training step leaves to the next.
+
+    Large tensors that are freed go back to the operating system, and fresh pages
+    cost a training step more time than its arithmetic.
+    """
+
+    def __init__(self) -> None:
+        self._tensors: dict[tuple, list[Tensor]] = {}
+
+    def put(self, tensor: Tensor) -> None:
+        """Leave a tensor, at which nobody else may look any more."""
+        key = (tensor.shape, tensor.dtype, tensor.device)
+        self._tensors.setdefault(key, []).append(tensor)
+
+    def take(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """Get a tensor of this shape, whose entries may be anything."""
+        left = self._tensors.get((torch.Size(shape), like.dtype, like.device))
+        return left.pop() if left else like.new_empty(shape)
 
 
 def decode_sparse(code: Code, components: Tensor) -> Tensor:
-    """Weighted sum of the active dictionary vectors of each bag.
-
-    Parameters
-    ----------
-    code : Code
-        Active latents.
-    components : torch.Tensor of shape (n_components, n_features)
-        Dictionary.
-
-    Returns
-    -------
-    decoded : torch.Tensor of shape (n_bags, n_features)
-        The sums.
-    """
+    """Weighted sums of dictionary vectors, of shape (n_bags, n_features)."""
     return embedding_bag(
         code.indices,
         components,
@@ -55,29 +67,7 @@ class SparseAutoencode(torch.autograd.Function):
         encode: Callable[[Tensor, Tensor, Tensor], Code],
         spare: Spare,
     ) -> Tensor:
-        """Encode and decode.
-
-        Parameters
-        ----------
-        ctx : torch.autograd.function.FunctionCtx
-            Keeps what the backward pass needs.
-        inputs : torch.Tensor of shape (n_rows, n_inputs)
-            Rows to encode.
-        weight, bias : torch.Tensor
-            Encoder, (n_components, n_inputs) and (n_components,).
-        components : torch.Tensor of shape (n_components, n_features)
-            Dictionary.
-        encode : callable
-            From `inputs`, `weight` and `bias` to the code, with no value below zero:
-            its entries above zero are inner products of rows and weights, plus bias.
-        spare : Spare
-            Memory to use.
-
-        Returns
-        -------
-        decoded : torch.Tensor of shape (n_bags, n_features)
-            The reconstruction of each bag, without an intercept.
-        """
+        """Encode rows (n_rows, n_inputs) and decode to (n_bags, n_features)."""
         code = encode(inputs, weight, bias)
         ctx.save_for_backward(inputs, weight, components, *code)
         ctx.spare = spare
@@ -85,34 +75,37 @@ class SparseAutoencode(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Compute the gradients of all tensors that went in.
-
-        Parameters
-        ----------
-        ctx : torch.autograd.function.FunctionCtx
-            As filled by the forward pass.
-        grad : torch.Tensor of shape (n_bags, n_features)
-            Gradient of the reconstructions.
-
-        Returns
-        -------
-        gradients : tuple of torch.Tensor and None
-            One for each argument of the forward pass.
-        """
+        """Gradients of inputs, weight, bias and components."""
         inputs, weight, components, *code = ctx.saved_tensors
         code, grad = Code(*code), grad.contiguous()
         slope = _dots(code, grad, components) * (code.values > 0)
-        latents = _Latents(code, len(components))
+        order, offsets = order_by_latent(code.indices, len(components))
+        bags = code.bags[order]
+        rows = bags if code.rows is None else code.rows[bags]
         return (
             _grad_inputs(code, slope, weight, inputs)
             if ctx.needs_input_grad[0]
             else None,
-            latents.sum_rows(inputs, slope, ctx.spare),
+            _sum_in_bags(rows, offsets, slope[order], inputs, ctx.spare),
             slope.new_zeros(len(weight)).index_add_(0, code.indices, slope),
-            latents.sum_bags(grad, code.values, ctx.spare),
+            _sum_in_bags(bags, offsets, code.values[order], grad, ctx.spare),
             None,
             None,
         )
+
+
+def order_by_latent(indices: Tensor, n_latents: int) -> tuple[Tensor, Tensor]:
+    """Entries of a code sorted by latent, and where each latent begins and ends."""
+    if indices.device.type != "cpu":
+        # a bincount would have to wait for the device, to know how long it is
+        ordered, order = torch.sort(indices, stable=True)
+        latents = torch.arange(n_latents + 1, device=indices.device)
+        return order, torch.searchsorted(ordered, latents)
+    # numpy sorts short integers in linear time
+    small = np.uint16 if n_latents <= 2**16 else np.int64
+    order = np.argsort(indices.numpy().astype(small), kind="stable")
+    ends = np.bincount(indices.numpy(), minlength=n_latents).cumsum()
+    return torch.from_numpy(order), torch.from_numpy(np.insert(ends, 0, 0))
 
 
 def _grad_inputs(code: Code, slope: Tensor, weight: Tensor, inputs: Tensor) -> Tensor:
@@ -120,23 +113,6 @@ def _grad_inputs(code: Code, slope: Tensor, weight: Tensor, inputs: Tensor) -> T
     if code.rows is None:
         return grad
     return torch.zeros_like(inputs).index_add_(0, code.rows, grad)
-
-
-class _Latents:
-    """The code turned round: in which bags each latent is active."""
-
-    def __init__(self, code: Code, n_components: int) -> None:
-        self.order, self.offsets = order_by_latent(code.indices, n_components)
-        self.bags = code.bags[self.order]
-        self.rows = self.bags if code.rows is None else code.rows[self.bags]
-
-    def sum_rows(self, inputs: Tensor, weights: Tensor, spare: Spare) -> Tensor:
-        """Sum over each latent's rows of the input, weighted."""
-        return _sum_in_bags(self.rows, self.offsets, weights[self.order], inputs, spare)
-
-    def sum_bags(self, grad: Tensor, weights: Tensor, spare: Spare) -> Tensor:
-        """Sum over each latent's bags of the gradient, weighted."""
-        return _sum_in_bags(self.bags, self.offsets, weights[self.order], grad, spare)
 
 
 def _dots(code: Code, grad: Tensor, components: Tensor) -> Tensor:
@@ -153,7 +129,7 @@ def _dots(code: Code, grad: Tensor, components: Tensor) -> Tensor:
 def _sum_in_bags(
     rows: Tensor, offsets: Tensor, weights: Tensor, table: Tensor, spare: Spare
 ) -> Tensor:
-    """Sum rows of a table over bags, weighted."""
+    """Weighted sums of rows of a table, bag by bag."""
     if has_csr_kernels(table):
         total = spare.take((len(offsets) - 1, table.shape[1]), table)
         bags = _csr(offsets, rows, weights, len(table))
@@ -176,18 +152,7 @@ def _csr(offsets: Tensor, columns: Tensor, values: Tensor, n_columns: int) -> Te
 
 
 def has_csr_kernels(tensor: Tensor) -> bool:
-    """Whether sums over bags run as products with sparse matrices.
-
-    Parameters
-    ----------
-    tensor : torch.Tensor
-        Where they run.
-
-    Returns
-    -------
-    has : bool
-        If so, they write gradients over tensors that are left for them.
-    """
+    """Whether sums over bags are products of CSR matrices, over spare memory."""
     return _CSR_KERNELS and tensor.device.type == "cpu"
 
 

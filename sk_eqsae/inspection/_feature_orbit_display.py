@@ -1,4 +1,4 @@
-"""Pictures of base vectors along their orbits."""
+"""Base vectors along their orbits, as pictures."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from ._drawing import axes_or_new
+from ..sae import GroupTiedSAE
+from ..sae._base import sparse_codes
+from ._display import Display, axes_or_new
+from ._element_names import element_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.figure import SubFigure
 
 _CHARACTERS = 10  # of a heading, per inch
+_SHOWN = 6  # base vectors, if none are named
 
 
-class FeatureOrbitDisplay:
+class FeatureOrbitDisplay(Display):
     """What base vectors of a group-tied dictionary look like, and what fires them.
 
     One row per base vector: the copies that the group makes of it, decoded by the
@@ -60,7 +63,7 @@ class FeatureOrbitDisplay:
     >>> x = np.abs(np.random.default_rng(0).normal(size=(50, 1))) * np.eye(4)[:1]
     >>> X = np.stack([np.roll(x, p, axis=1) for p in range(4)]).reshape(-1, 4)
     >>> groups, power = np.tile(np.arange(50), 4), np.repeat(np.arange(4), 50)
-    >>> sae = GroupTiedSAE(2, k=1, max_epochs=5, random_state=0)
+    >>> sae = GroupTiedSAE(8, k=1, max_epochs=5, random_state=0)
     >>> sae = sae.fit(X, groups=groups, power=power)
     >>> images = X.reshape(-1, 2, 2)
     >>> display = FeatureOrbitDisplay.from_estimator(
@@ -86,7 +89,7 @@ class FeatureOrbitDisplay:
     @classmethod
     def from_estimator(
         cls,
-        sae: BaseEstimator,
+        sae: GroupTiedSAE,
         X: ArrayLike,
         images: ArrayLike,
         *,
@@ -128,104 +131,54 @@ class FeatureOrbitDisplay:
         ValueError
             If there is not one image per row, or no such base vector.
         """
-        check_is_fitted(sae)
-        if not hasattr(sae, "n_components_"):
+        if not isinstance(sae, GroupTiedSAE):
             raise TypeError(
                 f"{sae!r} has no base vectors with copies. Pass a fitted GroupTiedSAE."
             )
+        check_is_fitted(sae)
         images = check_array(images, allow_nd=True, ensure_min_features=0)
         _check_shape("images", images.shape, _num_samples(X), "rows of X")
         check_scalar(n_top, "n_top", Integral, min_val=1)
-        Z = sae._encode_csr(sae._check_rows(X))[:, : sae.n_components_ * sae.order_]
+        # latent (i, g) is column i * order_ + g; free ones come last
+        Z = sparse_codes(sae, X)[:, : sae.n_orbits_ * sae.order_]
         if features is None:
             total = Z.sum(axis=0).reshape(-1, sae.order_).sum(axis=1)
-            features = np.argsort(-total, kind="stable")[:6]
-        features = _checked_features(features, sae.n_components_)
+            features = np.argsort(-total, kind="stable")[:_SHOWN]
+        features = _checked_features(features, sae.n_orbits_)
         first = Z[:, features * sae.order_].toarray()
         strongest = np.argsort(-first, axis=0, kind="stable")[:n_top].T
-        names = sae.symmetry_.generator_names
+        elements = element_names(sae.symmetry_, lambda p: f"^{{{p}}}")
         return cls(
             _decoded_copies(sae, first.max(axis=0), features, decode),
             images[strongest],
             names=[f"vector {i}" for i in features],
-            powers=[_power_label(names, power) for power in sae.symmetry_.powers],
+            powers=[f"${name}$" for name in elements],
         ).plot(ax)
 
-    def plot(self, ax: Axes | None = None) -> Self:
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Where to draw: its place is divided among the pictures. None makes a new
-            figure.
-
-        Returns
-        -------
-        self : FeatureOrbitDisplay
-            The display, with `axes_` and `figure_`.
-        """
-        n_rows, order = self.copies.shape[:2]
+    def _plot(self, ax: Axes | None) -> Self:
+        n_shown, order = self.copies.shape[:2]
         n_top = self.top_images.shape[1]
-        size = (1.0 * (order + n_top) + 1.2, 1.05 * n_rows + 0.5)
-        whole = _new_figure(size) if ax is None else _place_of(axes_or_new(ax))
-        widths = [order, n_top]
-        copies, top = whole.subfigures(1, 2, squeeze=False, width_ratios=widths)[0]
-        self.axes_ = np.hstack(
-            [
-                _grid(copies, self.copies, self.powers, "the vector, decoded"),
-                _grid(top, self.top_images, [" "] * n_top, "inputs that fire it most"),
-            ]
-        )
-        for first, name in zip(self.axes_[:, 0], self.names, strict=True):
-            first.set_ylabel(name)
-        self.figure_ = whole.figure
+        whole: Any = _new_figure(order + n_top, n_shown) if ax is None else _place(ax)
+        left, right = whole.subfigures(1, 2, width_ratios=[order, n_top])
+        copies = _grid(left, self.copies, "the vector, decoded")
+        top = _grid(right, self.top_images, "inputs that fire it most")
+        for above, name in zip(copies[0], self.powers, strict=True):
+            above.set_title(name)
+        for above in top[0]:
+            above.set_title(" ")  # as much room as on the left
+        for beside, name in zip(copies[:, 0], self.names, strict=True):
+            beside.set_ylabel(name)
+        self.axes_, self.figure_ = np.hstack([copies, top]), whole.figure
         return self
 
 
-def _new_figure(size: tuple[float, float]) -> Figure:
-    import matplotlib.pyplot as plt  # noqa: PLC0415
-
-    return plt.figure(figsize=size, layout="constrained")
-
-
-def _place_of(ax: Axes) -> SubFigure:
-    """Give the place of an axes to many, as scikit-learn's partial dependence does."""
-    place = ax.get_subplotspec()
-    if place is None:
-        raise ValueError(
-            "ax has no place in a grid that could be divided. Pass axes that "
-            "plt.subplots made."
-        )
-    ax.set_axis_off()
-    figure: Any = ax.figure  # by matplotlib's older types there may be none
-    whole: SubFigure = figure.add_subfigure(place)
-    return whole
-
-
-def _decoded_copies(
-    sae: BaseEstimator,
-    strengths: NDArray,
-    features: NDArray,
-    decode: Callable[[NDArray], ArrayLike],
-) -> NDArray:
-    """Decode each copy as strong as its first one gets, and nothing else."""
-    dictionary = sae.components_[: sae.n_components_ * sae.order_]
-    copies = dictionary.reshape(sae.n_components_, sae.order_, -1)[features]
-    rows = sae.intercept_ + strengths[:, None, None] * copies
-    flat = rows.reshape(-1, rows.shape[2]).astype(np.float32)
-    pictures = np.asarray(decode(flat))
-    _check_shape("what decode returns", pictures.shape, len(flat), "rows that it got")
-    return pictures.reshape(*copies.shape[:2], *pictures.shape[1:])
-
-
-def _checked_features(features: ArrayLike, n_vectors: int) -> NDArray:
+def _checked_features(features: ArrayLike, n_orbits: int) -> NDArray:
     array = np.asarray(features)
     is_list = array.ndim == 1 and array.dtype.kind in "iu"
-    if not is_list or not np.isin(array, np.arange(n_vectors)).all():
+    if not is_list or not np.isin(array, np.arange(n_orbits)).all():
         raise ValueError(
             f"features={array.tolist()} has to list base vectors, from 0 to "
-            f"{n_vectors - 1}."
+            f"{n_orbits - 1}."
         )
     return array
 
@@ -239,31 +192,49 @@ def _check_shape(name: str, shape: tuple[int, ...], n: int, of: str) -> None:
         )
 
 
-def _power_label(names: tuple[str, ...], power: NDArray) -> str:
-    """Mathtext of an element, such as r^3 s."""
-    parts = [
-        name if p == 1 else f"{name}^{{{p}}}"
-        for name, p in zip(names, power, strict=True)
-        if p
-    ]
-    return f"${' '.join(parts)}$" if parts else "$1$"
-
-
-def _grid(
-    figure: SubFigure, pictures: NDArray, titles: list[str], heading: str
+def _decoded_copies(
+    sae: GroupTiedSAE,
+    strengths: NDArray,
+    features: NDArray,
+    decode: Callable[[NDArray], ArrayLike],
 ) -> NDArray:
+    """Decode each copy as strong as its first one gets, and nothing else."""
+    dictionary = sae.components_[: sae.n_orbits_ * sae.order_]
+    copies = dictionary.reshape(sae.n_orbits_, sae.order_, -1)[features]
+    rows = sae.intercept_ + strengths[:, None, None] * copies
+    flat = rows.reshape(-1, rows.shape[2]).astype(np.float32)
+    pictures = np.asarray(decode(flat))
+    _check_shape("what decode returns", pictures.shape, len(flat), "rows that it got")
+    return pictures.reshape(*copies.shape[:2], *pictures.shape[1:])
+
+
+def _new_figure(n_columns: int, n_rows: int) -> Any:
+    import matplotlib.pyplot as plt  # noqa: PLC0415
+
+    size = (1.0 * n_columns + 1.2, 1.05 * n_rows + 0.5)
+    return plt.figure(figsize=size, layout="constrained")
+
+
+def _place(ax: Axes) -> SubFigure:
+    """Give the place of an axes to many, as scikit-learn's partial dependence does."""
+    ax = axes_or_new(ax)
+    place = ax.get_subplotspec()
+    if place is None:
+        raise ValueError(
+            "ax has no place in a grid that could be divided. Pass axes that "
+            "plt.subplots made."
+        )
+    ax.set_axis_off()
+    figure: Any = ax.figure  # by matplotlib's older types there may be none
+    return figure.add_subfigure(place)
+
+
+def _grid(figure: SubFigure, pictures: NDArray, heading: str) -> NDArray:
     axes: NDArray = figure.subplots(*pictures.shape[:2], squeeze=False)
     low, high = pictures.min(), pictures.max()
-    for row, images in zip(axes, pictures, strict=True):
-        for ax, image in zip(row, images, strict=True):
-            _show(ax, image, low, high)
-    for ax, title in zip(axes[0], titles, strict=True):
-        ax.set_title(title)
+    for ax, image in zip(axes.flat, np.concatenate(pictures), strict=True):
+        ax.imshow(image, cmap="gray", vmin=low, vmax=high)
+        ax.set(xticks=[], yticks=[])
     inches = figure.bbox.width / figure.dpi
     figure.suptitle(fill(heading, max(int(_CHARACTERS * inches), 1)))
     return axes
-
-
-def _show(ax: Axes, image: NDArray, low: float, high: float) -> None:
-    ax.imshow(image, cmap="gray", vmin=low, vmax=high)
-    ax.set(xticks=[], yticks=[])

@@ -3,7 +3,9 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d
@@ -12,18 +14,20 @@ from ...activations import Orbits
 from ...groups import FiniteGroup
 from ...groups._group import action_powers, as_group
 from ...groups._orbit_table import orbit_table
-from ...sae._base import BaseSAE
-from .._symmetry import feature_symmetry
-from ._pictures import Action, Inputs, pictures
+from ...sae._base import BaseSAE, kept_latents
+from .._element_names import element_names
+from .._feature_symmetry import feature_symmetry
+from ._pictures import Action, Inputs, check_ids, pictures
 from ._removal import removal
 from ._usage import class_separation, histograms, mean_by_power, top_orbits, usage
 
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def explorer_data(
+def content(
     sae: BaseSAE,
     orbits: Orbits,
+    Z: csr_array,
     inputs: Inputs | None,
     *,
     action: Action | None,
@@ -33,49 +37,23 @@ def explorer_data(
     n_top: int,
     max_picture_bytes: int,
 ) -> dict[str, Any]:
-    """Gather what the page shows; see :func:`explore` for the parameters.
-
-    Parameters
-    ----------
-    sae : BaseSAE
-        Fitted autoencoder.
-    orbits : Orbits
-        Activations, valid ones of the autoencoder.
-    inputs : ndarray, tensor or None
-        Canonical inputs.
-    action : callable or None
-        Moves inputs.
-    labels : array-like of shape (n_rows,) or None
-        Class of each row.
-    names : array-like of shape (n_latents,) or None
-        Name of each feature.
-    activation_transform : estimator or None
-        Fitted M; None shows the autoencoder without symmetry.
-    n_top : int
-        Inputs for each feature.
-    max_picture_bytes : int
-        Room for pictures.
-
-    Returns
-    -------
-    data : dict
-        JSON values. Per feature: ``columns``, ``histograms``, ``by_power``,
-        ``energies``, ``turns_into``, ``auc``, ``class_density`` and ``top``.
-    """
-    fitter = activation_transform
+    """Gather what the page shows, for the parameters of :func:`explore`."""
+    fitter, X = activation_transform, orbits.X
     group, table = orbit_table(
         orbits.groups,
         orbits.power,
         symmetry=orbits.symmetry if fitter is None else fitter.symmetry_,
         n_rows=len(orbits),
     )
-    X = orbits.X
-    Z = sae._encode_csr(X)
     by_column = Z.tocsc()
     lost = removal(sae, X, Z, table)
-    examples, ids = _examples(orbits, table, top_orbits(by_column, table, n_top))
     columns = usage(Z) | {"removal_error": lost.error, "removal_fvu": lost.fvu}
-    symmetry = {} if fitter is None else _symmetry(sae, fitter, group)
+    top = top_orbits(by_column, table, n_top)
+    shown = _most_needed_first(top)
+    orbit_ids = orbits.groups[table[:, 0]]
+    if inputs is not None:
+        _check_action(action, group)
+        check_ids(orbit_ids, len(inputs))
     return {
         "title": f"Features of {type(sae).__name__}",
         "about": {
@@ -83,19 +61,28 @@ def explorer_data(
             "n_rows": len(X),
             "n_orbits": len(table),
             "n_activations": X.shape[1],
-            "k": sae.k,
+            "k": kept_latents(sae),
             "group": repr(group),
             "fvu": _rounded(lost.fvu_with_all),
         },
         "names": _names(sae, names),
-        "elements": element_names(group),
+        "elements": element_names(group, lambda p: str(p).translate(_SUPERSCRIPTS)),
         "columns": {name: _rounded(column) for name, column in columns.items()},
         "histograms": histograms(by_column),
         "by_power": _rounded(mean_by_power(Z, table)),
-        **symmetry,
-        **_classes(by_column, labels),
-        **examples,
-        "pictures": _pictures(inputs, ids, action, group, max_picture_bytes),
+        **({} if fitter is None else _symmetry(sae, fitter, group)),
+        **({} if labels is None else _classes(by_column, labels)),
+        "top": _by_place(top, shown),
+        "inputs": [str(orbit_id) for orbit_id in orbit_ids[shown]],
+        "pictures": None
+        if inputs is None
+        else pictures(
+            inputs,
+            orbit_ids[shown],
+            action=action,
+            powers=action_powers(group),
+            max_bytes=max_picture_bytes,
+        ),
     }
 
 
@@ -112,7 +99,7 @@ def _rounded(values: Any, digits: int = 4) -> Any:
 def _names(sae: BaseSAE, names: ArrayLike | None) -> list[str]:
     n_latents = len(sae.components_)
     if names is not None:
-        given: NDArray = column_or_1d(names)
+        given = _complete(names, "names", "name", "feature")
         if len(given) != n_latents:
             raise ValueError(
                 f"names has {len(given)} entries, but the dictionary has {n_latents} "
@@ -125,28 +112,16 @@ def _names(sae: BaseSAE, names: ArrayLike | None) -> list[str]:
     return own.tolist()
 
 
-def element_names(group: FiniteGroup) -> list[str]:
-    """Name the elements of a group.
-
-    Parameters
-    ----------
-    group : FiniteGroup
-        The group.
-
-    Returns
-    -------
-    names : list of str
-        Such as "1", "r", "r² s".
-    """
-    return [
-        " ".join(
-            name + (str(p).translate(_SUPERSCRIPTS) if p > 1 else "")
-            for name, p in zip(group.generator_names, row, strict=True)
-            if p
+def _complete(values: ArrayLike, argument: str, what: str, of: str) -> NDArray:
+    """Entries of one axis, none of them missing: NaN, NaT, None, or masked."""
+    given: NDArray = column_or_1d(values)
+    missing = np.flatnonzero(pd.isna(given) | np.ravel(np.ma.getmask(values)))
+    if len(missing):
+        raise ValueError(
+            f"{argument} has no {what} for {len(missing)} {of}(s), such as "
+            f"{missing[0]}. Give these a {what} of their own, such as 'none'."
         )
-        or "1"
-        for row in group.powers.tolist()
-    ]
+    return given
 
 
 def _symmetry(
@@ -171,19 +146,9 @@ def _symmetry(
     }
 
 
-def _classes(Z: Any, labels: ArrayLike | None) -> dict[str, Any]:
-    if labels is None:
-        return {}
-    import pandas as pd  # noqa: PLC0415
-
-    given: NDArray = column_or_1d(labels)
-    check_consistent_length(Z, given)
-    missing = np.flatnonzero(pd.isna(given))
-    if len(missing):
-        raise ValueError(
-            f"labels has no class for {len(missing)} row(s), such as {missing[0]}. "
-            "Give these a class of their own, such as 'none'."
-        )
+def _classes(Z: Any, labels: ArrayLike) -> dict[str, Any]:
+    check_consistent_length(Z, labels)
+    given = _complete(labels, "labels", "class", "row")
     check_classification_targets(given)
     classes, codes = np.unique(given, return_inverse=True)
     if len(classes) < 2:
@@ -196,54 +161,29 @@ def _classes(Z: Any, labels: ArrayLike | None) -> dict[str, Any]:
     }
 
 
-def _examples(
-    orbits: Orbits, table: NDArray, top: list[tuple[NDArray, NDArray]]
-) -> tuple[dict[str, Any], NDArray]:
-    """Strongest inputs of each feature, by their place in a list of orbit ids."""
-    shown = _most_needed(top)
-    place = {orbit: i for i, orbit in enumerate(shown.tolist())}
-    ids = np.asarray(orbits.groups)[table[shown, 0]]
-    top_by_place = [
-        [[place[orbit], _rounded(z, 3)] for orbit, z in zip(*one, strict=True)]
-        for one in top
-    ]
-    return {"top": top_by_place, "inputs": [str(name) for name in ids]}, ids
-
-
-def _pictures(
-    inputs: Inputs | None,
-    ids: NDArray,
-    action: Action | None,
-    group: FiniteGroup,
-    max_bytes: int,
-) -> dict[str, Any] | None:
-    if inputs is None:
-        return None
-    _check_order(action, group)
-    return pictures(
-        inputs, ids, action=action, powers=action_powers(group), max_bytes=max_bytes
+def _most_needed_first(top: list[tuple[NDArray, NDArray]]) -> NDArray:
+    """All orbits that are shown: the strongest of each feature before the others."""
+    ranked = [(rank, orbit) for orbits, _ in top for rank, orbit in enumerate(orbits)]
+    return np.array(
+        list(dict.fromkeys(int(orbit) for _, orbit in sorted(ranked))), dtype=np.int64
     )
 
 
-def _powers(group: FiniteGroup) -> list[Any]:
-    """Powers of each element as an action takes them."""
-    if group.n_generators == 1:
-        return group.powers[:, 0].tolist()
-    return [tuple(power) for power in group.powers.tolist()]
+def _by_place(
+    top: list[tuple[NDArray, NDArray]], shown: NDArray
+) -> list[list[list[Any]]]:
+    """Strongest orbits of each feature, by their place among those that are shown."""
+    place = {orbit: i for i, orbit in enumerate(shown.tolist())}
+    return [
+        [[place[orbit], _rounded(z, 3)] for orbit, z in zip(*one, strict=True)]
+        for one in top
+    ]
 
 
-def _check_order(action: Action | None, group: FiniteGroup) -> None:
+def _check_action(action: Action | None, group: FiniteGroup) -> None:
     own = as_group(getattr(action, "symmetry", None))
     if own not in {None, group}:
         raise ValueError(
             f"action has symmetry {own!r}, but the orbits {group!r}. Give the action "
             "that extract_orbits was given."
         )
-
-
-def _most_needed(top: list[tuple[NDArray, NDArray]]) -> NDArray:
-    """All orbits that are shown: first the strongest of each feature, then others."""
-    ranked = [(rank, orbit) for orbits, _ in top for rank, orbit in enumerate(orbits)]
-    return np.array(
-        list(dict.fromkeys(int(orbit) for _, orbit in sorted(ranked))), dtype=np.int64
-    )

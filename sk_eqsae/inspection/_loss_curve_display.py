@@ -1,33 +1,40 @@
-"""Pictures of how training went."""
+"""How training went, as a picture."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
+from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
+from .._rows import checked_rows, read_rows
 from ..groups._orbit_table import orbit_table
-from ..sae._rows import TrainingRows
-from ._drawing import (
-    axes_or_new,
-    check_table,
-    legend_of_names,
-    line_styles,
-    log_axis,
-)
+from ..sae import EquivariantSAE
+from ..sae._base import BaseSAE
+from ._display import Display
+from ._drawing import draw_lines
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
-_LEAST = 1e-16  # where a loss of zero is drawn on the logarithmic axis
+_CHUNK = 1024  # rows that are held at a time
+_ROUNDING = 1e-14  # of the mean, below which rows count as all the same
 
 
-class LossCurveDisplay:
+class _Rows(NamedTuple):
+    """What autoencoders were trained on."""
+
+    X: ArrayLike
+    groups: ArrayLike | None
+    power: ArrayLike | None
+
+
+class LossCurveDisplay(Display):
     """FVU or training loss of autoencoders over epochs.
 
     The axis is logarithmic, lower is better.
@@ -74,6 +81,10 @@ class LossCurveDisplay:
     'training FVU'
     """
 
+    _table = "curves"
+    _columns = ("name", "epoch", "loss")
+    _origin = "the curves of a LossCurveDisplay, or make one by from_estimator"
+
     def __init__(
         self, curves: pd.DataFrame, *, loss_name: str = "training loss"
     ) -> None:
@@ -98,9 +109,8 @@ class LossCurveDisplay:
             A fitted autoencoder, or several by name.
         X : array-like of shape (n_rows, n_features), default=None
             Activations that they were trained on. With them the FVU is drawn, so that
-            predicting the mean has 1; where one has `nested`, or is from an older file
-            and does not know its squared error, the loss of all of them over the
-            variance of the rows. Without them losses are per row, in units of the
+            predicting the mean has 1; where one has `nested`, the loss of all of them
+            over the variance of the rows. None draws losses per row, in units of the
             activations squared.
         groups : array-like of shape (n_rows,), default=None
             Orbit id of each row. Needed with X for an EquivariantSAE, which is trained
@@ -123,74 +133,29 @@ class LossCurveDisplay:
             If one was not trained here, if X has no variance, or if `groups` and
             `power` are needed and missing.
         """
-        import pandas as pd  # noqa: PLC0415
-
         if not isinstance(saes, Mapping):
             saes = {type(saes).__name__: saes}
         if not saes:
             raise ValueError("saes is empty. Pass fitted autoencoders by name.")
-        rows = None if X is None else (X, groups, power)
         for name, sae in saes.items():
-            _check_trained(str(name), sae)
-        fvu = rows is not None and all(map(_knows_fvu, saes.values()))
-        curves = [
-            _curve(str(name), sae, rows, errors=fvu) for name, sae in saes.items()
-        ]
-        every = pd.concat(curves, ignore_index=True)
-        return cls(every, loss_name=_loss_name(rows, fvu=fvu)).plot(ax)
+            _check_trained(name, sae)
+        rows = None if X is None else _Rows(X, groups, power)
+        # with `nested` the squared error is a mean over prefixes, and no FVU
+        fvu = rows is not None and all(sae.nested is None for sae in saes.values())
+        curves = [_curve(name, sae, rows, fvu=fvu) for name, sae in saes.items()]
+        loss_name = "training FVU" if fvu else "training loss / variance"
+        if rows is None:
+            loss_name = "training loss per row"
+        return cls(pd.concat(curves, ignore_index=True), loss_name=loss_name).plot(ax)
 
-    def plot(self, ax: Axes | None = None) -> Self:
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Where to draw. None makes a new figure.
-
-        Returns
-        -------
-        self : LossCurveDisplay
-            The display, with `ax_` and `figure_`.
-        """
-        origin = "the curves of a LossCurveDisplay, or make one by from_estimator"
-        check_table(self.curves, "curves", ("name", "epoch", "loss"), origin)
-        ax = axes_or_new(ax)
-        names = list(dict.fromkeys(self.curves["name"]))
-        for name, style in zip(names, line_styles(), strict=False):
-            curve = self.curves[self.curves["name"] == name]
-            losses = np.maximum(curve["loss"], _LEAST)
-            # markers evenly spaced along each line, however many epochs it has
-            ax.plot(curve["epoch"], losses, label=name, markevery=0.2, **style)
-        log_axis(ax, "y", np.maximum(self.curves["loss"].to_numpy(), _LEAST))
+    def _draw(self, ax: Axes) -> None:
+        # markers evenly spaced along each line, however many epochs it has
+        draw_lines(ax, self.curves, "epoch", "loss", markevery=0.2)
         ax.set(xlabel="epoch", ylabel=self.loss_name)
-        legend_of_names(ax, names, handlelength=2.4)
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
-
-
-def _knows_fvu(sae: Any) -> bool:
-    return sae.nested is None and hasattr(sae, "error_curve_")
-
-
-def _loss_name(rows: tuple | None, *, fvu: bool) -> str:
-    if rows is None:
-        return "training loss per row"
-    return "training FVU" if fvu else "training loss / variance"
-
-
-def _curve(name: str, sae: Any, rows: tuple | None, *, errors: bool) -> pd.DataFrame:
-    """Losses of one autoencoder, in the units of the activations or over variance."""
-    import pandas as pd  # noqa: PLC0415
-
-    losses = (sae.error_curve_ if errors else sae.loss_curve_) * sae.scale_**2
-    if rows is not None:
-        losses = losses / _variance(name, sae, *rows)
-    epochs = np.arange(1, len(losses) + 1)
-    return pd.DataFrame({"name": name, "epoch": epochs, "loss": losses})
 
 
 def _check_trained(name: str, sae: Any) -> None:
-    if not hasattr(sae, "_check_rows"):
+    if not isinstance(sae, BaseSAE):
         raise TypeError(
             f"saes[{name!r}] is {sae!r}. Pass a fitted autoencoder of this package, or "
             "a dictionary of them by name."
@@ -203,38 +168,42 @@ def _check_trained(name: str, sae: Any) -> None:
         )
 
 
-def _variance(
-    name: str,
-    sae: Any,
-    X: ArrayLike,
-    groups: ArrayLike | None,
-    power: ArrayLike | None,
-) -> float:
-    """Sum of squared deviations from the mean, per row that has to be reproduced."""
-    rows = _training_rows(name, sae, sae._check_rows(X), groups, power)
-    spread = rows.spreads()[-1]
-    if spread.norm == 0:
-        raise ValueError(
-            "X has no variance, so losses cannot be divided by it. Leave X out."
-        )
-    return spread.norm**2 / spread.n_rows
+def _curve(name: str, sae: Any, rows: _Rows | None, *, fvu: bool) -> pd.DataFrame:
+    """Losses of one autoencoder, in the units of the activations or over variance."""
+    losses = (sae.error_curve_ if fvu else sae.loss_curve_) * sae.scale_**2
+    if rows is not None:
+        X = checked_rows(sae, rows.X, reset=False)
+        losses = losses / _variance(X, _targets(name, sae, len(X), rows))
+    epochs = np.arange(1, len(losses) + 1)
+    return pd.DataFrame({"name": str(name), "epoch": epochs, "loss": losses})
 
 
-def _training_rows(
-    name: str,
-    sae: Any,
-    X: Any,
-    groups: ArrayLike | None,
-    power: ArrayLike | None,
-) -> TrainingRows:
-    """What goes in and what should come out: for an EquivariantSAE canonical rows."""
-    if not hasattr(sae, "reconstruct") or sae.order_ == 1:
-        return TrainingRows(X)
-    if groups is None or power is None:
+def _targets(name: str, sae: Any, n_rows: int, rows: _Rows) -> NDArray:
+    """How often each row has to come out: of an EquivariantSAE the canonical ones."""
+    if not isinstance(sae, EquivariantSAE) or sae.order_ == 1:
+        return np.ones(n_rows)
+    if rows.groups is None or rows.power is None:
         raise ValueError(
             f"saes[{name!r}] was trained to reproduce canonical rows. Give groups and "
             "power, which tell them, or leave X out."
         )
-    _, table = orbit_table(groups, power, symmetry=sae.symmetry_, n_rows=len(X))
-    canonical = np.broadcast_to(table[:, :1], table.shape)
-    return TrainingRows(X, table[table >= 0], canonical[table >= 0])
+    _, table = orbit_table(
+        rows.groups, rows.power, symmetry=sae.symmetry_, n_rows=n_rows
+    )
+    return np.bincount(table[:, 0], (table >= 0).sum(axis=1), minlength=n_rows)
+
+
+def _variance(X: Any, counts: NDArray) -> float:
+    """Squared distance from the mean, in the mean over rows that count so often."""
+    chunks = list(gen_batches(len(X), _CHUNK))
+    mean = sum(counts[rows] @ read_rows(X, rows) for rows in chunks) / counts.sum()
+    squares = sum(
+        counts[rows] @ np.square(read_rows(X, rows) - mean).sum(axis=1)
+        for rows in chunks
+    )
+    variance = squares / counts.sum()
+    if variance <= np.square(_ROUNDING * mean).sum():
+        raise ValueError(
+            "X has no variance, so losses cannot be divided by it. Leave X out."
+        )
+    return float(variance)

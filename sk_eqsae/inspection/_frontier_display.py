@@ -1,11 +1,12 @@
-"""Pictures of what a good reconstruction costs."""
+"""What a good reconstruction costs, as a picture."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator
@@ -13,16 +14,12 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import _num_samples
 
 from .._metrics import fvu
-from ._drawing import (
-    axes_or_new,
-    check_table,
-    legend_of_names,
-    line_styles,
-    log_axis,
-)
+from ..sae import GroupTiedSAE
+from ..sae._base import BaseSAE, sparse_codes
+from ._display import Display, check_table
+from ._drawing import draw_lines, log_axis
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
 _X_LABELS = {
@@ -30,11 +27,10 @@ _X_LABELS = {
     "l1": "sum of the latents per row",
     "n_components": "learned vectors",
 }
-_LEAST = 1e-16  # where a perfect reconstruction is drawn on the logarithmic axis
 _WIDE = 4  # largest over smallest; below it a linear axis reads better
 
 
-class FrontierDisplay:
+class FrontierDisplay(Display):
     """What reconstructions leave unexplained, against what they cost.
 
     One line per kind of autoencoder, one point per autoencoder: its sparsity, or the
@@ -86,6 +82,9 @@ class FrontierDisplay:
     'learned vectors'
     """
 
+    _table = "table"
+    _origin = "the table of a FrontierDisplay, or make one by from_estimator"
+
     def __init__(self, table: pd.DataFrame) -> None:
         self.table = table
 
@@ -129,8 +128,6 @@ class FrontierDisplay:
         FVU is 1 minus the ``score`` of each. That of an EquivariantSAE is of the
         equivariant reconstruction, with the power of each row inferred.
         """
-        import pandas as pd  # noqa: PLC0415
-
         _check_x(x)
         rows = [_measures(*named, X) for named in _named_saes(saes)]
         if not rows:
@@ -189,8 +186,6 @@ class FrontierDisplay:
         >>> display.table["l0"].tolist()
         [2.0, 8.0, 32.0]
         """
-        import pandas as pd  # noqa: PLC0415
-
         _check_x(x)
         if not isinstance(predictions, Mapping):
             raise TypeError(
@@ -221,22 +216,18 @@ class FrontierDisplay:
         self : FrontierDisplay
             The display, with `ax_` and `figure_`.
         """
+        return self._plot(ax, x=x)
+
+    def _check(self, x: str) -> None:
         _check_x(x)
-        origin = "the table of a FrontierDisplay, or make one by from_estimator"
-        check_table(self.table, "table", ("name", "fvu", x), origin)
-        ax = axes_or_new(ax)
-        table = self.table.assign(fvu=self.table["fvu"].clip(lower=_LEAST))
-        names = list(dict.fromkeys(table["name"]))
-        for name, style in zip(names, line_styles(), strict=False):
-            line = table[table["name"] == name].sort_values(x, kind="stable")
-            ax.plot(line[x], line["fvu"], label=name, **style)
-        log_axis(ax, "y", table["fvu"].to_numpy())
-        if table[x].max() > _WIDE * table[x].min() > 0:
-            log_axis(ax, "x", table[x].to_numpy(), base=2)  # as k and sizes often are
+        check_table(self.table, self._table, ("name", "fvu", x), self._origin)
+
+    def _draw(self, ax: Axes, x: str) -> None:
+        draw_lines(ax, self.table, x, "fvu")
+        values = self.table[x].to_numpy()
+        if values.max() > _WIDE * values.min() > 0:
+            log_axis(ax, "x", values, base=2)  # as k and sizes often are
         ax.set(xlabel=_X_LABELS[x], ylabel="FVU on held-out rows")
-        legend_of_names(ax, names, handlelength=2.4)
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
 
 
 def _check_x(x: str) -> None:
@@ -244,7 +235,7 @@ def _check_x(x: str) -> None:
         raise ValueError(f"x={x!r} has to be one of {list(_X_LABELS)}.")
 
 
-def _named_saes(saes: Any) -> Iterable[tuple[str, Any]]:
+def _named_saes(saes: Any) -> Iterator[tuple[str, Any]]:
     """Each autoencoder, and the name that it shares with others."""
     lists = saes if isinstance(saes, Mapping) else {"": saes}
     for name, several in lists.items():
@@ -254,7 +245,7 @@ def _named_saes(saes: Any) -> Iterable[tuple[str, Any]]:
                 "autoencoders, or a dictionary of lists by name."
             )
         for sae in several:
-            if not hasattr(sae, "_encode_csr"):
+            if not isinstance(sae, BaseSAE):
                 raise TypeError(
                     f"{_place(name)} has {sae!r} in it. Pass fitted autoencoders of "
                     "this package."
@@ -267,8 +258,10 @@ def _place(name: str) -> str:
 
 
 def _measures(name: str, sae: Any, X: ArrayLike) -> dict[str, Any]:
-    Z = sae._encode_csr(sae._check_rows(X))
-    return _point(name, Z, 1 - sae.score(X)) | {"n_components": _n_learned(sae)}
+    measures = _point(name, sparse_codes(sae, X), 1 - sae.score(X))
+    if isinstance(sae, GroupTiedSAE):  # copies are not learned
+        measures["n_components"] = sae.n_orbits_ + sae.n_free_
+    return measures
 
 
 def _point(name: str, Z: Any, fvu_of_name: float) -> dict[str, Any]:
@@ -289,10 +282,3 @@ def _checked_latents(name: str, Z: Any, X: ArrayLike) -> csr_array:
             f"{_num_samples(X)}."
         )
     return latents
-
-
-def _n_learned(sae: Any) -> int:
-    """Vectors of the dictionary that are no copies of others."""
-    if hasattr(sae, "n_free_"):
-        return int(sae.n_components_ + sae.n_free_)
-    return len(sae.components_)

@@ -1,14 +1,27 @@
-"""Rows in a folder of .npy files."""
+"""Rows, in memory or in files, checked and read some at a time."""
 
+import mmap
 import os
 import re
+import sys
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import assert_all_finite
+from sklearn.utils.validation import validate_data
+
+_FLOATS = (np.float64, np.float32)
+_HALVES = (torch.float16, torch.bfloat16)
+_IF_CUT_SHORT = (
+    "If a full disk or a copy has cut it short, copy it again, or remove it and call "
+    "extract_orbits with the same out= again, which computes what is missing."
+)
 
 
 class _File(NamedTuple):
@@ -177,15 +190,15 @@ def _with_numbers(path: str) -> list[tuple[int, str]]:
 def _opened(path: str) -> _File:
     """Read the header of a file."""
     try:
-        rows = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is no whole .npy file of numbers: {error}.") from None
-    is_numeric = isinstance(rows, np.memmap) and rows.dtype.kind in "fiu"
-    if not is_numeric or rows.ndim != 2:
+        rows = np.lib.format.open_memmap(path, mode="r")
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is no whole .npy file of numbers: {error}. {_IF_CUT_SHORT}"
+        ) from None
+    if rows.dtype.kind not in "fiu" or rows.ndim != 2:
         raise ValueError(
             f"{path} has to hold an array of numbers of shape (n_rows, n_features), "
-            f"found {getattr(rows, 'dtype', type(rows).__name__)} of shape "
-            f"{getattr(rows, 'shape', None)}."
+            f"found {rows.dtype} of shape {rows.shape}."
         )
     if not rows.flags.c_contiguous:
         raise ValueError(
@@ -205,7 +218,9 @@ def _read(file: _File, first: int, last: int) -> NDArray:
         offset=file.offset + first * n_features * file.dtype.itemsize,
     )
     if rows.size != (last - first) * n_features:
-        raise ValueError(f"{file.path} has become shorter since it was opened.")
+        raise ValueError(
+            f"{file.path} has become shorter since it was opened. {_IF_CUT_SHORT}"
+        )
     return rows.reshape(last - first, n_features)
 
 
@@ -221,3 +236,86 @@ def _checked(places: NDArray, n_rows: int) -> NDArray:
     if outside.any():
         raise IndexError(f"row {places[outside][0]} of {n_rows} rows does not exist.")
     return np.where(places < 0, places + n_rows, places)
+
+
+def is_on_disk(X: Any) -> bool:
+    """Whether rows are read from files when they are asked for."""
+    return isinstance(X, np.memmap | Shards)
+
+
+def as_array(values: Any) -> Any:
+    """Make a tensor of any device an array, and half precision float32."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        values = (values.float() if values.dtype in _HALVES else values).numpy()
+    is_half = isinstance(values, np.ndarray) and values.dtype == np.float16
+    return values.astype(np.float32) if is_half and not is_on_disk(values) else values
+
+
+def checked_array(
+    estimator: BaseEstimator,
+    X: ArrayLike,
+    *,
+    reset: bool,
+    ensure_all_finite: bool = True,
+) -> NDArray:
+    """Validate X as scikit-learn does; float32 or float64 of shape (rows, features)."""
+    # sums over rows in another memory order round differently
+    checks = {"dtype": _FLOATS, "order": "C", "ensure_all_finite": ensure_all_finite}
+    return validate_data(estimator, as_array(X), reset=reset, **checks)
+
+
+def checked_rows(
+    estimator: BaseEstimator,
+    X: ArrayLike,
+    *,
+    reset: bool,
+    ensure_all_finite: bool = True,
+) -> Any:
+    """Validate X, but leave on the disk what is there, for `read_rows` to check."""
+    if not (is_on_disk(X) and _is_table(X)):
+        return checked_array(
+            estimator, X, reset=reset, ensure_all_finite=ensure_all_finite
+        )
+    return validate_data(estimator, X, reset=reset, skip_check_array=True)
+
+
+def _is_table(X: Any) -> bool:
+    return X.ndim == 2 and len(X) > 0 and X.dtype.kind in "fiu"
+
+
+def dtype_in_memory(X: Any) -> np.dtype:
+    """Type of rows when they are read: float32 for 16 or 32 bits, else float64."""
+    small = X.dtype.kind == "f" and X.dtype.itemsize <= 4
+    return np.dtype(np.float32 if small else np.float64)
+
+
+def read_rows(X: Any, rows: slice | NDArray) -> NDArray:
+    """Read rows of what `checked_rows` gave; from a file, only finite ones."""
+    if not is_on_disk(X):
+        return X[rows]
+    chunk = np.array(X[_as_slice(rows)], dtype=dtype_in_memory(X), order="C")
+    forget_pages(X)
+    assert_all_finite(chunk, input_name="X")
+    return chunk
+
+
+def _as_slice(rows: slice | NDArray) -> slice | NDArray:
+    """Neighbours as a slice, which takes less to read."""
+    if isinstance(rows, slice) or len(rows) == 0 or (np.diff(rows) != 1).any():
+        return rows
+    return slice(int(rows[0]), int(rows[-1]) + 1)
+
+
+def forget_pages(X: Any) -> None:
+    """Let go of the pages that were read of a memory map, or of a view of one.
+
+    They would count as this process's memory until the system wants them back, so
+    that a large file would seem not to fit.
+    """
+    mode = None
+    while isinstance(X, np.ndarray):
+        mode, X = getattr(X, "mode", mode), X.base
+    # A private map ("c") would lose what was written to it.
+    if isinstance(X, mmap.mmap) and mode in {"r", "r+"} and sys.platform != "win32":
+        X.madvise(mmap.MADV_DONTNEED)

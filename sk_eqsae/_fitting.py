@@ -1,0 +1,58 @@
+"""What surrounds every fit: torch's modes, the device, seeds, and a way back."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.frozen import FrozenEstimator
+
+
+@contextmanager
+def all_or_nothing(*estimators: BaseEstimator) -> Iterator[None]:
+    """Leave estimators as they were if anything is raised on the way."""
+    before = [vars(estimator).copy() for estimator in estimators]
+    try:
+        yield
+    except BaseException:
+        for estimator, attributes in zip(estimators, before, strict=True):
+            vars(estimator).clear()
+            vars(estimator).update(attributes)
+        raise
+
+
+@contextmanager
+def ordinary_modes() -> Iterator[None]:
+    """Compute as usual, whatever mode the caller has torch in.
+
+    ``torch.set_grad_enabled(False)``, ``torch.inference_mode()``, ``torch.autocast``
+    and ``torch.set_default_device`` are common where activations are extracted.
+    """
+    with torch.inference_mode(mode=False), torch.enable_grad(), ExitStack() as stack:
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))  # slows down each call
+        yield
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """The torch device of a `device` parameter; "auto" takes a GPU if there is one."""
+    if device != "auto":
+        return torch.device(device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def draw_seed(random_state: np.random.RandomState) -> int:
+    """Draw a torch seed from a scikit-learn random state."""
+    return int(random_state.randint(2**31 - 1))
+
+
+def unfrozen(estimator: Any) -> Any:
+    """What a FrozenEstimator holds; anything else as it is."""
+    while isinstance(estimator, FrozenEstimator):
+        estimator = estimator.estimator
+    return estimator

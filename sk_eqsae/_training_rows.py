@@ -1,0 +1,258 @@
+"""What training reads: rows and their targets, from memory or from the disk."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils import gen_batches
+from torch import Tensor
+from torch.utils.data import Dataset, TensorDataset
+
+from ._rows import is_on_disk, read_rows
+
+_ROUNDING = 1e-14  # of the mean
+_CHUNK_ENTRIES = 2**20  # read at a time: 8 MiB in float64
+_BLOCK_BYTES = 2**18  # read at once: a disk reads so much about as fast as all
+_BLOCKS_IN_BUFFER = 256  # at least so many, however small it is
+
+
+class Spread:
+    """Mean of rows and how far they are from it, summed up chunk by chunk.
+
+    Chunks are merged as by Chan, Golub and LeVeque (1979), in norms, which neither
+    overflow nor vanish where squares would.
+    """
+
+    def __init__(self) -> None:
+        self.mean: Any = 0.0  # of shape (n_features,)
+        self.norm = 0.0  # root of the sum of squared deviations from the mean
+        self.n_rows = 0
+
+    def add(self, chunk: NDArray) -> None:
+        """Add rows of shape (n_chunk, n_features)."""
+        mean = chunk.mean(axis=0, dtype=np.float64)
+        n_before, n = self.n_rows, self.n_rows + len(chunk)
+        apart = mean - self.mean
+        between = _norm(apart) * np.sqrt(n_before * len(chunk) / n)
+        within = np.hypot(self.norm, _norm(chunk - mean))
+        self.mean = self.mean + apart * (len(chunk) / n)
+        self.norm = float(np.hypot(within, between))
+        self.n_rows = n
+
+    def root_mean_square(self) -> float:
+        """Over rows and features; 0 where rows are all the same, but for rounding."""
+        found = float(self.norm / np.sqrt(self.n_rows * len(self.mean)))
+        return found if found > _ROUNDING * np.abs(self.mean).max() else 0.0
+
+
+def _norm(values: NDArray) -> float:
+    largest = np.abs(values).max()  # keeps squares of extreme entries finite
+    if largest == 0:
+        return 0.0
+    return float(largest * np.sqrt(np.square(values / largest).sum(dtype=np.float64)))
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRows:
+    """Rows of X in the order of training, and the rows that should come out."""
+
+    X: Any  # ndarray, memmap or Shards of shape (n_rows, n_features)
+    inputs: NDArray | None = None  # numbers of the rows that go in; None is all
+    targets: NDArray | None = None  # which should come out; None is those that go in
+    canonical: NDArray | None = None  # those of power 0, where there is a symmetry
+
+    def __len__(self) -> int:
+        return len(self.X) if self.inputs is None else len(self.inputs)
+
+    @property
+    def n_features(self) -> int:
+        """Width of a row."""
+        return self.X.shape[1]
+
+    def read(self, first: int, last: int) -> tuple[NDArray, ...]:
+        """Neighbouring rows that go in and, if not the same, that should come out."""
+        if self.inputs is None:
+            return (read_rows(self.X, slice(first, last)),)
+        rows = self.inputs[first:last]
+        if self.targets is None:
+            return (read_rows(self.X, rows),)
+        both = np.concatenate([rows, self.targets[first:last]])
+        once, places = np.unique(both, return_inverse=True)
+        return tuple(read_rows(self.X, once)[places].reshape(2, last - first, -1))
+
+    def sample(self, n_rows: int) -> tuple[NDArray, NDArray]:
+        """Rows that go in, evenly spaced, and those that should come out."""
+        chosen = np.linspace(0, len(self) - 1, min(len(self), n_rows)).astype(np.intp)
+        rows = chosen if self.inputs is None else self.inputs[chosen]
+        inputs = read_rows(self.X, rows)
+        if self.targets is None:
+            return inputs, inputs
+        return inputs, read_rows(self.X, self.targets[chosen])
+
+    def spreads(self, digest: Any = None) -> list[Spread]:
+        """Means and scales of what goes in and of what should come out.
+
+        A hash object gets all rows.
+        """
+        spreads = [Spread() for _ in range(1 if self.targets is None else 2)]
+        for chunk in self._chunks():
+            for spread, rows in zip(spreads, self._read(chunk), strict=True):
+                spread.add(rows)
+                if digest is not None:
+                    digest.update(rows.tobytes())
+        return spreads
+
+    def _chunks(self) -> Iterator[slice]:
+        """Slices whose size depends on the width of a row alone."""
+        yield from gen_batches(len(self), max(1, _CHUNK_ENTRIES // self.n_features))
+
+    def _read(self, chunk: slice) -> tuple[NDArray, ...]:
+        return self.read(chunk.start, chunk.stop)
+
+    def prepared(
+        self, prepare: Callable[..., tuple[Tensor, ...]], buffer_bytes: float
+    ) -> Dataset:
+        """What training takes its batches from: all rows, or a stream from the disk.
+
+        `prepare` turns the arrays of :meth:`read` into tensors.
+        """
+        n_tensors = 1 if self.targets is None else 2
+        row_bytes = 4 * self.n_features * n_tensors
+
+        def read(first: int, last: int) -> tuple[Tensor, ...]:
+            return prepare(*self.read(first, last))
+
+        if is_on_disk(self.X) and len(self) * row_bytes > buffer_bytes:
+            return Stream(read, len(self), row_bytes, buffer_bytes)
+        tensors = tuple(
+            torch.empty(len(self), self.n_features, dtype=torch.float32)
+            for _ in range(n_tensors)
+        )
+        for chunk in self._chunks():
+            parts = read(chunk.start, chunk.stop)
+            for tensor, part in zip(tensors, parts, strict=True):
+                tensor[chunk] = part
+        return TensorDataset(*tensors)
+
+
+class Stream(Dataset):
+    """Rows that are read again in each epoch.
+
+    ``read(first, last)`` gives these rows as tensors: what goes in and, where it is not
+    the same, what should come out.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[int, int], tuple[Tensor, ...]],
+        n_rows: int,
+        row_bytes: int,
+        buffer_bytes: float,
+    ) -> None:
+        self.read = read
+        self.n_rows = n_rows
+        self.buffer_rows = max(1, int(buffer_bytes / row_bytes))
+        in_buffer = self.buffer_rows // _BLOCKS_IN_BUFFER
+        self.block_rows = max(1, min(in_buffer, _BLOCK_BYTES // row_bytes))
+
+    def __len__(self) -> int:
+        return self.n_rows
+
+
+class ShuffledBatches:
+    """Batches of a TensorDataset, in a new random order each time.
+
+    Rows are taken by one index per batch instead of one fetch per row, which is
+    what makes a DataLoader slow on arrays that are already in memory. Of several seeds
+    each has its own order, and a batch holds the rows of one after those of the other.
+    """
+
+    def __init__(
+        self,
+        dataset: TensorDataset,
+        batch_size: int,
+        seed: Sequence[int],
+        device: torch.device,
+    ) -> None:
+        self.tensors = [tensor.to(device) for tensor in dataset.tensors]
+        self.batch_size = batch_size
+        self.generators = [torch.Generator().manual_seed(each) for each in seed]
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.tensors[0]) / self.batch_size)
+
+    def beginning_at(self, batch: int) -> Iterator[tuple[Tensor, ...]]:
+        """Batches of one epoch, without the first ones."""
+        n_rows, device = len(self.tensors[0]), self.tensors[0].device
+        orders = [torch.randperm(n_rows, generator=g) for g in self.generators]
+        order = torch.stack(orders).to(device)
+        for rows in order.split(self.batch_size, dim=1)[batch:]:
+            yield tuple(
+                tensor.index_select(0, rows.flatten()) for tensor in self.tensors
+            )
+
+
+class StreamedBatches:
+    """Batches of a stream, in a new order each time.
+
+    Blocks of neighbouring rows are drawn without replacement until the buffer is full,
+    and the rows in the buffer are shuffled. So rows of a batch come from hundreds of
+    random places, and each row is used once in an epoch.
+    """
+
+    def __init__(
+        self, stream: Stream, batch_size: int, seed: Sequence[int], device: torch.device
+    ) -> None:
+        self.stream, self.device = stream, device
+        self.batch_size = batch_size
+        self.generators = [torch.Generator().manual_seed(each) for each in seed]
+        # whole batches, so that there are as many as without a buffer
+        self.fill_rows = max(1, stream.buffer_rows // batch_size) * batch_size
+        self.buffer: list[Tensor] = []
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.stream) / self.batch_size)
+
+    def beginning_at(self, batch: int) -> Iterator[tuple[Tensor, ...]]:
+        """Batches of one epoch, without the first ones, which are not read."""
+        blocks = self._blocks()
+        for first in range(0, len(self.stream), self.fill_rows):
+            last = min(first + self.fill_rows, len(self.stream))
+            order = torch.randperm(last - first, generator=self.generators[0])
+            batches = order.split(self.batch_size)
+            if batch < len(batches):
+                rows_read = self._fill(blocks, first, last)
+                for rows in order.to(self.device).split(self.batch_size)[batch:]:
+                    yield tuple(tensor.index_select(0, rows) for tensor in rows_read)
+            batch = max(0, batch - len(batches))
+
+    def _blocks(self) -> NDArray:
+        """First and last row of all blocks, in a random order."""
+        starts = np.arange(0, len(self.stream), self.stream.block_rows)
+        stops = np.minimum(starts + self.stream.block_rows, len(self.stream))
+        order = torch.randperm(len(starts), generator=self.generators[0]).numpy()
+        return np.column_stack([starts, stops])[order]
+
+    def _fill(self, blocks: NDArray, first: int, last: int) -> list[Tensor]:
+        """Read what lies from one place to another in a row of blocks."""
+        ends = np.cumsum(blocks[:, 1] - blocks[:, 0])
+        place = first
+        while place < last:
+            block = int(np.searchsorted(ends, place, side="right"))
+            n_rows = min(last, int(ends[block])) - place
+            start = int(blocks[block, 1] - (ends[block] - place))
+            self._keep(self.stream.read(start, start + n_rows), place - first)
+            place += n_rows
+        return [whole[: last - first].to(self.device) for whole in self.buffer]
+
+    def _keep(self, tensors: tuple[Tensor, ...], place: int) -> None:
+        """Copy rows into the buffer, whose memory serves all epochs."""
+        if not self.buffer:
+            n_rows = min(self.fill_rows, len(self.stream))
+            self.buffer = [t.new_empty(n_rows, *t.shape[1:]) for t in tensors]
+        for whole, part in zip(self.buffer, tensors, strict=True):
+            whole[place : place + len(part)] = part

@@ -1,0 +1,76 @@
+"""R2 of maps between rows, and its bootstrap intervals over orbits."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._metrics import are_constant
+from ._equivariance import Pairs
+
+_CHUNK = 100  # resamples at a time
+_FEWEST_RESAMPLES = 0.1  # share that must have a value, or there is no interval
+_ROUNDING = 8 * np.finfo(np.float64).eps
+
+
+def errors_by_orbit(predict: Callable[[Pairs], NDArray], pairs: list[Pairs]) -> NDArray:
+    """Squared errors (n_powers, n_orbits), 0 where an orbit lacks the row."""
+    errors = np.zeros((len(pairs), pairs[0].n_orbits))
+    for error, p in zip(errors, pairs, strict=True):
+        predicted = np.reshape(predict(p), p.moved.shape)
+        error[p.orbits] = np.square(p.moved - predicted).sum(axis=1)
+    return errors
+
+
+def resamples(
+    n_orbits: int, n_bootstrap: int, random_state: np.random.RandomState
+) -> Iterator[NDArray]:
+    """How often each orbit is drawn, in parts of shape (n_resamples, n_orbits)."""
+    for start in range(0, n_bootstrap, _CHUNK):
+        size = min(_CHUNK, n_bootstrap - start)
+        yield random_state.multinomial(n_orbits, np.full(n_orbits, 1 / n_orbits), size)
+
+
+def r2_of_resamples(pairs: list[Pairs], errors: NDArray, counts: NDArray) -> NDArray:
+    """R2 (n_resamples, n_maps, n_powers), NaN where the rows drawn do not vary."""
+    unexplained = np.einsum("mpo,ro->rmp", errors, counts, optimize=True)
+    variance = np.stack([_deviations(p, counts[:, p.orbits]) for p in pairs], axis=1)
+    variance = np.broadcast_to(variance[:, np.newaxis], unexplained.shape)
+    ratio = np.full(unexplained.shape, np.nan)
+    return 1 - np.divide(unexplained, variance, out=ratio, where=variance > 0)
+
+
+def _deviations(pairs: Pairs, counts: NDArray) -> NDArray:
+    """Squared deviations from the mean, summed over features, of each resample."""
+    rows = pairs.moved - pairs.moved.mean(axis=0)
+    rows[:, are_constant(pairs.moved)] = 0
+    squares = counts @ np.square(rows).sum(axis=1)
+    n_rows = np.maximum(counts.sum(axis=1), 1)
+    deviations = squares - np.square(counts @ rows).sum(axis=1) / n_rows
+    # a difference of two sums: if it is rounding, the rows drawn are copies of one
+    rounding = _ROUNDING * pairs.n_orbits * squares
+    return np.where(deviations > rounding, deviations, 0)
+
+
+def with_mean(r2: NDArray, known: NDArray) -> NDArray:
+    """R2 of the powers, and then its mean over those that are known in `test`."""
+    mean = np.full_like(r2[..., :1], np.nan)
+    if known.any():
+        mean = r2[..., known].mean(axis=-1, keepdims=True)
+    return np.concatenate([r2, mean], axis=-1)
+
+
+def interval(samples: NDArray, confidence_level: float) -> NDArray:
+    """Ends of the percentile interval, (2, n_maps, n_powers)."""
+    tail = (1 - confidence_level) / 2
+    of_each = samples.reshape(len(samples), -1).T
+    ends = [_quantiles(values, [tail, 1 - tail]) for values in of_each]
+    return np.transpose(ends).reshape(2, *samples.shape[1:])
+
+
+def _quantiles(values: NDArray, levels: list[float]) -> NDArray:
+    """Quantiles of the values that are no NaN, if there are enough of them."""
+    known = values[~np.isnan(values)]
+    if len(known) < max(1, _FEWEST_RESAMPLES * len(values)):
+        return np.full(len(levels), np.nan)
+    return np.quantile(known, levels)

@@ -1,0 +1,267 @@
+"""How equivariant activations are, with what the number has to stand against."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from functools import partial
+from numbers import Integral, Real
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import check_random_state, check_scalar
+
+from .._fitting import unfrozen
+from ..activations import Orbits
+from ..groups import ActivationTransformFitter
+from ._bootstrap import errors_by_orbit, interval, r2_of_resamples, resamples, with_mean
+from ._ceiling import default_ceiling
+from ._equivariance import Pairs, pairs_by_element, predicted
+from ._transform_checks import check_transform
+
+_FEWEST_ORBITS = 5
+
+Predict = Callable[[Pairs], NDArray]
+
+
+def equivariance_report(
+    train: Orbits,
+    test: Orbits,
+    *,
+    activation_transform: BaseEstimator | None = None,
+    ceiling: BaseEstimator | None = None,
+    n_bootstrap: int = 1000,
+    confidence_level: float = 0.95,
+    random_state: int | np.random.RandomState | None = None,
+) -> pd.DataFrame:
+    """How equivariant activations are, with what the number has to stand against.
+
+    Four maps from the canonical row of an orbit to its other rows are fitted on
+    `train` and compared on `test`:
+
+    ``"M"``
+        The matrix.
+    ``"nonlinear"``
+        The ceiling: one free map per power, without any law of a group. If it
+        explains more than M, linearity or the law has a price; if it explains less,
+        the law spares data that a free map would need.
+    ``"identity"``
+        M = I. If it explains as much as M, the activations are nearly invariant.
+    ``"shuffled"``
+        M fitted on training orbits whose rows were dealt to other orbits at random.
+        What it explains, any matrix would. With an exact law it scores about -1
+        where M has to learn everything, because M cannot shrink to the mean.
+
+    Parameters
+    ----------
+    train, test : Orbits
+        Activations to fit on and to compare on, without a common orbit; see
+        :meth:`~sk_eqsae.activations.Orbits.split`.
+    activation_transform : estimator, default=None
+        How M is fitted: cloned and fitted on `train`. None is
+        ``ActivationTransformFitter(train.symmetry)``. A fitted one in
+        :class:`sklearn.frozen.FrozenEstimator` is taken as it is; that it has not
+        seen `test` is then the caller's promise.
+    ceiling : estimator, default=None
+        Regressor for the ceiling, from (n_orbits, n_features) to the same shape.
+        None is ridge regression, plus a network with one hidden layer of 256 units
+        on what it leaves if that is better on a fifth of the training orbits.
+    n_bootstrap : int, default=1000
+        Resamples of the test orbits, the same for all maps and powers.
+    confidence_level : float, default=0.95
+        Probability that the interval covers.
+    random_state : int, RandomState instance or None, default=None
+        Fixes the shuffling, the ceiling and the resamples.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per map and power (0 aside), then per map the `power` "mean": `map`,
+        `power` (a tuple if there are several generators), `r2` (1 - FVU against the
+        per-feature mean of that power), and the bootstrap interval over orbits from
+        `low` to `high`. Powers without a row in either part are left out. `r2` is NaN
+        for a power whose test rows do not vary, such as a single one; "mean" is over
+        the others.
+
+    Raises
+    ------
+    ValueError
+        If train and test share an orbit, or one of them has fewer than five; if they
+        have no power other than 0 in common; if their groups differ and
+        activation_transform is None.
+
+    See Also
+    --------
+    equivariance_error : One number for a fitted M.
+    r2_per_feature : Which features M explains.
+    TransformFidelityDisplay : The table as a picture.
+
+    Notes
+    -----
+    The interval is the bootstrap's percentile interval with orbits as units, for the
+    fitted maps; it says nothing of how much another training set would change them.
+
+    Where orbits lack rows, a resample may hold a power in no orbit, or in one alone,
+    drawn once or more often. It has no variance then, and so no R2 of that power and
+    no mean over the powers: a mean over the others would be another quantity. The
+    interval is taken over the resamples that have a value, and is NaN if fewer than a
+    tenth have one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_eqsae.activations import Orbits
+    >>> from sk_eqsae.inspection import equivariance_report
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(100, 3))
+    >>> X = np.concatenate([np.roll(x, p, axis=1) for p in range(3)])
+    >>> X = X + 0.1 * rng.normal(size=X.shape)
+    >>> orbits = Orbits(X, np.tile(np.arange(100), 3), np.repeat(np.arange(3), 100))
+    >>> report = equivariance_report(*orbits.split(random_state=0), random_state=0)
+    >>> report[report.power == "mean"].set_index("map").r2.round(1).to_dict()
+    {'M': 1.0, 'nonlinear': 1.0, 'identity': -1.0, 'shuffled': -1.6}
+    """
+    check_scalar(n_bootstrap, "n_bootstrap", Integral, min_val=1)
+    check_scalar(
+        confidence_level,
+        "confidence_level",
+        Real,
+        min_val=0,
+        max_val=1,
+        include_boundaries="neither",
+    )
+    _check_parts(train, test)
+    if activation_transform is None:
+        activation_transform = _default_fitter(train, test)
+    check_transform(activation_transform, fitted=False)
+    random_state = check_random_state(random_state)
+    maps, pairs = _fit_maps(train, test, activation_transform, ceiling, random_state)
+    errors = np.stack([errors_by_orbit(predict, pairs) for predict in maps.values()])
+    all_once = np.ones((1, errors.shape[-1]))
+    r2 = r2_of_resamples(pairs, errors, all_once)
+    samples = [
+        r2_of_resamples(pairs, errors, counts)
+        for counts in resamples(errors.shape[-1], n_bootstrap, random_state)
+    ]
+    known = ~np.isnan(r2).all(axis=(0, 1))
+    samples = with_mean(np.concatenate(samples), known)
+    low, high = interval(samples, confidence_level)
+    return _table(list(maps), pairs, with_mean(r2, known)[0], low, high)
+
+
+def _table(
+    maps: list[str], pairs: list[Pairs], r2: NDArray, low: NDArray, high: NDArray
+) -> pd.DataFrame:
+    powers = [*(pair.power for pair in pairs), "mean"]
+    return pd.DataFrame(
+        [
+            (name, power, r2[m, p], low[m, p], high[m, p])
+            for m, name in enumerate(maps)
+            for p, power in enumerate(powers)
+        ],
+        columns=["map", "power", "r2", "low", "high"],
+    )
+
+
+def _check_parts(train: Orbits, test: Orbits) -> None:
+    for name, part in (("train", train), ("test", test)):
+        if not hasattr(part, "groups"):
+            raise TypeError(
+                f"{name} has to be Orbits, as extract_orbits or Orbits(X, groups, "
+                f"power) makes them, found {type(part).__name__}."
+            )
+    common = np.intersect1d(train.groups, test.groups)
+    if len(common):
+        raise ValueError(
+            f"train and test share {len(common)} orbit id(s), such as {common[0]}, so "
+            "test is not held out. Split with Orbits.split, or give orbits of "
+            "different inputs different ids."
+        )
+    for name, part in (("train", train), ("test", test)):
+        n_orbits = len(np.unique(part.groups))
+        if n_orbits < _FEWEST_ORBITS:
+            raise ValueError(
+                f"{name} has {n_orbits} orbit(s), but {_FEWEST_ORBITS} are the fewest "
+                "that a comparison can be made with. Add orbits."
+            )
+
+
+def _default_fitter(train: Orbits, test: Orbits) -> ActivationTransformFitter:
+    """How M of the group of the orbits is fitted."""
+    if train.symmetry != test.symmetry:
+        raise ValueError(
+            f"train has the symmetry {train.symmetry!r}, but test {test.symmetry!r}. "
+            "Give orbits of one group, or activation_transform="
+            "ActivationTransformFitter(...) with that which holds."
+        )
+    return ActivationTransformFitter(train.symmetry)
+
+
+def _fit_maps(
+    train: Orbits,
+    test: Orbits,
+    activation_transform: BaseEstimator,
+    ceiling: BaseEstimator | None,
+    random_state: np.random.RandomState,
+) -> tuple[dict[str, Predict], list[Pairs]]:
+    """The four maps, and the test rows that they are compared on."""
+    fitter = _fitted(activation_transform, train, train.groups)
+    shuffled = _fitted_on_shuffled(activation_transform, train, random_state)
+    seen = {p.element: p for p in _pairs_of(train, fitter)}
+    pairs = _seen_in_both(_pairs_of(test, fitter), seen)
+    ceiling = default_ceiling(random_state) if ceiling is None else ceiling
+    free = {
+        p.element: clone(ceiling).fit(seen[p.element].canonical, seen[p.element].moved)
+        for p in pairs
+    }
+    maps: dict[str, Predict] = {
+        "M": partial(predicted, fitter),
+        "nonlinear": lambda p: free[p.element].predict(p.canonical),
+        "identity": lambda p: p.canonical,
+        "shuffled": partial(predicted, shuffled),
+    }
+    return maps, pairs
+
+
+def _seen_in_both(pairs: list[Pairs], seen: dict[int, Pairs]) -> list[Pairs]:
+    common = [p for p in pairs if p.element in seen]
+    if not common:
+        raise ValueError(
+            "train and test have no power other than 0 in common: train has "
+            f"{_powers_of(seen.values())}, test {_powers_of(pairs)}. Split whole "
+            "orbits with Orbits.split, or add rows."
+        )
+    return common
+
+
+def _powers_of(pairs: Iterable[Pairs]) -> str:
+    return ", ".join(str(p.power) for p in pairs)
+
+
+def _pairs_of(orbits: Orbits, fitter: BaseEstimator) -> list[Pairs]:
+    return pairs_by_element(fitter, orbits.X, orbits.groups, orbits.power)
+
+
+def _fitted(
+    activation_transform: BaseEstimator, train: Orbits, groups: NDArray
+) -> BaseEstimator:
+    fitter = clone(activation_transform)
+    return fitter.fit(train.X, None, groups=groups, power=train.power)
+
+
+def _fitted_on_shuffled(
+    activation_transform: BaseEstimator,
+    train: Orbits,
+    random_state: np.random.RandomState,
+) -> BaseEstimator:
+    """M of orbits whose rows, the canonical one aside, come from any orbit."""
+    powers, element = np.unique(train.power, axis=0, return_inverse=True)
+    groups = train.groups.copy()
+    for e in np.flatnonzero(powers.reshape(len(powers), -1).any(axis=1)):
+        rows = np.flatnonzero(element.ravel() == e)
+        groups[rows] = random_state.permutation(groups[rows])
+    with warnings.catch_warnings():  # that this M is not to be trusted is its purpose
+        warnings.simplefilter("ignore", UserWarning)
+        return _fitted(unfrozen(activation_transform), train, groups)

@@ -1,0 +1,146 @@
+"""The energies of dictionary vectors in the irreps of a group, as a picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+
+from ..sae._base import BaseSAE, sparse_codes
+from ._display import Display
+from ._drawing import legend_of_names, shades
+from ._feature_symmetry import feature_symmetry
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class FeatureSymmetryDisplay(Display):
+    """How the energy of each dictionary vector is spread over the group's irreps.
+
+    One column per latent, ordered by invariance; the shares add up to 1. The dashed
+    line is the invariance of a vector whose copies under the group are orthogonal
+    to each other, such as a feature of one orientation.
+
+    Parameters
+    ----------
+    symmetry : pandas.DataFrame
+        Table that :func:`feature_symmetry` returns, or some of its rows.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the picture.
+    figure_ : matplotlib Figure
+        Figure that holds it.
+
+    See Also
+    --------
+    feature_symmetry : The table.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_eqsae import ActivationTransformFitter, TopKSAE
+    >>> from sk_eqsae.inspection import FeatureSymmetryDisplay
+    >>> x = np.abs(np.random.default_rng(0).normal(size=(100, 2)))
+    >>> X = np.concatenate([x, x[:, ::-1]])
+    >>> groups, power = np.tile(np.arange(100), 2), np.repeat([0, 1], 100)
+    >>> fitter = ActivationTransformFitter().fit(X, groups=groups, power=power)
+    >>> sae = TopKSAE(4, k=2, max_epochs=5, random_state=0).fit(X)
+    >>> display = FeatureSymmetryDisplay.from_estimator(sae, fitter, X=X)
+    >>> display.ax_.get_ylabel()
+    'share of energy'
+    """
+
+    _table = "symmetry"
+    _columns = ("invariance", "stabilizer_size", "orbit_length")
+    _origin = (
+        "the table of feature_symmetry; of the latents that fire for X there may be "
+        "none, so leave X out to see all"
+    )
+
+    def __init__(self, symmetry: pd.DataFrame) -> None:
+        self.symmetry = symmetry
+
+    @classmethod
+    def from_estimator(
+        cls,
+        sae: BaseEstimator,
+        activation_transform: BaseEstimator | None = None,
+        *,
+        X: ArrayLike | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
+        """Compute the table and plot it.
+
+        Parameters
+        ----------
+        sae : estimator
+            Fitted autoencoder.
+        activation_transform : estimator, default=None
+            Fitted M. None takes the `activation_transform_` of `sae`.
+        X : array-like of shape (n_rows, n_features), default=None
+            Activations; latents that no row uses are left out. None shows all, also
+            those that training never moved.
+        ax : matplotlib Axes, default=None
+            Where to draw. None makes a new figure.
+
+        Returns
+        -------
+        display : FeatureSymmetryDisplay
+            The drawn display.
+        """
+        symmetry = feature_symmetry(sae, activation_transform)
+        if X is not None:
+            symmetry = symmetry[_fires(sae, X)]
+        return cls(symmetry).plot(ax=ax)
+
+    def _check(self) -> None:
+        super()._check()
+        if self.symmetry["invariance"].isna().all():
+            raise ValueError("symmetry has no latent to show: all vectors are zero.")
+
+    def _draw(self, ax: Axes) -> None:
+        table = self.symmetry.dropna(subset=["invariance"])
+        table = table.sort_values("invariance", ascending=False, kind="stable")
+        energies = table.filter(regex="^energy ")
+        energies.columns = energies.columns.str.removeprefix("energy ")
+        self._draw_energies(ax, energies)
+        ax.set(
+            xlim=(0, len(table)),
+            ylim=(0, 1),
+            xlabel="latents, most invariant first",
+            ylabel="share of energy",
+        )
+        self._mark_free(ax)
+        legend_of_names(ax, list(energies))
+
+    def _draw_energies(self, ax: Axes, energies: pd.DataFrame) -> None:
+        edges, bottom = np.arange(len(energies) + 1), np.zeros(len(energies))
+        colors = shades(energies.shape[1])
+        for (name, energy), color in zip(energies.items(), colors, strict=True):
+            top = bottom + energy.to_numpy()
+            ax.stairs(top, edges, baseline=bottom, fill=True, color=color, label=name)
+            bottom = top
+
+    def _mark_free(self, ax: Axes) -> None:
+        """Invariance of a vector whose copies under the group are orthogonal."""
+        order = self.symmetry[["stabilizer_size", "orbit_length"]].iloc[0].prod()
+        ax.axhline(1 / order, color="white", lw=1, ls="--")
+        ax.annotate(
+            "1/|G|",
+            (1.01, 1 / order),
+            xycoords=ax.get_yaxis_transform(),
+            va="center",
+            fontsize="small",
+        )
+
+
+def _fires(sae: Any, X: ArrayLike) -> NDArray:
+    """Which vectors of the dictionary are used; pooled latents stand for several."""
+    Z = sparse_codes(sae, X) if isinstance(sae, BaseSAE) else sae.transform(X)
+    return np.asarray((Z > 0).sum(axis=0)).ravel() > 0

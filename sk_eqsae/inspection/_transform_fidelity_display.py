@@ -1,0 +1,162 @@
+"""How well M does for each power, as a picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+
+from ..activations import Orbits
+from ._display import Display
+from ._drawing import COLORS, LEAST, ink, label_ticks, legend_of_names
+from ._equivariance_report import equivariance_report
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MAPS: dict[str, dict[str, Any]] = {  # markers tell them apart in grey, too
+    "M": {"label": "M", "color": COLORS["blue"], "marker": "o"},
+    "nonlinear": {"label": "nonlinear map", "marker": "D"},
+    "identity": {"label": "M = I", "color": COLORS["red"], "marker": "s"},
+    "shuffled": {"label": "orbits shuffled", "color": COLORS["pink"], "marker": "x"},
+}
+_OPEN = {"nonlinear", "identity"}
+
+
+class TransformFidelityDisplay(Display):
+    """What M leaves unexplained, beside baselines and a ceiling.
+
+    One group of points per power, and their mean, with bootstrap intervals. The axis
+    shows 1 - R2 on a logarithmic scale, lower is better; the dashed line is what
+    predicting the mean scores.
+
+    Parameters
+    ----------
+    report : pandas.DataFrame
+        Table that :func:`equivariance_report` returns.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the picture.
+    figure_ : matplotlib Figure
+        Figure that holds it.
+
+    See Also
+    --------
+    equivariance_report : The table.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_eqsae import ActivationTransformFitter
+    >>> from sk_eqsae.activations import Orbits
+    >>> from sk_eqsae.inspection import TransformFidelityDisplay
+    >>> x = np.random.default_rng(0).normal(size=(100, 3))
+    >>> X = np.concatenate([np.roll(x, p, axis=1) for p in range(3)])
+    >>> orbits = Orbits(X, np.tile(np.arange(100), 3), np.repeat(np.arange(3), 100))
+    >>> train, test = orbits.split(random_state=0)
+    >>> display = TransformFidelityDisplay.from_estimator(
+    ...     ActivationTransformFitter(), train, test, random_state=0
+    ... )
+    >>> display.ax_.get_ylabel()
+    'FVU on held-out orbits'
+    """
+
+    _table = "report"
+    _columns = ("map", "power", "r2", "low", "high")
+    _origin = "the table of equivariance_report"
+
+    def __init__(self, report: pd.DataFrame) -> None:
+        self.report = report
+
+    @classmethod
+    def from_estimator(
+        cls,
+        activation_transform: BaseEstimator | None,
+        train: Orbits,
+        test: Orbits,
+        *,
+        random_state: int | np.random.RandomState | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
+        """Fit the maps, compare them and plot.
+
+        Parameters
+        ----------
+        activation_transform : estimator or None
+            How M is fitted, see :func:`equivariance_report`.
+        train, test : Orbits
+            Activations to fit on and to compare on.
+        random_state : int, RandomState instance or None, default=None
+            Fixes the shuffling, the ceiling and the resamples.
+        ax : matplotlib Axes, default=None
+            Where to draw. None makes a new figure.
+
+        Returns
+        -------
+        display : TransformFidelityDisplay
+            The drawn display.
+        """
+        report = equivariance_report(
+            train,
+            test,
+            activation_transform=activation_transform,
+            random_state=random_state,
+        )
+        return cls(report).plot(ax=ax)
+
+    def _check(self) -> None:
+        super()._check()
+        if not self.report["map"].isin(_MAPS).any():
+            raise ValueError(
+                f"column 'map' of report has none of {list(_MAPS)}, but "
+                f"{sorted(map(str, self.report['map'].unique()))}. Pass the table of "
+                "equivariance_report."
+            )
+
+    def _draw(self, ax: Axes) -> None:
+        rows = {name: self.report[self.report["map"] == name] for name in _MAPS}
+        rows = {name: of_map for name, of_map in rows.items() if len(of_map)}
+        offsets = np.linspace(-0.2, 0.2, len(rows))  # side by side at each power
+        for (name, of_map), offset in zip(rows.items(), offsets, strict=True):
+            _draw_map(ax, name, of_map, offset)
+        _mark_mean(ax)
+        label_ticks(ax, [_power_label(p) for p in next(iter(rows.values()))["power"]])
+        ax.set(yscale="log", xlabel="power", ylabel="FVU on held-out orbits")
+        legend_of_names(ax, [_MAPS[name]["label"] for name in rows])
+
+
+def _draw_map(ax: Axes, name: str, rows: pd.DataFrame, offset: float) -> None:
+    unexplained = 1 - rows[["high", "r2", "low"]].to_numpy().T
+    low, middle, high = np.maximum(unexplained, LEAST)
+    ax.errorbar(
+        np.arange(len(rows)) + offset,
+        middle,
+        yerr=np.maximum([middle - low, high - middle], 0),
+        mfc=ax.get_facecolor() if name in _OPEN else None,
+        ls="none",
+        ms=5,
+        lw=1.2,
+        **{"color": ink()} | _MAPS[name],
+    )
+
+
+def _mark_mean(ax: Axes) -> None:
+    ax.axhline(1, color="0.5", lw=0.8, ls="--", zorder=0)
+    ax.annotate(
+        "predicting the mean",
+        (0.02, 1),
+        xytext=(0, -2),
+        xycoords=ax.get_yaxis_transform(),
+        textcoords="offset points",
+        va="top",
+        color="0.35",
+        fontsize="small",
+    )
+
+
+def _power_label(power: object) -> str:
+    return ",".join(map(str, power)) if isinstance(power, tuple) else str(power)

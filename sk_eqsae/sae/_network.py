@@ -1,0 +1,228 @@
+"""The network of a sparse autoencoder, and what every network can do."""
+
+import math
+from functools import partial
+from typing import Protocol, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ._code import Code, Selection
+from ._sparse_step import Spare, SparseAutoencode
+
+Arrays = tuple[list[NDArray], list[NDArray], NDArray, NDArray]
+
+
+class Network(Protocol):
+    """What training asks of a network; rows are normalised, of shape (n_rows, d)."""
+
+    n_networks: tuple[int, ...]  # () of one, (n,) of n that are trained at once
+
+    @property
+    def n_latents(self) -> int:
+        """Number of latents, of all networks together."""
+
+    @property
+    def places(self) -> NDArray:
+        """Place of each latent in the dictionary that `to_arrays` gives."""
+
+    def coordinates(self, rows: Tensor) -> Tensor:
+        """Rows as the network takes them."""
+
+    def encode(self, inputs: Tensor, select: Selection, spare: Spare) -> Code:
+        """Active latents, without gradients."""
+
+    def __call__(self, inputs: Tensor, select: Selection, spare: Spare) -> Tensor:
+        """Sums of dictionary vectors bag by bag, of shape (n_bags, d)."""
+
+    def offset(self) -> Tensor:
+        """What is added to all reconstructions."""
+
+    def squared_length(self, errors: Tensor) -> Tensor:
+        """Squared length of errors of shape (..., d)."""
+
+    def gradients(self) -> list[Tensor]:
+        """Gradients of all weights, the two large ones first."""
+
+    def normalize_components(self) -> None:
+        """Bring dictionary vectors to norm 1."""
+
+
+class DenseNetwork(nn.Module):
+    """Encoder of one or two layers, selection, ReLU, linear decoder."""
+
+    n_networks: tuple[int, ...] = ()
+
+    def __init__(
+        self,
+        n_features: int,
+        n_latents: int,
+        hidden_dim: int | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.hidden = None
+        if hidden_dim is not None:
+            self.hidden = drawn_linear(n_features, hidden_dim, generator)
+        self.encoder = drawn_linear(hidden_dim or n_features, n_latents, generator)
+        decoder = drawn_linear(n_latents, n_features, generator)
+        self.components = nn.Parameter(decoder.weight.detach().T.contiguous())
+        self.intercept = decoder.bias
+
+    @property
+    def n_latents(self) -> int:
+        """Number of latents."""
+        return len(self.components)
+
+    @property
+    def places(self) -> NDArray:
+        """Place of each latent in the dictionary."""
+        return np.arange(self.n_latents)
+
+    def initialize_tied(self, generator: torch.Generator | None = None) -> None:
+        """Draw unit vectors, zero biases, a linear encoder equal to the decoder."""
+        initialize_tied(self, self.hidden is None, generator)
+
+    def normalize_components(self) -> None:
+        """Bring dictionary vectors to norm 1."""
+        normalize_rows(self.components)
+
+    def coordinates(self, rows: Tensor) -> Tensor:
+        """Rows as they are."""
+        return rows
+
+    @torch.no_grad()
+    def encode(
+        self, inputs: Tensor, select: Selection, spare: Spare | None = None
+    ) -> Code:
+        """Active latents of normalised rows."""
+        layer = (self.encoder.weight, self.encoder.bias)
+        spare = spare or Spare()
+        return _encode(self.encoder_inputs(inputs), *layer, select=select, spare=spare)
+
+    def forward(
+        self, inputs: Tensor, select: Selection, spare: Spare | None = None
+    ) -> Tensor:
+        """Sums of dictionary vectors, of shape (n_bags, n_features)."""
+        spare = spare or Spare()
+        return SparseAutoencode.apply(
+            self.encoder_inputs(inputs),
+            self.encoder.weight,
+            self.encoder.bias,
+            self.components,
+            partial(_encode, select=select, spare=spare),
+            spare,
+        )
+
+    def encoder_inputs(self, inputs: Tensor) -> Tensor:
+        """What the last layer of the encoder sees, of shape (n_rows, n_inputs)."""
+        return inputs if self.hidden is None else self.hidden(inputs).relu()
+
+    def offset(self) -> Tensor:
+        """Decoder bias."""
+        return self.intercept
+
+    def squared_length(self, errors: Tensor) -> Tensor:
+        """Sums of squares over features."""
+        return errors.square().sum(-1)
+
+    def gradients(self) -> list[Tensor]:
+        """Gradients of all weights, the two large ones first."""
+        return gradients_of(self)
+
+    def to_arrays(self) -> Arrays:
+        """Encoder weights (n_inputs, n_outputs) and biases, dictionary, intercept."""
+        layers = [self.encoder] if self.hidden is None else [self.hidden, self.encoder]
+        return (
+            [to_array(layer.weight).T for layer in layers],
+            [to_array(layer.bias) for layer in layers],
+            to_array(self.components),
+            to_array(self.intercept),
+        )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        coefs: list[NDArray],
+        intercepts: list[NDArray],
+        components: NDArray,
+        intercept: NDArray,
+    ) -> Self:
+        """Network of what `to_arrays` gives, in the same memory."""
+        network = cls.__new__(cls)
+        nn.Module.__init__(network)
+        layers = [_linear(c, b) for c, b in zip(coefs, intercepts, strict=True)]
+        network.hidden = layers[0] if len(layers) > 1 else None
+        network.encoder = layers[-1]
+        network.components = _parameter(components)
+        network.intercept = _parameter(intercept)
+        return network
+
+
+def _encode(
+    inputs: Tensor, weight: Tensor, bias: Tensor, *, select: Selection, spare: Spare
+) -> Code:
+    pre_activations = spare.take((len(inputs), len(weight)), inputs)
+    torch.addmm(bias, inputs, weight.T, out=pre_activations)
+    code = select(pre_activations)
+    spare.put(pre_activations)
+    return code
+
+
+@torch.no_grad()
+def initialize_tied(
+    network: nn.Module, is_linear: bool, generator: torch.Generator | None
+) -> None:
+    """Draw unit dictionary vectors, zero biases, a linear encoder equal to them."""
+    network.components.normal_(generator=generator)
+    normalize_rows(network.components)
+    network.intercept.zero_()
+    network.encoder.bias.zero_()
+    if is_linear:
+        network.encoder.weight.copy_(network.components)
+
+
+def gradients_of(network: nn.Module) -> list[Tensor]:
+    """Gradients that there are; those of encoder and dictionary come first."""
+    large = (network.encoder.weight, network.components)
+    others = [
+        p for p in network.parameters() if p is not large[0] and p is not large[1]
+    ]
+    return [p.grad for p in (*large, *others) if p.grad is not None]
+
+
+@torch.no_grad()
+def normalize_rows(table: Tensor) -> None:
+    """Bring the last axis of a table to norm 1, in place."""
+    norms = torch.linalg.vector_norm(table, dim=-1, keepdim=True)
+    table.div_(norms.clamp_min_(1e-12))
+
+
+def drawn_linear(
+    n_inputs: int, n_outputs: int, generator: torch.Generator | None
+) -> nn.Linear:
+    """A layer as torch draws it, but not from the generator that threads share."""
+    layer = nn.utils.skip_init(nn.Linear, n_inputs, n_outputs, dtype=torch.float32)
+    nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+    bound = 1 / math.sqrt(n_inputs)
+    nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    return layer
+
+
+def to_array(tensor: Tensor) -> NDArray:
+    """Copy a tensor from wherever it is."""
+    return tensor.detach().cpu().numpy().copy()
+
+
+def _parameter(array: NDArray) -> nn.Parameter:
+    return nn.Parameter(torch.from_numpy(np.require(array, requirements=["C", "W"])))
+
+
+def _linear(coef: NDArray, bias: NDArray) -> nn.Linear:
+    layer = nn.utils.skip_init(nn.Linear, *coef.shape)
+    layer.weight = _parameter(coef.T)
+    layer.bias = _parameter(bias)
+    return layer

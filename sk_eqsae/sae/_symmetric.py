@@ -1,0 +1,93 @@
+"""What autoencoders that know a symmetry share: the group, the orbits, M."""
+
+from copy import copy
+from numbers import Integral
+from typing import Any, ClassVar
+
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils._param_validation import HasMethods, Interval
+
+from .._rows import read_rows
+from ..groups import ActivationTransformFitter, FiniteGroup
+from ..groups._orbit_table import orbit_table
+from ..groups._trust import (
+    pose_sample,
+    warn_if_no_symmetry,
+    warn_if_poses_look_alike,
+)
+from ._base import BaseSAE
+
+
+class SymmetricSAE(BaseSAE):
+    """Base class of the autoencoders with a `symmetry`; not for use by itself."""
+
+    activation_transform_: Any
+    symmetry_: FiniteGroup
+    order_: int
+
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseSAE._parameter_constraints,
+        "symmetry": [Interval(Integral, 1, None, closed="left"), FiniteGroup, None],
+        "activation_transform": [HasMethods(["fit", "act", "matrix"]), None],
+    }
+
+    def _find_orbits(
+        self, X: Any, groups: ArrayLike | None, power: ArrayLike | None, partial: bool
+    ) -> tuple[FiniteGroup, NDArray]:
+        """The group, and the row of each orbit and element."""
+        known = self.symmetry_ if self._is_going_on(partial) and partial else None
+        warn_if_no_symmetry(self, groups, "trains a plain TopKSAE")
+        symmetry = known or self.symmetry
+        return orbit_table(groups, power, symmetry=symmetry, n_rows=len(X))
+
+    def _new_fitter(self, group: FiniteGroup, seed: int) -> BaseEstimator:
+        """How M is to be fitted, told the group and the seed unless it knows them."""
+        fitter = self.activation_transform or ActivationTransformFitter()
+        fitter = clone(fitter)
+        if isinstance(fitter, FrozenEstimator):
+            return fitter
+        unknown = {
+            name: group if name == "symmetry" else seed
+            for name, value in fitter.get_params().items()
+            if value is None
+            and (name == "symmetry" or name.split("__")[-1] == "random_state")
+        }
+        return fitter.set_params(**unknown)
+
+    def _warn_of_poses(self, X: Any, canonical: NDArray) -> None:
+        some = read_rows(X, pose_sample(canonical))
+        warn_if_poses_look_alike(some, self.activation_transform_)
+
+
+def fitted_transform(
+    fitter: BaseEstimator, group: FiniteGroup, X: Any, **metadata: Any
+) -> BaseEstimator:
+    """M fitted to orbits of a group, which has to be that of M."""
+    return _of_group(fitter.fit(X, None, **metadata), group)
+
+
+def more_fitted_transform(
+    fitter: BaseEstimator, group: FiniteGroup, X: Any, **metadata: Any
+) -> BaseEstimator:
+    """A copy of M fitted to more orbits; a frozen one stays as it is."""
+    if isinstance(fitter, FrozenEstimator):
+        return fitted_transform(fitter, group, X, **metadata)
+    if not hasattr(fitter, "partial_fit"):
+        raise ValueError(
+            f"activation_transform={fitter!r} has no partial_fit. Take one that has, "
+            "such as ActivationTransformFitter(), or fit it first and pass it in a "
+            "sklearn.frozen.FrozenEstimator."
+        )
+    fitted = copy(fitter)  # its partial_fit sets new attributes and changes none
+    return _of_group(fitted.partial_fit(X, **metadata), group)
+
+
+def _of_group(fitted: BaseEstimator, group: FiniteGroup) -> BaseEstimator:
+    if fitted.symmetry_ != group:
+        raise ValueError(
+            f"activation_transform was fitted for {fitted.symmetry_}, but the orbits "
+            f"are of {group}. Fit it for the same group."
+        )
+    return fitted

@@ -1,0 +1,53 @@
+"""How much of what a group does to activations M leaves unexplained."""
+
+import warnings
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, clone
+
+from ..groups._pose import element_matrices
+
+_HELD_OUT = 0.25  # share of the orbits that judge M
+
+
+def unexplained_moves(
+    fitter: BaseEstimator,
+    X: NDArray,
+    table: NDArray,
+    *,
+    groups: ArrayLike,
+    power: ArrayLike,
+    seed: int,
+) -> float:
+    """Share of the moves along orbits that M, fitted on other orbits, leaves.
+
+    ``sum ||x_g - M_g x_e||^2 / sum ||x_g - x_e||^2`` with x_e the canonical row: 0
+    where M explains all, 1 where it is no better than M = I or nothing moves.
+    """
+    if len(table) < 2:
+        raise ValueError(
+            "n_free='auto' judges M on orbits that it is not fitted on, so it needs "
+            "two or more, found 1. Give more orbits or set n_free to a number."
+        )
+    orbits = np.random.default_rng(seed).permutation(len(table))
+    held_out, fitted = np.split(orbits, [max(1, int(_HELD_OUT * len(orbits)))])
+    rows = np.sort(table[fitted][table[fitted] >= 0])
+    parts = {"groups": np.asarray(groups)[rows], "power": np.asarray(power)[rows]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the fit on all orbits gives them
+        judged = clone(fitter).fit(X[rows], None, **parts)
+    unexplained, total = _moves(X, table[held_out], element_matrices(judged))
+    return min(1.0, unexplained / total) if total > 0 else 1.0
+
+
+def _moves(X: NDArray, table: NDArray, matrices: NDArray) -> tuple[float, float]:
+    """Sums of squares of what M leaves of the moves, and of the moves."""
+    unexplained = total = 0.0
+    for moved_rows, matrix in zip(table.T, matrices, strict=True):
+        seen = moved_rows >= 0
+        canonical = X[table[seen, 0]].astype(np.float64)
+        moved = X[moved_rows[seen]]
+        unexplained += np.square(moved - canonical @ matrix.T).sum()
+        total += np.square(moved - canonical).sum()
+    return float(unexplained), float(total)
