@@ -39,8 +39,8 @@ def recovery(dictionary: NDArray, directions: NDArray) -> dict:
     """Compare a dictionary with the directions that the rows are made of.
 
     "mmcs": the best cosine of each true direction, averaged; "recall": share of true
-    directions with a latent at FOUND or above; "precision": share of live latents with a
-    true direction at FOUND or above.
+    directions with a latent at FOUND or above; "precision": share of live latents with
+    a true direction at FOUND or above.
     """
     if len(dictionary) == 0:
         return {"mmcs": 0.0, "recall": 0.0, "precision": 0.0}

@@ -43,8 +43,8 @@ def lead(results: pd.DataFrame) -> pd.DataFrame:
     """Compare this package with the best peer of each kind of data, seed by seed.
 
     For FVU and dead latents, ours minus that peer's with its standard error over seeds:
-    below 0 is in favour of this package. Methods that were given fewer rows (LIMITS) and
-    the plain reference are not peers here.
+    below 0 is in favour of this package. Methods that were given fewer rows (LIMITS)
+    and the plain reference are not peers here.
     """
     peers = results[~results.method.isin([OURS, REFERENCE, *LIMITS])]
     rows = []
