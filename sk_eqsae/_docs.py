@@ -110,6 +110,30 @@ symmetry_ : FiniteGroup
     The group.
 order_ : int
     Order of the group.""",
+    "held_out": """\
+activation_transform : estimator
+    Fitted M.
+X : array-like of shape (n_rows, n_features)
+    Activations, of orbits that M was not fitted on.
+groups : array-like of shape (n_rows,)
+    Orbit id of each row.
+power : array-like of shape (n_rows,) or (n_rows, n_generators)
+    Power of the generator, or generators, of each row.""",
+    "ax": """\
+ax : matplotlib Axes, default=None
+    Where to draw. None makes a new figure.""",
+    "display": """\
+Returns
+-------
+display : display
+    The drawn display.""",
+    "picture": """\
+Attributes
+----------
+ax_ : matplotlib Axes
+    Axes with the picture.
+figure_ : matplotlib Figure
+    Figure that holds it.""",
     "device": """\
 device : str or torch.device, default="auto"
     Where to compute. "auto" uses a GPU when there is one.""",

@@ -1,4 +1,4 @@
-"""What surrounds every fit: torch's modes, the device, seeds, and a way back."""
+"""What surrounds every fit: torch's modes, seeds, and a way back."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -37,13 +37,6 @@ def ordinary_modes() -> Iterator[None]:
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))  # slows down each call
         yield
-
-
-def resolve_device(device: str | torch.device) -> torch.device:
-    """The torch device of a `device` parameter; "auto" takes a GPU if there is one."""
-    if device != "auto":
-        return torch.device(device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def draw_seed(random_state: np.random.RandomState) -> int:

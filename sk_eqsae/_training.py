@@ -1,6 +1,7 @@
 """How every network of the package is trained: one lean skorch net."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +12,11 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, TensorDataset
 from tqdm.auto import tqdm
 
 from ._checkpoint import Checkpoint, restore, state_of, without_weights
-from ._training_rows import ShuffledBatches, Stream, StreamedBatches
+from ._training_rows import Stream
 from ._warnings import warn
 
 
@@ -60,6 +61,101 @@ class Place:
         self.total = self.total + losses * n_rows
         self.n_rows += n_rows
         self.n_batches += 1
+
+
+class ShuffledBatches:
+    """Batches of a TensorDataset, in a new random order each time.
+
+    Rows are taken by one index per batch instead of one fetch per row, which is
+    what makes a DataLoader slow on arrays that are already in memory. Of several seeds
+    each has its own order, and a batch holds the rows of one after those of the other.
+    """
+
+    def __init__(
+        self,
+        dataset: TensorDataset,
+        batch_size: int,
+        seed: Sequence[int],
+        device: torch.device,
+    ) -> None:
+        self.tensors = [tensor.to(device) for tensor in dataset.tensors]
+        self.batch_size = batch_size
+        self.generators = [torch.Generator().manual_seed(each) for each in seed]
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.tensors[0]) / self.batch_size)
+
+    def beginning_at(self, batch: int) -> Iterator[tuple[Tensor, ...]]:
+        """Batches of one epoch, without the first ones."""
+        n_rows, device = len(self.tensors[0]), self.tensors[0].device
+        orders = [torch.randperm(n_rows, generator=g) for g in self.generators]
+        order = torch.stack(orders).to(device)
+        for rows in order.split(self.batch_size, dim=1)[batch:]:
+            yield tuple(
+                tensor.index_select(0, rows.flatten()) for tensor in self.tensors
+            )
+
+
+class StreamedBatches:
+    """Batches of a stream, in a new order each time.
+
+    Blocks of neighbouring rows are drawn without replacement until the buffer is full,
+    and the rows in the buffer are shuffled. So rows of a batch come from hundreds of
+    random places, and each row is used once in an epoch.
+    """
+
+    def __init__(
+        self, stream: Stream, batch_size: int, seed: Sequence[int], device: torch.device
+    ) -> None:
+        self.stream, self.device = stream, device
+        self.batch_size = batch_size
+        self.generators = [torch.Generator().manual_seed(each) for each in seed]
+        # whole batches, so that there are as many as without a buffer
+        self.fill_rows = max(1, stream.buffer_rows // batch_size) * batch_size
+        self.buffer: list[Tensor] = []
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.stream) / self.batch_size)
+
+    def beginning_at(self, batch: int) -> Iterator[tuple[Tensor, ...]]:
+        """Batches of one epoch, without the first ones, which are not read."""
+        blocks = self._blocks()
+        for first in range(0, len(self.stream), self.fill_rows):
+            last = min(first + self.fill_rows, len(self.stream))
+            order = torch.randperm(last - first, generator=self.generators[0])
+            batches = order.split(self.batch_size)
+            if batch < len(batches):
+                rows_read = self._fill(blocks, first, last)
+                for rows in order.to(self.device).split(self.batch_size)[batch:]:
+                    yield tuple(tensor.index_select(0, rows) for tensor in rows_read)
+            batch = max(0, batch - len(batches))
+
+    def _blocks(self) -> NDArray:
+        """First and last row of all blocks, in a random order."""
+        starts = np.arange(0, len(self.stream), self.stream.block_rows)
+        stops = np.minimum(starts + self.stream.block_rows, len(self.stream))
+        order = torch.randperm(len(starts), generator=self.generators[0]).numpy()
+        return np.column_stack([starts, stops])[order]
+
+    def _fill(self, blocks: NDArray, first: int, last: int) -> list[Tensor]:
+        """Read what lies from one place to another in a row of blocks."""
+        ends = np.cumsum(blocks[:, 1] - blocks[:, 0])
+        place = first
+        while place < last:
+            block = int(np.searchsorted(ends, place, side="right"))
+            n_rows = min(last, int(ends[block])) - place
+            start = int(blocks[block, 1] - (ends[block] - place))
+            self._keep(self.stream.read(start, start + n_rows), place - first)
+            place += n_rows
+        return [whole[: last - first].to(self.device) for whole in self.buffer]
+
+    def _keep(self, tensors: tuple[Tensor, ...], place: int) -> None:
+        """Copy rows into the buffer, whose memory serves all epochs."""
+        if not self.buffer:
+            n_rows = min(self.fill_rows, len(self.stream))
+            self.buffer = [t.new_empty(n_rows, *t.shape[1:]) for t in tensors]
+        for whole, part in zip(self.buffer, tensors, strict=True):
+            whole[place : place + len(part)] = part
 
 
 class Net(NeuralNet):
@@ -168,6 +264,13 @@ class EpochBar(Callback):
         self.bar_.close()
 
 
+def resolve_device(device: str | torch.device) -> torch.device:
+    """The torch device of a `device` parameter; "auto" takes a GPU if there is one."""
+    if device != "auto":
+        return torch.device(device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def train(
     module: Trainable,
     dataset: Dataset,
@@ -176,7 +279,7 @@ def train(
     batch_size: int,
     max_epochs: int,
     seed: int | Sequence[int],
-    device: torch.device,
+    device: str | torch.device,
     lr_decay: float = 0.0,
     verbose: int = 0,
     description: str | None = None,
@@ -198,8 +301,8 @@ def train(
         Rows per step and passes over the data.
     seed : int or sequence of int
         Seed of the order of the rows, of each network.
-    device : torch.device
-        Where to train.
+    device : str or torch.device
+        Where to train; "auto" takes a GPU if there is one.
     lr_decay : float
         Share of the steps, at the end, over which lr falls linearly to zero.
     verbose : int
@@ -217,6 +320,7 @@ def train(
     curves : ndarray of shape (n_curves, n_epochs) or (n_curves, n_epochs, n_networks)
         Mean losses of each finished epoch.
     """
+    device = resolve_device(device)
     lrs, seeds = np.atleast_1d(lr).tolist(), np.atleast_1d(seed).tolist()
     net = Net(
         module,

@@ -1,7 +1,6 @@
 """What training reads: rows and their targets, from memory or from the disk."""
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,19 +112,26 @@ class TrainingRows:
     def _read(self, chunk: slice) -> tuple[NDArray, ...]:
         return self.read(chunk.start, chunk.stop)
 
-    def prepared(
-        self, prepare: Callable[..., tuple[Tensor, ...]], buffer_bytes: float
+    def dataset(
+        self,
+        means: tuple[NDArray, NDArray],
+        scale: float,
+        coordinates: Callable[[Tensor], Tensor] | None,
+        buffer_bytes: float,
     ) -> Dataset:
         """What training takes its batches from: all rows, or a stream from the disk.
 
-        `prepare` turns the arrays of :meth:`read` into tensors.
+        Rows that go in and rows that should come out have their own mean, and are
+        normalised, in the coordinates that the network takes.
         """
-        n_tensors = 1 if self.targets is None else 2
-        row_bytes = 4 * self.n_features * n_tensors
 
         def read(first: int, last: int) -> tuple[Tensor, ...]:
-            return prepare(*self.read(first, last))
+            pairs = zip(self.read(first, last), means, strict=False)
+            tensors = tuple(normalized(rows, mean, scale) for rows, mean in pairs)
+            return tensors if coordinates is None else tuple(map(coordinates, tensors))
 
+        n_tensors = 1 if self.targets is None else 2
+        row_bytes = 4 * self.n_features * n_tensors
         if is_on_disk(self.X) and len(self) * row_bytes > buffer_bytes:
             return Stream(read, len(self), row_bytes, buffer_bytes)
         tensors = tuple(
@@ -137,6 +143,19 @@ class TrainingRows:
             for tensor, part in zip(tensors, parts, strict=True):
                 tensor[chunk] = part
         return TensorDataset(*tensors)
+
+
+def normalized(X: NDArray, mean: NDArray, scale: float) -> Tensor:
+    """Centred and scaled rows in float32, which has to hold them."""
+    with np.errstate(over="ignore"):
+        rows = ((X - mean) / scale).astype(np.float32)
+    if not np.isfinite(rows).all():
+        raise ValueError(
+            f"X has entries as large as {np.abs(X).max():.0e}, too large for "
+            f"float32 in units of the training data (scale_={scale:.0e}). "
+            "Look at the units of X."
+        )
+    return torch.from_numpy(rows)
 
 
 class Stream(Dataset):
@@ -161,98 +180,3 @@ class Stream(Dataset):
 
     def __len__(self) -> int:
         return self.n_rows
-
-
-class ShuffledBatches:
-    """Batches of a TensorDataset, in a new random order each time.
-
-    Rows are taken by one index per batch instead of one fetch per row, which is
-    what makes a DataLoader slow on arrays that are already in memory. Of several seeds
-    each has its own order, and a batch holds the rows of one after those of the other.
-    """
-
-    def __init__(
-        self,
-        dataset: TensorDataset,
-        batch_size: int,
-        seed: Sequence[int],
-        device: torch.device,
-    ) -> None:
-        self.tensors = [tensor.to(device) for tensor in dataset.tensors]
-        self.batch_size = batch_size
-        self.generators = [torch.Generator().manual_seed(each) for each in seed]
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.tensors[0]) / self.batch_size)
-
-    def beginning_at(self, batch: int) -> Iterator[tuple[Tensor, ...]]:
-        """Batches of one epoch, without the first ones."""
-        n_rows, device = len(self.tensors[0]), self.tensors[0].device
-        orders = [torch.randperm(n_rows, generator=g) for g in self.generators]
-        order = torch.stack(orders).to(device)
-        for rows in order.split(self.batch_size, dim=1)[batch:]:
-            yield tuple(
-                tensor.index_select(0, rows.flatten()) for tensor in self.tensors
-            )
-
-
-class StreamedBatches:
-    """Batches of a stream, in a new order each time.
-
-    Blocks of neighbouring rows are drawn without replacement until the buffer is full,
-    and the rows in the buffer are shuffled. So rows of a batch come from hundreds of
-    random places, and each row is used once in an epoch.
-    """
-
-    def __init__(
-        self, stream: Stream, batch_size: int, seed: Sequence[int], device: torch.device
-    ) -> None:
-        self.stream, self.device = stream, device
-        self.batch_size = batch_size
-        self.generators = [torch.Generator().manual_seed(each) for each in seed]
-        # whole batches, so that there are as many as without a buffer
-        self.fill_rows = max(1, stream.buffer_rows // batch_size) * batch_size
-        self.buffer: list[Tensor] = []
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.stream) / self.batch_size)
-
-    def beginning_at(self, batch: int) -> Iterator[tuple[Tensor, ...]]:
-        """Batches of one epoch, without the first ones, which are not read."""
-        blocks = self._blocks()
-        for first in range(0, len(self.stream), self.fill_rows):
-            last = min(first + self.fill_rows, len(self.stream))
-            order = torch.randperm(last - first, generator=self.generators[0])
-            batches = order.split(self.batch_size)
-            if batch < len(batches):
-                rows_read = self._fill(blocks, first, last)
-                for rows in order.to(self.device).split(self.batch_size)[batch:]:
-                    yield tuple(tensor.index_select(0, rows) for tensor in rows_read)
-            batch = max(0, batch - len(batches))
-
-    def _blocks(self) -> NDArray:
-        """First and last row of all blocks, in a random order."""
-        starts = np.arange(0, len(self.stream), self.stream.block_rows)
-        stops = np.minimum(starts + self.stream.block_rows, len(self.stream))
-        order = torch.randperm(len(starts), generator=self.generators[0]).numpy()
-        return np.column_stack([starts, stops])[order]
-
-    def _fill(self, blocks: NDArray, first: int, last: int) -> list[Tensor]:
-        """Read what lies from one place to another in a row of blocks."""
-        ends = np.cumsum(blocks[:, 1] - blocks[:, 0])
-        place = first
-        while place < last:
-            block = int(np.searchsorted(ends, place, side="right"))
-            n_rows = min(last, int(ends[block])) - place
-            start = int(blocks[block, 1] - (ends[block] - place))
-            self._keep(self.stream.read(start, start + n_rows), place - first)
-            place += n_rows
-        return [whole[: last - first].to(self.device) for whole in self.buffer]
-
-    def _keep(self, tensors: tuple[Tensor, ...], place: int) -> None:
-        """Copy rows into the buffer, whose memory serves all epochs."""
-        if not self.buffer:
-            n_rows = min(self.fill_rows, len(self.stream))
-            self.buffer = [t.new_empty(n_rows, *t.shape[1:]) for t in tensors]
-        for whole, part in zip(self.buffer, tensors, strict=True):
-            whole[place : place + len(part)] = part

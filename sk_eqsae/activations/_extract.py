@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 
-from .._fitting import resolve_device
+from .._training import resolve_device
 from ..groups import FiniteGroup
 from ..groups._group import action_powers, as_group
 from ._orbits import Orbits

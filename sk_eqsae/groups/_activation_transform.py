@@ -20,9 +20,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_n_features, check_is_fitted
 
 from .._doc_link import DocLinkMixin
-from .._fitting import all_or_nothing, draw_seed, ordinary_modes, resolve_device
+from .._fitting import all_or_nothing, draw_seed, ordinary_modes
 from .._metrics import fvu
 from .._rows import checked_array, checked_rows
+from .._training import resolve_device
 from .._warnings import warn
 from ._chunks import check_finite
 from ._closed_form import (

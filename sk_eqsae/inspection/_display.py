@@ -33,7 +33,7 @@ class Display:
         """
         return self._plot(ax)
 
-    def _plot(self, ax: Axes | None, **options: Any) -> Self:
+    def _plot(self, ax: Axes | None, *args: Any, **options: Any) -> Self:
         self._check(**options)  # first: an error should leave no empty figure
         self.ax_ = axes_or_new(ax)
         self.figure_ = self.ax_.figure

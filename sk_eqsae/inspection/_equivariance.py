@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 
+from .._docs import fill
 from .._metrics import are_constant, fvu
 from ..groups._group import action_powers
 from ..groups._orbit_table import orbit_table
@@ -27,6 +28,7 @@ class Pairs(NamedTuple):
     moved: NDArray
 
 
+@fill
 def equivariance_error(
     activation_transform: BaseEstimator,
     X: ArrayLike,
@@ -44,14 +46,7 @@ def equivariance_error(
 
     Parameters
     ----------
-    activation_transform : estimator
-        Fitted M.
-    X : array-like of shape (n_rows, n_features)
-        Activations, of orbits that M was not fitted on.
-    groups : array-like of shape (n_rows,)
-        Orbit id of each row.
-    power : array-like of shape (n_rows,) or (n_rows, n_generators)
-        Power of the generator, or generators, of each row.
+    {held_out}
 
     Returns
     -------
@@ -90,6 +85,7 @@ def equivariance_error(
     )
 
 
+@fill
 def r2_per_feature(
     activation_transform: BaseEstimator,
     X: ArrayLike,
@@ -101,14 +97,7 @@ def r2_per_feature(
 
     Parameters
     ----------
-    activation_transform : estimator
-        Fitted M.
-    X : array-like of shape (n_rows, n_features)
-        Activations, of orbits that M was not fitted on.
-    groups : array-like of shape (n_rows,)
-        Orbit id of each row.
-    power : array-like of shape (n_rows,) or (n_rows, n_generators)
-        Power of the generator, or generators, of each row.
+    {held_out}
 
     Returns
     -------

@@ -102,12 +102,9 @@ def equivariance_report(
     -----
     The interval is the bootstrap's percentile interval with orbits as units, for the
     fitted maps; it says nothing of how much another training set would change them.
-
-    Where orbits lack rows, a resample may hold a power in no orbit, or in one alone,
-    drawn once or more often. It has no variance then, and so no R2 of that power and
-    no mean over the powers: a mean over the others would be another quantity. The
-    interval is taken over the resamples that have a value, and is NaN if fewer than a
-    tenth have one.
+    A resample that holds a power in one orbit or none has no R2 of that power, and so
+    no mean. The interval is over the resamples that have a value, and NaN if fewer
+    than a tenth have one.
 
     Examples
     --------

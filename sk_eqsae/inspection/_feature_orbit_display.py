@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from numbers import Integral
-from textwrap import fill
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
+from .._docs import fill
 from ..sae import GroupTiedSAE
 from ..sae._base import sparse_codes
 from ._display import Display, axes_or_new
@@ -87,6 +88,7 @@ class FeatureOrbitDisplay(Display):
         self.powers = powers
 
     @classmethod
+    @fill
     def from_estimator(
         cls,
         sae: GroupTiedSAE,
@@ -119,10 +121,7 @@ class FeatureOrbitDisplay(Display):
             Where to draw: its place is divided among the pictures. None makes a new
             figure.
 
-        Returns
-        -------
-        display : FeatureOrbitDisplay
-            The drawn display.
+        {display}
 
         Raises
         ------
@@ -236,5 +235,5 @@ def _grid(figure: SubFigure, pictures: NDArray, heading: str) -> NDArray:
         ax.imshow(image, cmap="gray", vmin=low, vmax=high)
         ax.set(xticks=[], yticks=[])
     inches = figure.bbox.width / figure.dpi
-    figure.suptitle(fill(heading, max(int(_CHARACTERS * inches), 1)))
+    figure.suptitle(textwrap.fill(heading, max(int(_CHARACTERS * inches), 1)))
     return axes

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
+from .._docs import fill
 from ..sae._base import BaseSAE, sparse_codes
 from ._display import Display
 from ._drawing import legend_of_names, shades
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@fill
 class FeatureSymmetryDisplay(Display):
     """How the energy of each dictionary vector is spread over the group's irreps.
 
@@ -30,12 +32,7 @@ class FeatureSymmetryDisplay(Display):
     symmetry : pandas.DataFrame
         Table that :func:`feature_symmetry` returns, or some of its rows.
 
-    Attributes
-    ----------
-    ax_ : matplotlib Axes
-        Axes with the picture.
-    figure_ : matplotlib Figure
-        Figure that holds it.
+    {picture}
 
     See Also
     --------
@@ -67,6 +64,7 @@ class FeatureSymmetryDisplay(Display):
         self.symmetry = symmetry
 
     @classmethod
+    @fill
     def from_estimator(
         cls,
         sae: BaseEstimator,
@@ -86,13 +84,9 @@ class FeatureSymmetryDisplay(Display):
         X : array-like of shape (n_rows, n_features), default=None
             Activations; latents that no row uses are left out. None shows all, also
             those that training never moved.
-        ax : matplotlib Axes, default=None
-            Where to draw. None makes a new figure.
+        {ax}
 
-        Returns
-        -------
-        display : FeatureSymmetryDisplay
-            The drawn display.
+        {display}
         """
         symmetry = feature_symmetry(sae, activation_transform)
         if X is not None:
@@ -117,7 +111,7 @@ class FeatureSymmetryDisplay(Display):
             ylabel="share of energy",
         )
         self._mark_free(ax)
-        legend_of_names(ax, list(energies))
+        legend_of_names(ax, list(energies.columns))
 
     def _draw_energies(self, ax: Axes, energies: pd.DataFrame) -> None:
         edges, bottom = np.arange(len(energies) + 1), np.zeros(len(energies))
@@ -129,7 +123,8 @@ class FeatureSymmetryDisplay(Display):
 
     def _mark_free(self, ax: Axes) -> None:
         """Invariance of a vector whose copies under the group are orthogonal."""
-        order = self.symmetry[["stabilizer_size", "orbit_length"]].iloc[0].prod()
+        sizes = self.symmetry[["stabilizer_size", "orbit_length"]].to_numpy()
+        order = int(sizes[0].prod())
         ax.axhline(1 / order, color="white", lw=1, ls="--")
         ax.annotate(
             "1/|G|",

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import _num_samples
 
+from .._docs import fill
 from .._metrics import fvu
 from ..sae import GroupTiedSAE
 from ..sae._base import BaseSAE, sparse_codes
@@ -30,6 +31,7 @@ _X_LABELS = {
 _WIDE = 4  # largest over smallest; below it a linear axis reads better
 
 
+@fill
 class FrontierDisplay(Display):
     """What reconstructions leave unexplained, against what they cost.
 
@@ -45,12 +47,7 @@ class FrontierDisplay(Display):
         `n_components`, how many vectors were learned, of a GroupTiedSAE the base
         vectors and the free ones, not the copies; `fvu`.
 
-    Attributes
-    ----------
-    ax_ : matplotlib Axes
-        Axes with the picture.
-    figure_ : matplotlib Figure
-        Figure that holds it.
+    {picture}
 
     See Also
     --------
@@ -89,6 +86,7 @@ class FrontierDisplay(Display):
         self.table = table
 
     @classmethod
+    @fill
     def from_estimator(
         cls,
         saes: Iterable[BaseEstimator] | Mapping[str, Iterable[BaseEstimator]],
@@ -108,13 +106,9 @@ class FrontierDisplay(Display):
         x : {"l0", "l1", "n_components"}, default="l0"
             What to plot FVU against: the number of active latents, their sum, or the
             number of learned vectors.
-        ax : matplotlib Axes, default=None
-            Where to draw. None makes a new figure.
+        {ax}
 
-        Returns
-        -------
-        display : FrontierDisplay
-            The drawn display.
+        {display}
 
         Raises
         ------
@@ -135,6 +129,7 @@ class FrontierDisplay(Display):
         return cls(pd.DataFrame(rows)).plot(ax, x=x)
 
     @classmethod
+    @fill
     def from_predictions(
         cls,
         X: ArrayLike,
@@ -154,13 +149,9 @@ class FrontierDisplay(Display):
             (n_rows, n_components), and the reconstruction of X from them.
         x : {"l0", "l1", "n_components"}, default="l0"
             What to plot FVU against.
-        ax : matplotlib Axes, default=None
-            Where to draw. None makes a new figure.
+        {ax}
 
-        Returns
-        -------
-        display : FrontierDisplay
-            The drawn display.
+        {display}
 
         Raises
         ------
@@ -168,23 +159,6 @@ class FrontierDisplay(Display):
             If `predictions` is no dictionary.
         ValueError
             If it is empty, its arrays do not fit X, or there is no such `x`.
-
-        Examples
-        --------
-        Principal components, which are all active:
-
-        >>> from sklearn.datasets import load_digits
-        >>> from sklearn.decomposition import PCA
-        >>> from sk_eqsae.inspection import FrontierDisplay
-        >>> X, _ = load_digits(return_X_y=True)
-        >>> pcas = [PCA(n).fit(X[:1500]) for n in (2, 8, 32)]
-        >>> made = []
-        >>> for pca in pcas:
-        ...     Z = pca.transform(X[1500:])
-        ...     made.append((Z, pca.inverse_transform(Z)))
-        >>> display = FrontierDisplay.from_predictions(X[1500:], {"PCA": made})
-        >>> display.table["l0"].tolist()
-        [2.0, 8.0, 32.0]
         """
         _check_x(x)
         if not isinstance(predictions, Mapping):
@@ -206,8 +180,7 @@ class FrontierDisplay(Display):
 
         Parameters
         ----------
-        ax : matplotlib Axes, default=None
-            Where to draw. None makes a new figure.
+        {ax}
         x : {"l0", "l1", "n_components"}, default="l0"
             What to plot FVU against.
 

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
+from .._docs import fill
 from .._rows import checked_rows, read_rows
 from ..groups._orbit_table import orbit_table
 from ..sae import EquivariantSAE
@@ -26,6 +27,7 @@ _CHUNK = 1024  # rows that are held at a time
 _ROUNDING = 1e-14  # of the mean, below which rows count as all the same
 
 
+@fill
 class _Rows(NamedTuple):
     """What autoencoders were trained on."""
 
@@ -34,6 +36,7 @@ class _Rows(NamedTuple):
     power: ArrayLike | None
 
 
+@fill
 class LossCurveDisplay(Display):
     """FVU or training loss of autoencoders over epochs.
 
@@ -47,12 +50,7 @@ class LossCurveDisplay(Display):
     loss_name : str, default="training loss"
         What the loss is, for the axis.
 
-    Attributes
-    ----------
-    ax_ : matplotlib Axes
-        Axes with the picture.
-    figure_ : matplotlib Figure
-        Figure that holds it.
+    {picture}
 
     See Also
     --------
@@ -92,6 +90,7 @@ class LossCurveDisplay(Display):
         self.loss_name = loss_name
 
     @classmethod
+    @fill
     def from_estimator(
         cls,
         saes: BaseEstimator | Mapping[str, BaseEstimator],
@@ -117,13 +116,9 @@ class LossCurveDisplay(Display):
             to reproduce the canonical rows, not all.
         power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
             Powers of the generators of each row, needed where `groups` is.
-        ax : matplotlib Axes, default=None
-            Where to draw. None makes a new figure.
+        {ax}
 
-        Returns
-        -------
-        display : LossCurveDisplay
-            The drawn display.
+        {display}
 
         Raises
         ------

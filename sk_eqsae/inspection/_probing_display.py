@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import f1_score
 from sklearn.utils import check_array
 
+from .._docs import fill
 from ._display import Display, check_table
 from ._drawing import bar_styles, ink, label_ticks, legend_of_names
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _WIDTH = 0.8  # of all bars of one group together, in units of their distance
 
 
+@fill
 class ProbingDisplay(Display):
     """Mean F1 of probes, with standard errors over tasks.
 
@@ -32,12 +34,7 @@ class ProbingDisplay(Display):
         One row per bar: the `group` that it stands in, its `source`, the mean `f1`,
         its standard error `sem` and the number of tasks `n_tasks`.
 
-    Attributes
-    ----------
-    ax_ : matplotlib Axes
-        Axes with the picture.
-    figure_ : matplotlib Figure
-        Figure that holds it.
+    {picture}
 
     See Also
     --------
@@ -46,30 +43,14 @@ class ProbingDisplay(Display):
     Examples
     --------
     >>> import numpy as np
-    >>> import pandas as pd
-    >>> from sk_eqsae import MeanDifferenceSelector, evaluate_probes
     >>> from sk_eqsae.inspection import ProbingDisplay
-    >>> X = np.random.default_rng(0).normal(size=(200, 8))
-    >>> Y = X[:, :4] > 0
-    >>> tables = [
-    ...     evaluate_probes(
-    ...         X,
-    ...         Y,
-    ...         train=range(100),
-    ...         test=range(100, 200),
-    ...         transformer=MeanDifferenceSelector(n),
-    ...         probes=["knn"],
-    ...         task_kinds=["even", "odd"] * 2,
-    ...     ).assign(kept=f"{n} latents")
-    ...     for n in (1, 4)
-    ... ]
-    >>> display = ProbingDisplay.from_scores(pd.concat(tables), source="kept")
-    >>> display.summary[["group", "source", "n_tasks"]]
-      group     source  n_tasks
-    0  even  1 latents        2
-    1   odd  1 latents        2
-    2  even  4 latents        2
-    3   odd  4 latents        2
+    >>> Y = np.array([[1, 0], [1, 1], [0, 0], [0, 1]])
+    >>> predictions = {"right": Y, "always yes": np.ones_like(Y)}
+    >>> display = ProbingDisplay.from_predictions(Y, predictions)
+    >>> display.summary[["source", "f1"]].round(2)
+           source    f1
+    0       right  1.00
+    1  always yes  0.67
     """
 
     _table = "summary"
@@ -80,6 +61,7 @@ class ProbingDisplay(Display):
         self.summary = summary
 
     @classmethod
+    @fill
     def from_scores(
         cls,
         scores: pd.DataFrame,
@@ -101,13 +83,9 @@ class ProbingDisplay(Display):
         source : str, default=None
             Column that says which bar of its group, such as the autoencoder that the
             latents are of, or "probe". None is one bar.
-        ax : matplotlib Axes, default=None
-            Where to draw. None makes a new figure.
+        {ax}
 
-        Returns
-        -------
-        display : ProbingDisplay
-            The drawn display.
+        {display}
 
         Raises
         ------
@@ -133,6 +111,7 @@ class ProbingDisplay(Display):
         return cls(summary[["group", "source", "f1", "sem", "n_tasks"]]).plot(ax)
 
     @classmethod
+    @fill
     def from_predictions(
         cls,
         Y: ArrayLike,
@@ -151,13 +130,9 @@ class ProbingDisplay(Display):
             What was predicted, by source: one bar each.
         task_kinds : sequence of str of length n_tasks, default=None
             Kind of each task: one group of bars each. None is one group.
-        ax : matplotlib Axes, default=None
-            Where to draw. None makes a new figure.
+        {ax}
 
-        Returns
-        -------
-        display : ProbingDisplay
-            The drawn display.
+        {display}
 
         Raises
         ------
@@ -165,18 +140,6 @@ class ProbingDisplay(Display):
             If `predictions` is no dictionary.
         ValueError
             If it is empty, or the arrays do not fit together or are not binary.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from sk_eqsae.inspection import ProbingDisplay
-        >>> Y = np.array([[1, 0], [1, 1], [0, 0], [0, 1]])
-        >>> predictions = {"right": Y, "always yes": np.ones_like(Y)}
-        >>> display = ProbingDisplay.from_predictions(Y, predictions)
-        >>> display.summary[["source", "f1"]].round(2)
-               source    f1
-        0       right  1.00
-        1  always yes  0.67
         """
         Y = _binary("Y", Y)
         if not isinstance(predictions, Mapping):

@@ -1,8 +1,10 @@
 """A model with an autoencoder's reconstruction in the place of a layer's output."""
 
 import math
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -123,24 +125,17 @@ def splice(
         yield model
 
 
-class _Splicer:
-    """Replaces the output of a layer, once in each forward pass of a model."""
+@dataclass(eq=False)
+class _Splicer(threading.local):
+    """Replaces the output of a layer, once in each forward pass of each thread."""
 
-    def __init__(
-        self,
-        layer: str,
-        module: SparseAutoencoder,
-        edits: dict[int, float],
-        keep_error: bool,
-        power: ArrayLike | Tensor | None,
-    ) -> None:
-        self.layer = layer
-        self.module = module
-        self.edits = edits
-        self.keep_error = keep_error
-        self.power = power
-        self.is_running = False
-        self.n_calls = 0
+    layer: str
+    module: SparseAutoencoder
+    edits: dict[int, float]
+    keep_error: bool
+    power: ArrayLike | Tensor | None
+    is_running: bool = False
+    n_calls: int = 0
 
     def begin(self, model: torch.nn.Module, args: Any) -> None:
         self.is_running, self.n_calls = True, 0
@@ -205,23 +200,23 @@ def _edits(
     ablate: ArrayLike, steer: Mapping[int, float] | None, n_latents: int
 ) -> dict[int, float]:
     """Value of each latent that is set."""
-    ablated, steered = _latents(ablate, n_latents, "ablate"), _steered(steer)
-    _latents(list(steered), n_latents, "steer")
-    if both := sorted(set(ablated) & set(steered)):
-        raise ValueError(
-            f"latent {both[0]} is in ablate, which sets it to 0, and in steer. Name it "
-            "in one of them."
-        )
-    return {**dict.fromkeys(ablated, 0.0), **steered}
-
-
-def _steered(steer: Mapping[int, float] | None) -> dict[int, Any]:
     if not isinstance(steer, Mapping | None):
         raise TypeError(
             "steer has to be a dictionary from latents to values, such as {3: 2.0}, "
             f"found {steer!r}."
         )
-    return {latent: _number(latent, value) for latent, value in (steer or {}).items()}
+    steered = {
+        latent: _number(latent, value) for latent, value in (steer or {}).items()
+    }
+    ablated = _latents(ablate, n_latents, "ablate")
+    if both := sorted(
+        set(ablated).intersection(_latents([*steered], n_latents, "steer"))
+    ):
+        raise ValueError(
+            f"latent {both[0]} is in ablate, which sets it to 0, and in steer. Name it "
+            "in one of them."
+        )
+    return {**dict.fromkeys(ablated, 0.0), **steered}
 
 
 def _number(latent: Any, value: Any) -> float:
@@ -247,7 +242,7 @@ def _latents(indices: ArrayLike, n_latents: int, name: str) -> list[int]:
             f"{name} names latents from {array.min()} to {array.max()}, but there are "
             f"only those from 0 to {n_latents - 1}."
         )
-    return list(map(int, array))
+    return array.tolist()
 
 
 def _as_rows(output: Tensor, n_features: int, layer: str) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 
+from .._docs import fill
 from ..activations import Orbits
 from ._display import Display
 from ._drawing import COLORS, LEAST, ink, label_ticks, legend_of_names
@@ -25,6 +26,7 @@ _MAPS: dict[str, dict[str, Any]] = {  # markers tell them apart in grey, too
 _OPEN = {"nonlinear", "identity"}
 
 
+@fill
 class TransformFidelityDisplay(Display):
     """What M leaves unexplained, beside baselines and a ceiling.
 
@@ -37,12 +39,7 @@ class TransformFidelityDisplay(Display):
     report : pandas.DataFrame
         Table that :func:`equivariance_report` returns.
 
-    Attributes
-    ----------
-    ax_ : matplotlib Axes
-        Axes with the picture.
-    figure_ : matplotlib Figure
-        Figure that holds it.
+    {picture}
 
     See Also
     --------
@@ -73,6 +70,7 @@ class TransformFidelityDisplay(Display):
         self.report = report
 
     @classmethod
+    @fill
     def from_estimator(
         cls,
         activation_transform: BaseEstimator | None,
@@ -92,13 +90,9 @@ class TransformFidelityDisplay(Display):
             Activations to fit on and to compare on.
         random_state : int, RandomState instance or None, default=None
             Fixes the shuffling, the ceiling and the resamples.
-        ax : matplotlib Axes, default=None
-            Where to draw. None makes a new figure.
+        {ax}
 
-        Returns
-        -------
-        display : TransformFidelityDisplay
-            The drawn display.
+        {display}
         """
         report = equivariance_report(
             train,

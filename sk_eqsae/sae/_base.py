@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, vstack
 from sklearn.base import (
@@ -25,18 +26,13 @@ from torch.utils.data import Dataset
 from .._checkpoint import Checkpoint
 from .._doc_link import DocLinkMixin
 from .._docs import fill
-from .._fitting import all_or_nothing, draw_seed, ordinary_modes, resolve_device
+from .._fitting import all_or_nothing, ordinary_modes
 from .._metrics import fvu_of_chunks
 from .._rows import checked_rows, dtype_in_memory, read_rows
-from .._training import DivergedError, train
-from .._training_rows import Spread, TrainingRows
+from .._training import DivergedError, resolve_device, train
+from .._training_rows import Spread, TrainingRows, normalized
 from ._code import BatchTopK, Code, Selection, Threshold, TopK
-from ._data_parallel import (
-    SharedCheckpoint,
-    SharedObjective,
-    check_agreement,
-    n_processes,
-)
+from ._data_parallel import SharedCheckpoint, SharedObjective, check_agreement
 from ._network import DenseNetwork, Network
 from ._objective import Objective
 from ._outcome import warn_of_outcome
@@ -49,6 +45,9 @@ _CHUNK_ENTRIES = 2**22  # rows or dense latents held at a time: 16 MiB in float3
 _DEFAULT_K = 32
 _MB = 1e6
 _PARTIAL_EPOCH = 10_000  # rows that count as one in dead_after, if a call has fewer
+# rows on which latents count as dead: that each could be active so often, if equally
+_CHANCES = 10
+_LEAST = 1_024
 # parameters that training does not depend on, or that show in what it starts from
 _NOT_OF_TRAINING = {
     "activation_transform",
@@ -229,7 +228,7 @@ class BaseSAE(
         going_on = self._is_going_on(partial)
         random_state = check_random_state(self.random_state)
         # of the weights, of the order of the rows, of M
-        seed, order_seed, seed_of_m = (draw_seed(random_state) for _ in range(3))
+        seed, order_seed, seed_of_m = random_state.randint(2**31 - 1, size=3).tolist()
         X = checked_rows(self, X, reset=not going_on)
         rows = self._training_rows(X, groups, power, partial, seed_of_m)
         memory = dict(getattr(self, "_memory", {})) if partial else None
@@ -244,7 +243,12 @@ class BaseSAE(
         order_seed += previous.shape[1] if partial else 0
         return Plan(
             rows,
-            self._dataset(rows, target_mean, network),
+            rows.dataset(
+                (self.mean_, target_mean),
+                self.scale_,
+                network.coordinates,
+                self.buffer_size * _MB,
+            ),
             network,
             self._objective(rows, network, target_mean, partial, order_seed),
             order_seed,
@@ -276,13 +280,13 @@ class BaseSAE(
         going_on: bool,
     ) -> NDArray:
         """Set mean and scale, unless training goes on, and give the targets' mean."""
-        spreads = rows.spreads(digest)
         normalize = self._recipe().normalize
+        spreads = rows.spreads(digest)
         if not going_on:
             self.mean_, self.scale_ = np.zeros(rows.n_features), 1.0
             if normalize:
-                self.mean_ = self._invariant_mean(spreads[0])
                 self.scale_ = spreads[0].root_mean_square() or 1.0
+                self.mean_ = self._invariant_mean(spreads[0])
         target_mean = self.mean_
         if rows.targets is not None and normalize:
             target_mean = spreads[-1].mean
@@ -292,15 +296,6 @@ class BaseSAE(
 
     def _invariant_mean(self, spread: Spread) -> NDArray:
         return spread.mean
-
-    def _dataset(
-        self, rows: TrainingRows, target_mean: NDArray, network: Network
-    ) -> Dataset:
-        def prepare(*arrays: NDArray) -> tuple[torch.Tensor, ...]:
-            pairs = zip(arrays, (self.mean_, target_mean), strict=False)
-            return tuple(network.coordinates(self._normalized(*pair)) for pair in pairs)
-
-        return rows.prepared(prepare, self.buffer_size * _MB)
 
     def _objective(
         self,
@@ -315,17 +310,18 @@ class BaseSAE(
             shift = (target_mean - self.mean_) / self.scale_
             target_shift = torch.from_numpy(np.float32(shift))
         kind = Objective
-        if n_processes() > 1:
+        if _in_several_processes():
             check_agreement(self, len(rows), seed)
             kind = SharedObjective
-        n_rows = len(rows)
+        n_rows, n_latents = len(rows), self._n_latents(rows.n_features)
+        prefixes = self._prefixes(n_latents)
         return kind(
             network,
-            self._training_selection(network.n_latents),
+            self._training_selection(n_latents),
             self._recipe(),
             # of partial_fit nobody knows how many calls will follow
             n_rows=max(n_rows, _PARTIAL_EPOCH) if partial else n_rows,
-            prefixes=self._prefixes(network.n_latents),
+            prefixes=prefixes,
             target_shift=target_shift,
         )
 
@@ -363,7 +359,7 @@ class BaseSAE(
             "lr_decay": self._recipe().lr_decay,
             "batch_size": self.batch_size or self._default("batch_size"),
             "max_epochs": self.max_epochs or self._default("max_epochs"),
-            "device": resolve_device(self.device),
+            "device": self.device,
         }
 
     def _checkpoint(
@@ -384,7 +380,7 @@ class BaseSAE(
             start.update(tensor.detach().numpy().tobytes())
         fingerprint |= {"estimator": type(self).__name__, "rows": digest}
         fingerprint |= {"start": start.hexdigest()}
-        kind = SharedCheckpoint if n_processes() > 1 else Checkpoint
+        kind = SharedCheckpoint if _in_several_processes() else Checkpoint
         return kind(self.checkpoint, fingerprint)
 
     def _curves(self) -> NDArray:
@@ -406,7 +402,10 @@ class BaseSAE(
             threshold = self._mean_threshold(plan.rows)
         self._set_or_drop("threshold_", threshold)
         if plan.memory is None:  # else there may be more calls to come
-            warn_of_outcome(self, plan.rows, kept_latents(self))
+            n_chances = _CHANCES * self.n_components_ // kept_latents(self)
+            inputs, target = plan.rows.sample(max(_LEAST, n_chances))
+            fires = self._encode_csr(inputs).astype(bool).sum(axis=0) > 0
+            warn_of_outcome(self, fires, target)
         return self
 
     def _set_or_drop(self, name: str, value: Any) -> None:
@@ -533,7 +532,8 @@ class BaseSAE(
         select = BatchTopK(min(k + 1, self.n_components_))
         limits, n_rows = [], []
         for chunk in self._chunks(len(rows)):
-            inputs = self._normalized(rows.read(chunk.start, chunk.stop)[0]).to(device)
+            inputs = rows.read(chunk.start, chunk.stop)[0]
+            inputs = normalized(inputs, self.mean_, self.scale_).to(device)
             values = network.encode(inputs, select).values.sort(descending=True).values
             first_dropped = k * len(inputs)
             pair = torch.cat([values, values.new_zeros(1)])[first_dropped - 1 :][:2]
@@ -676,29 +676,18 @@ class BaseSAE(
         self, X: Any
     ) -> Iterator[tuple[NDArray, slice, Code, torch.Tensor]]:
         """Rows wherever they are, their places, their codes, and the dictionary."""
+        select, chunks = self._selection(), list(self._chunks(len(X)))
         network, device = self._fitted_network()
-        select = self._selection()
-        for rows in self._chunks(len(X)):
+        for rows in chunks:
             chunk = read_rows(X, rows)
             with ordinary_modes():  # not around the yield, which gives them to others
-                code = network.encode(self._normalized(chunk).to(device), select)
+                inputs = normalized(chunk, self.mean_, self.scale_).to(device)
+                code = network.encode(inputs, select)
             yield chunk, rows, code, network.components
 
     def _chunks(self, n_rows: int) -> Iterator[slice]:
         width = max(self.components_.shape)  # of a row, or of its latents
         return gen_batches(n_rows, max(1, _CHUNK_ENTRIES // width))
-
-    def _normalized(self, X: NDArray, mean: NDArray | None = None) -> torch.Tensor:
-        with np.errstate(over="ignore"):
-            rows = (X - (self.mean_ if mean is None else mean)) / self.scale_
-            rows = rows.astype(np.float32)
-        if not np.isfinite(rows).all():
-            raise ValueError(
-                f"X has entries as large as {np.abs(X).max():.0e}, too large for "
-                f"float32 in units of the training data (scale_={self.scale_:.0e}). "
-                "Look at the units of X."
-            )
-        return torch.from_numpy(rows)
 
     def _fitted_network(self) -> tuple[DenseNetwork, torch.device]:
         device = resolve_device(self.device)
@@ -717,6 +706,11 @@ class BaseSAE(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _in_several_processes() -> bool:
+    """Whether processes of torch.distributed train together."""
+    return dist.is_available() and dist.is_initialized()
 
 
 def sparse_codes(sae: BaseSAE, X: ArrayLike) -> csr_array:

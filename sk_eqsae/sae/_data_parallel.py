@@ -19,13 +19,6 @@ _STEPS = 16  # from one question whether a checkpoint is due to the next
 _OF_A_PROCESS = {"activation_transform", "device", "random_state", "verbose"}
 
 
-def n_processes() -> int:
-    """Processes of torch.distributed, which train together; 1 without them."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_world_size()
-    return 1
-
-
 class SharedObjective(Objective):
     """An objective to which each process contributes its share of every batch.
 
@@ -56,9 +49,11 @@ class SharedObjective(Objective):
     def _note_activity(self, code: Code, n_rows: int) -> None:
         super()._note_activity(code, self.batch_rows)
 
-    def _find_dead(self) -> None:
-        self._join_idle()
-        super()._find_dead()
+    def _is_time_to_check(self, n_rows: int) -> bool:
+        is_time = super()._is_time_to_check(n_rows)
+        if is_time:
+            self._join_idle()
+        return is_time
 
     def _join_idle(self) -> None:
         """Latents are as idle as in the process that saw them active last."""
@@ -126,7 +121,7 @@ def check_agreement(sae: Any, n_rows: int, seed: int) -> None:
     if sae.activation == "batch_topk":
         raise ValueError(
             "activation='batch_topk' chooses latents over the whole batch, of which "
-            f"each of these {n_processes()} processes sees its share. Use "
+            f"each of these {dist.get_world_size()} processes sees its share. Use "
             "activation='topk', or train in one process."
         )
     settings: dict[str, Any] = {

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from .._fitting import ordinary_modes
-from .._training import train
+from .._training import resolve_device, train
 from ._base import BaseSAE, Plan
 from ._code import Code, Selection, Stacked
 from ._network import DenseNetwork, normalize_rows
 from ._objective import Objective
-from ._sparse_step import Spare, SparseAutoencode
+from ._sparse_step import Spare, SparseAutoencode, put, take
 
 _MAX_LATENTS = 2**16  # of all models of a stack: more take much longer to sort
 _MAX_ENTRIES = 2**18  # of a dictionary: with more, a step saves less than 5 %
@@ -216,7 +216,7 @@ def _train(stack: list[_Member]) -> list[NDArray]:
         return [first._train(plan)]
     schedule, n_latents = first._schedule(), plan.network.n_latents
     objective = Objective(
-        Stack([plan.network.to(schedule["device"]) for plan in plans]),
+        Stack([plan.network.to(resolve_device(schedule["device"])) for plan in plans]),
         Stacked([each._training_selection(n_latents) for each in estimators]),
         first._recipe(),
         n_rows=len(plan.rows),
@@ -242,56 +242,49 @@ class Stack(nn.Module):
     and latents of one network come after those of the other.
     """
 
+    metric = None
+
     def __init__(self, networks: Sequence[DenseNetwork]) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
         self.n_networks = (len(networks),)
+        self.n_latents = len(networks) * networks[0].n_latents
+        self.spare: Spare = {}
         parameters = [dict(network.named_parameters()) for network in networks]
         self.kinds = {
             name: _Kind([each[name] for each in parameters]) for name in parameters[0]
         }
 
     @property
-    def n_latents(self) -> int:
-        """Number of latents, of all networks together."""
-        return len(self.networks) * self.networks[0].n_latents
-
-    @property
     def places(self) -> NDArray:
         """Place of each latent in the dictionary of its network."""
         return np.tile(self.networks[0].places, len(self.networks))
 
-    def forward(self, inputs: Tensor, select: Selection, spare: Spare) -> Tensor:
+    def forward(self, inputs: Tensor, select: Selection) -> Tensor:
         """Sums of dictionary vectors, of shape (n_bags, n_features)."""
         return SparseAutoencode.apply(
             self._encoder_inputs(inputs),
             *self._last_layer(),
             self.kinds["components"].joined().flatten(0, 1),
-            partial(self._encode, select=select, spare=spare),
-            spare,
+            partial(self._encode, select),
+            self.spare,
         )
 
     @torch.no_grad()
-    def encode(self, inputs: Tensor, select: Selection, spare: Spare) -> Code:
+    def encode(self, inputs: Tensor, select: Selection) -> Code:
         """Active latents of rows of shape (n_networks * n_rows, n_features)."""
         inputs = self._encoder_inputs(inputs)
-        return self._encode(inputs, *self._last_layer(), select=select, spare=spare)
+        return self._encode(select, inputs, *self._last_layer())
 
     def _last_layer(self) -> tuple[Tensor, Tensor]:
         weight, bias = (self.kinds[f"encoder.{name}"] for name in ("weight", "bias"))
         return weight.joined().flatten(0, 1), bias.joined().flatten()
 
     def _encode(
-        self,
-        inputs: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        *,
-        select: Selection,
-        spare: Spare,
+        self, select: Selection, inputs: Tensor, weight: Tensor, bias: Tensor
     ) -> Code:
         n, n_latents = len(self.networks), self.networks[0].n_latents
-        out = spare.take((n, len(inputs) // n, n_latents), inputs)
+        out = take(self.spare, (n, len(inputs) // n, n_latents), inputs)
         torch.baddbmm(
             bias.view(n, 1, -1),
             inputs.view(n, -1, inputs.shape[1]),
@@ -299,7 +292,7 @@ class Stack(nn.Module):
             out=out,
         )
         code = select(out.flatten(0, 1))
-        spare.put(out)
+        put(self.spare, out)
         return code
 
     def _encoder_inputs(self, inputs: Tensor) -> Tensor:
@@ -312,10 +305,6 @@ class Stack(nn.Module):
     def offset(self) -> Tensor:
         """Decoder biases, of shape (n_networks, 1, 1, n_features)."""
         return self.kinds["intercept"].joined()[:, None, None]
-
-    def squared_length(self, errors: Tensor) -> Tensor:
-        """Sums of squares over features."""
-        return errors.square().sum(-1)
 
     def gradients(self) -> list[Tensor]:
         """Gradients of each kind of weight, the two large ones first."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ._code import Code, Selection
-from ._sparse_step import Spare, SparseAutoencode
+from ._sparse_step import Spare, SparseAutoencode, encode
 
 Arrays = tuple[list[NDArray], list[NDArray], NDArray, NDArray]
 
@@ -19,29 +19,22 @@ class Network(Protocol):
     """What training asks of a network; rows are normalised, of shape (n_rows, d)."""
 
     n_networks: tuple[int, ...]  # () of one, (n,) of n that are trained at once
-
-    @property
-    def n_latents(self) -> int:
-        """Number of latents, of all networks together."""
+    metric: Tensor | None  # G of the squared length e' G e of an error; None is I
+    n_latents: int  # of all networks together
+    spare: Spare  # memory for the next step
 
     @property
     def places(self) -> NDArray:
         """Place of each latent in the dictionary that `to_arrays` gives."""
 
-    def coordinates(self, rows: Tensor) -> Tensor:
-        """Rows as the network takes them."""
-
-    def encode(self, inputs: Tensor, select: Selection, spare: Spare) -> Code:
-        """Active latents, without gradients."""
-
-    def __call__(self, inputs: Tensor, select: Selection, spare: Spare) -> Tensor:
+    def __call__(self, inputs: Tensor, select: Selection) -> Tensor:
         """Sums of dictionary vectors bag by bag, of shape (n_bags, d)."""
+
+    def encode(self, inputs: Tensor, select: Selection) -> Code:
+        """Active latents, without gradients."""
 
     def offset(self) -> Tensor:
         """What is added to all reconstructions."""
-
-    def squared_length(self, errors: Tensor) -> Tensor:
-        """Squared length of errors of shape (..., d)."""
 
     def gradients(self) -> list[Tensor]:
         """Gradients of all weights, the two large ones first."""
@@ -54,6 +47,8 @@ class DenseNetwork(nn.Module):
     """Encoder of one or two layers, selection, ReLU, linear decoder."""
 
     n_networks: tuple[int, ...] = ()
+    metric = None
+    coordinates = None  # it takes normalised rows as they are
 
     def __init__(
         self,
@@ -64,6 +59,8 @@ class DenseNetwork(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        self.n_latents = n_latents
+        self.spare: Spare = {}
         self.hidden = None
         if hidden_dim is not None:
             self.hidden = drawn_linear(n_features, hidden_dim, generator)
@@ -71,11 +68,6 @@ class DenseNetwork(nn.Module):
         decoder = drawn_linear(n_latents, n_features, generator)
         self.components = nn.Parameter(decoder.weight.detach().T.contiguous())
         self.intercept = decoder.bias
-
-    @property
-    def n_latents(self) -> int:
-        """Number of latents."""
-        return len(self.components)
 
     @property
     def places(self) -> NDArray:
@@ -90,31 +82,21 @@ class DenseNetwork(nn.Module):
         """Bring dictionary vectors to norm 1."""
         normalize_rows(self.components)
 
-    def coordinates(self, rows: Tensor) -> Tensor:
-        """Rows as they are."""
-        return rows
-
     @torch.no_grad()
-    def encode(
-        self, inputs: Tensor, select: Selection, spare: Spare | None = None
-    ) -> Code:
+    def encode(self, inputs: Tensor, select: Selection) -> Code:
         """Active latents of normalised rows."""
         layer = (self.encoder.weight, self.encoder.bias)
-        spare = spare or Spare()
-        return _encode(self.encoder_inputs(inputs), *layer, select=select, spare=spare)
+        return encode(select, self.spare, self.encoder_inputs(inputs), *layer)
 
-    def forward(
-        self, inputs: Tensor, select: Selection, spare: Spare | None = None
-    ) -> Tensor:
+    def forward(self, inputs: Tensor, select: Selection) -> Tensor:
         """Sums of dictionary vectors, of shape (n_bags, n_features)."""
-        spare = spare or Spare()
         return SparseAutoencode.apply(
             self.encoder_inputs(inputs),
             self.encoder.weight,
             self.encoder.bias,
             self.components,
-            partial(_encode, select=select, spare=spare),
-            spare,
+            partial(encode, select, self.spare),
+            self.spare,
         )
 
     def encoder_inputs(self, inputs: Tensor) -> Tensor:
@@ -124,10 +106,6 @@ class DenseNetwork(nn.Module):
     def offset(self) -> Tensor:
         """Decoder bias."""
         return self.intercept
-
-    def squared_length(self, errors: Tensor) -> Tensor:
-        """Sums of squares over features."""
-        return errors.square().sum(-1)
 
     def gradients(self) -> list[Tensor]:
         """Gradients of all weights, the two large ones first."""
@@ -154,22 +132,13 @@ class DenseNetwork(nn.Module):
         """Network of what `to_arrays` gives, in the same memory."""
         network = cls.__new__(cls)
         nn.Module.__init__(network)
+        network.n_latents, network.spare = len(components), {}
         layers = [_linear(c, b) for c, b in zip(coefs, intercepts, strict=True)]
         network.hidden = layers[0] if len(layers) > 1 else None
         network.encoder = layers[-1]
         network.components = _parameter(components)
         network.intercept = _parameter(intercept)
         return network
-
-
-def _encode(
-    inputs: Tensor, weight: Tensor, bias: Tensor, *, select: Selection, spare: Spare
-) -> Code:
-    pre_activations = spare.take((len(inputs), len(weight)), inputs)
-    torch.addmm(bias, inputs, weight.T, out=pre_activations)
-    code = select(pre_activations)
-    spare.put(pre_activations)
-    return code
 
 
 @torch.no_grad()

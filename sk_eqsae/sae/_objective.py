@@ -12,7 +12,7 @@ from .._training import Trainable
 from ._code import Code, Prefixes, Selection, concat, fixed_size_code, join, top_k
 from ._network import Network
 from ._recipe import Recipe
-from ._sparse_step import Spare, has_csr_kernels
+from ._sparse_step import put_gradients
 
 _CHECKS = 16  # looks for dead latents in the time after which a latent is dead
 
@@ -64,9 +64,10 @@ class Objective(Trainable):
         super().__init__()
         self.network, self.recipe = network, recipe
         self.n_prefixes = len(prefixes)
-        part = np.searchsorted(prefixes, network.places, side="right")
-        self.select = select if len(prefixes) == 1 else Prefixes(select, part)
-        self.spare = Spare()
+        self.select = select
+        if len(prefixes) > 1:
+            part = np.searchsorted(prefixes, network.places, side="right")
+            self.select = Prefixes(select, part)
         self.patience = recipe.dead_after * n_rows
         n_latents = network.n_latents
         # rows seen since each latent was active
@@ -75,7 +76,7 @@ class Objective(Trainable):
         self.register_buffer("target_shift", target_shift, persistent=False)
         self.teaches = target_shift is not None and recipe.consistency_weight > 0
         self.rows_until_check = self.patience
-        self.dead: list[Tensor] = []  # dead latents of each network
+        self._list_dead()
 
     def loss(self, inputs: Tensor, target: Tensor) -> Tensor:
         """Mean over rows of the loss and, below it, of the squared error.
@@ -84,11 +85,11 @@ class Objective(Trainable):
         targets have shape (n_rows, n_features), as many rows for each network.
         """
         taught = self._code_of_targets(target) if self.teaches else None
-        sums = self.network(inputs, partial(self._code, taught=taught), self.spare)
+        offset = self.network.offset()  # once: a stack keeps the gradient of one call
+        sums = self.network(inputs, partial(self._code, taught=taught))
         shape, n_bags = self.network.n_networks, len(inputs) * self.n_prefixes
         own, again, revived = sums.tensor_split([n_bags, n_bags * (1 + self.teaches)])
         target = target.view(*shape, -1, 1, sums.shape[1])
-        offset = self.network.offset()  # once: a stack keeps the gradient of one call
         error = self._decoded(own) - target + offset
         loss = squared_error = self._mean_square(error)
         if self.teaches:
@@ -102,7 +103,10 @@ class Objective(Trainable):
 
     def _mean_square(self, errors: Tensor) -> Tensor:
         """Mean over rows and prefixes of the squared length, of each network."""
-        return self.network.squared_length(errors).mean((-2, -1))
+        metric = self.network.metric
+        if metric is None:
+            return errors.square().sum(-1).mean((-2, -1))
+        return SquaredLength.apply(errors, metric).mean((-2, -1))
 
     def _decoded(self, sums: Tensor) -> Tensor:
         """What each prefix of the dictionary makes of a row."""
@@ -112,7 +116,7 @@ class Objective(Trainable):
 
     def _code_of_targets(self, target: Tensor) -> Code:
         assert self.target_shift is not None
-        return self.network.encode(target + self.target_shift, self.select, self.spare)
+        return self.network.encode(target + self.target_shift, self.select)
 
     def _code(self, pre_activations: Tensor, taught: Code | None) -> Code:
         """Active latents; as many bags of the target's; one of dead ones to revive."""
@@ -126,7 +130,7 @@ class Objective(Trainable):
                 parts = zip(tables, self.dead, strict=True)
                 aux_k = self.recipe.aux_k
                 codes.append(concat([_revived(*part, aux_k) for part in parts]))
-        return join(codes)
+        return join(codes) if len(codes) > 1 else codes[0]
 
     @property
     def _n_networks(self) -> int:
@@ -136,16 +140,18 @@ class Objective(Trainable):
         active = torch.zeros_like(self.idle)
         active.index_add_(0, code.indices, (code.values > 0).to(active.dtype))
         self.idle = (self.idle + n_rows) * (active == 0)
-        self.rows_until_check -= n_rows
-        if self.rows_until_check <= 0:  # not each step: a GPU has to wait for it
-            self._find_dead()
+        if self._is_time_to_check(n_rows):
+            self.is_dead = self.idle >= self.patience
+            self._list_dead()
             self.rows_until_check = self.patience / _CHECKS
 
-    def _find_dead(self) -> None:
-        self.is_dead = self.idle >= self.patience
-        self._list_dead()
+    def _is_time_to_check(self, n_rows: int) -> bool:
+        """Not at each step: a GPU has to wait for it."""
+        self.rows_until_check -= n_rows
+        return self.rows_until_check <= 0
 
     def _list_dead(self) -> None:
+        """Dead latents of each network, and how much their loss counts."""
         counts = self.is_dead.view(self._n_networks, -1).sum(1)
         self.dead = list(self.is_dead.nonzero()[:, 0].split(counts.tolist()))
         self.aux_weight = self.recipe.aux_weight * (counts > 0)
@@ -161,9 +167,8 @@ class Objective(Trainable):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Take the gradients away, and keep the memory of the large ones."""
-        if set_to_none and has_csr_kernels(self.idle):
-            for gradient in self.network.gradients()[:2]:
-                self.spare.put(gradient)
+        if set_to_none:
+            put_gradients(self.network.spare, self.network.gradients()[:2])
         super().zero_grad(set_to_none)
 
     def before_step(self) -> None:
@@ -205,3 +210,20 @@ def _scale_down(gradients: list[Tensor], max_norm: float, n_networks: int) -> No
     factors = (max_norm / (total + 1e-6)).clamp_(max=1.0).unsqueeze(1)
     for table in tables:
         table.mul_(factors)
+
+
+class SquaredLength(torch.autograd.Function):
+    """Squared length ``e' G e`` of errors e in a metric G."""
+
+    @staticmethod
+    def forward(ctx: Any, errors: Tensor, metric: Tensor) -> Tensor:
+        """Squares of shape (...), of errors of shape (..., n_features)."""
+        product = errors @ metric
+        ctx.save_for_backward(product)
+        return (errors * product).sum(-1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """Gradient 2 G e, of the product that is there already."""
+        (product,) = ctx.saved_tensors
+        return 2 * grad.unsqueeze(-1) * product, None

@@ -6,39 +6,31 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from .._training_rows import TrainingRows
 from .._warnings import warn
 
-_CHANCES = 10  # active latents of the sample, for each latent of the dictionary
-_LEAST = 1_024  # rows of the sample
 _MANY = 0.9
 _FAR = 100  # mean squares of the rows: no fit that starts well ends there
 
 
-def warn_of_outcome(sae: Any, rows: TrainingRows, k: int) -> None:
+def warn_of_outcome(sae: Any, fires: NDArray[np.bool_], target: NDArray) -> None:
     """Warn of dead latents and of reconstructions that are far off.
 
-    Judged on evenly spaced rows, so many that each latent would be active ten times if
-    all were equally often, or all rows.
+    `fires` says which latents are active in some rows, which should become `target`.
     """
-    n_latents, recipe = sae.n_components_, sae._recipe()
-    inputs, target = rows.sample(max(_LEAST, -(-_CHANCES * n_latents // k)))
+    recipe = sae._recipe()
     if (target == target[0]).all():  # the intercept is all there is to learn
         return
-    fires = sae._encode_csr(inputs).astype(bool).sum(axis=0) > 0
-    chances = len(inputs) * k / n_latents
-    warn_if_dead(fires, chances=chances, revives=recipe.aux_weight > 0)
+    warn_if_dead(fires, revives=recipe.aux_weight > 0)
     if len(sae.loss_curve_):
         if recipe.normalize:
             target = (target - target.mean(axis=0)) / sae.scale_
         warn_if_far_off(sae.loss_curve_[-1], target, normalized=recipe.normalize)
 
 
-def warn_if_dead(fires: NDArray[np.bool_], *, chances: float, revives: bool) -> None:
+def warn_if_dead(fires: NDArray[np.bool_], *, revives: bool) -> None:
     """Warn if no latent is active, or hardly any where dead ones were revived.
 
     Where they were not, as by ``recipe="paper"``, it is normal that most are dead.
-    `chances` is how often each could be active in the sample.
     """
     n_latents, n_dead = len(fires), int((~fires).sum())
     if n_dead == n_latents:
@@ -48,7 +40,7 @@ def warn_if_dead(fires: NDArray[np.bool_], *, chances: float, revives: bool) -> 
             "recipe='default' does not depend on it.",
             ConvergenceWarning,
         )
-    elif revives and chances >= _CHANCES and n_dead > _MANY * n_latents:
+    elif revives and n_dead > _MANY * n_latents:
         warn(
             f"{n_dead} of {n_latents} latents are dead: hardly any training row has "
             "them active. Raise max_epochs, lower lr (the learning rate), or lower "

@@ -18,28 +18,31 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from ._code import Code
+from ._code import Code, Selection
+
+# Memory that one training step leaves to the next, by shape, dtype and device. Large
+# tensors that are freed go back to the operating system, and fresh pages cost a
+# training step more time than its arithmetic.
+Spare = dict[tuple, list[Tensor]]
 
 
-class Spare:
-    """Memory that one training step leaves to the next.
+def put(spare: Spare, tensor: Tensor) -> None:
+    """Leave a tensor, at which nobody else may look any more."""
+    key = (tensor.shape, tensor.dtype, tensor.device)
+    spare.setdefault(key, []).append(tensor)
 
-    Large tensors that are freed go back to the operating system, and fresh pages
-    cost a training step more time than its arithmetic.
-    """
 
-    def __init__(self) -> None:
-        self._tensors: dict[tuple, list[Tensor]] = {}
+def take(spare: Spare, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Get a tensor of this shape, whose entries may be anything."""
+    left = spare.get((torch.Size(shape), like.dtype, like.device))
+    return left.pop() if left else like.new_empty(shape)
 
-    def put(self, tensor: Tensor) -> None:
-        """Leave a tensor, at which nobody else may look any more."""
-        key = (tensor.shape, tensor.dtype, tensor.device)
-        self._tensors.setdefault(key, []).append(tensor)
 
-    def take(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """Get a tensor of this shape, whose entries may be anything."""
-        left = self._tensors.get((torch.Size(shape), like.dtype, like.device))
-        return left.pop() if left else like.new_empty(shape)
+def put_gradients(spare: Spare, gradients: list[Tensor]) -> None:
+    """Leave gradients, where the next ones are written over them."""
+    for gradient in gradients:
+        if has_csr_kernels(gradient):
+            put(spare, gradient)
 
 
 def decode_sparse(code: Code, components: Tensor) -> Tensor:
@@ -52,6 +55,17 @@ def decode_sparse(code: Code, components: Tensor) -> Tensor:
         mode="sum",
         include_last_offset=True,
     )
+
+
+def encode(
+    select: Selection, spare: Spare, inputs: Tensor, weight: Tensor, bias: Tensor
+) -> Code:
+    """Active latents of the product of rows and weights."""
+    pre_activations = take(spare, (len(inputs), len(weight)), inputs)
+    torch.addmm(bias, inputs, weight.T, out=pre_activations)
+    code = select(pre_activations)
+    put(spare, pre_activations)
+    return code
 
 
 class SparseAutoencode(torch.autograd.Function):
@@ -131,7 +145,7 @@ def _sum_in_bags(
 ) -> Tensor:
     """Weighted sums of rows of a table, bag by bag."""
     if has_csr_kernels(table):
-        total = spare.take((len(offsets) - 1, table.shape[1]), table)
+        total = take(spare, (len(offsets) - 1, table.shape[1]), table)
         bags = _csr(offsets, rows, weights, len(table))
         return torch.addmm(total, bags, table, beta=0.0, out=total)
     return embedding_bag(

@@ -20,7 +20,7 @@ from ._network import (
     normalize_rows,
     to_array,
 )
-from ._sparse_step import Spare, SparseAutoencode, order_by_latent
+from ._sparse_step import Spare, SparseAutoencode, order_by_latent, put, take
 
 _STRAIGHT = 1e-6  # distance from the usual metric that does not count
 
@@ -60,8 +60,10 @@ class TiedNetwork(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        self.spare: Spare = {}
         n_features = len(basis.to_irreps)
         self.order, self.n_orbits, self.n_free = group.order, n_orbits, n_free
+        self.n_latents = group.order * n_orbits + n_free
         self.n_parts = group.order + (n_free > 0)  # the free vectors' is the last
         self.n_invariant = int(basis.multiplicities[0])  # the trivial irrep is first
         self.blocks = IrrepBlocks(group, basis.multiplicities)
@@ -88,11 +90,6 @@ class TiedNetwork(nn.Module):
         self.register_buffer(name, tensor, persistent=False)
 
     @property
-    def n_latents(self) -> int:
-        """Number of latents, one for each copy of a vector."""
-        return self.order * self.n_orbits + self.n_free
-
-    @property
     def places(self) -> NDArray:
         """Place of each latent in the dictionary, which is in the order (i, g)."""
         places = np.arange(self.n_latents)
@@ -114,26 +111,20 @@ class TiedNetwork(nn.Module):
         return (rows.double() @ to_irreps.T).float()
 
     @torch.no_grad()
-    def encode(
-        self, inputs: Tensor, select: Selection, spare: Spare | None = None
-    ) -> Code:
+    def encode(self, inputs: Tensor, select: Selection) -> Code:
         """Active latents of normalised rows in the coordinates of the basis."""
         parts = self.encoder_inputs(inputs)
-        layer = (self.encoder.weight, self.encoder.bias)
-        return self._select(select, spare or Spare(), parts, *layer)
+        return self._select(select, parts, self.encoder.weight, self.encoder.bias)
 
-    def forward(
-        self, inputs: Tensor, select: Selection, spare: Spare | None = None
-    ) -> Tensor:
+    def forward(self, inputs: Tensor, select: Selection) -> Tensor:
         """Sums of moved dictionary vectors, of shape (n_bags, n_features)."""
-        spare = spare or Spare()
         sums = SparseAutoencode.apply(
             self.encoder_inputs(inputs),
             self.encoder.weight,
             self.encoder.bias,
             self.components,
-            partial(self._code_by_part, select, spare),
-            spare,
+            partial(self._code_by_part, select),
+            self.spare,
         )
         parts = sums.view(self.n_parts, -1, sums.shape[1])
         tied = MovedSum.apply(parts[: self.order], self.blocks)
@@ -157,16 +148,11 @@ class TiedNetwork(nn.Module):
         return parts.flatten(0, 1)
 
     def _select(
-        self,
-        select: Selection,
-        spare: Spare,
-        inputs: Tensor,
-        weight: Tensor,
-        bias: Tensor,
+        self, select: Selection, inputs: Tensor, weight: Tensor, bias: Tensor
     ) -> Code:
         parts = inputs.chunk(self.n_parts)
         n = self.n_orbits
-        pre_activations = spare.take((len(parts[0]), self.n_latents), inputs)
+        pre_activations = take(self.spare, (len(parts[0]), self.n_latents), inputs)
         for element, part in enumerate(parts[: self.order]):
             columns = pre_activations[:, element * n : (element + 1) * n]
             torch.addmm(bias[:n], part, weight[:n].T, out=columns)
@@ -174,19 +160,14 @@ class TiedNetwork(nn.Module):
             columns = pre_activations[:, self.order * n :]
             torch.addmm(bias[n:], parts[-1], weight[n:].T, out=columns)
         code = select(pre_activations)
-        spare.put(pre_activations)
+        put(self.spare, pre_activations)
         return code
 
     def _code_by_part(
-        self,
-        select: Selection,
-        spare: Spare,
-        inputs: Tensor,
-        weight: Tensor,
-        bias: Tensor,
+        self, select: Selection, inputs: Tensor, weight: Tensor, bias: Tensor
     ) -> Code:
         """Code in which each bag has one for each part, of vectors yet to be moved."""
-        code = self._select(select, spare, inputs, weight, bias)
+        code = self._select(select, inputs, weight, bias)
         n_rows = len(inputs) // self.n_parts
         n_bags = len(code.offsets) - 1
         part = torch.div(code.indices, self.n_orbits, rounding_mode="floor")
@@ -204,12 +185,6 @@ class TiedNetwork(nn.Module):
         """The part of the decoder bias that the group leaves alone."""
         moved = self.intercept.new_zeros(len(self.intercept) - self.n_invariant)
         return torch.cat([self.intercept[: self.n_invariant], moved])
-
-    def squared_length(self, errors: Tensor) -> Tensor:
-        """Squared length, in the rows' own coordinates, of errors in the basis."""
-        if self.metric is None:
-            return errors.square().sum(-1)
-        return SquaredLength.apply(errors, self.metric)
 
     def gradients(self) -> list[Tensor]:
         """Gradients of all weights, the two large ones first."""
@@ -346,23 +321,6 @@ class MovedSum(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         """Move the gradient back by each element: Q_g is orthogonal."""
         return ctx.blocks.move_back(grad), None
-
-
-class SquaredLength(torch.autograd.Function):
-    """Squared length ``e' G e`` of errors e in a metric G."""
-
-    @staticmethod
-    def forward(ctx: Any, errors: Tensor, metric: Tensor) -> Tensor:
-        """Squares of shape (...), of errors of shape (..., n_features)."""
-        product = errors @ metric
-        ctx.save_for_backward(product)
-        return (errors * product).sum(-1)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        """Gradient 2 G e, of the product that is there already."""
-        (product,) = ctx.saved_tensors
-        return 2 * grad.unsqueeze(-1) * product, None
 
 
 class MovedUnits(torch.autograd.Function):

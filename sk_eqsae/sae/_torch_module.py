@@ -8,6 +8,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from ._code import TopK
+
 _SCALES = (1e-30, 1e30)  # whose squares are still numbers, nearly
 
 
@@ -18,11 +20,6 @@ class SparseAutoencoder(nn.Module):
 
         z = ReLU(TopK(encoder(x - mean)))
         x_hat = intercept + z components
-
-    Parameters
-    ----------
-    sae : BaseSAE
-        A fitted one; its arrays are copied.
     """
 
     mean: Tensor
@@ -30,7 +27,6 @@ class SparseAutoencoder(nn.Module):
 
     def __init__(self, sae: Any) -> None:
         super().__init__()
-        sae._check_selection()
         mean = in_float32(sae.mean_)
         biases = raw_biases(sae, mean)
         layers = [_linear(c, b) for c, b in zip(sae.coefs_, biases, strict=True)]
@@ -39,9 +35,10 @@ class SparseAutoencoder(nn.Module):
         self.components = nn.Parameter(_tensor(sae.components_))
         self.intercept = nn.Parameter(_tensor(in_float32(sae.intercept_)))
         self.register_buffer("mean", torch.from_numpy(mean))
-        threshold = _tensor(sae.threshold_) if sae.activation == "batch_topk" else None
+        select = sae._selection()
+        self.k = select.k if isinstance(select, TopK) else None
+        threshold = None if self.k else _tensor(sae.threshold_)
         self.register_buffer("threshold", threshold)
-        self.k = int(sae.k)
 
     @property
     def n_features(self) -> int:
@@ -54,18 +51,7 @@ class SparseAutoencoder(nn.Module):
         return self.components.shape[0]
 
     def encode(self, x: Tensor) -> Tensor:
-        """Encode activations.
-
-        Parameters
-        ----------
-        x : torch.Tensor of shape (..., n_features)
-            Activations.
-
-        Returns
-        -------
-        z : torch.Tensor of shape (..., n_latents)
-            Latents, non-negative, in the units of the activations.
-        """
+        """Latents (..., n_latents), non-negative, of activations (..., n_features)."""
         inputs = x - self.mean
         if self.hidden is not None:
             inputs = self.hidden(inputs).relu()
@@ -77,33 +63,11 @@ class SparseAutoencoder(nn.Module):
         return torch.zeros_like(pre_activations).scatter(-1, indices, values.relu())
 
     def decode(self, z: Tensor) -> Tensor:
-        """Decode latents.
-
-        Parameters
-        ----------
-        z : torch.Tensor of shape (..., n_latents)
-            Latents.
-
-        Returns
-        -------
-        x : torch.Tensor of shape (..., n_features)
-            Activations.
-        """
+        """Activations (..., n_features) of latents (..., n_latents)."""
         return z @ self.components + self.intercept
 
     def forward(self, x: Tensor) -> Tensor:
-        """Reconstruct activations.
-
-        Parameters
-        ----------
-        x : torch.Tensor of shape (..., n_features)
-            Activations.
-
-        Returns
-        -------
-        x_hat : torch.Tensor of shape (..., n_features)
-            Their reconstructions.
-        """
+        """Reconstruct activations."""
         return self.decode(self.encode(x))
 
 
@@ -114,11 +78,6 @@ class EquivariantAutoencoder(SparseAutoencoder):
     activations were::
 
         x_hat = M^p (intercept + z components)
-
-    Parameters
-    ----------
-    sae : EquivariantSAE
-        A fitted one; its arrays are copied.
     """
 
     powers: Tensor
@@ -138,97 +97,29 @@ class EquivariantAutoencoder(SparseAutoencoder):
         return self.powers.shape[1]
 
     def decode(self, z: Tensor, power: ArrayLike | Tensor | None = None) -> Tensor:
-        """Decode latents to canonical activations, or move them on.
-
-        Parameters
-        ----------
-        z : torch.Tensor of shape (..., n_latents)
-            Latents.
-        power : int, or tensor of shape (...) or (..., n_generators), default=None
-            Powers of the generators that move each row. None leaves it canonical.
-
-        Returns
-        -------
-        x : torch.Tensor of shape (..., n_features)
-            Activations.
-        """
+        """Canonical activations of latents, or moved on by the powers of each row."""
         canonical = super().decode(z)
         return canonical if power is None else self.act(canonical, power)
 
     def forward(self, x: Tensor, power: ArrayLike | Tensor | None = None) -> Tensor:
-        """Reconstruct activations where they were.
-
-        Parameters
-        ----------
-        x : torch.Tensor of shape (..., n_features)
-            Activations.
-        power : int, or tensor of shape (...) or (..., n_generators), default=None
-            True powers of each row. None infers them with `predict_power`.
-
-        Returns
-        -------
-        x_hat : torch.Tensor of shape (..., n_features)
-            Equivariant reconstructions M^p D(E(x)).
-        """
+        """Reconstruct activations where they were."""
         z = self.encode(x)
         return self.decode(z, self.pose(x, z) if power is None else power)
 
     def predict_power(self, x: Tensor) -> Tensor:
-        """Pose of each row: the power that explains it best.
-
-        Parameters
-        ----------
-        x : torch.Tensor of shape (..., n_features)
-            Activations.
-
-        Returns
-        -------
-        power : torch.Tensor of shape (...) or (..., n_generators)
-            The p that minimises ||x - M^p D(E(x))||.
-        """
+        """Pose of each row: the power that explains it best."""
         return self.pose(x, self.encode(x))
 
     @torch.no_grad()
     def pose(self, x: Tensor, z: Tensor) -> Tensor:
-        """Pose of rows whose latents are known.
-
-        Parameters
-        ----------
-        x : torch.Tensor of shape (..., n_features)
-            Activations.
-        z : torch.Tensor of shape (..., n_latents)
-            Their latents.
-
-        Returns
-        -------
-        power : torch.Tensor of shape (...) or (..., n_generators)
-            The p that minimises ||x - M^p D(z)||.
-        """
+        """Pose of rows x whose latents are z: the p that minimises ||x - M^p D(z)||."""
         canonical = self.decode(z)
         powers = self.powers[:, 0] if self.n_generators == 1 else self.powers
         distances = [(x - self.act(canonical, p)).square().sum(-1) for p in powers]
         return powers[torch.stack(distances).argmin(0)]
 
     def act(self, x: Tensor, power: ArrayLike | Tensor) -> Tensor:
-        """Move activations by elements of the group.
-
-        Parameters
-        ----------
-        x : torch.Tensor of shape (..., n_features)
-            Activations.
-        power : int, or tensor of shape (...) or (..., n_generators)
-            Powers of the generators, taken modulo their orders.
-
-        Returns
-        -------
-        moved : torch.Tensor of shape (..., n_features)
-            M_1^p1 M_2^p2 ... x.
-
-        Raises
-        ------
-        ValueError
-            If the powers are not whole, or not one for each row and generator.
-        """
+        """M_1^p1 M_2^p2 ... x, of powers of shape (...) or (..., n_generators)."""
         rows = self._as_rows(power, x)
         for i in reversed(range(self.n_generators)):
             x = _moved(x, self.get_buffer(f"matrices_{i}"), rows[..., i])
@@ -257,23 +148,6 @@ def raw_biases(sae: Any, origin: NDArray) -> list[NDArray]:
 
         s E((x - mean) / s) = E'(x - origin)    with    b' = s b
         and in the first layer    b' = s b + (origin - mean) W
-
-    Parameters
-    ----------
-    sae : BaseSAE
-        A fitted one.
-    origin : ndarray of shape (n_features,)
-        What is subtracted from rows instead of `mean_`, as it is rounded.
-
-    Returns
-    -------
-    biases : list of ndarray
-        The biases b' of each layer, in float32.
-
-    Raises
-    ------
-    ValueError
-        If float32 cannot hold the activations.
     """
     if not _SCALES[0] < sae.scale_ < _SCALES[1]:
         raise ValueError(
@@ -286,23 +160,7 @@ def raw_biases(sae: Any, origin: NDArray) -> list[NDArray]:
 
 
 def in_float32(values: NDArray) -> NDArray:
-    """Round to float32.
-
-    Parameters
-    ----------
-    values : ndarray
-        Weights in the units of the activations.
-
-    Returns
-    -------
-    rounded : ndarray
-        The same in float32.
-
-    Raises
-    ------
-    ValueError
-        If they are too large.
-    """
+    """Round to float32."""
     with np.errstate(over="ignore"):
         rounded = values.astype(np.float32)
     if not np.isfinite(rounded).all():

@@ -171,11 +171,15 @@ def test_r2_of_a_resample_is_that_of_the_repeated_rows():
     orbits = cyclic_orbits(n_orbits=20)
     kept = (orbits.power != 2) | (orbits.groups % 3 > 0)
     fitter = fitted(orbits)
-    pairs = pairs_by_element(fitter, orbits.X[kept], orbits.groups[kept], orbits.power[kept])
+    pairs = pairs_by_element(
+        fitter, orbits.X[kept], orbits.groups[kept], orbits.power[kept]
+    )
     counts = np.random.default_rng(0).multinomial(20, np.full(20, 0.05), size=5)
     moved = {p.power: predicted(fitter, p) for p in pairs}
     errors = errors_by_orbit(lambda p: moved[p.power], pairs)[np.newaxis]
-    for resample, r2 in zip(counts, r2_of_resamples(pairs, errors, counts), strict=True):
+    for resample, r2 in zip(
+        counts, r2_of_resamples(pairs, errors, counts), strict=True
+    ):
         expected = [
             1 - fvu(p.moved[rows], moved[p.power][rows])
             for p in pairs

@@ -1,5 +1,8 @@
 """A spliced model computes with the reconstruction, and is itself again afterwards."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import numpy as np
 import pytest
 import torch
@@ -341,3 +344,25 @@ def test_pooled_latents_cannot_be_spliced(net):
         splice(net, "tokens", sae),
     ):
         pass
+
+
+def test_passes_of_several_threads_are_counted_apart():
+    model = nn.Sequential(Turns(nn.Identity()), nn.Identity())
+    sae = TopKSAE(4, k=1, max_epochs=1, random_state=0)
+    sae = sae.fit(np.random.default_rng(0).normal(size=(20, 3)))
+    with splice(model, "0.module", sae), ThreadPoolExecutor(2) as threads:
+        model[0].meeting = Barrier(2, timeout=60)
+        found = list(threads.map(model, torch.randn(2, 5, 3)))
+    assert [one.shape for one in found] == [(5, 3), (5, 3)]
+
+
+class Turns(nn.Module):
+    """Its passes wait for each other before they call the layer."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x):
+        self.meeting.wait()
+        return self.module(x)

@@ -10,6 +10,9 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 
+from ...groups import FiniteGroup
+from ...groups._group import action_powers
+
 Inputs = NDArray | torch.Tensor
 Action = Callable[[Any, Any], Any]
 
@@ -26,9 +29,8 @@ _VIEW = np.array([[-1, 1, 0], [-1, -1, 2]]) / np.sqrt([[2], [6]])
 def pictures(
     inputs: Inputs,
     ids: NDArray,
-    *,
     action: Action | None,
-    powers: Sequence[Any],
+    group: FiniteGroup,
     max_bytes: int,
 ) -> dict[str, Any]:
     """Draw inputs of orbit ids, each with its whole orbit, until the room is full.
@@ -39,6 +41,7 @@ def pictures(
     inputs = _checked(inputs)
     kind = kind_of(tuple(inputs.shape[1:]))
     draw, scale = _DRAWERS[kind], _scale(inputs, kind)
+    powers = action_powers(group)
     orbits = (orbit for part in _moved(inputs, ids, action, powers) for orbit in part)
     return {
         "kind": kind,

@@ -14,6 +14,7 @@ from sklearn.frozen import FrozenEstimator
 
 import sk_eqsae
 from sk_eqsae import ActivationTransformFitter, explore
+from sk_eqsae.activations import Orbits, Shards
 from sk_eqsae.groups import CyclicShift
 from sk_eqsae.inspection._explorer._page import page
 
@@ -193,6 +194,41 @@ def test_rows_without_a_class_are_named(tmp_path, missing):
     labels[3] = missing
     with pytest.raises(ValueError, match=r"no class for 1 row\(s\), such as 3"):
         explored(sae, orbits, tmp_path, labels=labels)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NaT, np.ma.masked])
+def test_features_without_a_name_are_named(tmp_path, missing):
+    _, orbits = turning_orbits()
+    sae, _ = fitted("topk", orbits)
+    names = np.ma.array([f"feature {i}" for i in range(16)], dtype=object)
+    names[5] = missing
+    with pytest.raises(ValueError, match=r"no name for 1 feature\(s\), such as 5"):
+        explored(sae, orbits, tmp_path, names=names)
+
+
+def test_ids_of_orbits_that_are_not_drawn_have_to_name_inputs_too(tmp_path):
+    inputs, orbits = turning_orbits()
+    sae, _ = fitted("topk", orbits)
+    later = Orbits(orbits.X, orbits.groups + 1, orbits.power)
+    for shown in ({"n_top": 0}, {"n_top": 1}):
+        with pytest.raises(ValueError, match=r"ids from 1 to 30.*return_inverse=True"):
+            explored(sae, later, tmp_path, inputs, **shown)
+
+
+def test_rows_of_an_array_need_an_input_each(tmp_path):
+    inputs, orbits = turning_orbits()
+    sae, _ = fitted("topk", orbits)
+    with pytest.raises(ValueError, match=r"inconsistent .* samples: \[10, 30\]"):
+        explored(sae, orbits.canonical[:10], tmp_path, inputs)
+
+
+def test_rows_on_the_disk_are_shown_as_those_in_memory(tmp_path):
+    _, orbits = turning_orbits()
+    sae, _ = fitted("topk", orbits)
+    np.save(tmp_path / "X.npy", orbits.X)
+    expected = explored(sae, orbits, tmp_path)
+    on_disk = Orbits(Shards(tmp_path / "X.npy"), orbits.groups, orbits.power)
+    assert explored(sae, on_disk, tmp_path) == expected
 
 
 def test_no_rows_and_sparse_ones_are_refused(tmp_path):

@@ -7,16 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from sk_eqsae.groups import AxisRotation, ImageRotation
+from sk_eqsae.groups import AxisRotation, CyclicGroup, ImageRotation
 from sk_eqsae.inspection._explorer._pictures import check_ids, kind_of, pictures
 
-QUARTERS = range(4)
+GROUP = CyclicGroup(4)
 
 
-def drawn(inputs, ids=(0,), action=None, powers=QUARTERS, max_bytes=10**6):
-    return pictures(
-        inputs, np.array(ids), action=action, powers=powers, max_bytes=max_bytes
-    )
+def drawn(inputs, ids=(0,), action=None, group=GROUP, max_bytes=10**6):
+    return pictures(inputs, np.array(ids), action, group, max_bytes)
 
 
 def pixels(uri):
@@ -52,7 +50,7 @@ def test_an_orbit_of_images_is_one_strip(as_kind):
     assert (found["aspect"], found["n_elements"]) == (1, 4)
     strip = pixels(found["drawings"][0])[..., 0]
     low, high = images.min(), images.max()
-    expected = np.hstack([np.rot90(images[1, 0], p) for p in QUARTERS])
+    expected = np.hstack([np.rot90(images[1, 0], p) for p in range(4)])
     np.testing.assert_array_equal(
         strip, np.rint(255 * (expected - low) / (high - low)).astype(np.uint8)
     )
@@ -129,3 +127,27 @@ def test_lists_and_tensors_of_short_floats_are_drawn():
 def test_inputs_that_are_no_real_numbers_are_refused(dtype):
     with pytest.raises(ValueError, match=r"inputs of dtype .* cannot be drawn"):
         drawn(np.zeros((1, 4, 4)).astype(dtype))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("hole", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("n_coordinates", [2, 3])
+def test_a_point_that_is_nowhere_is_marked_and_moves_no_other(hole, n_coordinates):
+    points = np.random.default_rng(0).normal(size=(1, 5, n_coordinates))
+    expected = drawn(points)["drawings"][0][0]
+    spoiled = np.insert(points, 2, hole, axis=1)
+    (found,) = drawn(spoiled)["drawings"][0]
+    assert found[:2] + found[3:] == expected
+    assert found[2] == [None, None]
+    assert drawn(np.full((1, 3, 2), np.nan))["drawings"] == [[[[None, None]] * 3]]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_sample_that_is_no_number_is_marked():
+    signals = np.array([[0.0, np.nan, 2.0, 4.0, np.inf]])
+    assert drawn(signals)["drawings"] == [[[[0, None, 50, 100, 100]]]]
+
+
+def test_masked_numbers_are_missing():
+    signals = np.ma.masked_greater(np.array([[0.0, 1.0, 9.0, 2.0, 1.0]]), 5)
+    assert drawn(signals)["drawings"] == [[[[0, 50, None, 100, 50]]]]
