@@ -22,6 +22,7 @@ from sklearn.utils.validation import _check_n_features, check_is_fitted
 
 from .._doc_link import DocLinkMixin
 from .._docs import fill
+from .._fitted import FEATURES, Fitted
 from .._fitting import all_or_nothing, draw_seed
 from .._metrics import fvu
 from .._rows import check_finite, checked_array, checked_rows
@@ -210,6 +211,38 @@ class ActivationTransformFitter(
     >>> np.allclose(fitter.act(x, 3), X[3])
     True
     """
+
+    _fitted: ClassVar[tuple] = (
+        *FEATURES,
+        Fitted("symmetry_", "FiniteGroup", ("order",)),
+        Fitted("order_", "int", ("order",)),
+        Fitted("M_", "float64", ("...", "n_features", "n_features")),
+        Fitted("order_error_", "float"),
+        Fitted("rank_", "int", optional=True),
+        Fitted("multiplicities_", "int64", ("n_irreps",), optional=True),
+        Fitted("n_iter_", "int", ("n_epochs",), optional=True),
+        Fitted("loss_curve_", "float64", ("n_epochs",), optional=True),
+        # of partial_fit; directions are those of the basis, or else the features
+        Fitted("_sums", "dict", optional=True),
+        Fitted("_sums/basis", "none float64", ("n_features", "n_directions")),
+        Fitted("_sums/irreps", "list"),
+        Fitted("_sums/irreps/*", "dict"),
+        Fitted("_sums/irreps/*/rows", "list"),
+        Fitted("_sums/irreps/*/rows/*", "float64", ("", "")),
+        Fitted("_sums/irreps/*/gram", "list"),
+        Fitted("_sums/irreps/*/gram/*", "float64", ("", "")),
+        Fitted("_sums/irreps/*/n_orbits", "int"),
+        Fitted("_sums/pairs", "none list"),
+        Fitted("_sums/pairs/0", "float64", ("n_moves", "n_directions", "n_directions")),
+        Fitted("_sums/pairs/1", "float64", ("n_moves", "n_directions", "n_directions")),
+        Fitted("_sums/pairs/2", "int64", ("n_moves",)),
+        Fitted("_sums/pairs/3", "float64", ("n_moves", "n_directions")),
+        Fitted("_sums/pairs/4", "float64", ("n_moves", "n_directions")),
+        Fitted("_sums/shift", "float float64", ("n_directions",)),
+        Fitted("_sums/total", "float float64", ("n_directions",)),
+        Fitted("_sums/n_rows", "int"),
+        Fitted("_sums/n_orbits", "int"),
+    )
 
     __metadata_request__fit: ClassVar[dict] = {"groups": True, "power": True}
     __metadata_request__partial_fit: ClassVar[dict] = {"groups": True, "power": True}

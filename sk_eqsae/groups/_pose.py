@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._doc_link import DocLinkMixin
 from .._docs import fill
+from .._fitted import FEATURES, Fitted
 from ._activation_transform import ActivationTransformFitter
 from ._element_matrices import (
     ElementMatrices,
@@ -103,6 +104,14 @@ class PoseCanonicalizer(
     >>> bool((difference % 4 == 3).all())
     True
     """
+
+    _fitted: ClassVar[tuple] = (
+        *FEATURES,
+        Fitted("activation_transform_", "ActivationTransformFitter", ("n_features",)),
+        Fitted("direction_", "float64", ("n_features",)),
+        Fitted("spread_", "float"),
+        Fitted("_readouts", "float64", ("order", "n_features")),
+    )
 
     __metadata_request__fit: ClassVar[dict] = {"groups": True, "power": True}
 

@@ -18,6 +18,7 @@ from sklearn.utils.validation import (
 )
 
 from .._docs import fill
+from .._fitted import Fitted
 from .._rows import read_rows
 from .._training_rows import Spread, TrainingRows
 from ..groups import FiniteGroup
@@ -184,6 +185,18 @@ class GroupTiedSAE(SymmetricSAE):
     >>> np.allclose(moved, np.roll(code, 1, axis=2), atol=1e-4)
     True
     """
+
+    _fitted: ClassVar[tuple] = (
+        *SymmetricSAE._fitted,
+        Fitted("n_orbits_", "int", ("n_orbits",)),
+        Fitted("n_free_", "int", ("n_free",)),
+        Fitted("canonical_code_", "float64", ("n_orbits", "order"), optional=True),
+        *(
+            Fitted(f"_memory/basis.{name}", "float64", ("n_features",) * 2, True)
+            for name in ("to_irreps", "from_irreps")
+        ),
+        Fitted("_memory/basis.multiplicities", "int64", ("n_irreps",), optional=True),
+    )
 
     _parameter_constraints: ClassVar[dict] = {
         **SymmetricSAE._parameter_constraints,
