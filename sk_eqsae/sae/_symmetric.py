@@ -46,9 +46,10 @@ class SymmetricSAE(BaseSAE):
     ) -> tuple[FiniteGroup, NDArray]:
         """The group, and the row of each orbit and element."""
         known = self.symmetry_ if self._is_going_on(partial) and partial else None
-        warn_if_no_symmetry(self, groups, "trains a plain TopKSAE")
         symmetry = known or self.symmetry
-        return orbit_table(groups, power, symmetry=symmetry, n_rows=len(X))
+        found = orbit_table(groups, power, symmetry=symmetry, n_rows=len(X))
+        warn_if_no_symmetry(self, groups, "trains a plain TopKSAE")
+        return found
 
     def _new_fitter(self, group: FiniteGroup, seed: int) -> BaseEstimator:
         """How M is to be fitted, told the group and the seed unless it knows them."""
