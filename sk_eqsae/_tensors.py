@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ._json import is_size, parse_json, printable, shown
 
 MAX_HEADER = 8 * 2**20  # bytes
-_MAX_PARTS = 250_000  # values in it: as Python objects each takes 100 bytes
+_MAX_PARTS = 200_000  # values in it: as Python objects each takes 100 bytes
 _METADATA = "__metadata__"
 DTYPES: dict[str, np.dtype] = {
     "F64": np.dtype("float64"),
