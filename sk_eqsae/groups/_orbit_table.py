@@ -22,12 +22,10 @@ def orbit_table(
     symmetry: int | FiniteGroup | None = None,
     n_rows: int,
 ) -> tuple[FiniteGroup, NDArray]:
-    """Find the group, and the row of X of each orbit and element.
-
-    The table has shape (n_orbits, order) and holds -1 where X has no such row. Orbits
-    come in the order of their first row, so neither their ids nor the order of the
-    rows inside an orbit matter. Metadata that describe no orbits are a ValueError.
-    """
+    """Find the group, and the row of X of each orbit and element."""
+    # The table has shape (n_orbits, order) and holds -1 where X has no such row. Orbits
+    # come in the order of their first row, so neither their ids nor the order of the
+    # rows inside an orbit matter. Metadata that describe no orbits are a ValueError.
     group = as_group(symmetry)
     if groups is None and power is None:
         return _trivial_table(group, n_rows)
