@@ -1,5 +1,7 @@
 """Rows, in memory or in files, checked and read some at a time."""
 
+from __future__ import annotations
+
 import mmap
 import os
 import re

@@ -1,5 +1,7 @@
 """When M is not to be trusted."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

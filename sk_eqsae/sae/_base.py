@@ -1,5 +1,7 @@
 """What the autoencoders share: parameters, training, encoding, decoding."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """An autoencoder whose codes ignore a symmetry of the inputs: the paper's method."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from os import PathLike
 from typing import Any, ClassVar

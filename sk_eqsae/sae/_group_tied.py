@@ -1,5 +1,7 @@
 """An autoencoder whose dictionary is closed under a group."""
 
+from __future__ import annotations
+
 from numbers import Integral
 from os import PathLike
 from typing import Any, ClassVar, Self
@@ -35,7 +37,7 @@ from ._unexplained import unexplained_moves
 _FREE_PER_UNEXPLAINED = 25  # n_free="auto", by benchmarks/group_tied
 
 
-def _knows_pose(sae: "GroupTiedSAE") -> bool:
+def _knows_pose(sae: GroupTiedSAE) -> bool:
     if not hasattr(sae, "canonical_code_"):
         raise AttributeError(
             "predict_power needs to have seen which rows are canonical: give fit "
@@ -44,7 +46,7 @@ def _knows_pose(sae: "GroupTiedSAE") -> bool:
     return True
 
 
-def _keeps_pose(sae: "GroupTiedSAE") -> bool:
+def _keeps_pose(sae: GroupTiedSAE) -> bool:
     if sae.output == "invariant":
         raise AttributeError(
             "invariant latents do not say how a row is turned, so they cannot be "
