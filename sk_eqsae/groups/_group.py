@@ -268,7 +268,7 @@ class FiniteGroup(ABC):
         return elements
 
     def power_of(self, elements: NDArray) -> NDArray:
-        """Powers of elements, as metadata hold them.
+        """The powers of elements, as metadata hold them.
 
         Parameters
         ----------
