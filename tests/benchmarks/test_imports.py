@@ -17,7 +17,11 @@ def test_a_benchmark_has_one_entry_point_and_uses_public_names(folder):
 
 
 def test_what_is_installed_and_its_pages_do_not_import_benchmarks():
-    pages = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("docs/gallery/*.py")]
+    pages = [
+        ROOT / "README.md",
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("docs/gallery/*.py"),
+    ]
     for path in [*pages, *ROOT.glob("sk_eqsae/**/*.py")]:
         text = path.read_text("utf-8")
         assert not re.search(r"^\s*(>>> )?(from|import) benchmarks", text, re.MULTILINE)
