@@ -14,47 +14,62 @@ from sk_eqsae.groups import CyclicGroup, PoseCanonicalizer
 
 QUICK = {"max_epochs": 3, "random_state": 0}
 
-# scikit-learn's checks set n_components to 1, so that k has to be 1 there
+# without orbits, symmetry=1 says that none is meant: no warning
 AUTOENCODERS = [
-    TopKSAE(8, k=1, **QUICK),
-    TopKSAE(8, k=1, hidden_dim=4, batch_size=7, **QUICK),
+    TopKSAE(8, **QUICK),
+    TopKSAE(8, hidden_dim=4, batch_size=7, lr=1e-2, **QUICK),
     TopKSAE(k=1, recipe="paper", **QUICK),
     TopKSAE(8, k=1, activation="batch_topk", **QUICK),
-    EquivariantSAE(8, k=1, **QUICK),
-    EquivariantSAE(k=1, hidden_dim=None, recipe="paper", **QUICK),
-    EquivariantSAE(8, symmetry=1, k=1, hidden_dim=4, **QUICK),
-    GroupTiedSAE(8, k=1, **QUICK),
-    GroupTiedSAE(k=1, n_free=3, activation="batch_topk", recipe="paper", **QUICK),
+    EquivariantSAE(8, symmetry=1, **QUICK),
+    EquivariantSAE(symmetry=1, k=1, hidden_dim=None, recipe="paper", **QUICK),
+    EquivariantSAE(8, symmetry=CyclicGroup(1), hidden_dim=4, **QUICK),
+    GroupTiedSAE(8, symmetry=1, **QUICK),
+    GroupTiedSAE(
+        symmetry=1, k=1, n_free=3, activation="batch_topk", recipe="paper", **QUICK
+    ),
     GroupTiedSAE(8, symmetry=1, k=1, output="invariant", **QUICK),
-    GroupTiedSAE(k=1, n_free="auto", **QUICK),
-    GroupTiedSAE(8, k=1, hidden_dim=4, **QUICK),
+    GroupTiedSAE(symmetry=1, k=1, n_free="auto", **QUICK),
+    GroupTiedSAE(8, symmetry=1, hidden_dim=4, **QUICK),
 ]
 FITTERS = [
-    ActivationTransformFitter(),
+    ActivationTransformFitter(symmetry=1),
     ActivationTransformFitter(symmetry=1, power=3),
     ActivationTransformFitter(symmetry=CyclicGroup(1), group_law="orthogonal"),
-    ActivationTransformFitter(solver="adam", **QUICK),
-    PoseCanonicalizer(),
+    ActivationTransformFitter(symmetry=1, solver="adam", **QUICK),
     PoseCanonicalizer(ActivationTransformFitter(symmetry=1)),
 ]
 PROBING = [
     MeanDifferenceSelector(1),
     TruncatedReconstruction(PCA(1), 1),
     TruncatedReconstruction(TopKSAE(4, k=2, **QUICK), 2),
-    TruncatedReconstruction(EquivariantSAE(4, k=2, hidden_dim=4, **QUICK), 2),
+    TruncatedReconstruction(EquivariantSAE(4, symmetry=1, hidden_dim=4, **QUICK)),
 ]
 INSTANCES = AUTOENCODERS + FITTERS + PROBING
+
+# as they are constructed by default, but for the seed of what is nested
+BY_DEFAULT = [
+    TopKSAE(),
+    EquivariantSAE(),
+    GroupTiedSAE(),
+    ActivationTransformFitter(),
+    PoseCanonicalizer(),
+    MeanDifferenceSelector(),
+    TruncatedReconstruction(PCA()),
+    TruncatedReconstruction(TopKSAE(random_state=0)),
+]
 
 WITH_ORBITS = [
     EquivariantSAE(8, k=2, **QUICK),
     EquivariantSAE(8, symmetry=4, k=2, hidden_dim=None, recipe="paper", **QUICK),
     EquivariantSAE(8, k=2, activation="batch_topk", nested=[2], **QUICK),
-    EquivariantSAE(8, symmetry=CyclicGroup(4), k=2, hidden_dim=4, **QUICK),
-    GroupTiedSAE(8, k=2, **QUICK),
-    GroupTiedSAE(4, symmetry=4, k=2, n_free=3, nested=[2, 9], recipe="paper", **QUICK),
-    GroupTiedSAE(8, symmetry=CyclicGroup(4), k=2, activation="batch_topk", **QUICK),
-    GroupTiedSAE(8, k=2, n_free="auto", **QUICK),
-    GroupTiedSAE(4, k=2, hidden_dim=3, n_free=2, nested=[5], **QUICK),
+    EquivariantSAE(8, symmetry=CyclicGroup(4), hidden_dim=4, **QUICK),
+    GroupTiedSAE(32, k=2, **QUICK),
+    GroupTiedSAE(
+        19, symmetry=4, k=2, n_free=3, nested=[8, 17], recipe="paper", **QUICK
+    ),
+    GroupTiedSAE(32, symmetry=CyclicGroup(4), k=2, activation="batch_topk", **QUICK),
+    GroupTiedSAE(32, k=2, n_free="auto", **QUICK),
+    GroupTiedSAE(18, hidden_dim=3, n_free=2, nested=[4], **QUICK),
     ActivationTransformFitter(),
     ActivationTransformFitter(symmetry=CyclicGroup(4), group_law="free"),
     ActivationTransformFitter(symmetry=4, solver="adam", **QUICK),

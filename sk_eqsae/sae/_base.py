@@ -397,10 +397,11 @@ class BaseSAE(
         self.loss_curve_, self.error_curve_ = curves
         self.n_iter_ = len(self.loss_curve_)
         self._set_or_drop("_memory", plan.memory)
-        threshold = None
+        threshold = k = None
         if self.activation == "batch_topk":
-            threshold = self._mean_threshold(plan.rows)
+            threshold, k = self._mean_threshold(plan.rows), kept_latents(self)
         self._set_or_drop("threshold_", threshold)
+        self._set_or_drop("_threshold_k", k)
         if plan.memory is None:  # else there may be more calls to come
             n_chances = _CHANCES * self.n_components_ // kept_latents(self)
             inputs, target = plan.rows.sample(max(_LEAST, n_chances))
@@ -510,6 +511,13 @@ class BaseSAE(
                 raise ValueError(
                     "activation='batch_topk' was set after a fit with 'topk', which "
                     "has no threshold_. Call fit again."
+                )
+            k = getattr(self, "_threshold_k", kept_latents(self))
+            if k != kept_latents(self):
+                raise ValueError(
+                    f"k={self.k} was set after a fit with activation='batch_topk', "
+                    f"whose threshold_ keeps k={k} latents of a row on average. Call "
+                    "fit again."
                 )
             return Threshold(self.threshold_ / self.scale_)
         if not 1 <= kept_latents(self) <= n_latents:
