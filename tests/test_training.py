@@ -138,9 +138,9 @@ class TwoNetworks(Trainable):
         )
 
     def loss(self, inputs, target):
-        errors = target.view(2, -1, 3) - torch.stack([n[0] for n in self.networks])[
-            :, None
-        ]
+        errors = (
+            target.view(2, -1, 3) - torch.stack([n[0] for n in self.networks])[:, None]
+        )
         losses = errors.square().sum(2).mean(1)
         return torch.stack([losses, losses.detach()])
 

@@ -406,7 +406,8 @@ class BaseSAE(
             n_chances = _CHANCES * self.n_components_ // kept_latents(self)
             inputs, target = plan.rows.sample(max(_LEAST, n_chances))
             fires = self._encode_csr(inputs).astype(bool).sum(axis=0) > 0
-            warn_of_outcome(self, fires, target)
+            enough = len(inputs) >= n_chances
+            warn_of_outcome(self, fires, target, enough=enough)
         return self
 
     def _set_or_drop(self, name: str, value: Any) -> None:

@@ -98,9 +98,7 @@ def test_dead_latents_rebuild_what_the_others_leave_without_the_intercept():
     encoder, D = made.network.encoder, made.network.components
     dead = (encoder(ROWS)[:, [2, 5]]).relu() @ D[[2, 5]]
     squared_error = error.square().sum(1).mean()
-    expected = squared_error + 0.5 * (
-        (error - dead).square().sum(1).mean()
-    )
+    expected = squared_error + 0.5 * ((error - dead).square().sum(1).mean())
     torch.testing.assert_close(made.loss(ROWS, ROWS)[0], expected)
 
 

@@ -99,7 +99,7 @@ def test_k_that_is_set_after_a_fit_by_batch_topk_asks_for_another():
     sae = TopKSAE(64, k=4, activation="batch_topk", max_epochs=2, random_state=0)
     sae.fit(X).set_params(k=1)
     for use in (lambda: sae.transform(X), lambda: sae.score(X), sae.to_module):
-        with pytest.raises(ValueError, match="keeps k=4 latents .* Call fit again"):
+        with pytest.raises(ValueError, match=r"keeps k=4 latents .* Call fit again"):
             use()
     assert (sae.fit(X).transform(X) > 0).sum(axis=1).mean() < 1.5
     sae.set_params(k=3, activation="topk")
@@ -152,9 +152,7 @@ def test_nested_with_one_prefix_of_everything_changes_nothing():
 
 
 @pytest.mark.parametrize("nested", [[0, 8], [8, 4], [4, 17], [[1, 2]], ["a"]])
-@pytest.mark.parametrize(
-    "sae", [TopKSAE(16, k=4), EquivariantSAE(16, symmetry=1, k=4)]
-)
+@pytest.mark.parametrize("sae", [TopKSAE(16, k=4), EquivariantSAE(16, symmetry=1, k=4)])
 def test_nested_has_to_list_growing_sizes(nested, sae):
     with pytest.raises(ValueError, match="nested"):
         clone(sae).set_params(nested=nested, max_epochs=1).fit(X)
