@@ -37,12 +37,12 @@ $(INTEROP_INSTALLED): pyproject.toml $(CONSTRAINTS)
 interop: $(INTEROP_INSTALLED)  ## test exports against SAELens and dictionary_learning
 	OMP_NUM_THREADS=1 $(INTEROP)/python -m pytest tests/test_persistence_peers.py
 
-lint: $(INSTALLED)  ## style, docstrings, spelling, types
+lint: $(INSTALLED)  ## style, spelling, types, docstrings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/mypy
-	find sk_eqsae -name '*.py' | xargs $(BIN)/numpydoc lint
+	$(BIN)/python -m pytest --quiet tests/test_docstrings.py
 
 docs: $(INSTALLED)  ## the site in docs/_build, every example run; DOCS_OFFLINE=1 without a network
 	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[docs]'

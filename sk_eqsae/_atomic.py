@@ -16,43 +16,42 @@ from typing import BinaryIO
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """Replace a file in one step, when all that is to be in it has been written.
 
-        Gives a path in the same folder to write to. At the end of the block, what was
-        written there is brought to the disk and takes the place of `path`; after an error
-        it is removed. Whatever happens in between, a kill, a full disk or a power cut,
-        `path` holds all of the old file or all of the new one.
+    Gives a path in the same folder to write to. At the end of the block, what was
+    written there is brought to the disk and takes the place of `path`; after an error
+    it is removed. Whatever happens in between, a kill, a full disk or a power cut,
+    `path` holds all of the old file or all of the new one.
 
-        Parameters
-        ----------
-        path : str or path-like
-            The file to write. Where it is a symbolic link, the file that it points to.
+    Parameters
+    ----------
+    path : str or path-like
+        The file to write. Where it is a symbolic link, the file that it points to.
 
-        Yields
-        ------
-        part : pathlib.Path
-            Where to write: a name with the same suffix, hidden by a leading dot.
+    Yields
+    ------
+    part : pathlib.Path
+        Where to write: a name with the same suffix, hidden by a leading dot.
 
-        Raises
-        ------
-        OSError
-            If `path` is a folder, a device, a pipe or a socket, or in a folder that is not
-            there or not to be written.
+    Raises
+    ------
+    OSError
+        If `path` is a folder, a device, a pipe or a socket, or in a folder that is not
+        there or not to be written.
 
-        Notes
-        -----
-        A kill leaves the unfinished file ``.NAME.XXXXXXXX.part.SUFFIX`` behind, which
-        nothing reads; remove it at will.
+    Notes
+    -----
+    A kill leaves the unfinished file ``.NAME.XXXXXXXX.part.SUFFIX`` behind, which
+    nothing reads; remove it at will.
 
-        Examples
-        --------
-        >>> import tempfile
-        >>> from pathlib import Path
-    from typing import BinaryIO
-        >>> from sk_eqsae.persistence import atomic_write
-        >>> path = Path(tempfile.mkdtemp()) / "results.csv"
-        >>> with atomic_write(path) as part:
-        ...     _ = part.write_text("k,fvu")
-        >>> path.read_text()
-        'k,fvu'
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from sk_eqsae.persistence import atomic_write
+    >>> path = Path(tempfile.mkdtemp()) / "results.csv"
+    >>> with atomic_write(path) as part:
+    ...     _ = part.write_text("k,fvu")
+    >>> path.read_text()
+    'k,fvu'
     """
     target = _target(path)
     if target.exists():  # a rename would make a file of a device, for all programs
@@ -95,13 +94,13 @@ def open_regular(path: str | os.PathLike) -> BinaryIO:
     """Open a file to read it; a device, a pipe or a socket is an error at once."""
     _check_regular(os.stat(path), path)
     # without waiting, should it have become a pipe meanwhile
-    file = open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
-        _check_regular(os.fstat(file.fileno()), path)
+        _check_regular(os.fstat(descriptor), path)
     except BaseException:
-        file.close()
+        os.close(descriptor)
         raise
-    return file
+    return os.fdopen(descriptor, "rb")
 
 
 def read_bytes(path: str | os.PathLike, most: int = -1) -> bytes:

@@ -1,5 +1,6 @@
 """What surrounds every fit: torch's modes, seeds, and a way back."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -8,6 +9,8 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
+
+_PROCESS = os.getpid()  # that has imported the package
 
 
 @contextmanager
@@ -30,6 +33,9 @@ def ordinary_modes() -> Iterator[None]:
     ``torch.set_grad_enabled(False)``, ``torch.inference_mode()``, ``torch.autocast``
     and ``torch.set_default_device`` are common where activations are extracted.
     """
+    if os.getpid() != _PROCESS:
+        # a fork does not bring OpenMP's threads along, and would wait for them for ever
+        torch.set_num_threads(1)
     with torch.inference_mode(mode=False), torch.enable_grad(), ExitStack() as stack:
         for kind in ("cpu", "cuda"):
             if torch.is_autocast_enabled(kind):

@@ -244,10 +244,16 @@ def is_on_disk(X: Any) -> bool:
 
 
 def as_array(values: Any) -> Any:
-    """Make a tensor of any device an array, and half precision float32."""
+    """Make an array of what scikit-learn does not take, and float32 of half precision.
+
+    Those are tensors of any device, and frames with two columns of one name.
+    """
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
         values = (values.float() if values.dtype in _HALVES else values).numpy()
+    names = getattr(values, "columns", ())
+    if len(set(names)) < len(names):
+        values = np.asarray(values)
     is_half = isinstance(values, np.ndarray) and values.dtype == np.float16
     return values.astype(np.float32) if is_half and not is_on_disk(values) else values
 

@@ -6,19 +6,20 @@ the header is checked before, for it would take one of 100 MB.
 """
 
 import os
-from typing import Any, BinaryIO
+from math import prod
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from ._json import parse_json, printable, shown
+from ._json import is_size, parse_json, printable, shown
 
 MAX_HEADER = 8 * 2**20  # bytes
 _MAX_PARTS = 250_000  # values in it: as Python objects each takes 100 bytes
 _METADATA = "__metadata__"
-DTYPES = {
+DTYPES: dict[str, np.dtype] = {
     "F64": np.dtype("float64"),
     "F32": np.dtype("float32"),
     "F16": np.dtype("float16"),
@@ -56,10 +57,14 @@ def from_bytes(content: bytes) -> tuple[dict[str, NDArray], dict[str, str]]:
         found = safetensors.deserialize(content)
     except safetensors.SafetensorError as error:
         raise ValueError(
-            f"it is cut short, or no safetensors file: {printable(error)}"
+            f"it is cut short, or no safetensors file: {_plain(error)}"
         ) from None
-    metadata = parse_json(text, "the header").get(_METADATA, {})
+    metadata = parse_json(text, "the header").get(_METADATA) or {}
     return {name: _array(name, entry) for name, entry in found}, metadata
+
+
+def _plain(error: Exception) -> str:
+    return printable(error).removeprefix("Error while deserializing: ")
 
 
 def _array(name: str, entry: dict[str, Any]) -> NDArray:
@@ -69,12 +74,37 @@ def _array(name: str, entry: dict[str, Any]) -> NDArray:
     return flat.reshape(entry["shape"])
 
 
-def read_header(file: BinaryIO) -> dict[str, Any]:
-    """Header of an open file, of which no array is read: texts and entries."""
+class Claim(NamedTuple):
+    """What a file says of one of its arrays."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+
+
+def read_header(file: BinaryIO) -> tuple[dict[str, Claim], dict[str, str]]:
+    """What an open file says of its arrays, of which none is read, and texts."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     text = _header_text(file.read(8), file.read(MAX_HEADER), size)
-    return parse_json(text, "the header")
+    header = parse_json(text, "the header")
+    metadata = header.pop(_METADATA, None) or {}
+    if not isinstance(metadata, dict):
+        raise ValueError(f"{_METADATA} has to be an object")
+    claims = {name: _claim(name, entry) for name, entry in header.items()}
+    sizes = (claim.dtype.itemsize * prod(claim.shape) for claim in claims.values())
+    if 8 + len(text) + sum(sizes) != size:
+        raise ValueError(f"it is cut short: it has {size} bytes, but says others")
+    return claims, metadata
+
+
+def _claim(name: str, entry: Any) -> Claim:
+    entry = entry if isinstance(entry, dict) else {}
+    dtype, shape = entry.get("dtype"), entry.get("shape")
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise ValueError(f"array {shown(name)} is of {shown(dtype)}")
+    if not isinstance(shape, list) or not all(map(is_size, shape)):
+        raise ValueError(f"array {shown(name)} has no shape")
+    return Claim(DTYPES[dtype], tuple(shape))
 
 
 def _header_text(first: bytes, rest: bytes, size: int) -> bytes:

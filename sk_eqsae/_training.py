@@ -1,6 +1,7 @@
 """How every network of the package is trained: one lean skorch net."""
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -248,6 +249,7 @@ class EpochBar(Callback):
     def on_train_begin(self, net: Net, **kwargs: Any) -> None:
         """Open the bar."""
         self.bar_ = tqdm(
+            disable=sys.stderr is None,  # of a program without a terminal
             total=net.max_epochs,
             initial=len(net.history),
             desc=self.description,

@@ -24,9 +24,7 @@ AUTOENCODERS = [
     EquivariantSAE(symmetry=1, k=1, hidden_dim=None, recipe="paper", **QUICK),
     EquivariantSAE(8, symmetry=CyclicGroup(1), hidden_dim=4, **QUICK),
     GroupTiedSAE(8, symmetry=1, **QUICK),
-    GroupTiedSAE(
-        symmetry=1, k=1, n_free=3, activation="batch_topk", recipe="paper", **QUICK
-    ),
+    GroupTiedSAE(symmetry=1, k=1, activation="batch_topk", recipe="paper", **QUICK),
     GroupTiedSAE(8, symmetry=1, k=1, output="invariant", **QUICK),
     GroupTiedSAE(symmetry=1, k=1, n_free="auto", **QUICK),
     GroupTiedSAE(8, symmetry=1, hidden_dim=4, **QUICK),

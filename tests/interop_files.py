@@ -14,12 +14,12 @@ from tests.peers import FORMATS, format_of, outputs, rows, write_all
 from tests.persistence_files import FOLDER as OURS
 
 FOLDER = Path(__file__).parent / "data" / "interop"
-EXPORTED = ["top_k", "group_tied"]  # of tests/data/persistence/format_1
+EXPORTED = ["top_k", "group_tied"]  # of tests/data/persistence
 
 
 def kept(name):
-    """One of our own fitted estimators that are kept for ever."""
-    return load(OURS / "format_1" / f"{name}.safetensors")
+    """One of our own fitted estimators that are kept."""
+    return load(OURS / f"{name}.safetensors")
 
 
 def main() -> None:

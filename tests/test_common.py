@@ -6,12 +6,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.pipeline import Pipeline
+from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
-from sk_eqsae import EquivariantSAE, GroupTiedSAE, TopKSAE
-from tests.instances import AUTOENCODERS, INSTANCES, QUICK, WITH_ORBITS, name
+from sk_eqsae import EquivariantSAE, GroupTiedSAE, MeanDifferenceSelector, TopKSAE
+from tests.instances import (
+    AUTOENCODERS,
+    BY_DEFAULT,
+    INSTANCES,
+    PROBING,
+    QUICK,
+    WITH_ORBITS,
+    name,
+)
 
 REFERENCE = (Path(__file__).parents[1] / "docs" / "reference.md").read_text()
 
@@ -30,6 +43,13 @@ def orbits(turning_orbits):
 @parametrize_with_checks(INSTANCES)
 def test_scikit_learn_check(estimator, check):
     check(estimator)
+
+
+@pytest.mark.filterwarnings("ignore:.* got no groups and power:UserWarning")
+@pytest.mark.parametrize("estimator", BY_DEFAULT, ids=name)
+def test_every_check_of_scikit_learn_passes_by_default(estimator):
+    results = check_estimator(estimator)
+    assert {result["status"] for result in results} == {"passed"}
 
 
 @every_estimator
@@ -80,6 +100,19 @@ def test_dtype_out_is_dtype_in(estimator, dtype, orbits):
     assert clone(estimator).fit(X, y).transform(X).dtype == dtype
 
 
+@pytest.mark.parametrize("estimator", AUTOENCODERS + PROBING[1:], ids=name)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, np.float16])
+def test_half_precision_comes_out_as_float32(estimator, dtype, orbits):
+    X, y, _ = orbits
+    half = X.astype(dtype) if dtype == np.float16 else torch.as_tensor(X, dtype=dtype)
+    found = clone(estimator).fit(half, y).transform(half)
+    assert found.dtype == np.float32
+    single = (
+        np.asarray(half, np.float32) if dtype == np.float16 else half.float().numpy()
+    )
+    assert np.array_equal(clone(estimator).fit(single, y).transform(single), found)
+
+
 @every_orbit_estimator
 def test_shuffled_orbit_ids_give_the_same_fit(estimator, orbits):
     X, y, metadata = orbits
@@ -100,12 +133,21 @@ def test_row_order_inside_an_orbit_does_not_matter(estimator, orbits):
     np.testing.assert_allclose(two, one, atol=1e-5)
 
 
-@every_orbit_estimator
+@pytest.mark.parametrize("estimator", [TopKSAE(8), *WITH_ORBITS], ids=name)
 def test_metadata_is_requested_by_fit_only(estimator):
     routing = estimator.get_metadata_routing()
     requests = getattr(routing, "_self_request", routing)
     assert requests.fit.requests == {"groups": True, "power": True}
     assert requests.transform.requests == {}
+
+
+def test_a_plain_autoencoder_takes_metadata_and_needs_none(orbits):
+    X, _, metadata = orbits
+    plain, told = TopKSAE(8, **QUICK).fit(X), TopKSAE(8, **QUICK).fit(X, **metadata)
+    assert np.array_equal(told.components_, plain.components_)
+    assert told.score(X, **metadata) == plain.score(X)
+    going_on = [clone(plain).partial_fit(X, **m) for m in ({}, metadata)]
+    assert np.array_equal(*(sae.components_ for sae in going_on))
 
 
 def without(metadata, key):
@@ -139,11 +181,11 @@ def test_bad_metadata_says_which_rows(estimator, spoil, message, orbits):
 @pytest.mark.parametrize(
     "estimator", [e for e in WITH_ORBITS if getattr(e, "symmetry", None)], ids=name
 )
-def test_order_without_metadata_or_against_it_is_an_error(estimator, orbits):
+def test_a_symmetry_without_metadata_or_against_it_is_an_error(estimator, orbits):
     X, y, metadata = orbits
-    with pytest.raises(ValueError, match="order=4 needs to know the orbits"):
+    with pytest.raises(ValueError, match=r"symmetry=.*4.* needs to know the orbits"):
         clone(estimator).fit(X, y)
-    with pytest.raises(ValueError, match=r"0 to 1 \(order=2\), found [23]"):
+    with pytest.raises(ValueError, match=r"0 to 1 \(symmetry=.*2.*\), found [23]"):
         clone(estimator).set_params(symmetry=2).fit(X, y, **metadata)
 
 
@@ -153,6 +195,7 @@ def test_no_metadata_equals_topk_exactly(hidden_dim, recipe, orbits):
     X, _, _ = orbits
     settings = {"k": 4, "hidden_dim": hidden_dim, "recipe": recipe} | QUICK
     regular, trivial = TopKSAE(24, **settings), EquivariantSAE(24, **settings)
+    trivial.set_params(symmetry=1)
     assert np.array_equal(regular.fit(X).transform(X), trivial.fit(X).transform(X))
     assert np.array_equal(regular.components_, trivial.components_)
     assert regular.score(X) == trivial.score(X)
@@ -169,7 +212,7 @@ def test_a_dictionary_tied_by_no_group_equals_topk_exactly(
     settings = {"k": 4, "activation": activation, "recipe": recipe} | QUICK
     settings["hidden_dim"] = hidden_dim
     regular = TopKSAE(24, **settings).fit(X)
-    trivial = GroupTiedSAE(20, n_free=4, **settings).fit(X)
+    trivial = GroupTiedSAE(24, symmetry=1, n_free=4, **settings).fit(X)
     assert np.array_equal(regular.transform(X), trivial.transform(X))
     assert np.array_equal(regular.components_, trivial.components_)
     assert regular.score(X) == trivial.score(X)
@@ -190,3 +233,62 @@ def test_a_fit_that_fails_leaves_an_autoencoder_as_it_was(estimator, orbits):
         unfitted.fit(X)
     with pytest.raises(NotFittedError):
         unfitted.transform(X)
+
+
+def probing_pipeline(sae):
+    return Pipeline(
+        [
+            ("sae", sae),
+            ("select", MeanDifferenceSelector(4)),
+            ("probe", LogisticRegression()),
+        ]
+    )
+
+
+def searched(grid, orbits, routing):
+    """A search over a pipeline, told the orbits in the way that there is."""
+    X, y, metadata = orbits
+    pipe = probing_pipeline(TopKSAE())
+    search = GridSearchCV(pipe, grid, cv=GroupKFold(3), error_score="raise")
+    prefix = "" if routing else "sae__"
+    told = {f"{prefix}{name}": values for name, values in metadata.items()}
+    with config_context(enable_metadata_routing=routing):
+        return search.fit(X, y, **{"groups": metadata["groups"], **told})
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_a_search_may_run_over_kinds_of_autoencoders(routing, orbits):
+    kinds = [
+        TopKSAE(8, **QUICK),
+        EquivariantSAE(8, hidden_dim=4, **QUICK),
+        GroupTiedSAE(8, symmetry=4, **QUICK),
+    ]
+    search = searched({"sae": kinds}, orbits, routing)
+    X, y, metadata = orbits
+    rows = list(GroupKFold(3).split(X, y, metadata["groups"]))
+    for kind, by_hand in enumerate(kinds):
+        for fold, (train, test) in enumerate(rows):
+            part = {name: values[train] for name, values in metadata.items()}
+            sae = clone(by_hand).fit(X[train], **part)
+            probe = probing_pipeline(FrozenEstimator(sae)).fit(X[train], y[train])
+            found = search.cv_results_[f"split{fold}_test_score"][kind]
+            assert found == probe.score(X[test], y[test])
+    orders = [getattr(sae.fit(X, **metadata), "order_", None) for sae in kinds]
+    assert orders == [None, 4, 4]
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_a_search_reaches_what_people_tune(routing, orbits):
+    grid = {
+        "sae": [EquivariantSAE(8, hidden_dim=4, **QUICK)],
+        "sae__lr": [1e-3, 1e-2],
+        "sae__max_epochs": [1, 2],
+        "sae__batch_size": [32, None],
+    }
+    search = searched(grid, orbits, routing)
+    assert len(search.cv_results_["params"]) == 8
+    best = search.best_estimator_["sae"]
+    for parameter in ("lr", "max_epochs", "batch_size"):
+        assert getattr(best, parameter) == search.best_params_[f"sae__{parameter}"]
+    assert best.order_ == 4
+    assert best.n_iter_ == best.max_epochs

@@ -48,6 +48,14 @@ def test_links_between_pages_lead_somewhere(page):
             assert (page.parent / target).exists(), target
 
 
+def test_tests_that_show_a_promise_exist():
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    sources = [path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
+    tests = re.findall(r"^def (test_\w+)", "\n".join(sources), flags=re.MULTILINE)
+    for name, cut in re.findall(r"\b(test_\w+?)(_\.\.\.|\b)(?!\.py)", page):
+        assert [t for t in tests if t.startswith(name) and (cut or t == name)], name
+
+
 def test_the_version_is_that_of_the_project_and_of_its_citation():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert sk_eqsae.__version__ == project["project"]["version"]

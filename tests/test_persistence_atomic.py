@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -21,7 +22,7 @@ LARGE = 1_500  # features: M has 18 MB
 def fitter(n_features, seed=0):
     """Make a file of a known size quickly: M is set, not fitted."""
     X = np.random.default_rng(seed).normal(size=(2, n_features))
-    fitted = ActivationTransformFitter().fit(X)
+    fitted = ActivationTransformFitter(symmetry=1).fit(X)
     fitted.M_ = np.full((n_features, n_features), float(seed))
     return fitted
 
@@ -72,13 +73,14 @@ def test_a_kill_in_the_middle_of_the_data_leaves_the_old_file(old):
     before = old.read_bytes()
     process = child(
         """
-from sk_eqsae.persistence import _files
-def half(file, arrays, metadata):
-    file.write(b"half of the new file")
-    file.flush()
-    ready()
-    time.sleep(60)
-_files.write_arrays = half
+from pathlib import Path
+def half(part, content):
+    with open(part, "wb") as file:
+        file.write(content[: len(content) // 2])
+        file.flush()
+        ready()
+        time.sleep(60)
+Path.write_bytes = half
 save(fitter(3, seed=1), sys.argv[1])
 """,
         old,
@@ -152,6 +154,26 @@ except OSError as error:
     assert output == "OSError 27\n", errors  # EFBIG
     assert old.read_bytes() == before
     assert unfinished(old.parent) == []
+
+
+@pytest.mark.parametrize("library", ["saelens", "dictionary_learning"])
+def test_an_export_to_a_full_disk_is_an_os_error_and_leaves_nothing(tmp_path, library):
+    process = child(
+        f"""
+from sk_eqsae import TopKSAE, export
+X = np.random.default_rng(0).normal(size=(50, 100))
+sae = TopKSAE(400, k=2, max_epochs=1, random_state=0).fit(X)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    export(sae, sys.argv[1], format="{library}")
+except OSError as error:
+    print("OSError", error.errno, flush=True)
+""",
+        tmp_path / "folder",
+    )
+    output, errors = process.communicate(timeout=120)
+    assert output == "OSError 27\n", errors  # EFBIG
+    assert os.listdir(tmp_path) == []
 
 
 def test_an_error_in_the_middle_leaves_the_old_file_and_no_other(tmp_path):
@@ -267,6 +289,45 @@ def test_a_folder_is_no_file_to_replace(tmp_path):
     ):
         pass
     assert raised.value.filename == str(tmp_path)
+
+
+@pytest.fixture(params=["pipe", "socket", "link to a pipe"])
+def no_file(request, tmp_path):
+    """What is no regular file, but for a device, which no test should come near."""
+    path = tmp_path / "place"
+    if request.param == "socket":
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(path))
+        return path
+    os.mkfifo(path)
+    if "link" in request.param:
+        (tmp_path / "link").symlink_to(path)
+        return tmp_path / "link"
+    return path
+
+
+def test_what_is_no_file_is_not_replaced(no_file):
+    before = os.lstat(no_file)
+    with pytest.raises(OSError, match="no regular file") as raised:
+        save(fitter(3), no_file)
+    assert raised.value.filename == os.path.realpath(no_file)
+    assert os.lstat(no_file) == before
+    assert unfinished(no_file.parent) == []
+
+
+def test_a_link_to_a_new_name_makes_the_file(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    with atomic_write(tmp_path / "link") as part:
+        part.write_text("new")
+    assert (tmp_path / "target").read_text() == "new"
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_what_is_no_file_is_not_read(no_file):
+    with pytest.raises(OSError, match="no regular file"):
+        load(no_file)
+    with pytest.raises(ValueError, match="no regular file"):
+        load(no_file)
 
 
 @pytest.mark.parametrize("write", [atomic_write, atomic_folder])

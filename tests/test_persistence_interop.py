@@ -436,7 +436,7 @@ def test_a_pickle_in_ae_pt_is_not_run(protocol, zipped, learned, tmp_path):
 
 def test_torch_does_not_run_a_pickle_either(learned, tmp_path, monkeypatch):
     """The second lock, with the first one open."""
-    monkeypatch.setattr(_dictionary_learning, "_check_archive", lambda file: None)
+    monkeypatch.setattr(_dictionary_learning, "_check_pickle", lambda content: None)
     torch.save({"encoder.weight": Payload(tmp_path / "run")}, learned / "ae.pt")
     with pytest.raises(ValueError, match=r"torch cannot read ae\.pt"):
         from_dictionary_learning(learned)
@@ -467,6 +467,51 @@ def test_members_that_are_longer_than_the_file_are_refused(learned):
     rezipped(learned / "ae.pt", zipfile.ZIP_DEFLATED)
     with pytest.raises(ValueError, match=r"no file of torch\.save"):
         from_dictionary_learning(learned)
+
+
+def with_another_spelling(path):
+    """Add the evil twin of a member, which torch, blind for case, would find first."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    [pickled] = [name for name in members if name.endswith("data.pkl")]
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(pickled.upper(), pickle.dumps({"other": 1}, 2))
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def with_a_pickle_before(path):
+    path.write_bytes(pickle.dumps({"other": 1}, 2) + path.read_bytes())
+
+
+def with_another_archive_before(path):
+    path.write_bytes(path.read_bytes() * 2)
+
+
+@pytest.mark.parametrize(
+    "spoil", [with_another_spelling, with_a_pickle_before, with_another_archive_before]
+)
+def test_what_reads_differently_for_zipfile_and_torch_is_refused(spoil, learned):
+    spoil(learned / "ae.pt")
+    with pytest.raises(ValueError, match=r"no file of torch\.save"):
+        from_dictionary_learning(learned)
+
+
+@pytest.mark.parametrize("name", ["ae.pt", "config.json"])
+def test_a_pipe_in_a_folder_of_dictionary_learning_is_refused(name, learned):
+    (learned / name).unlink()
+    os.mkfifo(learned / name)
+    with pytest.raises(ValueError, match="no regular file"):
+        from_dictionary_learning(learned)
+
+
+@pytest.mark.parametrize("name", ["cfg.json", "sae_weights.safetensors"])
+def test_a_link_to_a_pipe_in_a_folder_of_saelens_is_refused(name, saelens):
+    (saelens / name).unlink()
+    os.mkfifo(saelens / "pipe")
+    (saelens / name).symlink_to(saelens / "pipe")
+    with pytest.raises(ValueError, match="no regular file"):
+        from_saelens(saelens)
 
 
 def test_a_tensor_that_claims_more_than_its_storage_is_refused(learned):

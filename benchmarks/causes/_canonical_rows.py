@@ -45,20 +45,7 @@ def measure(run, rows, share, wider):
 
 
 def by_vote(judge, orbits):
-    """Number the powers of each orbit anew, from what most of its rows are told.
-
-    Parameters
-    ----------
-    judge : estimator
-        Tells the power of a row by `predict_power`.
-    orbits : Orbits
-        Rows of whole orbits.
-
-    Returns
-    -------
-    orbits : Orbits
-        The same rows with powers of their own counting.
-    """
+    """Number the powers of each orbit anew, from what most of its rows are told."""
     order = int(orbits.power.max()) + 1
     _, orbit = np.unique(orbits.groups, return_inverse=True)
     shift = (judge.predict_power(orbits.X) - orbits.power) % order

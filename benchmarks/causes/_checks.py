@@ -19,26 +19,7 @@ CHECKS = {
 
 
 def compute(name: str, profile: str, folder: Path, n_jobs: int, device: str):
-    """Compute all cases of a check, those that are not there yet.
-
-    Parameters
-    ----------
-    name : str
-        The check.
-    profile : str
-        Whose settings.
-    folder : pathlib.Path
-        Of the main job; its fits are taken and more are kept there.
-    n_jobs : int
-        Cases at once.
-    device : str
-        Where networks are trained.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        The results, case by case.
-    """
+    """Compute all cases of a check, those that are not there yet."""
     kept = Memory(folder / "cache", verbose=0).cache(_case, ignore=["folder", "device"])
     cases = CHECKS[name].CASES
     jobs = Parallel(n_jobs, return_as="generator")(

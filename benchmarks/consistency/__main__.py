@@ -90,18 +90,7 @@ def _orbits(data, seed):
 
 
 def table(results: pd.DataFrame) -> str:
-    """Set FVU and the share of the codes' variance inside orbits side by side.
-
-    Parameters
-    ----------
-    results : pandas.DataFrame
-        One row per fit.
-
-    Returns
-    -------
-    table : str
-        Markdown, one row per weight; means over seeds.
-    """
+    """Set FVU and the share of the codes' variance inside orbits side by side."""
     keys = ["weight", "data", "k"]
     means = results.groupby(keys, sort=False)[["fvu", "within_orbits"]].mean()
     cells = means.apply(lambda row: f"{row.fvu:.4f} / {row.within_orbits:.4f}", axis=1)

@@ -23,19 +23,7 @@ _COLOURS = dict(
 
 
 def run(*, seeds: list[int], jobs: int, out: Path, quick: bool) -> None:
-    """Fit all mixtures at equal numbers of latents; store and print the results.
-
-    Parameters
-    ----------
-    seeds : list of int
-        Seeds of the networks and the autoencoders.
-    jobs : int
-        Processes.
-    out : pathlib.Path
-        Folder for "adaptive.csv" and "adaptive.png".
-    quick : bool
-        Whether to train for a few steps only.
-    """
+    """Fit all mixtures at equal numbers of latents; store and print the results."""
     n_steps = 50 if quick else 1_000
     cells = [(share, seed, n_steps) for share in SHARES for seed in seeds]
     results = _networks.table_of(_fits, cells, jobs)
@@ -61,18 +49,7 @@ def _methods(network: _networks.Network, n_steps: int, seed: int) -> Iterator[di
 
 
 def table(results: pd.DataFrame) -> str:
-    """Average over seeds, in Markdown.
-
-    Parameters
-    ----------
-    results : pandas.DataFrame
-        One row per network and method.
-
-    Returns
-    -------
-    table : str
-        FVU and, of group-tied ones, the share of the active latents that are free.
-    """
+    """Average over seeds, in Markdown."""
     head = ["augmented", "R2 of M", "unexplained moves", *map(_label, METHODS)]
     lines = []
     for augmented, of_share in results.groupby("augmented"):
@@ -94,18 +71,7 @@ def _cell(fits: pd.DataFrame) -> str:
 
 
 def draw(results: pd.DataFrame) -> plt.Figure:
-    """Draw FVU over that of a regular autoencoder, and how much free vectors do.
-
-    Parameters
-    ----------
-    results : pandas.DataFrame
-        One row per network and method.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-        The plot.
-    """
+    """Draw FVU over that of a regular autoencoder, and how much free vectors do."""
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
     keys = ["augmented", "seed"]
     reference = results[results.method == "regular"].set_index(keys).fvu

@@ -105,15 +105,7 @@ def activations_of(cell: Cell, out: Path) -> _shapes.Activations:
 
 
 def fit(cell: Cell, out: Path):
-    """Train one autoencoder, or read it if a part of the benchmark has trained it.
-
-    Returns
-    -------
-    sae : estimator
-        The fitted autoencoder.
-    seconds : float
-        Time that the fit took.
-    """
+    """Train one autoencoder, or read it if it was trained; also seconds of the fit."""
     memory = Memory(out / "saes", verbose=0)
     return memory.cache(_fit, ignore=["out"])(cell, out)
 
@@ -139,21 +131,8 @@ def _fit(cell, out):
 def table(function: Callable, cells: list, path: Path, jobs: int) -> pd.DataFrame:
     """Compute the cells whose rows the file does not hold yet.
 
-    Parameters
-    ----------
-    function : callable
-        Called with a cell and the folder of the file; gives a list of dictionaries.
-    cells : list of dataclass instances
-        What is wanted.
-    path : pathlib.Path
-        CSV to which the rows of each cell are appended as they come.
-    jobs : int
-        Processes.
-
-    Returns
-    -------
-    rows : pandas.DataFrame
-        The rows of the wanted cells, each with the fields of its cell.
+    The function is called with a cell and the folder of the file, and gives a list of
+    dictionaries, which are appended to the file as they come.
     """
     out = path.parent
     stored = _keys_in(path, cells)

@@ -109,17 +109,8 @@ def _reconstructions(cell, sae, test):
 def factors_of(results: pd.DataFrame) -> pd.DataFrame:
     """Divide regular by tied sizes of equal FVU, interpolated in log n and log FVU.
 
-    Parameters
-    ----------
-    results : pandas.DataFrame
-        What `score` gives.
-
-    Returns
-    -------
-    factors : pandas.DataFrame
-        One row per data and k: mean over seeds at each level of FVU that both
-        curves reach, mean and standard deviation over seeds and levels, and what M
-        itself leaves unexplained.
+    One row per data and k: mean over seeds at each level of FVU that both curves reach,
+    mean and standard deviation over seeds and levels, and what M leaves unexplained.
     """
     rows = []
     for (base, orientation, k), part in results.groupby(["base", "orientation", "k"]):

@@ -45,19 +45,7 @@ class Network(NamedTuple):
 def digits(seed: int, *, augmented: float = 1.0, flips: bool = False) -> Network:
     """Classify scikit-learn's digits, upsampled to 16 x 16, with convolutions.
 
-    Parameters
-    ----------
-    seed : int
-        Of the split, the weights and the batches.
-    augmented : float, default=1
-        Share of the batches in which images are turned at random.
-    flips : bool, default=False
-        Whether they are mirrored at random too: D4 instead of C4.
-
-    Returns
-    -------
-    network : Network
-        Its orbits.
+    A share `augmented` of the batches is turned at random, and mirrored with `flips`.
     """
     images, labels = load_digits(return_X_y=True)
     images = torch.tensor(images.reshape(-1, 1, 8, 8) / 16, dtype=torch.float32)
@@ -72,20 +60,7 @@ def digits(seed: int, *, augmented: float = 1.0, flips: bool = False) -> Network
 
 
 def points(seed: int, *, n_inputs: int = 2_500) -> Network:
-    """Classify solids, as clouds of points turned at random about z: a PointNet.
-
-    Parameters
-    ----------
-    seed : int
-        Of the inputs, the split, the weights and the batches.
-    n_inputs : int, default=2500
-        Number of clouds.
-
-    Returns
-    -------
-    network : Network
-        Its orbits under quarter-turns about z.
-    """
+    """Classify solids, as clouds of points turned at random about z: a PointNet."""
     clouds, labels = _clouds(n_inputs, np.random.default_rng(seed))
     layers = [
         *(nn.Linear(3, 32), nn.ReLU()),
@@ -97,19 +72,7 @@ def points(seed: int, *, n_inputs: int = 2_500) -> Network:
 def signals(seed: int, *, order: int = 8, n_inputs: int = 2_000) -> Network:
     """Rebuild circular signals of 64 samples: bumps and oscillations anywhere.
 
-    Parameters
-    ----------
-    seed : int
-        Of the inputs, the split, the weights and the batches.
-    order : int, default=8
-        Number of equal shifts that bring a signal back.
-    n_inputs : int, default=2000
-        Number of signals.
-
-    Returns
-    -------
-    network : Network
-        Its orbits under shifts by 64 / order samples.
+    Orbits are those under shifts by 64 / order samples.
     """
     inputs = _signals(n_inputs, np.random.default_rng(seed))
     circular = {"kernel_size": 5, "stride": 2, "padding": 2, "padding_mode": "circular"}
@@ -121,20 +84,7 @@ def signals(seed: int, *, order: int = 8, n_inputs: int = 2_000) -> Network:
 
 
 def free_shapes(seed: int, *, n_inputs: int = 2_500) -> Network:
-    """Rebuild images of shapes at free positions, of any size, with noise.
-
-    Parameters
-    ----------
-    seed : int
-        Of the inputs, the split, the weights and the batches.
-    n_inputs : int, default=2500
-        Number of images.
-
-    Returns
-    -------
-    network : Network
-        Its orbits under quarter-turns.
-    """
+    """Rebuild images of shapes at free positions, of any size, with noise."""
     inputs = _shapes(n_inputs, np.random.default_rng(seed))
     layers = [
         *(nn.Conv2d(1, 16, 3, stride=2, padding=1), nn.ReLU()),
@@ -146,16 +96,8 @@ def free_shapes(seed: int, *, n_inputs: int = 2_500) -> Network:
 def symmetry(network: Network) -> dict[str, float]:
     """Say how well held-out orbits follow the group.
 
-    Parameters
-    ----------
-    network : Network
-        M is fitted on its training orbits.
-
-    Returns
-    -------
-    measures : dict
-        R2 and spectral norm of M, the share of the variance that is between orbits,
-        and the share of the moves along orbits that M does not explain.
+    R2 and spectral norm of M, the share of the variance that is between orbits, and the
+    share of the moves along orbits that M does not explain.
     """
     train, test = network.train, network.test
     fitter = ActivationTransformFitter(symmetry=train.symmetry)
@@ -175,20 +117,7 @@ def symmetry(network: Network) -> dict[str, float]:
 
 
 def regular(network: Network, n_latents: int, n_steps: int, seed: int) -> dict:
-    """Fit a regular autoencoder.
-
-    Parameters
-    ----------
-    network : Network
-        Its orbits.
-    n_latents, n_steps, seed : int
-        Size, budget and random state.
-
-    Returns
-    -------
-    measures : dict
-        Held-out FVU and share of dead latents.
-    """
+    """Fit a regular autoencoder; its size, held-out FVU and share of dead latents."""
     sae = TopKSAE(n_latents, **_budget(network, n_steps, seed)).fit(network.train.X)
     return {"n_latents": n_latents, "n_free": n_latents, **_measures(sae, network)}
 
@@ -196,23 +125,9 @@ def regular(network: Network, n_latents: int, n_steps: int, seed: int) -> dict:
 def tied(
     network: Network, n_latents: int, n_free: int | str, n_steps: int, seed: int
 ) -> dict:
-    """Fit a group-tied autoencoder.
+    """Fit a group-tied autoencoder, with `n_free` of the latents free or "auto".
 
-    Parameters
-    ----------
-    network : Network
-        Its orbits.
-    n_latents : int
-        Size, tied and free latents together.
-    n_free : int or "auto"
-        Free latents among them; "auto" lets the estimator choose.
-    n_steps, seed : int
-        Budget and random state.
-
-    Returns
-    -------
-    measures : dict
-        Held-out FVU, share of dead latents, share of the active latents that are free.
+    Measures are those of `regular`, and the share of the active latents that are free.
     """
     train = network.train
     metadata = {"groups": train.groups, "power": train.power}
@@ -453,22 +368,7 @@ _POLYGONS = tuple(
 
 
 def table_of(fits: Callable, cells: list[tuple], jobs: int) -> pd.DataFrame:
-    """Compute the rows of all cells, with a progress bar over networks.
-
-    Parameters
-    ----------
-    fits : callable
-        From the entries of a cell to its rows, a list of dict.
-    cells : list of tuple
-        What to compute.
-    jobs : int
-        Processes.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        The rows, cell by cell.
-    """
+    """Compute the rows of all cells, with a progress bar over networks."""
     done = Parallel(jobs, return_as="generator")(delayed(fits)(*c) for c in cells)
     bar = tqdm(done, total=len(cells), unit="net")
     return pd.DataFrame([row for rows in bar for row in rows])

@@ -32,19 +32,7 @@ _STYLES = {  # colour, marker
 
 
 def run(*, seeds: list[int], jobs: int, out: Path, quick: bool) -> None:
-    """Fit all networks; store and print the results.
-
-    Parameters
-    ----------
-    seeds : list of int
-        Seeds of inputs, networks and autoencoders.
-    jobs : int
-        Processes.
-    out : pathlib.Path
-        Folder for "other.csv" and "other.png".
-    quick : bool
-        Whether to train for a few steps only.
-    """
+    """Fit all networks; store and print the results."""
     n_steps = 50 if quick else 1_000
     cells = [(name, seed, n_steps) for seed in seeds for name in _NETWORKS]
     results = _networks.table_of(_fits, cells, jobs)
@@ -78,18 +66,7 @@ def _methods(
 
 
 def table(results: pd.DataFrame) -> str:
-    """Average over seeds, in Markdown.
-
-    Parameters
-    ----------
-    results : pandas.DataFrame
-        One row per network, seed and method.
-
-    Returns
-    -------
-    table : str
-        FVU of each method, and facts of the networks.
-    """
+    """Average over seeds, in Markdown."""
     facts = ["quality", "r2", "between_orbits", "unexplained_moves"]
     names = ["quality", "R2 of M", "between orbits", "unexplained moves"]
     head = ["network", "n", *names, *_STYLES, "free share, auto"]
@@ -107,18 +84,7 @@ def table(results: pd.DataFrame) -> str:
 
 
 def draw(results: pd.DataFrame) -> plt.Figure:
-    """Draw the FVU of every network, and over the order of the group on signals.
-
-    Parameters
-    ----------
-    results : pandas.DataFrame
-        One row per network, seed and method.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-        The plot.
-    """
+    """Draw the FVU of every network, and over the order of the group on signals."""
     figure, axes = plt.subplots(
         1, 3, figsize=(12, 4), layout="constrained", width_ratios=(1.4, 1, 1)
     )

@@ -111,20 +111,6 @@ def cosines_after_shift(Z, labels, components, atoms, best) -> np.ndarray:
     The activations fix the atoms of a position only up to a vector that is added to
     all of them and taken from the intercept. So the shift is taken out that the
     dictionary has, the median over the atoms of the position.
-
-    Parameters
-    ----------
-    Z, labels : array of shape (n_rows, n_latents) and of shape (n_rows, 112)
-        Latents, and which atoms are in a row.
-    components, atoms : ndarray of shape (n_latents, n_features) and (112, n_features)
-        Vectors of the dictionary and of the atoms.
-    best : ndarray of shape (112,)
-        The latent that stands for each atom.
-
-    Returns
-    -------
-    cosines : ndarray of shape (112,)
-        1 where the vector is the atom, up to the shift.
     """
     strength = np.asarray(Z[:, best].multiply(labels).sum(axis=0)) / labels.sum(axis=0)
     vectors = strength.reshape(-1, 1) * components[best]
@@ -140,13 +126,6 @@ def true_atoms(cell: Cell, activations):
 
     Vectors of one position are free up to a shared shift; here their mean over the
     training rows is 0, as where the autoencoder subtracts the mean of the rows.
-
-    Returns
-    -------
-    atoms : ndarray of shape (112, n_features)
-        The vectors.
-    fvu : float
-        What the sum of the atoms leaves unexplained on test rows.
     """
     train, test = activations.train, activations.test
     labels = one_hot(cell, train)

@@ -13,19 +13,7 @@ REPEATS = 5  # seeds of the autoencoders
 
 
 def run(*, seeds: list[int], jobs: int, out: Path, quick: bool) -> None:
-    """Fit each network of `_adaptive` several times; store and print the results.
-
-    Parameters
-    ----------
-    seeds : list of int
-        Seeds of the networks.
-    jobs : int
-        Processes.
-    out : pathlib.Path
-        Folder for "repeats.csv".
-    quick : bool
-        Whether to train for a few steps only.
-    """
+    """Fit each network of `_adaptive` several times; store and print the results."""
     n_steps = 50 if quick else 1_000
     cells = [(share, seed, n_steps) for share in _adaptive.SHARES for seed in seeds]
     results = _networks.table_of(_fits, cells, jobs)
@@ -49,15 +37,7 @@ def _fits(augmented: float, seed: int, n_steps: int) -> list[dict]:
 def table(results: pd.DataFrame) -> pd.DataFrame:
     """Compare the means over seeds of the autoencoders, network by network.
 
-    Parameters
-    ----------
-    results : pandas.DataFrame
-        One row per network and seed of the autoencoders.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        Mean FVUs, and "ratio", auto over regular, with its standard error.
+    "ratio" is auto over regular, with its standard error.
     """
     networks = results.groupby(["augmented", "seed"])[["regular", "auto"]]
     means = networks.mean()
@@ -66,18 +46,7 @@ def table(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def spread(results: pd.DataFrame) -> str:
-    """Say how often single fits are more than 5 % above a regular one's.
-
-    Parameters
-    ----------
-    results : pandas.DataFrame
-        One row per network and seed of the autoencoders.
-
-    Returns
-    -------
-    sentence : str
-        For "auto" over regular of one seed, and for regular over regular of another.
-    """
+    """Say how often single fits are more than 5 % above a regular one's."""
     ratios = results.auto / results.regular
     networks = results.groupby(["augmented", "seed"]).regular
     pairs = pd.Series([a / b for _, fvus in networks for a, b in permutations(fvus, 2)])

@@ -33,26 +33,7 @@ def images_of(orientation: str, seed: int, n_images: int):
 def load(
     base: str, orientation: str, seed: int, *, n_images: int, folder: Path
 ) -> Activations:
-    """Read the activations of one base model, or train it and store them.
-
-    Parameters
-    ----------
-    base : {"mlp", "cnn"}
-        The base model.
-    orientation : {"upright", "random"}
-        How shapes are turned in canonical images.
-    seed : int
-        Seed of the images, of the base model and of the split.
-    n_images : int
-        Canonical images; a fifth of the different ones is held out.
-    folder : pathlib.Path
-        Where the file is.
-
-    Returns
-    -------
-    activations : Activations
-        All training and test orbits.
-    """
+    """Read the activations of one base model, or train it and store them."""
     path = folder / f"{base}-{orientation}-{seed}-{n_images}.npz"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)

@@ -20,15 +20,7 @@ SHOWN_FEATURES = 4
 
 
 def fit_cell(cell: Cell, train: Orbits, *, n_components, epochs, batch_size, device):
-    """Train one autoencoder.
-
-    Returns
-    -------
-    sae : estimator
-        The fitted autoencoder.
-    seconds : float
-        Time of the fit.
-    """
+    """Train one autoencoder; also the seconds that it took."""
     kind, settings = SAES[cell.sae]
     settings = dict(settings)
     sae = kind(
@@ -48,22 +40,7 @@ def fit_cell(cell: Cell, train: Orbits, *, n_components, epochs, batch_size, dev
 
 
 def labelled(table: pd.DataFrame, model, **labels) -> pd.DataFrame:
-    """Put in front whose results these are.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Results.
-    model : Model
-        The base model.
-    **labels
-        More columns.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        The same with more columns.
-    """
+    """Put in front whose results these are."""
     labels = model._asdict() | labels
     return table.assign(**labels)[[*labels, *table.columns]]
 
@@ -74,13 +51,7 @@ def cell_labels(cell: Cell) -> dict:
 
 
 def sae_table(cell: Cell, *, sae, seconds, network, test: Orbits, shapes):
-    """Reconstruction of test orbits by one autoencoder.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        One row per kind of reconstruction.
-    """
+    """Reconstruction of test orbits by one autoencoder."""
     Z = sae.transform(test.X)
     shared = {
         "n_components": len(sae.components_),
@@ -108,18 +79,8 @@ def sae_table(cell: Cell, *, sae, seconds, network, test: Orbits, shapes):
 def share_within_orbits(Z, groups) -> float:
     """Share of the variance of latents that is between rows of one orbit.
 
-    Parameters
-    ----------
-    Z : sparse array of shape (n_rows, n_components)
-        Latents.
-    groups : ndarray of shape (n_rows,)
-        Orbit of each row.
-
-    Returns
-    -------
-    share : float
-        0 if the latents are invariant; 1 if they say nothing but where in its orbit a
-        row is.
+    0 if the latents are invariant; 1 if they say nothing but where in its orbit a row
+    is.
     """
     _, orbit, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     rows = np.arange(len(groups))
@@ -193,12 +154,8 @@ def _live(sae, test):
 def feature_pictures(sae, network, train: Orbits, test: Orbits):
     """Decode the most invariant and the most moving features along their orbit.
 
-    Returns
-    -------
-    pictures : ndarray of shape (2, n_shown, 4, height, width)
-        What a feature adds to the picture of the mean activation.
-    cosines : ndarray of shape (2, n_shown)
-        Mean cosine of each feature and its images under M, M^2 and M^3.
+    What each adds to the picture of the mean activation, of shape (2, n_shown, 4,
+    height, width), and the mean cosine of each and its images under M, M^2 and M^3.
     """
     Z = sae.transform(test.X).tocsc()
     strength = Z.max(axis=0).toarray().ravel()

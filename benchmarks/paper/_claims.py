@@ -35,20 +35,7 @@ class Claim(NamedTuple):
 
 
 def claims_table(tables: dict, probe: str) -> pd.DataFrame:
-    """Check every claim on the paper's reading, under both recipes.
-
-    Parameters
-    ----------
-    tables : dict of pandas.DataFrame
-        As returned by ``Run.compute``.
-    probe : str
-        The probe that is reported.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        One row a claim, with what was found under each recipe.
-    """
+    """Check every claim on the paper's reading, under both recipes."""
     rows = []
     for claim in CLAIMS:
         row = {"claim": claim.text, "paper": claim.paper}
@@ -63,18 +50,7 @@ def claims_table(tables: dict, probe: str) -> pd.DataFrame:
 
 
 def of_all_probes(scores: pd.DataFrame) -> pd.DataFrame:
-    """Leave out what only some of the probes were shown.
-
-    Parameters
-    ----------
-    scores : pandas.DataFrame
-        F1 by task, probe and what the probe sees.
-
-    Returns
-    -------
-    scores : pandas.DataFrame
-        Rows on which the probes can be compared.
-    """
+    """Leave out what only some of the probes were shown."""
     keys = ["base", "orientation", "seed", "sae", "recipe", "k"]
     shown = scores.groupby([*keys, "features", "truncation"]).probe
     return scores[shown.transform("nunique") == scores.probe.nunique()]

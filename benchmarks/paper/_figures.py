@@ -120,20 +120,7 @@ def transform_fidelity(transform: pd.DataFrame):
 
 
 def probing(scores: pd.DataFrame, title: str):
-    """Draw F1 per kind of task, one column of panels for each k (Figures 3 and 7).
-
-    Parameters
-    ----------
-    scores : pandas.DataFrame
-        F1 by task of one base model, probe and truncation. Bars are of the first seed.
-    title : str
-        What they are of.
-
-    Returns
-    -------
-    figure : matplotlib Figure
-        Latents above, truncated reconstructions below.
-    """
+    """Draw F1 per kind of task, one column of panels for each k (Figures 3 and 7)."""
     ks = sorted(set(scores.k) - {0})
     figure, axes = plt.subplots(
         2,
@@ -198,20 +185,7 @@ def _bars(axis, scores, features):
 
 
 def frontier(sae: pd.DataFrame, base_losses: pd.DataFrame):
-    """Draw L1 of the latents against the spliced loss (Figure 4).
-
-    Parameters
-    ----------
-    sae : pandas.DataFrame
-        Reconstructions of one recipe.
-    base_losses : pandas.DataFrame
-        Losses of the base models.
-
-    Returns
-    -------
-    figure : matplotlib Figure
-        One panel for each base model.
-    """
+    """Draw L1 of the latents against the spliced loss (Figure 4)."""
     bases = list(dict.fromkeys(sae.base))
     figure, axes = plt.subplots(
         1,
@@ -285,18 +259,9 @@ def _frontier_line(axis, line, name, kind):
 
 
 def training(curves: pd.DataFrame):
-    """Draw the FVU of training rows over steps, by base model (rows) and k (columns).
+    """Draw the FVU of training rows over steps, by base model and k.
 
-    Parameters
-    ----------
-    curves : pandas.DataFrame
-        FVU and losses of one reading and recipe. Losses are drawn in panels where an
-        FVU is missing.
-
-    Returns
-    -------
-    figure : matplotlib Figure
-        The panels.
+    Losses are drawn in panels where an FVU is missing.
     """
     bases, ks = list(dict.fromkeys(curves.base)), sorted(set(curves.k))
     figure, axes = plt.subplots(
@@ -328,18 +293,7 @@ def training(curves: pd.DataFrame):
 
 
 def symmetry(counts: pd.DataFrame):
-    """Draw how dictionary vectors move: cosine(d, M^p d) (Figure 1, right).
-
-    Parameters
-    ----------
-    counts : pandas.DataFrame
-        Histograms of one reading, recipe and k.
-
-    Returns
-    -------
-    figure : matplotlib Figure
-        One row for each base model, one panel for each power.
-    """
+    """Draw how dictionary vectors move: cosine(d, M^p d) (Figure 1, right)."""
     bases = list(dict.fromkeys(counts.base))
     figure, axes = plt.subplots(
         len(bases),

@@ -23,17 +23,7 @@ def images_of(n_images: int, model: Model):
 
 
 def base_model(model: Model, n_images: int, epochs: int, test_size: float, device: str):
-    """Train a base model and extract its orbits, split by base image.
-
-    Returns
-    -------
-    network : torch.nn.Module
-        The trained network.
-    train, test : Orbits
-        Its activations.
-    seconds : float
-        Time of the training.
-    """
+    """Train a base model; the network, training and test orbits, seconds."""
     shapes = images_of(n_images, model)
     seconds = -time.perf_counter()
     network = fit_autoencoder(
@@ -90,12 +80,9 @@ def transform_table(
 ) -> pd.DataFrame:
     """R2 of M on test orbits: closed forms, gradient descent, identity.
 
-    Returns
-    -------
-    table : pandas.DataFrame
-        One row per way to get M. `r2` is the R2 per feature weighted by variance
-        (1 - FVU), `r2_uniform` its plain mean over the features that vary, and
-        `r2_pooled` takes one mean for all entries; each is a mean over powers.
+    `r2` is the R2 per feature weighted by variance (1 - FVU), `r2_uniform` its plain
+    mean over the features that vary, and `r2_pooled` takes one mean for all entries;
+    each is a mean over powers.
     """
     solvers = {
         "exact law": ActivationTransformFitter(4),

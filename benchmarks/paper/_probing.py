@@ -35,30 +35,7 @@ class _Features(NamedTuple):
 def probe_table(
     profile: Profile, *, sae, probes, truncations, train, test, shapes, memory
 ):
-    """F1 of the probes over all that one autoencoder gives.
-
-    Parameters
-    ----------
-    profile : Profile
-        The settings.
-    sae : estimator or None
-        A fitted autoencoder; None probes the activations.
-    probes : tuple of str
-        Probes to fit.
-    truncations : tuple of int
-        Numbers of latents to keep.
-    train, test : Orbits
-        Activations.
-    shapes : Shapes
-        The images that they come from.
-    memory : str
-        Folder of finished tasks.
-
-    Returns
-    -------
-    scores : pandas.DataFrame
-        One row per task, probe, truncation and kind of feature.
-    """
+    """F1 of the probes over all that one autoencoder gives; None is the activations."""
     data = probe_data(profile, train, test, shapes)
     power = data.pop("power")
     tables = []

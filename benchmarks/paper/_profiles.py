@@ -130,18 +130,7 @@ class Profile:
         }
 
     def probes_of(self, model: Model) -> tuple:
-        """Probes of the activations of a base model: all that its cells have.
-
-        Parameters
-        ----------
-        model : Model
-            The base model.
-
-        Returns
-        -------
-        probes : tuple of str
-            Empty if there are no cells.
-        """
+        """Probes of the activations of a base model: all that its cells have."""
         of_cells = [cell.probes for cell in self.cells if cell.model == model]
         return max(of_cells, key=len, default=())
 

@@ -47,24 +47,7 @@ $body
 
 
 def write_report(profile: str, run: Run, tables: dict, folder: Path) -> str:
-    """Write everything there is to look at.
-
-    Parameters
-    ----------
-    profile : str
-        Name of the profile.
-    run : Run
-        What was computed.
-    tables : dict of pandas.DataFrame
-        As returned by ``Run.compute``.
-    folder : pathlib.Path
-        Where to write.
-
-    Returns
-    -------
-    summary : str
-        The main numbers, for the terminal.
-    """
+    """Write everything there is to look at."""
     mpl.rcParams["figure.constrained_layout.use"] = True
     probe = best_probe(tables["probes"])
     shown = tables | {

@@ -73,14 +73,7 @@ class Run:
         ]
 
     def compute(self) -> dict[str, pd.DataFrame]:
-        """Compute what is missing.
-
-        Returns
-        -------
-        tables : dict of pandas.DataFrame
-            "base", "transform", "sae", "curves", "symmetry" and "probes", of all
-            parts that are there.
-        """
+        """Compute what is missing."""
         self.store.sweep()
         missing = self.missing
         with tqdm(total=len(missing), desc="parts", unit="part", smoothing=0) as bar:

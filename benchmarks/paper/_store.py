@@ -68,17 +68,7 @@ class Store:
         return (self.folder / name).is_dir()
 
     def write(self, name: str, tables: dict, figures: dict) -> None:
-        """Keep the tables and figures of a part.
-
-        Parameters
-        ----------
-        name : str
-            The part.
-        tables : dict of pandas.DataFrame
-            Its tables.
-        figures : dict of matplotlib Figure
-            Its figures.
-        """
+        """Keep the tables and figures of a part."""
         unfinished = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=self.folder))
         for title, table in tables.items():
             with atomic_write(unfinished / _file(title)) as part:
@@ -97,20 +87,7 @@ class Store:
             shutil.rmtree(unfinished)  # another run in the same folder was faster
 
     def read(self, title: str, names: list) -> pd.DataFrame:
-        """Put one table of several parts together.
-
-        Parameters
-        ----------
-        title : str
-            The table.
-        names : list of str
-            The parts; those without such a table are left out.
-
-        Returns
-        -------
-        table : pandas.DataFrame
-            All rows, in the order of the names.
-        """
+        """Put one table of several parts together, of those that have it."""
         paths = [self.folder / name / _file(title) for name in names]
         tables = [
             pd.read_csv(path, compression=_compression(title))

@@ -36,16 +36,8 @@ NOT_MEASURED = Finding("", "not measured")
 def verdict(true: pd.Series) -> str:
     """Say where a claim holds.
 
-    Parameters
-    ----------
-    true : Series of bool
-        Whether it holds, case by case; each level of the index is a condition.
-
-    Returns
-    -------
-    verdict : str
-        "holds", "does not hold", or the conditions of the cases that are fewer: those
-        where it holds, or those where it does not.
+    "holds", "does not hold", or the conditions of the cases that are fewer: those where
+    it holds, or those where it does not. Each level of the index is a condition.
     """
     if not len(true):
         return NOT_MEASURED.verdict
@@ -59,17 +51,9 @@ def verdict(true: pd.Series) -> str:
 def where(true: pd.Series) -> str:
     """Say what cases have in common that others have not.
 
-    Parameters
-    ----------
-    true : Series of bool
-        Some of the cases; each level of the index is a condition.
-
-    Returns
-    -------
-    conditions : str
-        Such as "for S, 8 latents (5 of 6 cases)"; the number of cases is left out
-        where it is all that meet the conditions. Else a condition that more than half
-        of a level's values meet says little, and is left out.
+    Such as "for S, 8 latents (5 of 6 cases)"; the number of cases is left out where it
+    is all that meet the conditions. Else a condition that more than half of a level's
+    values meet says little, and is left out.
     """
     n_true, n_met, conditions = true.sum(), *_conditions(true, 1)
     if n_true < n_met:
@@ -101,16 +85,8 @@ def _in_order(value):
 def ahead(one: pd.Series, other: pd.Series) -> Finding:
     """Judge the claim that the first is ahead.
 
-    Parameters
-    ----------
-    one, other : Series of float
-        F1, case by case; cases that only one of them has are left out.
-
-    Returns
-    -------
-    finding : Finding
-        How often it is ahead and by how much on average, and where. At the ceiling
-        the other is so near to 1 that nothing could be ahead.
+    Cases that only one of them has are left out. At the ceiling the other is so near to
+    1 that nothing could be ahead.
     """
     one, other = one.align(other, join="inner")
     if not len(one):
@@ -136,18 +112,7 @@ def _behind(less, equal):
 
 
 def join(**findings: Finding) -> Finding:
-    """Several findings as one.
-
-    Parameters
-    ----------
-    **findings : Finding
-        By name; what was not measured is left out.
-
-    Returns
-    -------
-    finding : Finding
-        Each with its name; a verdict that all share is said once.
-    """
+    """Several findings as one; a verdict that all share is said once."""
     measured = {n: f for n, f in findings.items() if f != NOT_MEASURED}
     if not measured:
         return NOT_MEASURED

@@ -10,18 +10,7 @@ _SCORES = {"fvu": "held-out FVU", "dead": "share of dead latents"}
 
 
 def draw(results: pd.DataFrame):
-    """Draw one column per kind of data; a point is a seed, a bar the mean.
-
-    Parameters
-    ----------
-    results : pandas.DataFrame
-        One row per method, data and seed.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-        The plot.
-    """
+    """Draw one column per kind of data; a point is a seed, a bar the mean."""
     kinds = list(dict.fromkeys(results.data))
     methods = [m for m in METHODS if m in set(results.method)][::-1]
     figure, axes = plt.subplots(

@@ -15,20 +15,7 @@ _SCORES = ["fvu", "dead", "l0", "mmcs", "recall", "precision", "rows_per_s"]
 
 
 def write_report(results: pd.DataFrame, out: Path) -> str:
-    """Store tables and plot.
-
-    Parameters
-    ----------
-    results : pandas.DataFrame
-        What run returns.
-    out : pathlib.Path
-        Folder to write "summary.csv", "lead.csv", "report.md" and "peers.png" to.
-
-    Returns
-    -------
-    report : str
-        The tables in markdown.
-    """
+    """Store tables and plot."""
     summary, leads = summarise(results), lead(results)
     for name, table in {"summary": summary, "lead": leads}.items():
         with atomic_write(out / f"{name}.csv") as part:
@@ -42,18 +29,7 @@ def write_report(results: pd.DataFrame, out: Path) -> str:
 
 
 def summarise(results: pd.DataFrame) -> pd.DataFrame:
-    """Average over seeds.
-
-    Parameters
-    ----------
-    results : pandas.DataFrame
-        One row per method, data and seed.
-
-    Returns
-    -------
-    summary : pandas.DataFrame
-        One row per data and method; NAME is the mean and NAME_se its standard error.
-    """
+    """Average over seeds."""
     order = results.assign(method=pd.Categorical(results.method, METHODS))
     groups = order.groupby(["data", "method"], observed=True, sort=True)
     errors = groups[_SCORES].sem().add_suffix("_se")
@@ -66,18 +42,9 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
 def lead(results: pd.DataFrame) -> pd.DataFrame:
     """Compare this package with the best peer of each kind of data, seed by seed.
 
-    Parameters
-    ----------
-    results : pandas.DataFrame
-        One row per method, data and seed.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        One row per kind of data: the peer with the lowest mean FVU and, for FVU and
-        dead latents, ours minus that peer's with its standard error over seeds. A
-        difference below 0 is in favour of this package. Methods that were given
-        fewer rows (LIMITS) and the plain reference are not peers here.
+    For FVU and dead latents, ours minus that peer's with its standard error over seeds:
+    below 0 is in favour of this package. Methods that were given fewer rows (LIMITS)
+    and the plain reference are not peers here.
     """
     peers = results[~results.method.isin([OURS, REFERENCE, *LIMITS])]
     rows = []

@@ -49,22 +49,7 @@ class Cell:
 
 
 def run(cells: list[Cell], out: Path, n_jobs: int) -> pd.DataFrame:
-    """Compute the cells that `out` does not hold yet.
-
-    Parameters
-    ----------
-    cells : list of Cell
-        What is wanted.
-    out : pathlib.Path
-        Folder of "results.csv", which gets each result as it comes.
-    n_jobs : int
-        Processes.
-
-    Returns
-    -------
-    results : pandas.DataFrame
-        One row per cell.
-    """
+    """Compute the cells that `out` does not hold yet."""
     path = out / "results.csv"
     stored = _stored(path)
     missing = [cell for cell in cells if _key(cell) not in stored]

@@ -17,24 +17,7 @@ _SLOW_SIZE = (512, 10, 256)
 
 
 def speed(methods: list[str], rounds: int, threads: int) -> pd.DataFrame:
-    """Time one epoch of every method, set-up included, at batch 64.
-
-    Parameters
-    ----------
-    methods : list of str
-        What to time. scikit-learn's is timed at a smaller size of its own, beside
-        this package.
-    rounds : int
-        Timed rounds.
-    threads : int
-        Threads of torch.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        One row per method and size: rows per second, and how many times as fast this
-        package is, both medians.
-    """
+    """Time one epoch of every method, set-up included, at batch 64."""
     torch.set_num_threads(threads)
     fast = [m for m in methods if m != _SLOW]
     tables = [_compare(fast, *size, rounds) for size in _SIZES]

@@ -70,6 +70,8 @@ def _all_cases(rounds, large):
     yield "probing", lambda: _cases.probing_sweep(rounds)
     yield "probing_backends", lambda: _cases.probing_backends(rounds)
     yield "transform", lambda: _cases.transform(rounds)
+    for group in _symmetry.GROUPS:
+        yield f"moves_{group}", partial(_symmetry.moves, group, rounds)
     yield "memory", _cases.peak_memory
     yield "streamed", lambda: _big_data.streamed_fit(rounds)
     yield "shuffling", _big_data.shuffling
@@ -95,8 +97,6 @@ def _steps(rounds):
     for n, batch_size, k in product((2048, 8192), (64, 256, 1024), (8, 32)):
         case = partial(_cases.training_step, n, batch_size, k, rounds)
         yield f"step_{n}_{batch_size}_{k}", case
-    for batch_size in (64, 256):
-        yield f"long_fits_{batch_size}", partial(_cases.long_fits, batch_size, rounds)
     yield "two_layer", lambda: _cases.two_layer_step(rounds)
 
 

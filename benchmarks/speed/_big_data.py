@@ -9,11 +9,10 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 
-from sk_eqsae import TopKSAE, _streams  # no public name takes mixing away
+from sk_eqsae import TopKSAE
 from sk_eqsae.activations import Shards
 
 from ._rounds import interleaved
@@ -80,8 +79,7 @@ def shuffling(n_seeds: int = 2, n_rows: int = 8_000, n_features: int = 32) -> di
 
     Neighbours are made of the same few directions, which change along the file, so
     that batches of neighbours would teach one thing after another. "full" is a full
-    shuffle in memory, "buffer_16" a buffer of a sixteenth of the rows, "unmixed_16" one
-    that is filled with neighbours instead of blocks from all over.
+    shuffle in memory, "buffer_16" a buffer of a sixteenth of the rows.
     """
     X = _sorted_rows(n_rows, n_features)
     mb = X.nbytes / 1e6
@@ -92,8 +90,6 @@ def shuffling(n_seeds: int = 2, n_rows: int = 8_000, n_features: int = 32) -> di
         sizes = {"full": 2 * mb} | {f"buffer_{n}": mb / n for n in (4, 16, 64)}
         for name, size in sizes.items():
             result[f"{name}_fvu"] = _fvus(rows, size, n_seeds)
-        with patch.multiple(_streams, _BLOCKS_IN_BUFFER=1, _BLOCK_BYTES=2**40):
-            result["unmixed_16_fvu"] = _fvus(rows, mb / 16, n_seeds)
     return result
 
 

@@ -10,20 +10,18 @@ import numpy as np
 import torch
 from distributed import Client
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import f1_score
 from xgboost import XGBClassifier
 
-from sk_eqsae import MeanDifferenceSelector, TopKSAE, evaluate_probes, fit_many
-from sk_eqsae.groups import CyclicGroup
-
-# no public name runs the bare step
-from sk_eqsae.groups._irrep_basis import irrep_basis
-from sk_eqsae.sae._module import SAEModule
-from sk_eqsae.sae._objective import Objective
-from sk_eqsae.sae._recipe import RECIPES
-from sk_eqsae.sae._selection import TopK
-from sk_eqsae.sae._tied_module import TiedModule
-from sk_eqsae.sae._tied_two_layers import TwoLayerTiedModule
+from sk_eqsae import (
+    ActivationTransformFitter,
+    GroupTiedSAE,
+    MeanDifferenceSelector,
+    TopKSAE,
+    evaluate_probes,
+    fit_many,
+)
 
 from ._rounds import interleaved
 
@@ -32,53 +30,32 @@ EPOCHS = 2
 
 
 def training_step(n_components: int, batch_size: int, k: int, rounds: int) -> dict:
-    """Compare one epoch of fit with bare loops over the same batches.
+    """Compare fits of some fifty steps with dense loops over as many batches.
 
-    "fit" is all of ``TopKSAE.fit`` with the default recipe and "fit_paper" with the
-    plain one, "bare" the plain recipe's sparse step in a loop without skorch,
-    "dense" a loop with a dense code and torch's own gradients and Adam, "dense_fused"
-    the same with fused Adam. "roofline" is the encoder's matrix product and the
-    memory traffic of Adam alone, at the rates measured in the same round.
+    "fit_paper" is all of ``TopKSAE.fit`` with the plain recipe and "fit" with the
+    default one, with what a fit does once, before and after; "dense" a loop with a
+    dense code and torch's own gradients and Adam, "dense_fused" the same with fused
+    Adam. "roofline" is the encoder's matrix product and the memory traffic of Adam
+    alone, at the rates measured in the same round.
     """
-    n_batches = max(5, 1600 // batch_size)
+    n_batches = max(20, 1600 // batch_size)
     X = np.random.default_rng(0).normal(size=(n_batches * batch_size, N_FEATURES))
     X = X.astype(np.float32)
-    loop = Loop(X, n_components, k, batch_size)
+    loop = DenseLoop(X, n_components, k, batch_size)
     settings = {"k": k, "batch_size": batch_size, "max_epochs": EPOCHS}
     fits = {
         name: TopKSAE(n_components, recipe=recipe, random_state=0, **settings)
-        for name, recipe in [("fit", "default"), ("fit_paper", "paper")]
+        for name, recipe in [("fit_paper", "paper"), ("fit", "default")]
     }
     contenders = {
-        "bare": loop.sparse,
         "fit_paper": lambda: fits["fit_paper"].fit(X),
         "fit": lambda: fits["fit"].fit(X),
-        "dense": lambda: loop.dense(fused=False),
-        "dense_fused": lambda: loop.dense(fused=True),
+        "dense": lambda: loop.run(fused=False),
+        "dense_fused": lambda: loop.run(fused=True),
         "roofline": loop.roofline,
     }
     case = {"n_components": n_components, "batch_size": batch_size, "k": k}
     return case | per_step(interleaved(contenders, rounds), EPOCHS * n_batches)
-
-
-def long_fits(batch_size: int, rounds: int, n_steps: int = 500) -> dict:
-    """Compare fits long enough for what each does once not to count with the bare step.
-
-    Contenders as in :func:`training_step`, 2,048 latents, k = 32.
-    """
-    X = np.random.default_rng(0).normal(size=(1600, N_FEATURES)).astype(np.float32)
-    epochs = n_steps * batch_size // len(X)
-    loop = Loop(X, 2048, 32, batch_size, epochs)
-    settings = {"k": 32, "batch_size": batch_size, "max_epochs": epochs}
-    fits = {
-        name: TopKSAE(2048, recipe=recipe, random_state=0, **settings)
-        for name, recipe in [("fit_paper", "paper"), ("fit", "default")]
-    }
-    contenders = {"bare": loop.sparse} | {
-        name: partial(sae.fit, X) for name, sae in fits.items()
-    }
-    n_steps = epochs * -(-len(X) // batch_size)
-    return {"n_steps": n_steps} | per_step(interleaved(contenders, rounds), n_steps)
 
 
 def per_step(times: dict, n_steps: int) -> dict:
@@ -89,34 +66,28 @@ def per_step(times: dict, n_steps: int) -> dict:
     }
 
 
-class Loop:
-    """Bare training loops over the same batches."""
+class DenseLoop:
+    """A bare training loop with a dense code and torch's own gradients."""
 
-    def __init__(self, X, n_components, k, batch_size, epochs=EPOCHS, *, device="cpu"):
-        self.data, self.epochs = torch.from_numpy(X).to(device), epochs
+    def __init__(self, X, n_components, k, batch_size, *, device="cpu"):
+        self.data = torch.from_numpy(X).to(device)
         self.n_components, self.k, self.batch_size = n_components, k, batch_size
 
-    def sparse(self, module=None):
-        """Take the sparse step, of a module made here or elsewhere."""
-        module = module or self._module()
-        objective = Objective(
-            module,
-            TopK(self.k),
-            RECIPES["paper"],
-            n_rows=len(self.data),
-            prefixes=[0],
+    def run(self, *, fused):
+        """Train a linear encoder and decoder."""
+        torch.manual_seed(0)
+        module = torch.nn.ModuleDict(
+            {
+                "encoder": torch.nn.Linear(self.data.shape[1], self.n_components),
+                "decoder": torch.nn.Linear(self.n_components, self.data.shape[1]),
+            }
         ).to(self.data.device)
-        self.train(objective, objective.loss, fused=True)
 
-    def dense(self, *, fused):
-        module = self._module()
-
-        def loss(batch, target):
-            latents = module.encoder(batch)
+        def loss(batch):
+            latents = module["encoder"](batch)
             values, indices = latents.topk(self.k, dim=1)
             code = torch.zeros_like(latents).scatter(1, indices, values.relu())
-            decoded = code @ module.components + module.intercept
-            return (decoded - target).square().sum(1).mean()
+            return (module["decoder"](code) - batch).square().sum(1).mean()
 
         self.train(module, loss, fused=fused)
 
@@ -127,24 +98,18 @@ class Loop:
         latents = torch.empty(len(batch), self.n_components)
         # Adam reads weight, gradient and two moments, and writes all but the gradient
         source, target = torch.zeros(2, 7 * weight.numel())
-        for _ in range(self.epochs * len(self.data) // self.batch_size):
+        for _ in range(EPOCHS * len(self.data) // self.batch_size):
             torch.mm(batch, weight.T, out=latents)
             target.copy_(source)  # one read and one write each: both weights' Adam
 
-    def _module(self):
-        torch.manual_seed(0)
-        module = SAEModule(self.data.shape[1], self.n_components)
-        return module.to(self.data.device)
-
     def train(self, module, loss, *, fused):
-        """Minimise a function of batch and target, in batches in random order."""
+        """Minimise a function of batches in random order."""
         optimizer = torch.optim.Adam(module.parameters(), lr=1e-3, fused=fused)
-        for _ in range(self.epochs):
+        for _ in range(EPOCHS):
             order = torch.randperm(len(self.data), device=self.data.device)
             for rows in order.split(self.batch_size):
-                batch = self.data[rows]
                 module.zero_grad()
-                loss(batch, batch).backward()
+                loss(self.data[rows]).backward()
                 optimizer.step()
 
 
@@ -164,27 +129,28 @@ def two_layer_step(rounds: int) -> dict:
 def tied_step(
     n_latents: int, batch_size: int, rounds: int, n_hidden: int | None = None
 ) -> dict:
-    """Compare the step of a dictionary tied by C4 with a regular one's.
+    """Compare a fit of a dictionary tied by C4 with a regular one's.
 
     Both have as many latents and hidden units, if any; the tied one has a fourth of
-    the weights.
+    the weights. M is given.
     """
-    n_batches = max(5, 1600 // batch_size)
+    n_batches = max(20, 1600 // batch_size)
     X = np.random.default_rng(0).normal(size=(n_batches * batch_size, N_FEATURES))
-    loop = Loop(X.astype(np.float32), n_latents, 32, batch_size)
-    group = CyclicGroup(4)
-    turn = np.roll(np.eye(N_FEATURES), N_FEATURES // 4, axis=0)
-    matrices = np.array([np.linalg.matrix_power(turn, p) for p in range(4)])
-    # made before: threads of numpy's matrix products linger and slow torch's down
-    sizes = (group, irrep_basis(matrices, group), n_latents // 4, 0)
-    tied = TiedModule(*sizes)
-    if n_hidden is not None:
-        tied = TwoLayerTiedModule(*sizes, n_hidden // 4)
-    regular = SAEModule(N_FEATURES, n_latents, n_hidden)
-    contenders = {
-        "regular": lambda: loop.sparse(regular),
-        "tied": lambda: loop.sparse(tied),
-    }
+    X = X.astype(np.float32)
+    orbits = np.stack([np.roll(X[:256], p * N_FEATURES // 4, axis=1) for p in range(4)])
+    groups, power = np.tile(np.arange(256), 4), np.repeat(np.arange(4), 256)
+    M = ActivationTransformFitter(4, n_components=32, random_state=0)
+    M.fit(orbits.reshape(-1, N_FEATURES), groups=groups, power=power)
+    settings = {"k": 32, "recipe": "paper", "batch_size": batch_size}
+    settings |= {"max_epochs": EPOCHS, "random_state": 0}
+    regular = TopKSAE(n_latents, hidden_dim=n_hidden, **settings)
+    tied = GroupTiedSAE(
+        n_latents,
+        hidden_dim=None if n_hidden is None else n_hidden // 4,
+        activation_transform=FrozenEstimator(M),
+        **settings,
+    )
+    contenders = {"regular": lambda: regular.fit(X), "tied": lambda: tied.fit(X)}
     case = {"n_latents": n_latents, "batch_size": batch_size, "k": 32}
     case["n_hidden"] = n_hidden
     return case | per_step(interleaved(contenders, rounds), EPOCHS * n_batches)

@@ -5,7 +5,9 @@ from importlib.util import find_spec
 import numpy as np
 import torch
 
-from ._cases import EPOCHS, Loop, per_step
+from sk_eqsae import TopKSAE
+
+from ._cases import EPOCHS, DenseLoop, per_step
 from ._rounds import interleaved
 
 
@@ -19,15 +21,18 @@ def step_on(
     n_batches: int = 10,
     k: int = 32,
 ) -> dict:
-    """Compare bare steps of the plain recipe on a device.
+    """Compare steps of the plain recipe on a device.
 
-    "bare" is this package's sparse step, "dense" a loop with a dense code and torch's
-    own gradients, "sparsify" the coder of that library, with its Triton kernels on a
-    GPU, if it is installed. All with fused Adam.
+    "fit" is all of a fit, "dense" a loop with a dense code and torch's own gradients,
+    "sparsify" the coder of that library, with its Triton kernels on a GPU, if it is
+    installed. All with fused Adam.
     """
     X = np.random.default_rng(0).normal(size=(n_batches * batch_size, n_features))
-    loop = Loop(X.astype(np.float32), n_components, k, batch_size, device=device)
-    contenders = {"bare": loop.sparse, "dense": lambda: loop.dense(fused=True)}
+    X = X.astype(np.float32)
+    loop = DenseLoop(X, n_components, k, batch_size, device=device)
+    sae = TopKSAE(n_components, k=k, recipe="paper", random_state=0, device=device)
+    sae.set_params(batch_size=batch_size, max_epochs=EPOCHS)
+    contenders = {"fit": lambda: sae.fit(X), "dense": lambda: loop.run(fused=True)}
     if find_spec("sparsify"):
         contenders["sparsify"] = lambda: _sparsify(loop)
     times = per_step(interleaved(contenders, rounds), EPOCHS * n_batches)
@@ -41,4 +46,4 @@ def _sparsify(loop):
 
     config = SaeConfig(num_latents=loop.n_components, k=loop.k)
     coder = SparseCoder(loop.data.shape[1], config, loop.data.device)
-    loop.train(coder, lambda batch, _: coder(batch).fvu, fused=True)
+    loop.train(coder, lambda batch: coder(batch).fvu, fused=True)

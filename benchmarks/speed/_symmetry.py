@@ -7,13 +7,24 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.paper import CNNAutoencoder, MLPAutoencoder, fit_autoencoder
-from sk_eqsae import ActivationTransformFitter, extract_orbits, make_shapes
-from sk_eqsae.groups import ImageRotation
+from sk_eqsae import (
+    ActivationTransformFitter,
+    EquivariantSAE,
+    extract_orbits,
+    make_shapes,
+)
+from sk_eqsae.groups import (
+    CyclicGroup,
+    DihedralGroup,
+    ImageRotation,
+    SymmetricGroup,
+)
 from sk_eqsae.inspection import fvu
 
 from ._rounds import interleaved
@@ -21,6 +32,12 @@ from ._rounds import interleaved
 ORDER = 4
 PAPER_EPOCHS = 150
 SHARD = 500  # orbits written or tested at a time
+GROUPS = {
+    "C4": CyclicGroup(4),
+    "C360": CyclicGroup(360),
+    "D4": DihedralGroup(4),
+    "S5": SymmetricGroup(5),
+}
 BASE_MODELS = {"mlp": (MLPAutoencoder, 12), "cnn": (CNNAutoencoder, 3)}
 
 
@@ -116,6 +133,59 @@ def exact_against_adam(
     return case
 
 
+def moves(name: str, rounds: int, n_features: int = 64, n_rows: int = 2_000) -> dict:
+    """Time what moves rows by M, beside `transform`, and one matrix of M.
+
+    M permutes features as the group does. Peak memory is that of `predict_power`,
+    in a process of its own.
+    """
+    sae, X, power = moving_autoencoder(name, n_features, n_rows)
+    fitter = sae.activation_transform_
+    contenders = {
+        "transform": lambda: sae.transform(X),
+        "predict_power": lambda: sae.predict_power(X),
+        "reconstruct": lambda: sae.reconstruct(X, power=power),
+        "act": lambda: fitter.act(X, power),
+        "matrix": lambda: fitter.matrix(power[-1]),
+    }
+    case = {"order": sae.order_, "n_features": n_features, "n_rows": n_rows}
+    command = [sys.executable, "-m", "benchmarks.speed._symmetry", name]
+    command += [str(n_features), str(n_rows)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True)
+    return case | interleaved(contenders, rounds) | json.loads(output.stdout)
+
+
+def moving_autoencoder(name: str, n_features: int, n_rows: int) -> tuple:
+    """An EquivariantSAE of a group, rows, and the power of each."""
+    group = GROUPS[name]
+    rng = np.random.default_rng(0)
+    regular = group.multiplication_table  # element g moves place h to place gh
+    n_copies = -(-n_features // group.order)
+    n_orbits = max(2 * n_features // group.order, 8)
+    latents = rng.normal(size=(n_orbits, n_copies, group.order))
+    moved = np.stack([latents[..., np.argsort(row)] for row in regular], axis=1)
+    mix = rng.normal(size=(n_copies * group.order, n_features)) / n_features**0.5
+    if group.order <= n_features:
+        mix = np.eye(n_copies * group.order, n_features)
+    X = (moved.reshape(n_orbits * group.order, -1) @ mix).astype(np.float32)
+    groups = np.repeat(np.arange(n_orbits), group.order)
+    power = group.power_of(np.tile(np.arange(group.order), n_orbits))
+    settings = {"k": 8, "max_epochs": 1, "random_state": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # M of mixed rows is not to be trusted
+        sae = EquivariantSAE(256, symmetry=group, hidden_dim=64, **settings)
+        sae.fit(X, groups=groups, power=power)
+    rows = np.resize(np.arange(len(X)), n_rows)
+    return sae, X[rows], power[rows]
+
+
+def _peak_of_poses(name: str, n_features: str, n_rows: str) -> dict:
+    sae, X, _ = moving_autoencoder(name, int(n_features), int(n_rows))
+    before = _peak_mb()
+    sae.predict_power(X)
+    return {"peak_mb": _peak_mb(), "peak_mb_before": before}
+
+
 def _shape_orbits(base_model: str, n_images: int):
     model, epochs = BASE_MODELS[base_model]
     model = model()
@@ -125,7 +195,8 @@ def _shape_orbits(base_model: str, n_images: int):
     return extract_orbits(model, shapes.images, layer="encoder", action=action)
 
 
-def _fit_file(folder: Path) -> dict:
+def _fit_file(folder: str | Path) -> dict:
+    folder = Path(folder)
     X = np.load(folder / "train.npy", mmap_mode="r")
     n_orbits, order, n_features = X.shape
     groups, power = np.indices((n_orbits, order)).reshape(2, -1)
@@ -166,4 +237,5 @@ def _r2(orbits, matrix):
 
 
 if __name__ == "__main__":
-    print(json.dumps(_fit_file(Path(sys.argv[1]))))
+    task = _peak_of_poses if sys.argv[1] in GROUPS else _fit_file
+    print(json.dumps(task(*sys.argv[1:])))

@@ -20,29 +20,12 @@ _MARKED = re.compile(
 
 
 def pages() -> list[Path]:
-    """List the pages that may have tables.
-
-    Returns
-    -------
-    pages : list of pathlib.Path
-        README and the pages of the site.
-    """
+    """List the pages that may have tables."""
     return [_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md"))]
 
 
 def renewed(text: str) -> str:
-    """Put in the tables as the results have them now.
-
-    Parameters
-    ----------
-    text : str
-        A page.
-
-    Returns
-    -------
-    text : str
-        The same with its marked tables made anew.
-    """
+    """Put in the tables as the results have them now."""
     return _MARKED.sub(lambda m: f"{m[1]}\n{_table(m[2], m[3])}\n\n{m[4]}", text)
 
 

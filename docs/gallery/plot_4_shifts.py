@@ -66,8 +66,11 @@ print(f"R2 {r2:.4f}")
 # ------------------------------------
 # How the energy of its vectors spreads over the irreps (frequencies) of the group.
 
-sae = GroupTiedSAE(16, symmetry=8, k=8, max_epochs=40, random_state=0)
+sae = GroupTiedSAE(
+    128, symmetry=8, k=8, max_epochs=40, random_state=0
+)
 sae.fit(train.X, groups=train.groups, power=train.power)
-print(f"R2 with 16 vectors, for 128 latents: {sae.score(test.X):.3f}")
+r2 = sae.score(test.X)
+print(f"R2 of 128 latents, {sae.n_orbits_} learned vectors: {r2:.3f}")
 FeatureSymmetryDisplay.from_estimator(sae)
 plt.show()

@@ -88,7 +88,7 @@ settings = {"k": 8, "max_epochs": 60, "random_state": 0}
 regular = TopKSAE(32, **settings).fit(train.X)
 equivariant = EquivariantSAE(32, symmetry=4, **settings)
 equivariant.fit(train.X, **with_orbits)
-tied = GroupTiedSAE(32, symmetry=4, **settings)
+tied = GroupTiedSAE(128, symmetry=4, **settings)
 tied.fit(train.X, **with_orbits)
 r2 = {
     "regular": regular.score(test.X),

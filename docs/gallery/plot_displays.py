@@ -3,7 +3,7 @@ All displays
 ============
 
 Every picture that ``sk_eqsae.inspection`` draws, of one small network, and how to read
-it. A display is made by ``from_estimator``, ``from_estimator`` or ``from_scores``,
+it. A display is made by ``from_estimator``, ``from_predictions`` or ``from_scores``,
 draws itself, and keeps what it has drawn: ``ax_`` and ``figure_`` can be changed,
 ``plot()`` draws again.
 """
@@ -18,6 +18,7 @@ draws itself, and keeps what it has drawn: ``ax_`` and ``figure_`` can be change
 # ones, and group-tied ones, whose vectors have three turned copies each.
 
 import tempfile
+from collections import OrderedDict
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -35,7 +36,6 @@ from sk_eqsae import (
     extract_orbits,
     make_shapes,
 )
-from sk_eqsae.base_models import MLPAutoencoder, fit_autoencoder
 from sk_eqsae.datasets import shape_tasks
 from sk_eqsae.groups import ImageRotation
 from sk_eqsae.inspection import (
@@ -48,8 +48,33 @@ from sk_eqsae.inspection import (
 )
 
 shapes = make_shapes(1_500, orientation="random", random_state=0)
-model, action = MLPAutoencoder(), ImageRotation(order=4)
-fit_autoencoder(model, shapes.images, max_epochs=15, random_state=0)
+action = ImageRotation(order=4)
+torch.manual_seed(0)
+encoder = torch.nn.Sequential(
+    torch.nn.Flatten(),
+    torch.nn.Linear(4096, 256),
+    torch.nn.ReLU(),
+    torch.nn.Linear(256, 256),
+)
+decoder = torch.nn.Sequential(
+    torch.nn.ReLU(),
+    torch.nn.Linear(256, 256),
+    torch.nn.ReLU(),
+    torch.nn.Linear(256, 4096),
+    torch.nn.Unflatten(1, (1, 64, 64)),
+)
+parts = OrderedDict(encoder=encoder, decoder=decoder)
+model = torch.nn.Sequential(parts)
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+X = torch.from_numpy(shapes.images)
+for _ in range(15):
+    for rows in torch.randperm(len(X)).split(64):
+        batch = action(X[rows], int(torch.randint(4, ())))
+        error = torch.nn.functional.mse_loss(model(batch), batch)
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+
 orbits = extract_orbits(
     model, shapes.images, layer="encoder", action=action
 )
@@ -64,12 +89,12 @@ def fit_regular(n, k):
 
 
 def fit_tied(n, k):
-    """A dictionary of n vectors and their 3 n turned copies."""
+    """A dictionary of n vectors, n / 4 of them learned."""
     sae = GroupTiedSAE(n, symmetry=4, k=k, **settings)
     return sae.fit(train.X, groups=train.groups, power=train.power)
 
 
-regular, tied = fit_regular(256, k=8), fit_tied(64, k=8)
+regular, tied = fit_regular(256, k=8), fit_tied(256, k=8)
 both = {"regular": regular, "tied": tied}
 
 # %%
@@ -99,12 +124,12 @@ plt.show()
 # ---------------
 # How many latents, and how many of them active? FVU on held-out rows against what it
 # costs; lower and further left is better. First the number of active latents, of
-# dictionaries of 32 vectors.
+# dictionaries of 32 learned vectors.
 
 ks = (2, 4, 8, 16)
 by_k = {
     "regular": [fit_regular(32, k) for k in ks],
-    "tied": [fit_tied(32, k) for k in ks],
+    "tied": [fit_tied(128, k) for k in ks],
 }
 FrontierDisplay.from_estimator(by_k, test.X, x="l0")
 plt.show()
@@ -116,7 +141,7 @@ plt.show()
 
 by_size = {
     "regular": [fit_regular(16, k=8), fit_regular(64, k=8), regular],
-    "tied": [fit_tied(4, k=8), fit_tied(16, k=8), tied],
+    "tied": [fit_tied(16, k=8), fit_tied(64, k=8), tied],
 }
 FrontierDisplay.from_estimator(by_size, test.X, x="n_components")
 plt.show()
@@ -195,7 +220,7 @@ with tempfile.TemporaryDirectory() as folder:
 @torch.no_grad()
 def decode(rows):
     """The rest of the network."""
-    return model.decoder(torch.from_numpy(rows))[:, 0].numpy()
+    return decoder(torch.from_numpy(rows))[:, 0].numpy()
 
 
 turned = np.stack([action(shapes.images[:, 0], p) for p in range(4)])

@@ -1,6 +1,6 @@
 """Activations arranged in orbits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,7 @@ class Orbits:  # numpydoc ignore=PR02
     groups: NDArray
     power: NDArray[np.int64]
     symmetry: Any = None
+    _table: NDArray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         X = self.X if is_on_disk(self.X) else np.asarray(as_array(self.X))
@@ -70,10 +71,12 @@ class Orbits:  # numpydoc ignore=PR02
         symmetry, table = orbit_table(
             self.groups, self.power, symmetry=self.symmetry, n_rows=len(X)
         )
-        self.__dict__.update(X=X, symmetry=symmetry, _table=table)  # it is frozen
+        found = {"X": X, "symmetry": symmetry, "_table": table}
         for name, values in self.metadata.items():
             if values is not None:
-                self.__dict__[name] = np.asarray(as_array(values))
+                found[name] = np.asarray(as_array(values))
+        for name, values in found.items():
+            object.__setattr__(self, name, values)  # it is frozen
 
     def __len__(self) -> int:
         return len(self.X)

@@ -15,12 +15,11 @@ from ._group import (
     CyclicGroup,
     DihedralGroup,
     FiniteGroup,
-    GeneratedGroup,
+    Irrep,
     ProductGroup,
-    SymmetricGroup,
     multiplicities,
 )
-from ._irreps import Irrep
+from ._permutation_groups import GeneratedGroup, SymmetricGroup
 from ._pose import PoseCanonicalizer, canonicalize
 
 __all__ = [

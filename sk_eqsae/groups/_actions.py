@@ -1,35 +1,63 @@
 """How groups act on the inputs of a model."""
 
+from __future__ import annotations
+
 import math
 import operator
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import ClassVar, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from ._group import (
-    CyclicGroup,
-    DihedralGroup,
-    GeneratedGroup,
-    ProductGroup,
-    SymmetricGroup,
-)
+from ._group import CyclicGroup, DihedralGroup, FiniteGroup, ProductGroup
+from ._permutation_groups import GeneratedGroup, SymmetricGroup
 
 Inputs = TypeVar("Inputs", np.ndarray, torch.Tensor)
 Powers = Sequence[int] | np.ndarray
 
 
+class Action(ABC):
+    """A group that acts on inputs; the base of all actions here."""
+
+    _moved: Callable[..., Any]  # inputs, and each exponent from 0 to below the order
+
+    @property
+    @abstractmethod
+    def symmetry(self) -> FiniteGroup:
+        """The group that acts."""
+
+    def __call__(self, inputs: Inputs, power: int | Powers) -> Inputs:
+        """Move inputs by an element of the group.
+
+        Parameters
+        ----------
+        inputs : ndarray or tensor of shape (n_samples, ...)
+            Inputs that the action fits.
+        power : int or sequence of int
+            Power of the generator. Of several generators one each, in their order: the
+            last of them acts first.
+
+        Returns
+        -------
+        outputs : ndarray or tensor of the same shape
+            New array of the same kind.
+        """
+        return self._moved(inputs, *_exponents(power, self.symmetry.generator_orders))
+
+
 @dataclass(frozen=True)
-class ImageRotation:  # numpydoc ignore=PR02
+class ImageRotation(Action):  # numpydoc ignore=PR02
     """Rotate images counter-clockwise by 360 / ``order`` degrees.
 
-    A power that is a multiple of a quarter-turn moves pixels and changes none; any
-    other is a bilinear interpolation with zeros outside, for which the group law
-    holds approximately.
+    Images have the shape (..., height, width). They have to be square, unless all that
+    is asked for is a half-turn. A power that is a multiple of a quarter-turn moves
+    pixels and changes none; any other is a bilinear interpolation with zeros outside,
+    for which the group law holds approximately.
 
     Parameters
     ----------
@@ -65,41 +93,27 @@ class ImageRotation:  # numpydoc ignore=PR02
         """The cyclic group that acts."""
         return CyclicGroup(self.order)
 
-    def __call__(self, inputs: Inputs, power: int) -> Inputs:
-        """Rotate each image ``power`` times.
-
-        Parameters
-        ----------
-        inputs : ndarray or tensor of shape (..., height, width)
-            Images; square, unless all that is asked for is a half-turn.
-        power : int
-            Number of rotations.
-
-        Returns
-        -------
-        outputs : ndarray or tensor of shape (..., height, width)
-            New array of the same kind.
-        """
-        _check_inputs(inputs, min_ndim=2)
-        power = _reduced(power, self.order)
+    def _moved(self, images: Inputs, power: int) -> Inputs:
+        _check_inputs(images, min_ndim=2)
         quarter_turns, remainder = divmod(4 * power, self.order)
         if remainder or quarter_turns % 2:
-            _check_square(inputs)
+            _check_square(images)
         if remainder:
-            return _interpolated(inputs, 2 * math.pi * power / self.order)
-        if isinstance(inputs, torch.Tensor):
-            return torch.rot90(inputs, quarter_turns, dims=(-2, -1)).clone()
-        return np.rot90(inputs, quarter_turns, axes=(-2, -1)).copy()
+            return _interpolated(images, 2 * math.pi * power / self.order)
+        if isinstance(images, torch.Tensor):
+            return torch.rot90(images, quarter_turns, dims=(-2, -1)).clone()
+        return np.rot90(images, quarter_turns, axes=(-2, -1)).copy()
 
 
 @dataclass(frozen=True)
-class ImageFlip:  # numpydoc ignore=PR02
+class ImageFlip(Action):  # numpydoc ignore=PR02
     """Mirror inputs along one axis.
 
     Parameters
     ----------
     axis : int, default=-1
-        Axis to reverse: -1 swaps left and right of an image, -2 top and bottom.
+        Axis to reverse: -1 swaps left and right of an image, -2 top and bottom. Not
+        the first, which numbers the samples.
 
     See Also
     --------
@@ -115,38 +129,23 @@ class ImageFlip:  # numpydoc ignore=PR02
 
     axis: int = -1
 
-    order: ClassVar[int] = 2
-
     @cached_property
     def symmetry(self) -> CyclicGroup:
         """The cyclic group that acts."""
-        return CyclicGroup(self.order)
+        return CyclicGroup(2)
 
-    def __call__(self, inputs: Inputs, power: int) -> Inputs:
-        """Mirror each input if ``power`` is odd.
-
-        Parameters
-        ----------
-        inputs : ndarray or tensor of shape (n_samples, ...)
-            Inputs to mirror.
-        power : int
-            Number of reflections.
-
-        Returns
-        -------
-        outputs : ndarray or tensor of the same shape
-            New array of the same kind.
-        """
+    def _moved(self, inputs: Inputs, power: int) -> Inputs:
         axis = _check_axis(inputs, self.axis)
-        flipped = _reduced(power, self.order) == 1
         if isinstance(inputs, torch.Tensor):
-            return inputs.flip(axis) if flipped else inputs.clone()
-        return (np.flip(inputs, axis) if flipped else inputs).copy()
+            return inputs.flip(axis) if power else inputs.clone()
+        return (np.flip(inputs, axis) if power else inputs).copy()
 
 
 @dataclass(frozen=True)
-class CyclicShift:  # numpydoc ignore=PR02
+class CyclicShift(Action):  # numpydoc ignore=PR02
     """Shift inputs along one axis by 1 / ``order`` of its length, around the end.
+
+    Entries move towards higher indices.
 
     Parameters
     ----------
@@ -179,21 +178,7 @@ class CyclicShift:  # numpydoc ignore=PR02
         """The cyclic group that acts."""
         return CyclicGroup(self.order)
 
-    def __call__(self, inputs: Inputs, power: int) -> Inputs:
-        """Shift each input ``power`` times towards higher indices.
-
-        Parameters
-        ----------
-        inputs : ndarray or tensor of shape (n_samples, ...)
-            Inputs to shift.
-        power : int
-            Number of shifts.
-
-        Returns
-        -------
-        outputs : ndarray or tensor of the same shape
-            New array of the same kind.
-        """
+    def _moved(self, inputs: Inputs, power: int) -> Inputs:
         axis = _check_axis(inputs, self.axis)
         length = inputs.shape[axis]
         if length % self.order:
@@ -203,18 +188,19 @@ class CyclicShift:  # numpydoc ignore=PR02
                 f"{tuple(inputs.shape)}. Choose an order that divides {length}, or "
                 "pad the inputs."
             )
-        shift = _reduced(power, self.order) * (length // self.order)
+        shift = power * (length // self.order)
         if isinstance(inputs, torch.Tensor):
             return inputs.roll(shift, axis)
         return np.roll(inputs, shift, axis)
 
 
 @dataclass(frozen=True)
-class AxisRotation:  # numpydoc ignore=PR02
+class AxisRotation(Action):  # numpydoc ignore=PR02
     """Rotate point clouds by 360 / ``order`` degrees about a coordinate axis.
 
-    Counter-clockwise when the axis points at the viewer (the right-hand rule).
-    Quarter-turns are exact; other rotations are as exact as the inputs' dtype.
+    Points have the shape (..., 3) and a floating dtype. They turn counter-clockwise
+    when the axis points at the viewer (the right-hand rule). Quarter-turns are exact;
+    other rotations are as exact as the inputs' dtype.
 
     Parameters
     ----------
@@ -251,43 +237,30 @@ class AxisRotation:  # numpydoc ignore=PR02
         """The cyclic group that acts."""
         return CyclicGroup(self.order)
 
-    def __call__(self, inputs: Inputs, power: int) -> Inputs:
-        """Rotate each point ``power`` times.
-
-        Parameters
-        ----------
-        inputs : ndarray or tensor of shape (..., 3)
-            Points, real floating numbers.
-        power : int
-            Number of rotations.
-
-        Returns
-        -------
-        outputs : ndarray or tensor of shape (..., 3)
-            New array of the same kind.
-        """
-        _check_inputs(inputs, min_ndim=1)
-        _check_floating(inputs, "AxisRotation")
-        if inputs.shape[-1] != 3:
+    def _moved(self, points: Inputs, power: int) -> Inputs:
+        _check_inputs(points, min_ndim=1)
+        _check_floating(points, "AxisRotation")
+        if points.shape[-1] != 3:
             raise ValueError(
                 "AxisRotation needs points with 3 coordinates on the last axis, found "
-                f"inputs of shape {tuple(inputs.shape)}."
+                f"inputs of shape {tuple(points.shape)}."
             )
-        cos, sin = _cos_sin(_reduced(power, self.order), self.order)
+        cos, sin = _cos_sin(power, self.order)
         first, second = (self.axis + 1) % 3, (self.axis + 2) % 3
-        outputs = inputs.clone() if isinstance(inputs, torch.Tensor) else inputs.copy()
-        a, b = inputs[..., first], inputs[..., second]
+        outputs = points.clone() if isinstance(points, torch.Tensor) else points.copy()
+        a, b = points[..., first], points[..., second]
         outputs[..., first] = cos * a - sin * b
         outputs[..., second] = sin * a + cos * b
         return outputs
 
 
 @dataclass(frozen=True)
-class ImageDihedral:  # numpydoc ignore=PR02
+class ImageDihedral(Action):  # numpydoc ignore=PR02
     """Rotate and mirror images: the dihedral group D_n.
 
     The generators are r, the rotation counter-clockwise by 360 / ``n_rotations``
-    degrees, and s, which swaps left and right.
+    degrees, and s, which swaps left and right. Images have the shape (..., height,
+    width), square unless all that is asked for is half-turns and flips.
 
     Parameters
     ----------
@@ -310,8 +283,8 @@ class ImageDihedral:  # numpydoc ignore=PR02
     >>> import numpy as np
     >>> from sk_eqsae.groups import ImageDihedral
     >>> action = ImageDihedral()
-    >>> action.symmetry, action.order
-    (DihedralGroup(n=4), 8)
+    >>> action.symmetry
+    DihedralGroup(n=4)
     >>> action(np.array([[[1, 2], [3, 4]]]), (1, 1))  # first flip, then rotate
     array([[[1, 3],
             [2, 4]]])
@@ -327,36 +300,16 @@ class ImageDihedral:  # numpydoc ignore=PR02
         """The dihedral group that acts."""
         return DihedralGroup(self.n_rotations)
 
-    @property
-    def order(self) -> int:
-        """Number of elements of the group."""
-        return self.symmetry.order
-
-    def __call__(self, inputs: Inputs, power: Powers) -> Inputs:
-        """Apply r^p1 s^p2: mirror each image p2 times, then rotate it p1 times.
-
-        Parameters
-        ----------
-        inputs : ndarray or tensor of shape (..., height, width)
-            Images; square, unless all that is asked for is half-turns and flips.
-        power : sequence of 2 ints
-            Powers (p1, p2) of r and s.
-
-        Returns
-        -------
-        outputs : ndarray or tensor of shape (..., height, width)
-            New array of the same kind.
-        """
-        steps = (ImageRotation(self.n_rotations), ImageFlip())
-        exponents = _exponents(power, self.symmetry.generator_orders)
-        return _applied(steps, inputs, exponents)
+    def _moved(self, images: Inputs, n_turns: int, n_flips: int) -> Inputs:
+        return ImageRotation(self.n_rotations)(ImageFlip()(images, n_flips), n_turns)
 
 
 @dataclass(frozen=True)
-class GridShift:  # numpydoc ignore=PR02
+class GridShift(Action):  # numpydoc ignore=PR02
     """Shift inputs along several axes, around the ends: a product of cyclic groups.
 
-    Generator i shifts along ``axes[i]`` by 1 / ``orders[i]`` of its length.
+    Generator i shifts along ``axes[i]`` by 1 / ``orders[i]`` of its length, towards
+    higher indices.
 
     Parameters
     ----------
@@ -381,8 +334,8 @@ class GridShift:  # numpydoc ignore=PR02
     >>> import numpy as np
     >>> from sk_eqsae.groups import GridShift
     >>> action = GridShift(axes=(-2, -1), orders=(2, 3))
-    >>> action.symmetry, action.order
-    (ProductGroup(CyclicGroup(n=2), CyclicGroup(n=3)), 6)
+    >>> action.symmetry
+    ProductGroup(CyclicGroup(n=2), CyclicGroup(n=3))
     >>> action(np.array([[[1, 2, 3], [4, 5, 6]]]), (1, 1))
     array([[[6, 4, 5],
             [3, 1, 2]]])
@@ -408,38 +361,20 @@ class GridShift:  # numpydoc ignore=PR02
         """The product of cyclic groups that acts."""
         return ProductGroup(*(CyclicGroup(order) for order in self.orders))
 
-    @property
-    def order(self) -> int:
-        """Number of elements of the group."""
-        return math.prod(self.orders)
-
-    def __call__(self, inputs: Inputs, power: Powers) -> Inputs:
-        """Shift each input ``power[i]`` times along ``axes[i]``.
-
-        Parameters
-        ----------
-        inputs : ndarray or tensor of shape (n_samples, ...)
-            Inputs to shift.
-        power : sequence of int
-            Number of shifts towards higher indices, for each axis.
-
-        Returns
-        -------
-        outputs : ndarray or tensor of the same shape
-            New array of the same kind.
-        """
+    def _moved(self, inputs: Inputs, *n_shifts: int) -> Inputs:
         counted = [_check_axis(inputs, axis) % inputs.ndim for axis in self.axes]
         _check_different(counted, self.axes)
-        steps = [
-            CyclicShift(*step) for step in zip(self.axes, self.orders, strict=True)
-        ]
-        exponents = _exponents(power, self.symmetry.generator_orders)
-        return _applied(steps, inputs, exponents)
+        for axis, order, n in zip(self.axes, self.orders, n_shifts, strict=True):
+            inputs = CyclicShift(axis, order)(inputs, n)
+        return inputs
 
 
 @dataclass(frozen=True)
-class ChannelPermutation:  # numpydoc ignore=PR02
+class ChannelPermutation(Action):  # numpydoc ignore=PR02
     """Permute the entries along one axis: the symmetric group S_n.
+
+    Entry i of an input is entry pi(i) of the output, for the permutation pi that the
+    powers of the cycles c2, c3, ..., cn make.
 
     Parameters
     ----------
@@ -462,8 +397,8 @@ class ChannelPermutation:  # numpydoc ignore=PR02
     >>> import numpy as np
     >>> from sk_eqsae.groups import ChannelPermutation
     >>> action = ChannelPermutation(3)
-    >>> action.symmetry, action.order
-    (SymmetricGroup(n=3), 6)
+    >>> action.symmetry
+    SymmetricGroup(n=3)
     >>> action(np.array([[7, 8, 9]]), (0, 1))  # channel 0 becomes channel 1, ...
     array([[9, 7, 8]])
     """
@@ -479,34 +414,13 @@ class ChannelPermutation:  # numpydoc ignore=PR02
         """The symmetric group that acts."""
         return SymmetricGroup(self.n)
 
-    @property
-    def order(self) -> int:
-        """Number of elements of the group."""
-        return math.factorial(self.n)
-
-    def __call__(self, inputs: Inputs, power: int | Powers) -> Inputs:
-        """Apply c2^p1 c3^p2 ..., the longest cycle first.
-
-        Parameters
-        ----------
-        inputs : ndarray or tensor of shape (n_samples, ...)
-            Inputs to permute, n entries long along the axis.
-        power : sequence of n - 1 ints
-            Powers of the cycles c2, c3, ..., cn; an int will do for n = 2.
-
-        Returns
-        -------
-        outputs : ndarray or tensor of the same shape
-            New array of the same kind: entry i of an input is entry pi(i) of the
-            output.
-        """
+    def _moved(self, inputs: Inputs, *exponents: int) -> Inputs:
         axis = _check_axis(inputs, self.axis)
         if inputs.shape[axis] != self.n:
             raise ValueError(
                 f"ChannelPermutation(n={self.n}, axis={self.axis}) needs {self.n} "
                 f"entries along that axis, found inputs of shape {tuple(inputs.shape)}."
             )
-        exponents = _exponents(power, self.symmetry.generator_orders)
         element = self.symmetry.elements_of([exponents])[0]
         source = self.symmetry.permutations[self.symmetry.inverses[element]]
         if isinstance(inputs, torch.Tensor):
@@ -515,12 +429,13 @@ class ChannelPermutation:  # numpydoc ignore=PR02
 
 
 @dataclass(frozen=True)
-class CubeRotation:
+class CubeRotation(Action):
     """Rotate point clouds by quarter-turns about the axes: the rotations of a cube.
 
-    The generators are the counter-clockwise quarter-turns g1, g2 and g3 about x, y
-    and z; the group has 24 elements and is isomorphic to S_4. Every element is
-    g1^p1 g2^p2 g3^p3, most of them in several ways.
+    Points have the shape (..., 3) and a floating dtype. The generators are the
+    counter-clockwise quarter-turns g1, g2 and g3 about x, y and z; the group has 24
+    elements and is isomorphic to S_4. Every element is g1^p1 g2^p2 g3^p3, most of them
+    in several ways.
 
     Raises
     ------
@@ -536,7 +451,7 @@ class CubeRotation:
     >>> import numpy as np
     >>> from sk_eqsae.groups import CubeRotation
     >>> action = CubeRotation()
-    >>> action.order, action.symmetry.generator_orders
+    >>> action.symmetry.order, action.symmetry.generator_orders
     (24, (4, 4, 4))
     >>> action(np.array([[[1.0, 2.0, 3.0]]]), (1, 0, 1))  # about z, then about x
     array([[[-2., -3.,  1.]]])
@@ -547,29 +462,12 @@ class CubeRotation:
         """The rotation group of the cube, as permutations of +x, +y, +z, -x, -y, -z."""
         return _cube_group()
 
-    @property
-    def order(self) -> int:
-        """Number of elements of the group."""
-        return self.symmetry.order
-
-    def __call__(self, inputs: Inputs, power: Powers) -> Inputs:
-        """Rotate each point p3 quarter-turns about z, p2 about y and p1 about x.
-
-        Parameters
-        ----------
-        inputs : ndarray or tensor of shape (..., 3)
-            Points, real floating numbers.
-        power : sequence of 3 ints
-            Number of quarter-turns (p1, p2, p3) about x, y and z; those about z
-            come first.
-
-        Returns
-        -------
-        outputs : ndarray or tensor of shape (..., 3)
-            New array of the same kind.
-        """
-        exponents = _exponents(power, self.symmetry.generator_orders)
-        return _applied([AxisRotation(axis, 4) for axis in range(3)], inputs, exponents)
+    def _moved(
+        self, points: Inputs, about_x: int, about_y: int, about_z: int
+    ) -> Inputs:
+        for axis, n_turns in ((2, about_z), (1, about_y), (0, about_x)):
+            points = AxisRotation(axis, 4)(points, n_turns)
+        return points
 
 
 @cache
@@ -587,17 +485,6 @@ def _cube_group() -> GeneratedGroup:
             ((x, 1), (y, 1), (x, -1), (z, -1)),  # a quarter-turn takes y to z
         ),
     )
-
-
-def _applied(
-    steps: Sequence[Callable[[Inputs, int], Inputs]],
-    inputs: Inputs,
-    exponents: Sequence[int],
-) -> Inputs:
-    """Apply a generator after the other, the last one first."""
-    for step, exponent in zip(reversed(steps), reversed(exponents), strict=True):
-        inputs = step(inputs, exponent)
-    return inputs
 
 
 def _check_order(order: int, name: str = "order") -> None:
@@ -670,10 +557,6 @@ def _check_floating(inputs: np.ndarray | torch.Tensor, action: str) -> None:
             f"{action} computes new values and needs inputs of a floating dtype, "
             f"found {inputs.dtype}. Convert the inputs, for example to float32."
         )
-
-
-def _reduced(power: int, order: int) -> int:
-    return _exponents(power, [order])[0]
 
 
 def _exponents(power: int | Powers, orders: Sequence[int]) -> list[int]:

@@ -1,6 +1,7 @@
 """The matrix M that says how activations move when the input is transformed."""
 
-from collections.abc import Iterable
+from __future__ import annotations
+
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -20,24 +21,24 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_n_features, check_is_fitted
 
 from .._doc_link import DocLinkMixin
-from .._fitting import all_or_nothing, draw_seed, ordinary_modes
+from .._docs import fill
+from .._fitted import FEATURES, Fitted
+from .._fitting import all_or_nothing, draw_seed
 from .._metrics import fvu
 from .._rows import checked_array, checked_rows
-from .._training import resolve_device
 from .._warnings import warn
-from ._chunks import check_finite
-from ._closed_form import (
-    ExactLaw,
-    exact_law,
-    free_generators,
-    orthogonal_generators,
+from ._descent import descend, refine
+from ._element_matrices import ElementMatrices, kept_matrices
+from ._exact_law import ExactLaw, law_of_whole_orbits
+from ._group import FiniteGroup, Word
+from ._least_squares import free_generators, law_of_all_pairs, orthogonal_generators
+from ._moments import OrbitMoments, check_finite
+from ._orbit_table import (
+    check_generators,
+    check_integers,
+    orbit_table,
+    power_of_each_row,
 )
-from ._fractional import power_weights
-from ._gradient_descent import descend
-from ._group import FiniteGroup
-from ._moments import OrbitMoments
-from ._orbit_table import check_integers, orbit_table, power_of_each_row
-from ._refinement import refine
 from ._trust import (
     warn_if_no_symmetry,
     warn_if_rounded,
@@ -45,8 +46,10 @@ from ._trust import (
     warn_if_worse_than_identity,
 )
 
+_MOST = 0.9  # of the rows, in whole orbits: the other orbits are left out
 
-def _has_closed_form(fitter: "ActivationTransformFitter") -> bool:
+
+def _has_closed_form(fitter: ActivationTransformFitter) -> bool:
     if fitter.solver == "adam":
         raise AttributeError(
             "partial_fit needs a closed form: solver='adam' passes over all orbits "
@@ -71,7 +74,7 @@ class ActivationTransformFitter(
     symmetry : int or FiniteGroup, default=None
         The group: the order of a cyclic group, or one such as ``DihedralGroup(4)``.
         None is the cyclic group of the powers given to `fit`; without any the group is
-        trivial and M is the identity.
+        trivial and M is the identity, with a warning.
     solver : {"lstsq", "adam"}, default="lstsq"
         "lstsq" is a closed form from second moments of the orbits, which takes one
         pass over them. "adam" minimises the loss above by gradient descent: of a free
@@ -85,7 +88,9 @@ class ActivationTransformFitter(
         each generator's matrix is orthogonal (closed form only). All of them leave
         directions without variance where they are.
     power : float or array-like of shape (n_generators,), default=1
-        Powers of the generators that `transform` applies.
+        Powers of the generators that `transform` applies. A number stands for each of
+        them: by default a row is moved one step by the last generator, then one by
+        the one before it, and so on.
     n_components : int, default=None
         Fit M in so many principal directions of X and leave the others where they
         are, for many features or few orbits. None uses all directions. At most
@@ -163,6 +168,9 @@ class ActivationTransformFitter(
     pairs of rows that it takes to one another; of an element with few pairs, from the
     product of the generators' matrices.
 
+    Powers of M are kept in memory after they were used, outside of the estimator and up
+    to 64 MB of them, so that moving rows again takes one product for each generator.
+
     The closed form needs memory for second moments, (n_features)^2 a few times over,
     whatever the number of rows, so X may be a memory map of a file.
 
@@ -202,6 +210,38 @@ class ActivationTransformFitter(
     >>> np.allclose(fitter.act(x, 3), X[3])
     True
     """
+
+    _fitted: ClassVar[tuple] = (
+        *FEATURES,
+        Fitted("symmetry_", "FiniteGroup", ("order",)),
+        Fitted("order_", "int", ("order",)),
+        Fitted("M_", "float64", ("...", "n_features", "n_features")),
+        Fitted("order_error_", "float"),
+        Fitted("rank_", "int", optional=True),
+        Fitted("multiplicities_", "int64", ("n_irreps",), optional=True),
+        Fitted("n_iter_", "int", ("n_epochs",), optional=True),
+        Fitted("loss_curve_", "float64", ("n_epochs",), optional=True),
+        # of partial_fit; directions are those of the basis, or else the features
+        Fitted("_sums", "dict", optional=True),
+        Fitted("_sums/basis", "none float64", ("n_features", "n_directions")),
+        Fitted("_sums/irreps", "list"),
+        Fitted("_sums/irreps/*", "dict"),
+        Fitted("_sums/irreps/*/rows", "list"),
+        Fitted("_sums/irreps/*/rows/*", "float64", ("", "")),
+        Fitted("_sums/irreps/*/gram", "list"),
+        Fitted("_sums/irreps/*/gram/*", "float64", ("", "")),
+        Fitted("_sums/irreps/*/n_orbits", "int"),
+        Fitted("_sums/pairs", "none list"),
+        Fitted("_sums/pairs/0", "float64", ("n_moves", "n_directions", "n_directions")),
+        Fitted("_sums/pairs/1", "float64", ("n_moves", "n_directions", "n_directions")),
+        Fitted("_sums/pairs/2", "int64", ("n_moves",)),
+        Fitted("_sums/pairs/3", "float64", ("n_moves", "n_directions")),
+        Fitted("_sums/pairs/4", "float64", ("n_moves", "n_directions")),
+        Fitted("_sums/shift", "float float64", ("n_directions",)),
+        Fitted("_sums/total", "float float64", ("n_directions",)),
+        Fitted("_sums/n_rows", "int"),
+        Fitted("_sums/n_orbits", "int"),
+    )
 
     __metadata_request__fit: ClassVar[dict] = {"groups": True, "power": True}
     __metadata_request__partial_fit: ClassVar[dict] = {"groups": True, "power": True}
@@ -248,6 +288,7 @@ class ActivationTransformFitter(
         self.random_state = random_state
         self.verbose = verbose
 
+    @fill
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
@@ -261,14 +302,10 @@ class ActivationTransformFitter(
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
-            Activations.
-        y : None
-            Ignored.
-        groups : array-like of shape (n_rows,), default=None
-            Orbit id of each row.
-        power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
-            Powers of the generators of each row; 0 is the canonical row.
+        {X}
+        {y}
+        {groups}
+        {power}
 
         Returns
         -------
@@ -281,31 +318,34 @@ class ActivationTransformFitter(
             If groups and power do not describe orbits with one canonical row each,
             if a generator is never observed, if there are fewer rows than
             `n_components`, if "adam" diverges, or if the parameters contradict each
-            other.
+            other. A call that raises leaves the estimator as it was.
 
         Warns
         -----
         UserWarning
-            If an exact law is not to be trusted: there are fewer than two rows for
-            each direction in which they vary, M explains less than the mean does, or
-            M moves directions with little variance so far that rounding leaves an
-            `order_error_` above 1e-10.
+            If nothing says what the group is, or if an exact law is not to be trusted:
+            there are fewer than two rows for each direction in which they vary, M
+            explains less than the mean does, or M moves directions with little
+            variance so far that rounding leaves an `order_error_` above 1e-10.
         ConvergenceWarning
             If "adam" with an exact law ends above the closed form, which is kept, or
             with a free law explains less of the activations than M = I does.
         """
-        self._forget()
-        X, table = self._checked(X, groups, power, reset=True)
-        if self.symmetry_.order == 1:
-            return self._set_matrices(self._identity(), None)
-        basis = self._principal_directions(X)
-        if self.solver == "adam":
-            found = self._gradient_descent(X, table, basis)
-        else:
-            found = self._closed_form(X, table, self._new_moments(basis), use_up=True)
-        return self._set_matrices(found, basis)
+        with all_or_nothing(self):
+            self._forget()
+            X, table = self._checked(X, groups, power, reset=True)
+            moments = self._new_moments(X)
+            if self.symmetry_.order == 1:
+                found: NDArray | ExactLaw = self._identity()
+            elif self.solver == "adam":
+                found = self._descended(X, table, moments)
+            else:
+                moments.add(X, table)
+                found = self._solved(moments, use_up=True)
+            return self._keep(found, moments)
 
     @available_if(_has_closed_form)
+    @fill
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self,
@@ -326,8 +366,7 @@ class ActivationTransformFitter(
         X : array-like of shape (n_rows, n_features)
             Activations, whole orbits. A row that is missing here is missing for
             good, as in `fit`.
-        y : None
-            Ignored.
+        {y}
         groups : array-like of shape (n_rows,), default=None
             Orbit id of each row. Ids belong to their call: the same id in two calls
             stands for two orbits.
@@ -358,15 +397,14 @@ class ActivationTransformFitter(
             sums = self._sums_before()
             X, table = self._checked(X, groups, power, reset=sums is None)
             if sums is None:
-                moments = self._new_moments(self._principal_directions(X))
+                moments = self._new_moments(X)
             else:
                 moments = OrbitMoments.from_state(self.symmetry_, sums)
-            if self.symmetry_.order == 1:
-                found, basis = self._identity(), None
-            else:
-                found = self._closed_form(X, table, moments, use_up=False)
-                basis = moments.basis
-            self._set_matrices(found, basis)
+            found: NDArray | ExactLaw = self._identity()
+            if self.symmetry_.order > 1:
+                moments.add(X, table)
+                found = self._solved(moments, use_up=False)
+            self._keep(found, moments)
             self._sums = moments.state()
         return self
 
@@ -402,7 +440,7 @@ class ActivationTransformFitter(
         check_finite(X, type(self).__name__)
         symmetry = self.symmetry if reset else self.symmetry_
         group, table = orbit_table(groups, power, symmetry=symmetry, n_rows=len(X))
-        _check_generators(group, table)
+        check_generators(group, table)
         self.symmetry_: FiniteGroup = group
         warn_if_no_symmetry(self, groups, "leaves rows as they are")
         return X, table
@@ -420,7 +458,9 @@ class ActivationTransformFitter(
                 f"n_components={self.n_components} is more than the {X.shape[1]} "
                 "feature(s) of X. Lower it, or set n_components=None."
             )
-        if self.symmetry_.order > 1 and self.n_components > len(X):
+        if self.symmetry_.order == 1:
+            return None
+        if self.n_components > len(X):
             raise ValueError(
                 f"n_components={self.n_components} is more than the {len(X)} row(s) "
                 "of X (of partial_fit's first call), too few orbits to find so many "
@@ -430,79 +470,71 @@ class ActivationTransformFitter(
         *_, directions = randomized_svd(X, self.n_components, random_state=seed)
         return np.linalg.qr(directions.T.astype(np.float64))[0]
 
-    def _new_moments(self, basis: NDArray | None) -> OrbitMoments:
-        by_irrep = self.group_law == "exact"
+    def _new_moments(self, X: NDArray) -> OrbitMoments:
+        by_irrep = self.group_law == "exact" and self.symmetry_.order > 1
+        basis = self._principal_directions(X)
         return OrbitMoments(self.symmetry_, by_irrep=by_irrep, basis=basis)
 
-    def _closed_form(
-        self, X: NDArray, table: NDArray, moments: OrbitMoments, *, use_up: bool
-    ) -> NDArray | ExactLaw:
-        """Solve the moments of these orbits and of those they hold already."""
-        moments.add(X, table)
+    def _solved(self, moments: OrbitMoments, *, use_up: bool) -> NDArray | ExactLaw:
+        """Closed form of the matrices from moments of orbits."""
+        n_features = self.n_features_in_
         if self.group_law == "orthogonal":
             return orthogonal_generators(moments)
         if self.group_law == "free":
-            return free_generators(moments, X.shape[1])
-        return _trusted_law(moments, X.shape[1], use_up=use_up)
+            return free_generators(moments, n_features)
+        return _exact_law(moments, n_features, use_up=use_up)
 
-    def _gradient_descent(
-        self, X: NDArray, table: NDArray, basis: NDArray | None
+    def _descended(
+        self, X: NDArray, table: NDArray, moments: OrbitMoments
     ) -> NDArray | ExactLaw:
         if self.group_law == "orthogonal":
             raise ValueError(
                 "group_law='orthogonal' is a closed form: set solver='lstsq', or "
                 "group_law='exact' or 'free' for solver='adam'."
             )
-        found, self.loss_curve_ = self._descended(X, table, basis)
-        self.n_iter_ = len(self.loss_curve_)
-        return found
-
-    def _descended(
-        self, X: NDArray, table: NDArray, basis: NDArray | None
-    ) -> tuple[NDArray | ExactLaw, NDArray]:
         settings = {
             "lr": self.lr,
             "batch_size": self.batch_size,
             "max_epochs": self.max_epochs,
             "seed": draw_seed(check_random_state(self.random_state)),
-            "device": resolve_device(self.device),
+            "device": self.device,
             "verbose": self.verbose,
         }
+        basis = moments.basis
         rows = X if basis is None else X @ basis.astype(X.dtype)
         if self.group_law == "free":
-            with ordinary_modes():
-                matrices, losses = descend(rows, table, self.symmetry_, **settings)
-            warn_if_worse_than_identity(matrices, rows, table, self.symmetry_)
-            return matrices, losses
-        moments = self._new_moments(basis)
-        moments.add(X, table)
-        law = _trusted_law(moments, X.shape[1], use_up=True)
-        with ordinary_modes():
-            return refine(law, rows, table, **settings)
+            found, losses = descend(rows, table, self.symmetry_, **settings)
+            warn_if_worse_than_identity(found, rows, table, self.symmetry_)
+        else:
+            moments.add(X, table)
+            start = _exact_law(moments, X.shape[1], use_up=True)
+            found, losses = refine(start, rows, table, **settings)
+        self.loss_curve_, self.n_iter_ = losses, len(losses)
+        return found
 
-    def _set_matrices(self, found: NDArray | ExactLaw, basis: NDArray | None) -> Self:
-        """Set what was found, on all features or in the subspace of the basis."""
-        exact = isinstance(found, ExactLaw)
-        if isinstance(found, ExactLaw):
-            self.rank_ = found.rank
-            self.multiplicities_ = found.representation.multiplicities
-            self.multiplicities_[0] += self.n_features_in_ - found.rank
-            found = found.generators()
+    def _keep(self, found: NDArray | ExactLaw, moments: OrbitMoments) -> Self:
+        """Set what was found, on all features or in the subspace of a basis."""
+        law = found if isinstance(found, ExactLaw) else None
+        if law is not None:
+            self.rank_ = law.rank
+            self.multiplicities_ = law.representation.multiplicities
+            self.multiplicities_[0] += self.n_features_in_ - law.rank
+        matrices = found.generators() if isinstance(found, ExactLaw) else found
         self.order_ = self.symmetry_.order
-        self.order_error_ = self._law_error(found)
-        if basis is not None:
-            moved = basis @ (found - np.eye(found.shape[1])) @ basis.T
-            found = np.eye(len(basis)) + moved
-        self.M_ = found[0] if len(found) == 1 else found
-        if exact:
-            warn_if_rounded(self.order_error_, found)
+        self.order_error_ = self._law_error(matrices)
+        if moments.basis is not None:
+            matrices = _beyond(matrices, moments.basis)
+        self.M_ = matrices[0] if len(matrices) == 1 else matrices
+        if law is not None:
+            warn_if_untrustworthy(law, moments)
+            warn_if_rounded(self.order_error_, matrices)
         return self
 
     def _law_error(self, generators: NDArray) -> float:
         """Largest distance of a relation from the identity."""
         identity = np.eye(generators.shape[1])
         return max(
-            float(np.linalg.norm(_word(generators, relation) - identity))
+            float(np.linalg.norm(_product(generators, relation) - identity))
             / self.n_features_in_**0.5
             for relation in self.symmetry_.relations
         )
@@ -528,13 +560,13 @@ class ActivationTransformFitter(
             without an exact law.
         """
         check_is_fitted(self)
-        identity = np.eye(self.n_features_in_)
-        rows = self._as_rows(power, n_rows=1).repeat(len(identity), axis=0)
-        return self._moved(identity, rows).T
+        (row,) = self._as_rows(power, n_rows=1)
+        return self._matrices.matrix(row)
 
     @property
-    def _generators(self) -> NDArray:
-        return self.M_.reshape(-1, self.n_features_in_, self.n_features_in_)
+    def _matrices(self) -> ElementMatrices:
+        n = self.n_features_in_
+        return kept_matrices(self, self.symmetry_, self.M_.reshape(-1, n, n))
 
     def act(self, X: ArrayLike, power: ArrayLike) -> NDArray:
         """Move activations by an element of the group, or by one between them.
@@ -562,7 +594,7 @@ class ActivationTransformFitter(
         """
         check_is_fitted(self)
         X = self._checked_to_move(X)
-        return self._moved(X, self._as_rows(power, n_rows=len(X)))
+        return self._matrices.act(X, self._as_rows(power, n_rows=len(X)))
 
     def _checked_to_move(self, X: ArrayLike) -> NDArray:
         """Validate X; arrays need no names, for what is decoded or moved has none."""
@@ -579,45 +611,37 @@ class ActivationTransformFitter(
             return np.column_stack([check_integers(column) for column in power.T])
         return check_array(power, input_name="power")
 
-    def _moved(self, X: NDArray, power: NDArray) -> NDArray:
-        """Apply each generator's power, the last generator first."""
-        for i in reversed(range(self.symmetry_.n_generators)):
-            X = self._moved_by(X, i, power[:, i])
-        return X
+    def _own_power(self, n_rows: int) -> NDArray:
+        """Powers that `transform` applies; a number stands for each generator."""
+        power, n_generators = np.asarray(self.power), self.symmetry_.n_generators
+        if n_generators > 1 and power.ndim == 0:
+            power = np.broadcast_to(power, n_generators)
+        return self._as_rows(power, n_rows)
 
-    def _moved_by(self, X: NDArray, generator: int, power: NDArray) -> NDArray:
-        weights = power_weights(power, self.symmetry_.generator_orders[generator])
-        moved = np.zeros_like(X)
-        for p in np.flatnonzero(weights.any(axis=0)):
-            rows = np.flatnonzero(weights[:, p])
-            matrix = np.linalg.matrix_power(self._generators[generator], int(p))
-            weight = weights[rows, p, np.newaxis].astype(X.dtype)
-            moved[rows] += weight * (X[rows] @ matrix.T.astype(X.dtype))
-        return moved
-
+    @fill
     def transform(self, X: ArrayLike) -> NDArray:
         """Move activations by `self.power`.
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
-            Activations.
+        {X}
 
         Returns
         -------
         moved : ndarray of shape (n_rows, n_features)
-            M^power x, in the dtype of X.
+            M^power x, in the dtype of X; with several generators M_1^p1 M_2^p2 ... x.
         """
+        check_is_fitted(self)
         X = checked_array(self, X, reset=False)
-        return self._moved(X, self._as_rows(self.power, n_rows=len(X)))
+        return self._matrices.act(X, self._own_power(len(X)))
 
+    @fill
     def inverse_transform(self, X: ArrayLike) -> NDArray:
         """Move activations by the inverse of `self.power`.
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
-            Activations.
+        {X}
 
         Returns
         -------
@@ -626,13 +650,12 @@ class ActivationTransformFitter(
         """
         check_is_fitted(self)
         X = self._checked_to_move(X)
-        power = self._as_rows(self.power, n_rows=len(X))
-        for i in range(
-            self.symmetry_.n_generators
-        ):  # the last to act is the first undone
-            X = self._moved_by(X, i, -power[:, i])
+        power, matrices = self._own_power(len(X)), self._matrices
+        for k in range(self.symmetry_.n_generators):  # the last to act is undone first
+            X = matrices.act_with(k, X, -power[:, k])
         return X
 
+    @fill
     def r2_per_power(
         self,
         X: ArrayLike,
@@ -646,10 +669,8 @@ class ActivationTransformFitter(
         ----------
         X : array-like of shape (n_rows, n_features)
             Activations, best of orbits that were not fitted.
-        groups : array-like of shape (n_rows,), default=None
-            Orbit id of each row.
-        power : array-like of shape (n_rows,), default=None
-            Power of the generator of each row.
+        {groups}
+        {power}
 
         Returns
         -------
@@ -669,10 +690,11 @@ class ActivationTransformFitter(
         observed = table[table[:, element] >= 0]
         if len(observed) == 0:
             return np.nan
-        power = self.symmetry_.powers[element].astype(np.float64)
-        moved = self._moved(X[observed[:, 0]], np.tile(power, (len(observed), 1)))
+        power = np.tile(self.symmetry_.powers[element], (len(observed), 1))
+        moved = self._matrices.act(X[observed[:, 0]], power)
         return 1 - fvu(X[observed[:, element]], moved)
 
+    @fill
     def score(
         self,
         X: ArrayLike,
@@ -685,14 +707,10 @@ class ActivationTransformFitter(
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
-            Activations.
-        y : None
-            Ignored.
-        groups : array-like of shape (n_rows,), default=None
-            Orbit id of each row.
-        power : array-like of shape (n_rows,), default=None
-            Power of the generator of each row.
+        {X}
+        {y}
+        {groups}
+        {power}
 
         Returns
         -------
@@ -708,25 +726,18 @@ class ActivationTransformFitter(
         return tags
 
 
-def _trusted_law(moments: OrbitMoments, n_features: int, *, use_up: bool) -> ExactLaw:
-    law = exact_law(moments, n_features, use_up=use_up)
-    warn_if_untrustworthy(law, moments)
-    return law
+def _exact_law(moments: OrbitMoments, n_features: int, *, use_up: bool) -> ExactLaw:
+    if moments.n_rows_of_whole >= _MOST * moments.n_rows:
+        return law_of_whole_orbits(moments, n_features, use_up=use_up)
+    return law_of_all_pairs(moments, n_features)
 
 
-def _check_generators(group: FiniteGroup, table: NDArray) -> None:
-    """Raise if the rows say nothing about a generator."""
-    powers = group.powers[(table >= 0).any(axis=0)]
-    for k, name in enumerate(group.generator_names):
-        if group.generator_orders[k] > 1 and not powers[:, k].any():
-            raise ValueError(
-                f"power: the generator {name} is never observed: its power is 0 in "
-                "every row, so nothing tells its matrix. Add rows with other powers "
-                "of it, or give a group without it."
-            )
+def _beyond(matrices: NDArray, basis: NDArray) -> NDArray:
+    """Matrices of all features from those in a basis, which leave the rest alone."""
+    return np.eye(len(basis)) + basis @ (matrices - np.eye(basis.shape[1])) @ basis.T
 
 
-def _word(generators: NDArray, word: Iterable[tuple[int, int]]) -> NDArray:
+def _product(generators: NDArray, word: Word) -> NDArray:
     """Product of powers of generators; exponents may be negative."""
     matrix = np.eye(generators.shape[1])
     for generator, exponent in word:

@@ -1,29 +1,103 @@
 """Finite groups as data: elements, words, relations, irreps."""
 
-import operator
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, reduce
-from itertools import accumulate
+from itertools import accumulate, combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._irreps import (
-    Irrep,
-    frozen,
-    irreps_inside,
-    irreps_of_regular,
-    rotations,
-    tensor_product,
-)
+from ._irreps import irreps_inside, irreps_of_regular, tensor_product
 
 Word = tuple[tuple[int, int], ...]
-Permutation = tuple[int, ...]
 
-_MAX_ORDER = 2_000  # the multiplication table and the irreps must fit in memory
+_KINDS = {1: "real", 2: "complex", 4: "quaternionic"}
+
+
+@dataclass(frozen=True, eq=False)
+class Irrep:  # numpydoc ignore=PR02
+    """A real irreducible representation of a finite group.
+
+    Each element of the group is an orthogonal matrix, and no subspace but 0 and the
+    whole is mapped into itself by all of them.
+
+    Parameters
+    ----------
+    name : str
+        Name of the representation, unique in its group.
+    matrices : ndarray of shape (order, dim, dim)
+        One orthogonal matrix for each element of the group, float64.
+
+    Attributes
+    ----------
+    dim : int
+        Dimension of the real vector space that the matrices act on.
+    character : ndarray of shape (order,)
+        Trace of each matrix.
+    commutant_dim : int
+        Dimension of the space of matrices that commute with all of `matrices`,
+        which is the mean of the squared character: 1, 2 or 4.
+    kind : {"real", "complex", "quaternionic"}
+        The number system that those commuting matrices form.
+
+    See Also
+    --------
+    sk_eqsae.groups.FiniteGroup.irreps : All of a group's.
+
+    Notes
+    -----
+    Over the complex numbers, a "real" one stays irreducible, a "complex" one is the
+    sum of two conjugates and a "quaternionic" one is twice the same [1]_.
+
+    References
+    ----------
+    .. [1] Serre, J.-P. (1977). Linear Representations of Finite Groups. Springer,
+       section 13.2.
+
+    Examples
+    --------
+    >>> from sk_eqsae.groups import CyclicGroup
+    >>> rotation = CyclicGroup(4).irreps[-1]
+    >>> rotation
+    Irrep(name='rotation 1', dim=2, kind='complex')
+    >>> rotation.matrices[1].round()
+    array([[ 0., -1.],
+           [ 1.,  0.]])
+    """
+
+    name: str
+    matrices: NDArray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "matrices", _frozen(np.array(self.matrices, float)))
+
+    def __repr__(self) -> str:
+        return f"Irrep(name={self.name!r}, dim={self.dim}, kind={self.kind!r})"
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the real vector space that the matrices act on."""
+        return self.matrices.shape[1]
+
+    @cached_property
+    def character(self) -> NDArray:
+        """Trace of each matrix."""
+        return _frozen(np.trace(self.matrices, axis1=1, axis2=2))
+
+    @property
+    def commutant_dim(self) -> int:
+        """Dimension of the space of matrices that commute with all of them."""
+        return round(float(np.mean(self.character**2)))
+
+    @property
+    def kind(self) -> str:
+        """The number system that the commuting matrices form."""
+        return _KINDS[self.commutant_dim]
 
 
 @dataclass(frozen=True)
@@ -84,7 +158,10 @@ class FiniteGroup(ABC):
     """
 
     def __getstate__(self) -> dict[str, Any]:
+        # what was computed of a group is as large as it likes, and soon computed again
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    # What a kind of group has to say of itself: these four.
 
     @property
     @abstractmethod
@@ -104,7 +181,13 @@ class FiniteGroup(ABC):
     @property
     @abstractmethod
     def _left_products(self) -> NDArray:
-        """Element g_k e of each generator k and element e."""
+        """Element g_k e (n_generators, order) of each generator k and element e."""
+
+    @cached_property
+    def irreps(self) -> tuple[Irrep, ...]:
+        """Real irreducible representations, the trivial one first."""
+        found = irreps_of_regular(self.multiplication_table, self.inverses)
+        return tuple(map(Irrep, _irrep_names(found, self), found))
 
     @property
     def order(self) -> int:
@@ -119,7 +202,7 @@ class FiniteGroup(ABC):
     @cached_property
     def generator_orders(self) -> tuple[int, ...]:
         """Order of each generator."""
-        return tuple(len(cycle) for cycle in self._generator_powers)
+        return tuple(map(len, self._generator_powers))
 
     @cached_property
     def words(self) -> tuple[Word, ...]:
@@ -138,24 +221,17 @@ class FiniteGroup(ABC):
         for e in range(1, self.order):
             k = self.words[e][0][0]  # so e = g_k e' with e' < e
             table[e] = self._left_products[k][table[without[k, e]]]
-        return frozen(table)
+        return _frozen(table)
 
     @cached_property
     def inverses(self) -> NDArray:
         """Inverse of each element."""
-        return frozen(np.argmin(self.multiplication_table, axis=1))
-
-    @cached_property
-    def irreps(self) -> tuple[Irrep, ...]:
-        """Real irreducible representations, the trivial one first."""
-        found = irreps_of_regular(self.multiplication_table, self.inverses)
-        names = _irrep_names(found, self)
-        return tuple(Irrep(*pair) for pair in zip(names, found, strict=True))
+        return _frozen(np.argmin(self.multiplication_table, axis=1))
 
     @cached_property
     def character_table(self) -> NDArray:
         """The characters of `irreps`."""
-        return frozen(np.stack([irrep.character for irrep in self.irreps]))
+        return _frozen(np.stack([irrep.character for irrep in self.irreps]))
 
     def elements_of(self, power: ArrayLike) -> NDArray:
         """Number of the element that each row of powers stands for.
@@ -182,12 +258,13 @@ class FiniteGroup(ABC):
         >>> CyclicGroup(4).elements_of([0, 1, 5, -1])
         array([0, 1, 1, 3])
         """
-        exponents = self._check_powers(power) % self.generator_orders
+        exponents = _checked_powers(power, self) % self.generator_orders
         elements = np.zeros(len(exponents), dtype=np.int64)
-        for cycle, column in zip(
-            reversed(self._generator_powers), exponents.T[::-1], strict=True
-        ):
-            elements = self._product(cycle[column], elements)
+        for k in reversed(range(self.n_generators)):
+            left = self._generator_powers[k][exponents[:, k]]
+            # of one generator this saves the table, order^2 entries
+            after = elements.any()
+            elements = self.multiplication_table[left, elements] if after else left
         return elements
 
     def power_of(self, elements: NDArray) -> NDArray:
@@ -218,31 +295,6 @@ class FiniteGroup(ABC):
     def _generator_powers(self) -> tuple[NDArray, ...]:
         """Elements 1, g, g^2 ... of each generator g."""
         return tuple(_cycle(left) for left in self._left_products)
-
-    def _product(self, left: NDArray, right: NDArray) -> NDArray:
-        # Saves the table, order^2 entries, for one generator.
-        return self.multiplication_table[left, right] if right.any() else left
-
-    def _element_of_word(self, word: Word) -> int:
-        element = 0
-        for generator, exponent in reversed(word):
-            for _ in range(exponent % self.generator_orders[generator]):
-                element = int(self._left_products[generator, element])
-        return element
-
-    def _check_powers(self, power: ArrayLike) -> NDArray:
-        power = _integers(power)
-        if power.ndim == 1 and self.n_generators == 1:
-            power = power[:, np.newaxis]
-        if power.ndim != 2 or power.shape[1] != self.n_generators:
-            shape = "(n_rows,) or " * (self.n_generators == 1)
-            raise ValueError(
-                f"power must have shape {shape}(n_rows, {self.n_generators}) for "
-                f"{self!r}, found {power.shape}. Give one column for each generator, "
-                f"{', '.join(self.generator_names)}: a row holds the exponents of "
-                f"{_shown(tuple((k, 'p') for k in self.generator_names))}."
-            )
-        return power
 
 
 @dataclass(frozen=True)
@@ -279,13 +331,10 @@ class CyclicGroup(FiniteGroup):  # numpydoc ignore=PR02
 
     n: int
 
-    def __post_init__(self) -> None:
-        _check_count(self, self.n, 1)
+    generator_names = ("g",)
 
-    @property
-    def generator_names(self) -> tuple[str, ...]:
-        """Name of the generator."""
-        return ("g",)
+    def __post_init__(self) -> None:
+        check_count(self, self.n, 1)
 
     @property
     def relations(self) -> tuple[Word, ...]:
@@ -295,7 +344,7 @@ class CyclicGroup(FiniteGroup):  # numpydoc ignore=PR02
     @cached_property
     def powers(self) -> NDArray:
         """Power of each element."""
-        return frozen(np.arange(self.n)[:, np.newaxis])
+        return _frozen(np.arange(self.n)[:, np.newaxis])
 
     @cached_property
     def _left_products(self) -> NDArray:
@@ -305,14 +354,10 @@ class CyclicGroup(FiniteGroup):  # numpydoc ignore=PR02
     def irreps(self) -> tuple[Irrep, ...]:
         """Real irreducible representations, the trivial one first."""
         p = np.arange(self.n)
-        signs = [Irrep("trivial", _scalars(p**0))]
+        signs = {"trivial": p**0}
         if self.n % 2 == 0:
-            signs.append(Irrep("sign", _scalars((-1) ** p)))
-        turns = [
-            Irrep(f"rotation {k}", rotations(2 * np.pi * (k * p % self.n) / self.n))
-            for k in range(1, (self.n + 1) // 2)
-        ]
-        return (*signs, *turns)
+            signs["sign"] = (-1) ** p
+        return (*_signs(signs), *_rotations(p, self.n))
 
 
 @dataclass(frozen=True)
@@ -357,13 +402,10 @@ class DihedralGroup(FiniteGroup):  # numpydoc ignore=PR02
 
     n: int
 
-    def __post_init__(self) -> None:
-        _check_count(self, self.n, 1)
+    generator_names = ("r", "s")
 
-    @property
-    def generator_names(self) -> tuple[str, ...]:
-        """Name of each generator: the rotation r and the flip s."""
-        return ("r", "s")
+    def __post_init__(self) -> None:
+        check_count(self, self.n, 1)
 
     @property
     def relations(self) -> tuple[Word, ...]:
@@ -374,7 +416,7 @@ class DihedralGroup(FiniteGroup):  # numpydoc ignore=PR02
     @cached_property
     def powers(self) -> NDArray:
         """The powers of r and s of each element."""
-        return frozen(np.indices((self.n, 2)).reshape(2, -1).T)
+        return _frozen(np.indices((self.n, 2)).reshape(2, -1).T)
 
     @cached_property
     def _left_products(self) -> NDArray:
@@ -391,13 +433,9 @@ class DihedralGroup(FiniteGroup):  # numpydoc ignore=PR02
             signs |= {"sign of r": (-1) ** a, "sign of r and s": (-1) ** (a + b)}
         flips = np.stack([np.eye(2), np.diag([1, -1])])[b]
         turns = [
-            Irrep(
-                f"rotation {k}",
-                rotations(2 * np.pi * (k * a % self.n) / self.n) @ flips,
-            )
-            for k in range(1, (self.n + 1) // 2)
+            Irrep(turn.name, turn.matrices @ flips) for turn in _rotations(a, self.n)
         ]
-        return (*(Irrep(name, _scalars(s)) for name, s in signs.items()), *turns)
+        return (*_signs(signs), *turns)
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -454,31 +492,27 @@ class ProductGroup(FiniteGroup):
     @property
     def generator_names(self) -> tuple[str, ...]:
         """Name of each generator; numbered by factor if two would be alike."""
-        names = [name for group in self.groups for name in group.generator_names]
-        if len(set(names)) == len(names):
-            return tuple(names)
-        return tuple(
-            f"{name}_{i}"
-            for i, group in enumerate(self.groups, start=1)
-            for name in group.generator_names
-        )
+        names = [
+            (g, i) for i, k in enumerate(self.groups, 1) for g in k.generator_names
+        ]
+        if len({name for name, _ in names}) == len(names):
+            return tuple(name for name, _ in names)
+        return tuple(f"{name}_{i}" for name, i in names)
 
     @cached_property
     def relations(self) -> tuple[Word, ...]:
         """The words that equal the identity: the factors', and all commutators."""
-        starts = self._starts
+        counts = [group.n_generators for group in self.groups]
+        starts = [0, *accumulate(counts[:-1])]  # first generator of each factor
         own = [
             tuple((start + k, p) for k, p in word)
             for start, group in zip(starts, self.groups, strict=True)
             for word in group.relations
         ]
-        factor = np.repeat(
-            np.arange(len(self.groups)), [g.n_generators for g in self.groups]
-        )
+        factor = np.repeat(np.arange(len(counts)), counts)
         commutators = [
             ((i, 1), (j, 1), (i, -1), (j, -1))
-            for i in range(self.n_generators)
-            for j in range(i + 1, self.n_generators)
+            for i, j in combinations(range(len(factor)), 2)
             if factor[i] != factor[j]
         ]
         return (*own, *commutators)
@@ -487,17 +521,16 @@ class ProductGroup(FiniteGroup):
     def powers(self) -> NDArray:
         """The powers of each element."""
         columns = [g.powers[e] for g, e in zip(self.groups, self._parts, strict=True)]
-        return frozen(np.hstack(columns))
+        return _frozen(np.hstack(columns))
 
     @cached_property
     def _left_products(self) -> NDArray:
+        parts = self._parts
         return np.stack(
             [
-                np.ravel_multi_index(
-                    (*self._parts[:i], left[self._parts[i]], *self._parts[i + 1 :]),
-                    self._orders,
-                )
-                for i, group in enumerate(self.groups)
+                np.ravel_multi_index((*parts[:i], left[part], *parts[i + 1 :]), orders)
+                for orders in [self._orders]
+                for i, (group, part) in enumerate(zip(self.groups, parts, strict=True))
                 for left in group._left_products
             ]
         )
@@ -505,234 +538,18 @@ class ProductGroup(FiniteGroup):
     @cached_property
     def irreps(self) -> tuple[Irrep, ...]:
         """Real irreducible representations, the trivial one first."""
-        found = reduce(_irreps_of_product, (group.irreps for group in self.groups))
-        return (Irrep("trivial", found[0].matrices), *found[1:])
+        found = [group.irreps for group in self.groups]
+        first, *others = reduce(_tensor_products, found)
+        return (Irrep("trivial", first.matrices), *others)
 
     @property
     def _orders(self) -> tuple[int, ...]:
         return tuple(group.order for group in self.groups)
 
-    @property
-    def _starts(self) -> list[int]:
-        """Number of the first generator of each factor."""
-        return [0, *accumulate(group.n_generators for group in self.groups[:-1])]
-
     @cached_property
     def _parts(self) -> tuple[NDArray, ...]:
         """Element of each factor that each element consists of."""
         return np.unravel_index(np.arange(np.prod(self._orders)), self._orders)
-
-
-@dataclass(frozen=True)
-class _PermutationGroup(FiniteGroup):
-    """A group whose elements are found by multiplying permutations."""
-
-    @property
-    @abstractmethod
-    def _generators(self) -> Sequence[Permutation]: ...
-
-    @cached_property
-    def permutations(self) -> NDArray:
-        """Image of each point under each element, shape (order, n_points)."""
-        return frozen(np.array(list(self._powers_of), dtype=np.int64))
-
-    @cached_property
-    def powers(self) -> NDArray:
-        """The powers of each element."""
-        return frozen(np.array(list(self._powers_of.values()), dtype=np.int64))
-
-    @cached_property
-    def _powers_of(self) -> dict[Permutation, tuple[int, ...]]:
-        """Elements in lexicographic order of their powers."""
-        identity = tuple(range(len(self._generators[0])))
-        found: dict[Permutation, tuple[int, ...]] = {identity: ()}
-        for generator in reversed(self._generators):
-            longer: dict[Permutation, tuple[int, ...]] = {}
-            for exponent, power in enumerate(_powers(generator)):
-                for element, powers in found.items():
-                    longer.setdefault(_composed(power, element), (exponent, *powers))
-                _check_max_order(len(longer))
-            found = longer
-        return found
-
-    @cached_property
-    def _left_products(self) -> NDArray:
-        number = {element: i for i, element in enumerate(self._powers_of)}
-        products = [
-            [_composed(generator, element) for element in number]
-            for generator in self._generators
-        ]
-        missing = [p for row in products for p in row if p not in number]
-        if missing:
-            form = _shown(tuple((name, "p") for name in self.generator_names))
-            raise ValueError(
-                f"generators: the permutation {missing[0]} belongs to the group that "
-                f"they generate and is no product {form} in this order. Add it as a "
-                "last generator (and repeat, if another is missing then), or change "
-                "the order of the generators."
-            )
-        return np.array([[number[p] for p in row] for row in products])
-
-
-@dataclass(frozen=True)
-class SymmetricGroup(_PermutationGroup):  # numpydoc ignore=PR02
-    """The symmetric group S_n: all permutations of n things.
-
-    The generators are the cycles c2 = (0 1), c3 = (0 1 2), ..., cn, where ck sends
-    0 to 1, 1 to 2, ... and k - 1 to 0. Every permutation is c2^p1 c3^p2 ... for
-    exactly one choice of powers.
-
-    Parameters
-    ----------
-    n : int
-        Number of things, 2 to 5.
-
-    Attributes
-    ----------
-    permutations : ndarray of shape (order, n)
-        Entry [e, i] is where element e sends i.
-
-    Raises
-    ------
-    ValueError
-        If n is not an integer from 2 to 5.
-
-    See Also
-    --------
-    FiniteGroup : What every group has.
-
-    Notes
-    -----
-    The relations are the orders of the cycles and those of the Coxeter group, with
-    the swap of k - 1 and k written as ck^-1 c(k+1).
-
-    Examples
-    --------
-    >>> from sk_eqsae.groups import SymmetricGroup
-    >>> group = SymmetricGroup(3)
-    >>> group.generator_names, group.generator_orders
-    (('c2', 'c3'), (2, 3))
-    >>> group.permutations.tolist()
-    [[0, 1, 2], [1, 2, 0], [2, 0, 1], [1, 0, 2], [0, 2, 1], [2, 1, 0]]
-    """
-
-    n: int
-
-    def __post_init__(self) -> None:
-        _check_count(self, self.n, 2, 5)
-
-    @property
-    def generator_names(self) -> tuple[str, ...]:
-        """Name of each generator: c2 to cn."""
-        return tuple(f"c{k}" for k in range(2, self.n + 1))
-
-    @property
-    def relations(self) -> tuple[Word, ...]:
-        """The words that equal the identity."""
-        cycles = tuple(((k - 2, k),) for k in range(2, self.n + 1))
-        swaps: list[Word] = [((0, 1),)]
-        swaps += [((k - 1, -1), (k, 1)) for k in range(1, self.n - 1)]
-        squares = tuple(swap * 2 for swap in swaps[1:])
-        braids = tuple(
-            (swaps[i] + swaps[j]) * (3 if j == i + 1 else 2)
-            for i in range(len(swaps))
-            for j in range(i + 1, len(swaps))
-        )
-        return cycles + squares + braids
-
-    @property
-    def _generators(self) -> Sequence[Permutation]:
-        return [(*range(1, k), 0, *range(k, self.n)) for k in range(2, self.n + 1)]
-
-
-@dataclass(frozen=True)
-class GeneratedGroup(_PermutationGroup):  # numpydoc ignore=PR02
-    """The group that given permutations generate.
-
-    Every finite group is one of permutations, so this serves any symmetry.
-
-    Parameters
-    ----------
-    generators : sequence of permutations
-        Each permutation is a sequence of the images of 0, 1, ..., m - 1.
-    relations : sequence of words, default=()
-        Words that must equal the identity: sequences of (generator, exponent) pairs,
-        generators counted from 0. ``()`` stands for the orders of the generators.
-
-    Attributes
-    ----------
-    permutations : ndarray of shape (order, m)
-        Entry [e, i] is where element e sends i.
-
-    Raises
-    ------
-    ValueError
-        If a generator is not a permutation or the generators have different
-        lengths; if an element of the group is no product g1^p1 g2^p2 ... of the
-        generators in order; if a relation does not hold; if the group has more than
-        2,000 elements.
-
-    See Also
-    --------
-    FiniteGroup : What every group has.
-
-    Examples
-    --------
-    The quaternion group, generated by i and j acting on 1, i, j, k and their
-    opposites:
-
-    >>> from sk_eqsae.groups import GeneratedGroup
-    >>> i, j = (1, 4, 3, 6, 5, 0, 7, 2), (2, 7, 4, 1, 6, 3, 0, 5)
-    >>> group = GeneratedGroup([i, j], relations=[[(0, 2), (1, -2)]])
-    >>> group.order, group.generator_names, group.generator_orders
-    (8, ('g1', 'g2'), (4, 4))
-    >>> group.irreps[-1]
-    Irrep(name='4-d', dim=4, kind='quaternionic')
-    """
-
-    generators: tuple[Permutation, ...]
-    relations: tuple[Word, ...] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "generators", _check_permutations(self.generators))
-        words = tuple(self._check_word(word) for word in self.relations)
-        for word in words:
-            self._check_relation(word)
-        orders = tuple(((k, p),) for k, p in enumerate(self.generator_orders))
-        object.__setattr__(self, "relations", words or orders)
-
-    @property
-    def generator_names(self) -> tuple[str, ...]:
-        """Name of each generator: g1, g2 and so on."""
-        return tuple(f"g{k}" for k in range(1, len(self.generators) + 1))
-
-    @property
-    def _generators(self) -> Sequence[Permutation]:
-        return self.generators
-
-    def _check_word(self, word: Iterable[Iterable[int]]) -> Word:
-        try:
-            pairs = tuple((operator.index(k), operator.index(p)) for k, p in word)
-            valid = all(0 <= k < self.n_generators for k, _ in pairs)
-        except (TypeError, ValueError):
-            valid = False
-        if not valid:
-            raise ValueError(
-                "relations must be words, sequences of (generator, exponent) pairs "
-                f"with generators from 0 to {self.n_generators - 1}, found {word!r}."
-            )
-        return pairs
-
-    def _check_relation(self, word: Word) -> None:
-        element = self._element_of_word(word)
-        if element:
-            names = self.generator_names
-            shown = _shown(tuple((names[k], p) for k, p in word))
-            equal = _shown(tuple((names[k], p) for k, p in self.words[element]))
-            raise ValueError(
-                f"relations: {shown} = 1 does not hold, because the generators give "
-                f"{shown} = {equal}. Correct the relation or the permutations."
-            )
 
 
 def as_group(symmetry: int | FiniteGroup | None) -> FiniteGroup | None:
@@ -751,6 +568,12 @@ def action_powers(group: FiniteGroup) -> list[Any]:
     """Powers of each element as actions take them: ints, or a tuple per element."""
     power = group.power_of(np.arange(group.order)).tolist()
     return [tuple(each) if isinstance(each, list) else each for each in power]
+
+
+def generator_elements(group: FiniteGroup) -> list[int]:
+    """Element of each generator."""
+    powers = np.eye(group.n_generators, dtype=np.int64)
+    return list(map(int, group.elements_of(powers)))
 
 
 def multiplicities(group: FiniteGroup, character: ArrayLike) -> NDArray:
@@ -793,7 +616,8 @@ def multiplicities(group: FiniteGroup, character: ArrayLike) -> NDArray:
     return group.character_table @ character / group.order / norms
 
 
-def _check_count(group: FiniteGroup, n: int, low: int, high: int | None = None) -> None:
+def check_count(group: FiniteGroup, n: int, low: int, high: int | None = None) -> None:
+    """Raise if n of a group is no integer in its range; set it as an int."""
     whole = isinstance(n, int | np.integer) and not isinstance(n, bool)
     if not whole or n < low or (high is not None and n > high):
         upper = "or more" if high is None else f"to {high}"
@@ -804,41 +628,27 @@ def _check_count(group: FiniteGroup, n: int, low: int, high: int | None = None) 
     object.__setattr__(group, "n", int(n))
 
 
-def _check_max_order(order: int) -> None:
-    if order > _MAX_ORDER:
+def shown(word: Sequence[tuple[str, int | str]]) -> str:
+    """Write a word of (name, exponent) pairs for people to read."""
+    factors = [name if p == 1 else f"{name}^{p}" for name, p in word]
+    return " ".join(factors) or "1"
+
+
+def _checked_powers(power: ArrayLike, group: FiniteGroup) -> NDArray:
+    """Powers (n_rows, n_generators) as integers."""
+    power = _integers(power)
+    if power.ndim == 1 and group.n_generators == 1:
+        power = power[:, np.newaxis]
+    if power.ndim != 2 or power.shape[1] != group.n_generators:
+        shape = "(n_rows,) or " * (group.n_generators == 1)
+        names = group.generator_names
         raise ValueError(
-            f"generators: the group has more than {_MAX_ORDER:,} elements. Use a "
-            "subgroup of it, or ProductGroup if it is a product."
+            f"power must have shape {shape}(n_rows, {group.n_generators}) for "
+            f"{group!r}, found {power.shape}. Give one column for each generator, "
+            f"{', '.join(names)}: a row holds the exponents of "
+            f"{shown([(name, 'p') for name in names])}."
         )
-
-
-def _check_permutations(
-    generators: Iterable[Iterable[int]],
-) -> tuple[Permutation, ...]:
-    checked = tuple(_check_permutation(g, k) for k, g in enumerate(generators))
-    if not checked:
-        raise ValueError("generators must hold at least one permutation, found none.")
-    lengths = sorted({len(generator) for generator in checked})
-    if len(lengths) > 1:
-        raise ValueError(
-            "generators must permute the same points, found permutations of "
-            f"{' and '.join(map(str, lengths))} points. Let the shorter ones map the "
-            "further points to themselves."
-        )
-    return checked
-
-
-def _check_permutation(generator: Iterable[int], number: int) -> Permutation:
-    try:
-        images = tuple(operator.index(image) for image in generator)
-    except TypeError:
-        images = ()
-    if not images or sorted(images) != list(range(len(images))):
-        raise ValueError(
-            f"generators[{number}] must be a permutation, a sequence that holds each "
-            f"of 0, 1, ..., m - 1 once, found {generator!r}."
-        )
-    return images
+    return power
 
 
 def _integers(power: ArrayLike) -> NDArray:
@@ -865,24 +675,27 @@ def _cycle(left: NDArray) -> NDArray:
     return np.array(elements)
 
 
-def _composed(after: Permutation, before: Permutation) -> Permutation:
-    return tuple(after[image] for image in before)
+def _frozen(array: NDArray) -> NDArray:
+    array.setflags(write=False)
+    return array
 
 
-def _powers(permutation: Permutation) -> Iterable[Permutation]:
-    identity = tuple(range(len(permutation)))
-    yield identity
-    power = permutation
-    while power != identity:
-        yield power
-        power = _composed(permutation, power)
+def _signs(values: dict[str, NDArray]) -> list[Irrep]:
+    return [Irrep(name, sign[:, None, None]) for name, sign in values.items()]
 
 
-def _scalars(values: NDArray) -> NDArray:
-    return values[:, np.newaxis, np.newaxis]
+def _rotations(steps: NDArray, n: int) -> list[Irrep]:
+    """Rotation by k times so many n-ths of a full turn, for each k below n/2."""
+    found = []
+    for k in range(1, (n + 1) // 2):
+        angles = 2 * np.pi * (k * steps % n) / n
+        cos, sin = np.cos(angles), np.sin(angles)
+        matrices = np.stack([cos, -sin, sin, cos], axis=-1).reshape(-1, 2, 2)
+        found.append(Irrep(f"rotation {k}", matrices))
+    return found
 
 
-def _irreps_of_product(
+def _tensor_products(
     first: tuple[Irrep, ...], second: tuple[Irrep, ...]
 ) -> tuple[Irrep, ...]:
     return tuple(part for a in first for b in second for part in _tensor_parts(a, b))
@@ -917,15 +730,11 @@ def _irrep_names(found: list[NDArray], group: FiniteGroup) -> list[str]:
 def _sign_name(matrices: NDArray, group: FiniteGroup, only: bool) -> str:
     if only:
         return "sign"
-    generators = group.elements_of(np.eye(group.n_generators, dtype=np.int64))
     flipped = [
         name
-        for name, element in zip(group.generator_names, generators, strict=True)
+        for name, element in zip(
+            group.generator_names, generator_elements(group), strict=True
+        )
         if matrices[element, 0, 0] < 0
     ]
     return f"sign of {' and '.join(flipped)}"
-
-
-def _shown(word: Sequence[tuple[str, int | str]]) -> str:
-    factors = [name if p == 1 else f"{name}^{p}" for name, p in word]
-    return " ".join(factors) or "1"

@@ -1,97 +1,85 @@
 """Coordinates of the activations in which a group acts on few of them at a time."""
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import block_diag, eigh
+from sklearn.base import BaseEstimator
 
-from ._group import FiniteGroup
-from ._irreps import Irrep
+from ._element_matrices import ElementMatrices, matrices_of
+from ._group import FiniteGroup, generator_elements, multiplicities
 
 _LAW = 1e-5  # distance from the group's law at which a basis is refused
+_WHOLE = 0.1  # distance of multiplicities from whole numbers, likewise
+_CHUNK_ENTRIES = 2**22  # 32 MiB in float64
 
 
-class IrrepBasis(NamedTuple):  # numpydoc ignore=PR02
+class IrrepBasis(NamedTuple):
     """Coordinates ``y = to_irreps @ x`` in which M_g is orthogonal and in blocks.
 
     In them M_g is block-diagonal, one block ``kron(rho_g, I_m)`` for each irrep rho
     that occurs m times.
-
-    Parameters
-    ----------
-    to_irreps, from_irreps : ndarray of shape (n_features, n_features)
-        The change of coordinates and its inverse.
-    multiplicities : ndarray of shape (n_irreps,)
-        How often each irrep of the group occurs.
     """
 
-    to_irreps: NDArray
-    from_irreps: NDArray
-    multiplicities: NDArray
+    to_irreps: NDArray  # (n_features, n_features)
+    from_irreps: NDArray  # its inverse
+    multiplicities: NDArray  # (n_irreps,)
 
 
-def irrep_basis(matrices: NDArray, group: FiniteGroup) -> IrrepBasis:
-    """Find the coordinates in which an exact representation is in blocks.
+def irrep_basis(activation_transform: BaseEstimator) -> IrrepBasis:
+    """Find the coordinates in which a fitted M, of an exact law, is in blocks.
 
     Lengths in them are those of the metric that the group keeps,
     ``S = mean over g of M_g' M_g``, so that all copies M_g d of a vector are equally
-    long.
-
-    Parameters
-    ----------
-    matrices : ndarray of shape (order, n_features, n_features)
-        M_g, in the order of the group's elements.
-    group : FiniteGroup
-        The group.
-
-    Returns
-    -------
-    basis : IrrepBasis
-        The coordinates; ``to_irreps`` is orthogonal where the matrices are.
-
-    Raises
-    ------
-    ValueError
-        If the matrices do not obey the group's law.
+    long; to_irreps is orthogonal where the matrices are. Matrices that do not obey the
+    group's law are a ValueError.
     """
-    stacked = matrices.reshape(-1, matrices.shape[2])
-    root, inverse_root = _roots(stacked.T @ stacked)
-    scale = group.order**0.5
-    root, inverse_root = root / scale, inverse_root * scale
-    moved = root @ matrices @ inverse_root
-    frames = [_frames(irrep, moved, group.order) for irrep in group.irreps]
-    rotation = np.vstack([f.transpose(1, 2, 0).reshape(-1, len(f)) for f in frames])
-    multiplicities = np.array([frame.shape[2] for frame in frames])
-    blocks = irrep_blocks(group, multiplicities)
-    if len(rotation) != len(root) or _error(rotation, moved, blocks) > _LAW:
-        raise ValueError(
-            f"the matrices do not obey the law of {group}: fit them with "
-            "ActivationTransformFitter(group_law='exact')."
-        )
-    return IrrepBasis(rotation @ root, inverse_root @ rotation.T, multiplicities)
+    return basis_of_matrices(matrices_of(activation_transform))
 
 
-def irrep_blocks(group: FiniteGroup, multiplicities: NDArray) -> list[NDArray]:
-    """Matrix of each element in the coordinates of an irrep basis.
+def basis_of_matrices(matrices: ElementMatrices) -> IrrepBasis:
+    """Find the same from the matrices themselves."""
+    group = matrices.group
+    metric, counts = _metric_and_multiplicities(matrices)
+    dims = np.array([irrep.dim for irrep in group.irreps])
+    whole = np.rint(counts).astype(np.int64)
+    if np.abs(counts - whole).max() > _WHOLE or whole @ dims != len(metric):
+        _raise_no_law(group)
+    root, inverse_root = _roots(metric)
+    frames = _frames(matrices, whole, root, inverse_root)
+    rotation = np.vstack(frames)
+    basis = IrrepBasis(rotation @ root, inverse_root @ rotation.T, whole)
+    if _error(basis, matrices) > _LAW:
+        _raise_no_law(group)
+    return basis
 
-    Parameters
-    ----------
-    group : FiniteGroup
-        The group.
-    multiplicities : ndarray of shape (n_irreps,)
-        How often each irrep occurs.
 
-    Returns
-    -------
-    blocks : list of ndarray of shape (n_features, n_features)
-        One for each element.
-    """
-    pairs = list(zip(group.irreps, multiplicities, strict=True))
-    return [
-        block_diag(*(np.kron(irrep.matrices[g], np.eye(m)) for irrep, m in pairs if m))
-        for g in range(group.order)
-    ]
+def irrep_block(group: FiniteGroup, counts: NDArray, element: int) -> NDArray:
+    """Matrix of an element in the coordinates of a basis with such multiplicities."""
+    pairs = zip(group.irreps, counts, strict=True)
+    return block_diag(
+        *(np.kron(irrep.matrices[element], np.eye(m)) for irrep, m in pairs if m)
+    )
+
+
+def _raise_no_law(group: FiniteGroup) -> NoReturn:
+    raise ValueError(
+        f"the matrices do not obey the law of {group}: fit them with "
+        "ActivationTransformFitter(group_law='exact')."
+    )
+
+
+def _metric_and_multiplicities(matrices: ElementMatrices) -> tuple[NDArray, NDArray]:
+    group = matrices.group
+    metric = np.zeros(matrices.generators.shape[1:])
+    character = np.empty(group.order)
+    for element, matrix in matrices.each():
+        metric += matrix.T @ matrix
+        character[element] = np.trace(matrix)
+    return metric / group.order, multiplicities(group, character)
 
 
 def _roots(metric: NDArray) -> tuple[NDArray, NDArray]:
@@ -100,49 +88,56 @@ def _roots(metric: NDArray) -> tuple[NDArray, NDArray]:
     return (vectors * roots) @ vectors.T, (vectors / roots) @ vectors.T
 
 
-def _frames(irrep: Irrep, moved: NDArray, order: int) -> NDArray:
-    """Orthonormal directions of each copy, shape (n_features, dim, n_copies).
+def _frames(
+    matrices: ElementMatrices, counts: NDArray, root: NDArray, inverse_root: NDArray
+) -> list[NDArray]:
+    """Orthonormal directions (dim * n_copies, n) of each irrep, in root coordinates.
 
     For any v, the vectors ``T_c v`` with ``T_c = dim / order sum_g rho_c0(g) Q_g``
-    are moved among themselves as rho says, and are orthogonal and equally long.
+    are moved among themselves as rho says, and are orthogonal and equally long. What
+    Gram and Schmidt make of those of several v are so, too: the copies of rho. As the
+    v are always the same, only M decides the directions.
     """
-    rho = irrep.matrices[:, :, 0]
-    transfers = irrep.dim / order * np.tensordot(rho, moved, axes=(0, 0))
-    values, vectors = eigh((transfers[0] + transfers[0].T) / 2)
-    candidates = vectors[:, values > 0.5]
-    if irrep.commutant_dim > 1:
-        candidates = _one_per_copy(candidates, transfers, irrep.commutant_dim)
-    directions = np.einsum("cij,jm->icm", transfers, candidates)
-    return directions / np.linalg.norm(directions, axis=0)
+    starts = np.random.default_rng(0).standard_normal((counts.max(), len(root)))
+    present = [(i, m) for i, m in zip(matrices.group.irreps, counts, strict=True) if m]
+    sums = [np.zeros((irrep.dim, m, len(root))) for irrep, m in present]
+    for elements, moved in _chunks(matrices, starts @ inverse_root):
+        for i, (irrep, m) in enumerate(present):
+            rho = irrep.matrices[elements, :, 0]
+            sums[i] += np.tensordot(rho, moved[:, :m], axes=(0, 0))
+    return [_orthonormal_copies(total @ root) for total in sums]
 
 
-def _one_per_copy(
-    candidates: NDArray, transfers: NDArray, commutant_dim: int
-) -> NDArray:
-    """Vectors whose copies of the irrep are orthogonal to one another's.
-
-    Each copy takes `commutant_dim` dimensions of the candidates' span.
-    """
-    n_copies = candidates.shape[1] // commutant_dim
-    rng = np.random.default_rng(0)  # in general position none is near the others
-    starts = candidates @ rng.standard_normal((candidates.shape[1], n_copies))
-    taken = np.zeros((len(candidates), 0))
-    chosen = []
-    for start in starts.T:
-        vector = start
-        for _ in range(2):
-            vector = vector - taken @ (taken.T @ vector)
-        vector = transfers[0] @ vector
-        copy = np.einsum("cij,j->ic", transfers, vector)
-        taken = np.hstack([taken, copy / np.linalg.norm(copy, axis=0)])
-        chosen.append(vector)
-    return np.array(chosen).reshape(n_copies, len(candidates)).T
+def _chunks(
+    matrices: ElementMatrices, X: NDArray
+) -> Iterator[tuple[list[int], NDArray]]:
+    """Some elements at a time, and X moved by them, (n_elements, n_rows, n)."""
+    size = max(1, _CHUNK_ENTRIES // X.size)
+    moved = matrices.moved(X)
+    while some := list(islice(moved, size)):
+        elements, rows = zip(*some, strict=True)
+        yield list(elements), np.array(rows)
 
 
-def _error(rotation: NDArray, moved: NDArray, blocks: list[NDArray]) -> float:
-    """Largest distance of a moved basis from what the blocks make of it."""
+def _orthonormal_copies(directions: NDArray) -> NDArray:
+    """Make the copies (dim, n_copies, n) of an irrep orthonormal, one after another."""
+    dim, _, n = directions.shape
+    columns = directions.transpose(2, 1, 0).reshape(n, -1)  # copy by copy
+    orthonormal, triangle = np.linalg.qr(columns)
+    orthonormal *= np.sign(np.diag(triangle))
+    return orthonormal.reshape(n, -1, dim).transpose(2, 1, 0).reshape(-1, n)
+
+
+def _error(basis: IrrepBasis, matrices: ElementMatrices) -> float:
+    """Largest distance of a generator from its block, over the root of n_features."""
+    group, counts = matrices.group, basis.multiplicities
     distances = [
-        np.linalg.norm(rotation @ matrix - block @ rotation)
-        for matrix, block in zip(moved, blocks, strict=True)
+        np.linalg.norm(
+            basis.to_irreps @ matrix @ basis.from_irreps
+            - irrep_block(group, counts, element)
+        )
+        for matrix, element in zip(
+            matrices.generators, generator_elements(group), strict=True
+        )
     ]
-    return float(max(distances)) / len(rotation) ** 0.5
+    return float(max(distances)) / len(basis.to_irreps) ** 0.5

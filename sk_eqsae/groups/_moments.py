@@ -1,33 +1,35 @@
 """Second moments of orbits: all that the closed forms need of the data."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import assert_all_finite, gen_batches
 
-from ._chunks import orbit_chunks
-from ._group import FiniteGroup
-from ._irreps import Irrep
+from .._rows import forget_pages
+from ._group import FiniteGroup, Irrep, generator_elements
+from ._irreps import canonical_basis
 
+_CHUNK_ENTRIES = 2**23  # 64 MiB in float64
 _SAMPLE = 1_000  # rows whose mean is taken off all rows
 _LARGE = 100  # times the variance: the most of the mean's square that is left in rows
 _ROUNDING = 1e-28  # of the mean's square: no variance, but rounding
+
+
+def check_finite(X: NDArray, estimator_name: str) -> None:
+    """Raise if X holds NaN or infinity, without a copy of X."""
+    for chunk in gen_batches(len(X), max(1, _CHUNK_ENTRIES // X.shape[1])):
+        assert_all_finite(X[chunk], estimator_name=estimator_name, input_name="X")
+        forget_pages(X)
 
 
 class OrbitMoments:
     """Sums over orbits, which orbits can be added to at any time.
 
     Rows are summed less the mean of the first ones, so that a large mean does not
-    round their variance away.
-
-    Parameters
-    ----------
-    group : FiniteGroup
-        The group.
-    by_irrep : bool
-        Whether orbits without missing rows are summed by irrep, for an exact law.
-    basis : ndarray of shape (n_features, n_components) or None
-        What rows are multiplied by before anything else.
+    round their variance away. A basis (n_features, n_components) is what rows are
+    multiplied by before anything else.
     """
 
     def __init__(
@@ -43,31 +45,34 @@ class OrbitMoments:
         self.n_orbits = 0
 
     def add(self, X: NDArray, table: NDArray) -> None:
-        """Add orbits.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n_rows, n_features)
-            Activations; a memory map will do.
-        table : ndarray of shape (n_orbits, order)
-            Row of each orbit and element, -1 where there is none.
-        """
+        """Add the orbits of a table (n_orbits, order); X may be a memory map."""
         if self.n_orbits == 0:
             first = table[: max(1, _SAMPLE // self.group.order)]
-            orbits, observed = next(orbit_chunks(X, first, self.basis))
+            orbits, observed = next(self._chunks(X, first))
             self.shift = orbits[observed].mean(axis=0)
         whole = (table >= 0).all(axis=1) & bool(self.irreps)
-        for orbits, _ in orbit_chunks(X, table[whole], self.basis):
-            np.subtract(orbits, self.shift, out=orbits)
+        for orbits, _ in self._chunks(X, table[whole]):
             self.total = self.total + orbits.sum(axis=(0, 1))
             for irrep in self.irreps:
                 irrep.add(orbits)
-        for orbits, observed in orbit_chunks(X, table[~whole], self.basis):
-            np.subtract(orbits, self.shift, out=orbits)
+        for orbits, observed in self._chunks(X, table[~whole]):
             pairs = pair_moments(orbits, observed, self.group, self.elements)
             self.pairs = pairs if self.pairs is None else self.pairs + pairs
         self.n_rows += int((table >= 0).sum())
         self.n_orbits += len(table)
+
+    def _chunks(self, X: NDArray, table: NDArray) -> Iterator[tuple[NDArray, NDArray]]:
+        """Orbits less the shift (n_chunk, order, n) in float64, and which rows exist.
+
+        Rows that do not exist hold anything.
+        """
+        n_orbits = max(1, _CHUNK_ENTRIES // (table.shape[1] * X.shape[1]))
+        for start in range(0, len(table), n_orbits):
+            rows = table[start : start + n_orbits]
+            orbits = X[rows.ravel()].astype(np.float64).reshape(*rows.shape, -1)
+            forget_pages(X)
+            orbits = orbits if self.basis is None else orbits @ self.basis
+            yield np.subtract(orbits, self.shift, out=orbits), rows >= 0
 
     @property
     def elements(self) -> list[int]:
@@ -76,34 +81,18 @@ class OrbitMoments:
             return list(range(1, self.group.order))
         return generator_elements(self.group)
 
-    def places(self, elements: list[int]) -> list[int]:
-        """Find elements among those whose pairs are summed.
-
-        Parameters
-        ----------
-        elements : list of int
-            Elements g.
-
-        Returns
-        -------
-        places : list of int
-            Where they are in `elements`.
-        """
-        return [self.elements.index(g) for g in elements]
+    @property
+    def places_of_generators(self) -> list[int]:
+        """Find the generators in `elements`."""
+        return [self.elements.index(g) for g in generator_elements(self.group)]
 
     @property
     def n_rows_of_whole(self) -> int:
-        """Number of rows of orbits that were summed by irrep."""
+        """Count the rows of orbits that were summed by irrep."""
         return self.irreps[0].n_orbits * self.group.order if self.irreps else 0
 
     def state(self) -> dict[str, Any]:
-        """Give all sums as arrays and plain values, which any file format can hold.
-
-        Returns
-        -------
-        state : dict
-            For :meth:`from_state`. Later calls of :meth:`add` may change its arrays.
-        """
+        """Give all sums as arrays and plain values; `add` may change its arrays."""
         return {
             "basis": self.basis,
             "irreps": [irrep.state() for irrep in self.irreps],
@@ -116,58 +105,34 @@ class OrbitMoments:
 
     @classmethod
     def from_state(cls, group: FiniteGroup, state: dict[str, Any]) -> Self:
-        """Build the moments that gave a state.
-
-        Parameters
-        ----------
-        group : FiniteGroup
-            The group.
-        state : dict
-            Of :meth:`state`; adding orbits leaves its arrays alone.
-
-        Returns
-        -------
-        moments : OrbitMoments
-            The sums.
-        """
+        """Moments that gave a state; adding orbits to them leaves its arrays alone."""
         by_irrep = bool(state["irreps"])
         moments = cls(group, by_irrep=by_irrep, basis=state["basis"])
         for irrep, its_state in zip(moments.irreps, state["irreps"], strict=True):
             irrep.restore(its_state)
         moments.n_rows, moments.n_orbits = state["n_rows"], state["n_orbits"]
-        if "shift" not in state:  # from a file of before there was one
-            moments._restore_without_shift(state["total"], state["pairs"])
-            return moments
         moments.shift, moments.total = state["shift"], state["total"]
         if state["pairs"] is not None:
             moments.pairs = PairMoments(*state["pairs"])
         return moments
 
-    def _restore_without_shift(
-        self, total: NDArray | float, pairs: list[NDArray] | None
-    ) -> None:
-        """Take the total of all rows, and pairs of the generators without totals."""
-        mean = total / max(1, self.n_rows)
-        self.total = self.n_rows_of_whole * mean
-        if pairs is None:
-            return
-        totals = pairs[2][:, np.newaxis] * mean
-        at = self.places(generator_elements(self.group))
-        padded = []
-        for sums in (*pairs, totals, totals):
-            shape = (len(self.elements), *sums.shape[1:])
-            padded.append(np.zeros(shape, sums.dtype))
-            padded[-1][at] = sums
-        self.pairs = PairMoments(*padded)
+    def levelled(self, *, use_up: bool) -> tuple[list["IrrepMoments"], "Level"]:
+        """Moments by irrep, of rows in which as much of the mean is left as is good.
+
+        To use up frees the sums of the one irrep that the mean is in.
+        """
+        n = self.n_rows_of_whole
+        mean = np.asarray(self.total) / n
+        variance = sum(i.square for i in self.irreps) - n * float(mean @ mean)
+        found = level(self.shift, self.shift + mean, variance, n)
+        trivial, *others = self.irreps
+        levelled = trivial.moved(found.move, np.asarray(self.total))
+        if use_up:
+            trivial.forget()
+        return [levelled, *others], found
 
     def all_pairs(self) -> "PairMoments":
-        """Sum over pairs of rows that are one of `elements` apart, of all orbits.
-
-        Returns
-        -------
-        pairs : PairMoments
-            Those of whole orbits, from their sums by irrep, and those of others.
-        """
+        """Sum over pairs of rows that are one of `elements` apart, of all orbits."""
         both = [self.pairs] if self.pairs is not None else []
         if self.n_rows_of_whole:
             both.append(self._pairs_of_whole_orbits())
@@ -183,154 +148,6 @@ class OrbitMoments:
         return PairMoments(before, np.array(cross), n_pairs, sums, sums)
 
 
-class Level(NamedTuple):  # numpydoc ignore=PR02
-    """What is done about the mean of rows, for it may be large beside their variance.
-
-    M leaves the mean alone, so rows less a part of it say the same of M. Of a mean
-    in which variance would drown, only a part is left in.
-
-    Parameters
-    ----------
-    mean : ndarray of shape (n_features,)
-        As much of the mean as is left in.
-    move : ndarray of shape (n_features,)
-        What that adds to rows that were summed less a shift.
-    fixed : ndarray of shape (n_features,) or None
-        The whole mean, if not all of it is left in: M has to be told of it.
-    rounding : float
-        Sum of squares that is mere rounding.
-    """
-
-    mean: NDArray
-    move: NDArray
-    fixed: NDArray | None
-    rounding: float
-
-
-def level(shift: NDArray | float, mean: NDArray, variance: float, n_rows: int) -> Level:
-    """Compare the mean of rows with their variance.
-
-    Parameters
-    ----------
-    shift : ndarray of shape (n_features,) or 0.0
-        What the rows were summed less.
-    mean : ndarray of shape (n_features,)
-        Their mean, with the shift.
-    variance : float
-        Sum of squares of their distances from it.
-    n_rows : int
-        Number of rows.
-
-    Returns
-    -------
-    level : Level
-        Of these rows.
-    """
-    square = n_rows * float(mean @ mean)
-    rounding = _ROUNDING * square
-    most = _LARGE * variance if variance > rounding else 0.0
-    if square <= most:
-        return Level(mean, shift + np.zeros_like(mean), None, rounding)
-    left = np.sqrt(most / square) if square else 0.0
-    return Level(left * mean, shift - (1 - left) * mean, mean, rounding)
-
-
-class PairMoments(NamedTuple):  # numpydoc ignore=PR02
-    """Sums over pairs of rows x_gh and x_h, for each of some elements g.
-
-    Parameters
-    ----------
-    before : ndarray of shape (n_elements, n_features, n_features)
-        Sum of ``outer(x_h, x_h)``.
-    cross : ndarray of shape (n_elements, n_features, n_features)
-        Sum of ``outer(x_gh, x_h)``.
-    n_pairs : ndarray of shape (n_elements,)
-        Number of pairs.
-    total_before : ndarray of shape (n_elements, n_features)
-        Sum of x_h.
-    total_after : ndarray of shape (n_elements, n_features)
-        Sum of x_gh.
-    """
-
-    before: NDArray
-    cross: NDArray
-    n_pairs: NDArray
-    total_before: NDArray
-    total_after: NDArray
-
-    def __add__(self, other: "PairMoments") -> "PairMoments":  # type: ignore[override]
-        return PairMoments(*(a + b for a, b in zip(self, other, strict=True)))
-
-    def level(self, i: int, shift: NDArray | float) -> Level:
-        """Compare mean and variance of the rows in the pairs of one element.
-
-        Parameters
-        ----------
-        i : int
-            Which of the elements.
-        shift : ndarray of shape (n_features,) or 0.0
-            What rows were summed less.
-
-        Returns
-        -------
-        level : Level
-            Of these rows.
-        """
-        n, before, after = self.n_pairs[i], self.total_before[i], self.total_after[i]
-        variance = np.trace(self.before[i]) - before @ before / n
-        return level(shift, shift + (before + after) / (2 * n), variance, n)
-
-    def moved(self, i: int, move: NDArray) -> tuple[NDArray, NDArray]:
-        """Give the sums of one element after something is added to all rows.
-
-        Parameters
-        ----------
-        i : int
-            Which of the elements.
-        move : ndarray of shape (n_features,)
-            What is added.
-
-        Returns
-        -------
-        before, cross : ndarray of shape (n_features, n_features)
-            The sums.
-        """
-        half = np.outer(self.total_before[i] + 0.5 * self.n_pairs[i] * move, move)
-        cross = self.cross[i] + np.outer(move, self.total_before[i])
-        cross += np.outer(self.total_after[i] + self.n_pairs[i] * move, move)
-        return self.before[i] + half + half.T, cross
-
-
-def pair_moments(
-    orbits: NDArray, observed: NDArray, group: FiniteGroup, elements: list[int]
-) -> PairMoments:
-    """Sum over the pairs of some orbits.
-
-    Parameters
-    ----------
-    orbits : ndarray of shape (n_orbits, order, n_features)
-        Rows.
-    observed : ndarray of shape (n_orbits, order), dtype bool
-        False where a row is missing.
-    group : FiniteGroup
-        The group.
-    elements : list of int
-        What the rows of a pair are apart.
-
-    Returns
-    -------
-    pairs : PairMoments
-        The sums.
-    """
-    sums = []
-    for g in elements:
-        moved = group.multiplication_table[g]
-        both = observed & observed[:, moved]
-        x, gx = orbits[both], orbits[:, moved][both]
-        sums.append((x.T @ x, gx.T @ x, len(x), x.sum(axis=0), gx.sum(axis=0)))
-    return PairMoments(*map(np.array, zip(*sums, strict=True)))
-
-
 class IrrepMoments:
     """Second moments of the Fourier coefficients of orbits in one irrep.
 
@@ -342,11 +159,6 @@ class IrrepMoments:
 
     As long as there are fewer orbits than features, the vectors themselves are kept,
     which is smaller and faster to solve.
-
-    Parameters
-    ----------
-    irrep : Irrep
-        The irrep.
     """
 
     def __init__(self, irrep: Irrep) -> None:
@@ -357,13 +169,7 @@ class IrrepMoments:
         self.n_orbits = 0
 
     def add(self, orbits: NDArray) -> None:
-        """Add orbits.
-
-        Parameters
-        ----------
-        orbits : ndarray of shape (n_orbits, order, n_features)
-            Rows, in float64.
-        """
+        """Add orbits (n_orbits, order, n_features) in float64."""
         rows = self._coefficients(orbits)
         self.n_orbits += len(orbits)
         if not self.gram:
@@ -387,23 +193,11 @@ class IrrepMoments:
         return rows
 
     def state(self) -> dict[str, Any]:
-        """Give the sums as arrays and plain values.
-
-        Returns
-        -------
-        state : dict
-            For :meth:`restore`.
-        """
+        """Give the sums as arrays and plain values."""
         return {"rows": self.rows, "gram": self.gram, "n_orbits": self.n_orbits}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take the sums of a state.
-
-        Parameters
-        ----------
-        state : dict
-            Of :meth:`state`.
-        """
+        """Take the sums of a state."""
         self.rows = list(state["rows"])
         self.gram = [part.copy() for part in state["gram"]]  # `add` writes into them
         self.n_orbits = state["n_orbits"]
@@ -413,21 +207,9 @@ class IrrepMoments:
         self.rows, self.gram = [], []
 
     def moved(self, move: NDArray, total: NDArray) -> "IrrepMoments":
-        """Give the trivial irrep's moments after something is added to all rows.
+        """Give the trivial irrep's moments after a move is added to all rows.
 
-        No other irrep's moments change by it.
-
-        Parameters
-        ----------
-        move : ndarray of shape (n_features,)
-            What is added.
-        total : ndarray of shape (n_features,)
-            Sum of all rows before that.
-
-        Returns
-        -------
-        moments : IrrepMoments
-            New ones.
+        No other irrep's moments change by it. The total is the sum of rows before.
         """
         moments = IrrepMoments(self.irrep)
         moments.n_orbits = self.n_orbits
@@ -451,42 +233,22 @@ class IrrepMoments:
         return twice * self.matrices.shape[1] / len(self.matrices)
 
     def share_of_rows(self) -> NDArray:
-        """Return rows whose Gram matrix is this irrep's share in that of all rows.
-
-        Returns
-        -------
-        rows : ndarray of shape (n_vectors, n_features)
-            Kept vectors, scaled.
-        """
+        """Rows (n_vectors, n_features) whose Gram matrix is `share_of_gram`."""
         k = self.matrices.shape[1]
         parts = [part.reshape(-1, part.shape[1] // k) for part in self.rows]
         return np.sqrt(self.weight) * np.vstack(parts)
 
     def share_of_gram(self) -> NDArray:
-        """Share of this irrep in the Gram matrix of all rows.
-
-        Returns
-        -------
-        gram : ndarray of shape (n_features, n_features)
-            A symmetric matrix.
-        """
+        """Share (n_features, n_features) of this irrep in the Gram matrix of rows."""
+        if self.rows:
+            rows = self.share_of_rows()
+            return rows.T @ rows
         k = self.matrices.shape[1]
         d = len(self.gram[0]) // k
         return self.weight * np.einsum("aiaj->ij", self.gram[0].reshape(k, d, k, d))
 
     def whitened_rows(self, white: NDArray) -> NDArray | None:
-        """Kept vectors in other coordinates, None if they were summed.
-
-        Parameters
-        ----------
-        white : ndarray of shape (n_features, n)
-            What rows are multiplied by.
-
-        Returns
-        -------
-        rows : ndarray of shape (n_vectors, k * n) or None
-            The vectors.
-        """
+        """Kept vectors (n_vectors, k * n) times white; None if they were summed."""
         if not self.rows:
             return None
         n_vectors = len(self.rows[0])
@@ -497,64 +259,38 @@ class IrrepMoments:
         return rows[0] if len(rows) == 1 else rows[0] + 1j * rows[1]
 
     def whitened(self, white: NDArray) -> NDArray:
-        """Take the moments to other coordinates.
-
-        Parameters
-        ----------
-        white : ndarray of shape (n_features, n)
-            What rows are multiplied by.
-
-        Returns
-        -------
-        F : ndarray of shape (k * n, k * n)
-            A symmetric or, if the irrep was made complex, a Hermitian matrix.
-        """
+        """Moments F (k * n, k * n) in white coordinates, symmetric or Hermitian."""
         return _hermitian([_both_sides(part, white) for part in self.gram])
 
-    def matrix(self) -> NDArray:
-        """Build the moments F, of shape (k * n_features, k * n_features).
-
-        Returns
-        -------
-        F : ndarray
-            A symmetric or, if the irrep was made complex, a Hermitian matrix.
-        """
-        return _hermitian(self.gram or _gram(self.rows))
-
     def of_elements(self, elements: list[int]) -> NDArray:
-        """Share of this irrep in the moments T_g.
-
-        Parameters
-        ----------
-        elements : list of int
-            Elements g.
-
-        Returns
-        -------
-        T : ndarray of shape (n_elements, n_features, n_features)
-            Moments; their sums over all irreps are those of the rows.
-        """
+        """Share (n_elements, n_features, n_features) of this irrep in the T_g."""
         k = self.matrices.shape[1]
-        F = self.matrix()
+        F = _hermitian(self.gram or _gram(self.rows))
         F = F.reshape(k, len(F) // k, k, len(F) // k)
         rho = self.matrices[elements].conj()
         return self.weight * np.einsum("gab,aibj->gij", rho, F).real
 
 
+def rows_of_irreps(irreps: list[IrrepMoments]) -> NDArray | None:
+    """Rows (n_vectors, n_features) of the Gram matrix of all rows, if they are few."""
+    if not irreps[0].rows:
+        return None
+    rows = np.vstack([irrep.share_of_rows() for irrep in irreps])
+    return rows if len(rows) < rows.shape[1] else None
+
+
+def gram_of_irreps(irreps: list[IrrepMoments]) -> NDArray:
+    """Gram matrix (n_features, n_features) of all rows."""
+    gram = irreps[0].share_of_gram()
+    for irrep in irreps[1:]:
+        gram += irrep.share_of_gram()
+    return gram
+
+
 def smallest_parts(irrep: Irrep) -> tuple[NDArray, NDArray]:
-    """Irreducible part of an irrep over the complex numbers.
+    """Irreducible part (order, k, k) over the complex numbers, its basis (dim, k).
 
-    Parameters
-    ----------
-    irrep : Irrep
-        A real irrep.
-
-    Returns
-    -------
-    matrices : ndarray of shape (order, k, k)
-        The irrep itself if it is of real kind, else one of its two complex parts.
-    embedding : ndarray of shape (dim, k)
-        Orthonormal basis of that part.
+    That is the irrep itself if it is of real kind, else one of two complex parts.
     """
     if irrep.kind == "real":
         return irrep.matrices, np.eye(irrep.dim)
@@ -563,24 +299,9 @@ def smallest_parts(irrep: Irrep) -> tuple[NDArray, NDArray]:
     turn = (rho @ (noise - noise.T) @ rho.transpose(0, 2, 1)).mean(axis=0)
     values, vectors = np.linalg.eigh(1j * turn)
     half = vectors[:, values > 0]
+    if half.shape[1] > 1:  # the phase of a single vector changes no matrix
+        half = canonical_basis(half)
     return half.conj().T @ rho @ half, half
-
-
-def generator_elements(group: FiniteGroup) -> list[int]:
-    """Element of each generator.
-
-    Parameters
-    ----------
-    group : FiniteGroup
-        The group.
-
-    Returns
-    -------
-    elements : list of int
-        Their numbers.
-    """
-    powers = np.eye(group.n_generators, dtype=np.int64)
-    return list(map(int, group.elements_of(powers)))
 
 
 def _gram(rows: list[NDArray]) -> list[NDArray]:
@@ -611,3 +332,66 @@ def _both_sides(matrix: NDArray, white: NDArray) -> NDArray:
     for a, b in np.ndindex(k, k):
         result[a, :, b] = white.T @ blocks[a, :, b] @ white
     return result.reshape(k * n, k * n)
+
+
+class PairMoments(NamedTuple):
+    """Sums over pairs of rows x_gh and x_h, for each of some elements g."""
+
+    before: NDArray  # (n_elements, n, n), sum of outer(x_h, x_h)
+    cross: NDArray  # (n_elements, n, n), sum of outer(x_gh, x_h)
+    n_pairs: NDArray  # (n_elements,)
+    total_before: NDArray  # (n_elements, n), sum of x_h
+    total_after: NDArray  # (n_elements, n), sum of x_gh
+
+    def __add__(self, other: "PairMoments") -> "PairMoments":  # type: ignore[override]
+        return PairMoments(*(a + b for a, b in zip(self, other, strict=True)))
+
+    def level(self, i: int, shift: NDArray | float) -> "Level":
+        """Compare mean and variance of the rows in the pairs of one element."""
+        n, before, after = self.n_pairs[i], self.total_before[i], self.total_after[i]
+        variance = np.trace(self.before[i]) - before @ before / n
+        return level(shift, shift + (before + after) / (2 * n), variance, n)
+
+    def moved(self, i: int, move: NDArray) -> tuple[NDArray, NDArray]:
+        """Sums before and cross of one element after a move is added to all rows."""
+        half = np.outer(self.total_before[i] + 0.5 * self.n_pairs[i] * move, move)
+        cross = self.cross[i] + np.outer(move, self.total_before[i])
+        cross += np.outer(self.total_after[i] + self.n_pairs[i] * move, move)
+        return self.before[i] + half + half.T, cross
+
+
+def pair_moments(
+    orbits: NDArray, observed: NDArray, group: FiniteGroup, elements: list[int]
+) -> PairMoments:
+    """Sum over the pairs of orbits (n_orbits, order, n_features) that were observed."""
+    sums = []
+    for g in elements:
+        moved = group.multiplication_table[g]
+        both = observed & observed[:, moved]
+        x, gx = orbits[both], orbits[:, moved][both]
+        sums.append((x.T @ x, gx.T @ x, len(x), x.sum(axis=0), gx.sum(axis=0)))
+    return PairMoments(*map(np.array, zip(*sums, strict=True)))
+
+
+class Level(NamedTuple):
+    """What is done about the mean of rows, for it may be large beside their variance.
+
+    M leaves the mean alone, so rows less a part of it say the same of M. Of a mean
+    in which variance would drown, only a part is left in.
+    """
+
+    mean: NDArray  # as much of the mean as is left in
+    move: NDArray  # what that adds to rows that were summed less a shift
+    fixed: NDArray | None  # the whole mean, if M has to be told of it
+    rounding: float  # sum of squares that is mere rounding
+
+
+def level(shift: NDArray | float, mean: NDArray, variance: float, n_rows: int) -> Level:
+    """Compare the mean of rows, shift included, with the squares of distances to it."""
+    square = n_rows * float(mean @ mean)
+    rounding = _ROUNDING * square
+    most = _LARGE * variance if variance > rounding else 0.0
+    if square <= most:
+        return Level(mean, shift + np.zeros_like(mean), None, rounding)
+    left = np.sqrt(most / square) if square else 0.0
+    return Level(left * mean, shift - (1 - left) * mean, mean, rounding)

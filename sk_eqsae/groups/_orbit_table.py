@@ -197,6 +197,18 @@ def _rows(rows: NDArray) -> str:
     return f"rows {shown}{', ...' if len(rows) > _SHOWN else ''}"
 
 
+def check_generators(group: FiniteGroup, table: NDArray) -> None:
+    """Raise if the rows say nothing about a generator."""
+    powers = group.powers[(table >= 0).any(axis=0)]
+    for k, name in enumerate(group.generator_names):
+        if group.generator_orders[k] > 1 and not powers[:, k].any():
+            raise ValueError(
+                f"power: the generator {name} is never observed: its power is 0 in "
+                "every row, so nothing tells its matrix. Add rows with other powers "
+                "of it, or give a group without it."
+            )
+
+
 def power_of_each_row(power: ArrayLike, n_rows: int, n_generators: int) -> NDArray:
     """Powers of shape (n_rows, n_generators), from one for all rows or one for each."""
     power = found = np.asarray(power)

@@ -1,5 +1,7 @@
 """Canonical form and pose of an activation, given M."""
 
+from __future__ import annotations
+
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,7 +18,10 @@ from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._doc_link import DocLinkMixin
+from .._docs import fill
+from .._fitted import FEATURES, Fitted
 from ._activation_transform import ActivationTransformFitter
+from ._element_matrices import ElementMatrices, matrices_of
 from ._trust import warn_if_poses_look_alike
 
 _DTYPES = (np.float64, np.float32)
@@ -96,6 +101,14 @@ class PoseCanonicalizer(
     True
     """
 
+    _fitted: ClassVar[tuple] = (
+        *FEATURES,
+        Fitted("activation_transform_", "ActivationTransformFitter", ("n_features",)),
+        Fitted("direction_", "float64", ("n_features",)),
+        Fitted("spread_", "float"),
+        Fitted("_readouts", "float64", ("order", "n_features")),
+    )
+
     __metadata_request__fit: ClassVar[dict] = {"groups": True, "power": True}
 
     _parameter_constraints: ClassVar[dict] = {
@@ -105,6 +118,7 @@ class PoseCanonicalizer(
     def __init__(self, activation_transform: BaseEstimator | None = None) -> None:
         self.activation_transform = activation_transform
 
+    @fill
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(
         self,
@@ -118,10 +132,8 @@ class PoseCanonicalizer(
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
-            Activations.
-        y : None
-            Ignored.
+        {X}
+        {y}
         groups : array-like of shape (n_rows,), default=None
             Orbit id of each row. Only used to fit M.
         power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
@@ -147,24 +159,23 @@ class PoseCanonicalizer(
         fitter = self.activation_transform
         fitter = ActivationTransformFitter() if fitter is None else clone(fitter)
         self.activation_transform_ = fitter.fit(X, None, groups=groups, power=power)
-        matrices = element_matrices(fitter)
-        if matrices.shape[1] != X.shape[1]:
+        matrices = matrices_of(fitter)
+        n_features = matrices.generators.shape[1]
+        if n_features != X.shape[1]:
             raise ValueError(
-                f"activation_transform was fitted on {matrices.shape[1]} features, but "
+                f"activation_transform was fitted on {n_features} features, but "
                 f"X has {X.shape[1]}. Fit it on activations of the same layer."
             )
         self._fit_direction(X.astype(np.float64, copy=False), matrices)
         warn_if_poses_look_alike(X, fitter)
         return self
 
-    def _fit_direction(self, X: NDArray, matrices: NDArray) -> None:
+    def _fit_direction(self, X: NDArray, matrices: ElementMatrices) -> None:
         scale = np.abs(X).max() or 1.0  # keeps squares of large entries finite
         moments = (X / scale).T @ (X / scale) / len(X)
-        moments = np.mean([M @ moments @ M.T for M in matrices], axis=0)
-        inverses = matrices[self.activation_transform_.symmetry_.inverses]
-        self.direction_, variance = _seeing_direction(moments, matrices, inverses)
+        self.direction_, variance = _seeing_direction(moments, matrices)
         self.spread_ = float(scale * np.sqrt(variance))
-        self._readouts = inverses.transpose(0, 2, 1) @ self.direction_
+        self._readouts = _readouts(self.direction_, matrices)
 
     def _scores(self, X: ArrayLike) -> tuple[NDArray, NDArray]:
         check_is_fitted(self)
@@ -233,8 +244,7 @@ class PoseCanonicalizer(
         return (best - second) / self.spread_
 
     def _powers(self, elements: NDArray) -> NDArray:
-        powers = self.activation_transform_.symmetry_.powers[elements]
-        return powers[:, 0] if powers.shape[1] == 1 else powers
+        return self.activation_transform_.symmetry_.power_of(elements)
 
     def _moved_back(self, X: NDArray, poses: NDArray) -> NDArray:
         inverses = self.activation_transform_.symmetry_.inverses[poses]
@@ -298,50 +308,49 @@ def canonicalize(
     return canonical, canonicalizer._powers(poses), canonicalizer._margins(scores)
 
 
-def element_matrices(activation_transform: BaseEstimator) -> NDArray:
-    """Matrix of each element of the group.
-
-    Parameters
-    ----------
-    activation_transform : estimator
-        Fitted M.
-
-    Returns
-    -------
-    matrices : ndarray of shape (order, n_features, n_features)
-        M_e in the order of the group's elements, the identity first.
-    """
-    powers = activation_transform.symmetry_.powers
-    return np.array([activation_transform.matrix(power) for power in powers])
-
-
 def _seeing_direction(
-    moments: NDArray, matrices: NDArray, inverses: NDArray
+    moments: NDArray, matrices: ElementMatrices
 ) -> tuple[NDArray, float]:
-    """Direction along which the elements of the group can be told apart.
+    """Direction along which elements can be told apart, and the variance in orbits.
 
-    `moments` are the second moments of all rows of all orbits. Returns the direction
-    and the variance along it inside an orbit.
+    The variance is that along it inside an orbit. Moments (n, n) are those of rows.
     """
-    direction, weight = np.zeros(len(moments)), 1.0
-    unseen = np.ones(len(matrices), dtype=bool)
-    within = _moved_moments(moments, matrices)
-    for _ in range(len(matrices)):
-        moved = _moved_moments(moments, matrices[unseen])
-        if np.trace(moved) <= _NOTHING * np.trace(moments):
+    n, order = len(moments), matrices.group.order
+    mean, averaged = np.zeros((n, n)), np.zeros((n, n))
+    for _, M in matrices.each():
+        mean += M / order
+        averaged += M @ moments @ M.T / order
+    direction, weight = np.zeros(n), 1.0
+    moved = within = _moved_moments(averaged, mean)
+    for _ in range(order):
+        if np.trace(moved) <= _NOTHING * np.trace(averaged):
             break
         leading = _leading_direction(moved)
         direction, weight = direction + weight * leading, weight * _WEIGHT
-        moves = inverses.transpose(0, 2, 1) @ direction - direction
-        variance = np.einsum("ei,ij,ej->e", moves, moments, moves)
+        moves = _readouts(direction, matrices) - direction
+        variance = np.einsum("ei,ei->e", moves @ averaged, moves)
         unseen = variance <= _TIED * (direction @ within @ direction)
+        if unseen.sum() == 1:  # the identity
+            break
+        mean = sum(M for e, M in matrices.each() if unseen[e]) / unseen.sum()
+        moved = _moved_moments(averaged, mean)
     direction /= np.linalg.norm(direction) or 1.0
     return direction, max(direction @ within @ direction, 0.0)
 
 
-def _moved_moments(moments: NDArray, matrices: NDArray) -> NDArray:
-    """Second moments of what a group that leaves the moments alone moves."""
-    mean = matrices.mean(axis=0)
+def _readouts(direction: NDArray, matrices: ElementMatrices) -> NDArray:
+    """Rows w M_g^-1 (order, n) of each element g, for a direction w (n,)."""
+    readouts = np.empty((matrices.group.order, len(direction)))
+    for element, M in matrices.each():
+        readouts[element] = direction @ M
+    return readouts[matrices.group.inverses]
+
+
+def _moved_moments(moments: NDArray, mean: NDArray) -> NDArray:
+    """Second moments of what elements move that leave the moments alone.
+
+    The mean of their matrices (n, n) is the projection on what they do not move.
+    """
     moved = moments - mean @ moments @ mean.T
     return (moved + moved.T) / 2
 

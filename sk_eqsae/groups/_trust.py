@@ -8,8 +8,9 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
 from .._warnings import warn
-from ._closed_form import ExactLaw
-from ._group import FiniteGroup
+from ._element_matrices import moved_by_all
+from ._exact_law import ExactLaw
+from ._group import FiniteGroup, generator_elements
 from ._moments import OrbitMoments
 
 _ROWS_PER_DIRECTION = 2
@@ -21,25 +22,22 @@ _ALIKE = 1e-6  # of the mean square of all moves: a row that is not moved
 _STILL = 1e-12  # of the mean square of rows: rounding
 
 
+def warn_if_no_symmetry(estimator: BaseEstimator, groups: Any, becomes: str) -> None:
+    """Warn if nothing says of which symmetry the rows are."""
+    if estimator.symmetry is None and groups is None:
+        warn(
+            f"{type(estimator).__name__} got no groups and power, so it {becomes}. "
+            "Pass both to fit, in a Pipeline as STEP__groups= and STEP__power=; "
+            "symmetry=1 says that there is no symmetry."
+        )
+
+
 def warn_if_untrustworthy(law: ExactLaw, moments: OrbitMoments) -> None:
     """Warn of too few rows, or of activations that do not follow the group.
 
     With 2 rows for each direction with variance, R2 on orbits that were not fitted
     is 0.01 below its ceiling of 0.99 and 0.2 below one of 0.8; with 1.5 it is 0.03
     and 0.5 below, with 1 row any matrix fits. That holds for C2, C4 and D4 alike.
-
-    Parameters
-    ----------
-    law : ExactLaw
-        The fitted law.
-    moments : OrbitMoments
-        What it was fitted on.
-
-    Warns
-    -----
-    UserWarning
-        If there are fewer rows than that, or if moving rows by M is worse than
-        predicting their mean.
     """
     if moments.n_rows < _ROWS_PER_DIRECTION * law.rank:
         needed = -(-_ROWS_PER_DIRECTION * law.rank // moments.group.order)
@@ -56,34 +54,12 @@ def warn_if_untrustworthy(law: ExactLaw, moments: OrbitMoments) -> None:
         )
 
 
-def warn_if_no_symmetry(estimator: BaseEstimator, groups: Any, becomes: str) -> None:
-    """Warn if nothing says of which symmetry the rows are."""
-    if estimator.symmetry is None and groups is None:
-        warn(
-            f"{type(estimator).__name__} got no groups and power, so it {becomes}. "
-            "Pass both to fit, in a Pipeline as STEP__groups= and STEP__power=; "
-            "symmetry=1 says that there is no symmetry."
-        )
-
-
 def warn_if_rounded(order_error: float, generators: NDArray) -> None:
     """Warn of matrices that obey the law less well than they should.
 
     Even the exact matrices, computed with more digits and rounded to float64, are
     about ``order * eps * norm^2`` away from the law, and products of rounded
     matrices lose some more; a Newton step in float64 adds errors of that size.
-
-    Parameters
-    ----------
-    order_error : float
-        Largest distance of a relation from the identity.
-    generators : ndarray of shape (n_generators, n, n)
-        The matrices.
-
-    Warns
-    -----
-    UserWarning
-        If the order error is above 1e-10.
     """
     if order_error <= _ROUNDED:
         return
@@ -102,28 +78,11 @@ def warn_if_worse_than_identity(
     """Warn if M explains less of rows that are a generator apart than M = I does.
 
     Least squares cannot be worse than M = I on the rows it is fitted to; gradient
-    descent can.
-
-    Parameters
-    ----------
-    generators : ndarray of shape (n_generators, n_features, n_features)
-        One matrix per generator.
-    X : ndarray of shape (n_rows, n_features)
-        Activations; a sample of the orbits is used.
-    table : ndarray of shape (n_orbits, order)
-        Row of each orbit and element, -1 where there is none.
-    group : FiniteGroup
-        The group.
-
-    Warns
-    -----
-    ConvergenceWarning
-        If it does.
+    descent can. A sample of the orbits is used.
     """
     table = table[:: max(1, table.size // _SAMPLE)]
     missed = unmoved = squares = 0.0
-    elements = group.elements_of(np.eye(group.n_generators, dtype=np.int64))
-    for matrix, element in zip(generators, elements, strict=True):
+    for matrix, element in zip(generators, generator_elements(group), strict=True):
         after = table[:, group.multiplication_table[element]]
         seen = (table >= 0) & (after >= 0)
         x, moved = (X[rows[seen]].astype(np.float64) for rows in (table, after))
@@ -141,58 +100,31 @@ def warn_if_worse_than_identity(
 
 
 def pose_sample(rows: NDArray) -> NDArray:
-    """Take some rows, evenly spaced, that tell whether poses look alike.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n_rows, ...)
-        Activations, or their numbers.
-
-    Returns
-    -------
-    sample : ndarray of shape (n_sample, ...)
-        Some of them.
-    """
+    """Take some rows, or their numbers, that tell whether poses look alike."""
     return rows[:: max(1, len(rows) // _POSES)]
 
 
 def warn_if_poses_look_alike(X: NDArray, activation_transform: BaseEstimator) -> None:
-    """Warn if M brings most rows back before the group does.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_rows, n_features)
-        Activations; those of `pose_sample` are used.
-    activation_transform : estimator
-        Fitted M.
-
-    Warns
-    -----
-    UserWarning
-        If an element other than the identity leaves more than half of the rows alone.
-    """
-    group = activation_transform.symmetry_
-    if group.order == 1:
+    """Warn if M brings most rows back before the group does; looks at a sample."""
+    order = activation_transform.symmetry_.order
+    if order == 1:
         return
     X = pose_sample(X).astype(np.float64)
     X = X / (np.abs(X).max() or 1.0)  # keeps squares finite
-    moves = _squared_moves(X, activation_transform)
-    typical = moves.mean()
-    least = max(_ALIKE * typical, _STILL * np.square(X).sum(axis=1).mean())
+    moves = np.array(
+        [
+            np.square(moved - X).sum(axis=1)
+            for element, moved in moved_by_all(activation_transform, X)
+            if element
+        ]
+    )
+    least = max(_ALIKE * moves.mean(), _STILL * np.square(X).sum(axis=1).mean())
     alike = (moves <= least).any(axis=0)
     if alike.mean() > 0.5:
         warn(
             f"Poses are ambiguous: M leaves {alike.mean():.0%} of the rows as they are "
             "under an element that is not the identity, so predict_power cannot tell "
-            f"all {group.order} poses of them apart. Give a smaller group if the "
+            f"all {order} poses of them apart. Give a smaller group if the "
             "activations repeat before the group does, or a layer that sees the "
             "symmetry.",
         )
-
-
-def _squared_moves(X: NDArray, activation_transform: BaseEstimator) -> NDArray:
-    """Squared distance of each row to where each element but the first takes it."""
-    powers = activation_transform.symmetry_.powers[1:]
-    powers = powers[:, 0] if powers.shape[1] == 1 else powers
-    moved = (activation_transform.act(X, power) for power in powers)
-    return np.array([np.square(rows - X).sum(axis=1) for rows in moved])

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._warnings import warn
 from ..groups import FiniteGroup
+from ..groups._element_matrices import element_matrices
 from ._transform_checks import check_transform
 
 _CHUNK = 1024  # latents whose cosines with all others are held at a time
@@ -131,7 +132,7 @@ def feature_symmetry(
     least = threshold - _ROUNDING
     fitter = _checked_transform(sae, activation_transform)
     group = fitter.symmetry_
-    matrices = np.array([fitter.matrix(power) for power in group.powers])
+    matrices = element_matrices(fitter)
     vectors, matrices = _orthogonalized(sae.components_, matrices)
     overlaps = _overlaps(vectors, matrices)
     energies = _energies(overlaps, group)

@@ -2,90 +2,82 @@
 
 import math
 import os
-from dataclasses import asdict
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .._container import Entry, read_header, shown
-from ..sae import Recipe
-from ._classes import kind_named
-from ._files import FORMAT_VERSION, _described, _entries
-from ._values import Unpacker
+from .._atomic import open_regular
+from .._json import shown
+from .._tensors import Claim, read_header
+from ._files import FORMAT_VERSION, described, shortened
+from ._groups import GroupReader
+from ._kinds import kind_named
+from ._unpack import check_parts, tagged
 
 
 def describe(path: str | os.PathLike) -> dict[str, Any]:
-    """Read what a file holds; nothing of it is run, and no array is read.
+    """JSON values that say what a file holds; nothing is run, and no array read.
 
-    Parameters
-    ----------
-    path : str or path-like
-        A file that :func:`save` has written.
-
-    Returns
-    -------
-    description : dict
-        JSON values: ``format_version``, ``bytes``, ``class``, ``fitted``,
-        ``parameters`` and ``attributes``. An array is its ``dtype`` and ``shape``, an
-        estimator is a description of its own.
-
-    Raises
-    ------
-    ValueError
-        If the file is no such file, or not whole.
-    OSError
-        If it cannot be read.
+    They are ``format_version``, ``bytes``, ``class``, ``fitted``, ``parameters`` and
+    ``attributes``. An array is its ``dtype`` and ``shape``, an estimator such a dict.
     """
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         try:
-            entries, metadata = read_header(file)
-            unpacker = Unpacker(lambda name: _stand_in(entries, name), _estimator)
-            found = _estimator(_described(metadata), unpacker, "")
-        except ValueError as error:
-            raise ValueError(f"cannot read {os.fspath(path)!r}: {error}.") from error
+            arrays, metadata = read_header(file)
+            found = _Describer(arrays).estimator(described(metadata), "")
+        except (ValueError, RecursionError) as error:
+            name = os.fspath(path)
+            raise ValueError(f"cannot read {name!r}: {shortened(error)}.") from error
         size = file.seek(0, os.SEEK_END)
     return {"format_version": FORMAT_VERSION, "bytes": size, **found}
 
 
-def _stand_in(entries: dict[str, Entry], name: str) -> NDArray:
-    """Array of the right shape that takes no memory."""
-    if name not in entries:
-        raise ValueError(f"array {shown(name)} is missing")
-    return np.broadcast_to(np.zeros((), entries[name].dtype), entries[name].shape)
+class _Describer:
+    """Describes packed values, given the dtypes and shapes of the arrays."""
 
+    def __init__(self, arrays: dict[str, Claim]) -> None:
+        self.arrays = arrays
+        self.groups = GroupReader()
+        self.describers: dict[str, Callable[[Any, str], Any]] = {
+            "estimator": self.estimator,
+            "group": lambda content, path: repr(self.groups.build(content)),
+            "array": self.array,
+            "tuple": self.value,
+            "strings": self.value,
+        }
 
-def _estimator(description: Any, unpacker: Unpacker, path: str) -> dict[str, Any]:
-    where = path or "the estimator"
-    names = {"class", "parameters", "attributes"}
-    if not isinstance(description, dict) or set(description) != names:
-        raise ValueError(f"{where} has to have {', '.join(sorted(names))}, only those")
-    kind_named(description["class"])
-    prefix = f"{path}." if path else ""
-    parameters, attributes = (
-        _entries(description[part], unpacker, prefix, f"{part} of {where}")
-        for part in ("parameters", "attributes")
-    )
-    return {
-        "class": description["class"],
-        "fitted": "n_features_in_" in attributes,
-        "parameters": _plain(parameters),
-        "attributes": _plain(attributes),
-    }
+    def estimator(self, description: Any, path: str) -> dict[str, Any]:
+        """Describe an estimator; attributes come in the order of their declaration."""
+        check_parts(description, path)
+        kind = kind_named(description["class"])
+        parameters, attributes = (
+            {k: self.value(v, f"{path}.{k}".lstrip(".")) for k, v in values.items()}
+            for values in (description["parameters"], description["attributes"])
+        )
+        order = [item.name for item in getattr(kind, "_fitted", ())]
+        order = [name for name in order if name in attributes]
+        return {
+            "class": description["class"],
+            "fitted": "n_features_in_" in attributes,
+            "parameters": parameters,
+            "attributes": {name: attributes[name] for name in [*order, *attributes]},
+        }
 
+    def value(self, value: Any, path: str) -> Any:
+        """JSON value that says what a packed value is."""
+        if isinstance(value, list):
+            return [self.value(item, f"{path}.{i}") for i, item in enumerate(value)]
+        tag, content = tagged(value, path)
+        if tag in ("dict", "recipe") and isinstance(content, dict):
+            return {k: self.value(v, f"{path}.{k}") for k, v in content.items()}
+        if tag in self.describers:
+            return self.describers[tag](content, path)
+        infinite = isinstance(content, float) and math.isinf(content)
+        return str(content) if infinite else content
 
-def _plain(value: Any) -> Any:
-    """JSON value that says what a value is."""
-    if isinstance(value, Recipe):
-        value = asdict(value)
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        return {"dtype": value.dtype.name, "shape": list(value.shape)}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    is_json = value is None or isinstance(value, bool | int | str)
-    is_json |= isinstance(value, float) and math.isfinite(value)
-    return value if is_json else str(value)  # a group, a device, infinity
+    def array(self, order: Any, path: str) -> dict[str, Any]:
+        """Dtype and shape of an array."""
+        if path not in self.arrays:
+            raise ValueError(f"array {shown(path)} is missing")
+        dtype, shape = self.arrays[path]
+        shape = shape[::-1] if order == "F" else shape
+        return {"dtype": dtype.name, "shape": list(shape)}

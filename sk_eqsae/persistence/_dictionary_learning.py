@@ -1,16 +1,18 @@
 """The folder that dictionary_learning writes: ae.pt and config.json."""
 
+import io
 import json
 import os
 import pickletools
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
-from .._container import shown
+from .._atomic import read_bytes
+from .._json import printable, shown
 from ..sae import TopKSAE
 from ._json_file import count, one_of, read_json, setting
 from ._raw_weights import RawWeights, as_estimator
@@ -19,6 +21,7 @@ _SETTINGS = "config.json"
 _WEIGHTS = "ae.pt"
 _TOPK, _BATCH_TOPK = "AutoEncoderTopK", "BatchTopKSAE"
 _MAX_PICKLE = 2**16  # bytes; that of six tensors has 600
+_LONGEST = 300  # characters of another library's error
 # all that a pickle of such tensors has to name
 _GLOBALS = {
     "collections OrderedDict",
@@ -34,15 +37,7 @@ _OTHER_WAYS = {
 
 
 def write_dictionary_learning(weights: RawWeights, folder: Path) -> None:
-    """Write the files.
-
-    Parameters
-    ----------
-    weights : RawWeights
-        What to write.
-    folder : pathlib.Path
-        Where to.
-    """
+    """Write the two files into a folder."""
     by_threshold = weights.threshold is not None
     trainer = {
         "dict_class": _BATCH_TOPK if by_threshold else _TOPK,
@@ -64,10 +59,11 @@ def write_dictionary_learning(weights: RawWeights, folder: Path) -> None:
             weights.threshold if by_threshold else -1.0, dtype=torch.float32
         ),
     }
-    with open(folder / _SETTINGS, "x", encoding="utf-8") as text:
-        json.dump({"trainer": trainer}, text, indent=2)
-    with open(folder / _WEIGHTS, "xb") as file:
-        torch.save(tensors, file)
+    text = json.dumps({"trainer": trainer}, indent=2)
+    (folder / _SETTINGS).write_bytes(text.encode())
+    content = io.BytesIO()
+    torch.save(tensors, content)  # into a file, a full disk would be a RuntimeError
+    (folder / _WEIGHTS).write_bytes(content.getbuffer())
 
 
 def from_dictionary_learning(path: str | os.PathLike) -> TopKSAE:
@@ -143,44 +139,63 @@ def _read_weights(folder: Path) -> RawWeights:
 
 
 def _read_tensors(path: Path) -> dict[str, Any]:
-    with open(path, "rb") as file:
-        _check_archive(file)
-        file.seek(0)
-        try:
-            tensors = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch names no types of its own
-            raise ValueError(f"torch cannot read {_WEIGHTS}: {error}") from error
+    checked = _rezipped(_checked_members(read_bytes(path)))
+    try:
+        tensors = torch.load(checked, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch names no types of its own
+        raise ValueError(
+            f"torch cannot read {_WEIGHTS}: {printable(error)[:_LONGEST]}"
+        ) from error
     if not isinstance(tensors, dict):
         raise ValueError(f"{_WEIGHTS} has to hold a dict of tensors")
     return tensors
 
 
-def _check_archive(file: BinaryIO) -> None:
-    """Check that a file holds tensors alone, without loading any."""
+def _checked_members(content: bytes) -> dict[str, bytes]:
+    """Members of an archive that holds tensors alone, of which none is loaded."""
+    if not content.startswith(b"PK"):  # torch would read it as a pickle
+        raise ValueError(f"{_WEIGHTS} is no file of torch.save")
     try:
-        with zipfile.ZipFile(file) as archive:
-            _check_pickle(_pickle_of(archive, file.seek(0, os.SEEK_END)))
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            _check_archive(archive, len(content))
+            members = {name: archive.read(name) for name in archive.namelist()}
     except ValueError:
         raise
     except Exception as error:  # zipfile raises many kinds of them
         raise ValueError(
-            f"{_WEIGHTS} is no file of torch.save, or not a whole one: {error}"
+            f"{_WEIGHTS} is no file of torch.save, or not a whole one: "
+            f"{printable(error)[:_LONGEST]}"
         ) from error
+    [pickle] = [name for name in members if name.endswith("/data.pkl")]
+    _check_pickle(members[pickle])
+    return members
 
 
-def _pickle_of(archive: zipfile.ZipFile, size: int) -> bytes:
+def _check_archive(archive: zipfile.ZipFile, size: int) -> None:
     members = archive.infolist()
-    # compressed or overlapping members may be far longer than the file
-    stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
-    pickles = [member for member in members if member.filename.endswith("data.pkl")]
+    # torch does not tell upper case from lower case
+    names = {member.filename.lower() for member in members}
+    pickles = [member for member in members if member.filename.endswith("/data.pkl")]
     if (
-        not stored
+        len(names) < len(members)
+        # compressed or overlapping members may be far longer than the file
+        or any(member.compress_type != zipfile.ZIP_STORED for member in members)
         or sum(member.file_size for member in members) > size
+        or min((member.header_offset for member in members), default=1) > 0
         or len(pickles) != 1
         or pickles[0].file_size > _MAX_PICKLE
     ):
         raise ValueError(f"{_WEIGHTS} is no file of torch.save")
-    return archive.read(pickles[0])
+
+
+def _rezipped(members: dict[str, bytes]) -> io.BytesIO:
+    """Archive of these members, so that torch reads what was checked and no other."""
+    parts = io.BytesIO()
+    with zipfile.ZipFile(parts, "w") as archive:
+        for name, member in members.items():
+            archive.writestr(name, member)
+    parts.seek(0)
+    return parts
 
 
 def _check_pickle(content: bytes) -> None:

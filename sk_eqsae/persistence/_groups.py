@@ -1,9 +1,10 @@
-"""Groups as data, and how large a group may be."""
+"""Groups as data: by the numbers of their constructor, within bounds."""
 
+import json
 from math import factorial, lcm, prod
 from typing import Any
 
-from .._container import is_size, shown
+from .._json import is_size, shown
 from ..groups import (
     CyclicGroup,
     DihedralGroup,
@@ -14,8 +15,9 @@ from ..groups import (
 )
 
 _MAX_ORDER = 10_000  # its multiplication table has 800 MB
-_MAX_GENERATORS = 64
-_MAX_STEPS = 50_000_000  # of finding the elements of a generated group, some seconds
+_MAX_FACTORS = 16
+_MAX_GROUPS = 16  # different ones in a file
+_MAX_STEPS = 200_000  # to find and check the elements of a generated group, 0.1 s
 _COUNTED: dict[str, Any] = {
     "CyclicGroup": CyclicGroup,
     "DihedralGroup": DihedralGroup,
@@ -24,25 +26,9 @@ _COUNTED: dict[str, Any] = {
 
 
 def describe_group(group: FiniteGroup) -> list[Any]:
-    """Write a group as JSON values.
-
-    Parameters
-    ----------
-    group : FiniteGroup
-        One of this package's.
-
-    Returns
-    -------
-    description : list
-        The name of its class, and what it was made of.
-
-    Raises
-    ------
-    ValueError
-        If it is of another class, or too large to be read again.
-    """
+    """JSON values from which a group can be made again."""
     description = _described(group)
-    build_group(description)
+    GroupReader().build(description)
     return description
 
 
@@ -60,34 +46,34 @@ def _described(group: FiniteGroup) -> list[Any]:
     )
 
 
-def build_group(description: Any) -> FiniteGroup:
-    """Make the group that a description stands for.
+class GroupReader:
+    """Makes the groups of one file, equal ones once, and no more than a few."""
 
-    Parameters
-    ----------
-    description : object
-        Any JSON value; it is checked before anything is computed from it.
+    def __init__(self) -> None:
+        self._built: dict[str, FiniteGroup] = {}
 
-    Returns
-    -------
-    group : FiniteGroup
-        The group.
+    def build(self, description: Any) -> FiniteGroup:
+        """Make a group of JSON values, which are checked before they are used."""
+        key = json.dumps(description)
+        if key not in self._built:
+            if len(self._built) >= _MAX_GROUPS:
+                raise ValueError(f"it has more than {_MAX_GROUPS} different groups")
+            self._built[key] = self._new(description)
+        return self._built[key]
 
-    Raises
-    ------
-    ValueError
-        If it describes no group, or one too large.
-    """
-    if not isinstance(description, list) or not description:
-        raise ValueError("a group has to be a list, its class first")
-    name, *parts = description
-    if name == "ProductGroup" and 0 < len(parts) <= _MAX_GENERATORS:
-        return _checked_product([build_group(part) for part in parts])
-    if name == "GeneratedGroup" and len(parts) == 2:
-        return _built_from_permutations(*parts)
-    if isinstance(name, str) and name in _COUNTED and len(parts) == 1:
-        return _counted(name, parts[0])
-    raise ValueError(f"{shown(name)} with {len(parts)} part(s) is no group of sk_eqsae")
+    def _new(self, description: Any) -> FiniteGroup:
+        if not isinstance(description, list) or not description:
+            raise ValueError("a group has to be a list, its class first")
+        name, *parts = description
+        if name == "ProductGroup" and 0 < len(parts) <= _MAX_FACTORS:
+            return _product([self.build(part) for part in parts])
+        if name == "GeneratedGroup" and len(parts) == 2:
+            return _generated(*parts)
+        if isinstance(name, str) and name in _COUNTED and len(parts) == 1:
+            return _counted(name, parts[0])
+        raise ValueError(
+            f"{shown(name)} with {len(parts)} part(s) is no group of sk_eqsae"
+        )
 
 
 def _counted(name: str, n: Any) -> FiniteGroup:
@@ -95,11 +81,24 @@ def _counted(name: str, n: Any) -> FiniteGroup:
         raise ValueError(f"n of {name} has to be a whole number, found {shown(n)}")
     if n > _MAX_ORDER:
         raise ValueError(f"{name}({n}) has more than {_MAX_ORDER} elements")
-    return _COUNTED[name](n)
+    group = _COUNTED[name](n)
+    _check_order(group)
+    return group
+
+
+def _product(groups: list[FiniteGroup]) -> FiniteGroup:
+    group = ProductGroup(*groups)
+    _check_order(group)
+    return group
+
+
+def _check_order(group: FiniteGroup) -> None:
+    if _order(group) > _MAX_ORDER:
+        raise ValueError(f"{group!r} has more than {_MAX_ORDER} elements")
 
 
 def _order(group: FiniteGroup) -> int:
-    """Order of a group, without listing the elements of large ones."""
+    """Order of a group, without a list of its elements."""
     if isinstance(group, ProductGroup):
         return prod(map(_order, group.groups))
     if isinstance(group, SymmetricGroup):
@@ -109,42 +108,27 @@ def _order(group: FiniteGroup) -> int:
     return 2 * group.n if isinstance(group, DihedralGroup) else group.order
 
 
-def _n_generators(group: FiniteGroup) -> int:
-    if isinstance(group, ProductGroup):
-        return sum(map(_n_generators, group.groups))
-    return group.n_generators
-
-
-def _checked_product(groups: list[FiniteGroup]) -> FiniteGroup:
-    product = ProductGroup(*groups)
-    if _order(product) > _MAX_ORDER or _n_generators(product) > _MAX_GENERATORS:
-        raise ValueError(
-            f"a product of groups has more than {_MAX_ORDER} elements or "
-            f"{_MAX_GENERATORS} generators"
-        )
-    return product
-
-
-def _built_from_permutations(generators: Any, relations: Any) -> GeneratedGroup:
+def _generated(generators: Any, relations: Any) -> GeneratedGroup:
     if not _are_permutations(generators):
         raise ValueError("the generators of a GeneratedGroup have to be permutations")
-    if not _are_words(relations, len(generators)):
+    if not isinstance(relations, list) or not all(map(_is_word, relations)):
         raise ValueError("the relations of a GeneratedGroup have to be words")
     orders = list(map(_order_of_permutation, generators))
-    n_letters = sum(len(word) for word in relations)
-    steps = (prod(orders) + n_letters * max(orders)) * len(generators[0])
-    if steps > _MAX_STEPS:
-        raise ValueError("a GeneratedGroup has too many elements, points or relations")
-    return GeneratedGroup(
-        tuple(map(tuple, generators)),
-        tuple(tuple(map(tuple, word)) for word in relations),
-    )
+    n_products = prod(orders) * (1 + len(generators)) * len(generators[0])
+    n_steps = n_products + sum(map(len, relations)) * max(orders)
+    if n_steps > _MAX_STEPS:
+        raise ValueError(
+            f"a GeneratedGroup takes {n_steps} steps to check (elements times points "
+            f"and generators), more than {_MAX_STEPS}. Let it permute fewer points, or "
+            "use a ProductGroup"
+        )
+    return GeneratedGroup(tuple(generators), tuple(relations))
 
 
 def _are_permutations(generators: Any) -> bool:
     return (
         isinstance(generators, list)
-        and 0 < len(generators) <= _MAX_GENERATORS
+        and 0 < len(generators) <= _MAX_FACTORS
         and all(isinstance(g, list) and all(map(is_size, g)) for g in generators)
         and all(sorted(g) == list(range(len(g))) for g in generators)
         and len({len(g) for g in generators}) == 1
@@ -152,21 +136,10 @@ def _are_permutations(generators: Any) -> bool:
     )
 
 
-def _are_words(relations: Any, n_generators: int) -> bool:
-    if not isinstance(relations, list):
-        return False
-    if not all(isinstance(word, list) for word in relations):
-        return False
-    return all(_is_letter(pair, n_generators) for word in relations for pair in word)
-
-
-def _is_letter(pair: Any, n_generators: int) -> bool:
-    return (
-        isinstance(pair, list)
-        and len(pair) == 2
-        and is_size(pair[0])
-        and pair[0] < n_generators
-        and type(pair[1]) is int
+def _is_word(word: Any) -> bool:
+    return isinstance(word, list) and all(
+        isinstance(pair, list) and [type(part) for part in pair] == [int, int]
+        for pair in word
     )
 
 

@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..sae import EquivariantSAE, GroupTiedSAE, TopKSAE
 from ..sae._torch_module import in_float32, raw_biases
-from ._classes import check_estimator
+from ._check import check_estimator
 
 
 class RawWeights(NamedTuple):
@@ -19,20 +19,8 @@ class RawWeights(NamedTuple):
         z = ReLU(TopK((x - b_dec) W_enc + b_enc))
         x_hat = z W_dec + b_dec
 
-    Attributes
-    ----------
-    W_enc : ndarray of shape (n_features, n_latents)
-        Encoder weights.
-    b_enc : ndarray of shape (n_latents,)
-        Encoder biases.
-    W_dec : ndarray of shape (n_latents, n_features)
-        Dictionary.
-    b_dec : ndarray of shape (n_features,)
-        Decoder bias.
-    k : int
-        Latents that a row keeps, on average if there is a threshold.
-    threshold : float or None
-        Keeps the latents above it in place of the k largest.
+    W_enc is of shape (n_features, n_latents), W_dec of (n_latents, n_features). A row
+    keeps `k` latents, or those above `threshold`, which are `k` on average.
     """
 
     W_enc: NDArray
@@ -44,24 +32,7 @@ class RawWeights(NamedTuple):
 
 
 def fold(sae: Any) -> RawWeights:
-    """Fold the mean and the scale of the activations into the weights.
-
-    Parameters
-    ----------
-    sae : TopKSAE or GroupTiedSAE
-        A fitted one.
-
-    Returns
-    -------
-    weights : RawWeights
-        Weights in float32.
-
-    Raises
-    ------
-    ValueError
-        If it is another estimator, does what such weights cannot, or is of
-        activations that float32 cannot hold.
-    """
+    """Weights in float32 that hold the mean and the scale of the activations, too."""
     if type(sae) not in (TopKSAE, EquivariantSAE, GroupTiedSAE):
         raise ValueError(
             f"it is a {type(sae).__name__}, but only a TopKSAE, a GroupTiedSAE and an "
@@ -99,24 +70,10 @@ def _check_expressible(sae: Any) -> None:
 
 
 def as_estimator(weights: RawWeights, *, mean: NDArray | None = None) -> TopKSAE:
-    """Make a fitted TopKSAE that encodes and decodes to the same.
+    """Fitted TopKSAE that encodes and decodes to the same.
 
-    Parameters
-    ----------
-    weights : RawWeights
-        Weights in float32.
-    mean : ndarray of shape (n_features,), default=None
-        What is subtracted from rows before they are encoded; None is b_dec.
-
-    Returns
-    -------
-    sae : TopKSAE
-        The estimator, checked as one from a file of this package.
-
-    Raises
-    ------
-    ValueError
-        If the weights do not fit together or are not finite.
+    `mean`, of shape (n_features,), is subtracted from rows before they are encoded;
+    None is b_dec.
     """
     by_threshold = weights.threshold is not None
     sae = TopKSAE(
@@ -124,7 +81,7 @@ def as_estimator(weights: RawWeights, *, mean: NDArray | None = None) -> TopKSAE
         k=weights.k,
         activation="batch_topk" if by_threshold else "topk",
     )
-    sae.n_features_in_ = weights.W_dec.shape[1]
+    sae.n_components_, sae.n_features_in_ = weights.W_dec.shape
     sae.coefs_ = [np.asfortranarray(weights.W_enc)]
     sae.intercepts_ = [weights.b_enc]
     sae.components_ = np.ascontiguousarray(weights.W_dec)

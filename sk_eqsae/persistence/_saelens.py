@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._container import Entry, read_array, read_header, shown, write_arrays
+from .._atomic import read_bytes
+from .._json import shown
+from .._tensors import from_bytes, to_bytes
 from ..sae import TopKSAE
 from ._json_file import count, one_of, read_json, setting
 from ._raw_weights import RawWeights, as_estimator
@@ -40,25 +42,15 @@ _TOPK_KEYS = {
 
 
 def write_saelens(weights: RawWeights, folder: Path) -> None:
-    """Write the files.
-
-    Parameters
-    ----------
-    weights : RawWeights
-        What to write.
-    folder : pathlib.Path
-        Where to.
-    """
+    """Write the two files into a folder."""
     arrays = weights._asdict()
     del arrays["k"]
     if arrays.pop("threshold") is not None:
         threshold = np.full(len(weights.W_dec), weights.threshold, np.float32)
         arrays["threshold"] = threshold
-    with open(folder / _SETTINGS, "x", encoding="utf-8") as text:
-        json.dump(_settings(weights), text, indent=2)
-    with open(folder / _WEIGHTS, "xb") as file:
-        in_order = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
-        write_arrays(file, in_order, {})
+    text = json.dumps(_settings(weights), indent=2)
+    (folder / _SETTINGS).write_bytes(text.encode())
+    (folder / _WEIGHTS).write_bytes(to_bytes(arrays, {}))
 
 
 def _settings(weights: RawWeights) -> dict[str, Any]:
@@ -233,21 +225,17 @@ def _with_unit_rows(
 
 
 def _read_arrays(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArray]:
-    with open(path, "rb") as file:
-        entries, _ = read_header(file)
-        if set(entries) != set(shapes):
-            names = ", ".join(map(shown, sorted(entries)))
-            raise ValueError(
-                f"{_WEIGHTS} has to hold {', '.join(shapes)}, not {names or 'nothing'}"
-            )
-        for name, shape in shapes.items():
-            _check_entry(name, entries[name], shape)
-        return {name: read_array(file, entries[name]) for name in shapes}
-
-
-def _check_entry(name: str, entry: Entry, shape: tuple[int, ...]) -> None:
-    if entry.dtype != np.float32 or entry.shape != shape:
+    arrays, _ = from_bytes(read_bytes(path))
+    if set(arrays) != set(shapes):
+        names = ", ".join(map(shown, sorted(arrays)))
         raise ValueError(
-            f"{name} has to be of float32 and shape {shape}, as {_SETTINGS} says, "
-            f"found {entry.dtype} and {entry.shape}"
+            f"{_WEIGHTS} has to hold {', '.join(shapes)}, not {names or 'nothing'}"
         )
+    for name, shape in shapes.items():
+        array = arrays[name]
+        if array.dtype != np.float32 or array.shape != shape:
+            raise ValueError(
+                f"{name} has to be of float32 and shape {shape}, as {_SETTINGS} says, "
+                f"found {array.dtype} and {array.shape}"
+            )
+    return arrays

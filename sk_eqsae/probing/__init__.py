@@ -1,9 +1,9 @@
 """Measure how useful latents are: selection, reconstruction, probes."""
 
 from ._evaluate import evaluate_probes
+from ._mean_difference import MeanDifferenceSelector
 from ._probes import make_probe, make_probe_search
 from ._reconstruction import TruncatedReconstruction
-from ._selection import MeanDifferenceSelector
 
 __all__ = [
     "MeanDifferenceSelector",

@@ -1,82 +1,79 @@
 """The three probes of the paper, and a search over them."""
 
-from __future__ import annotations
-
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from numbers import Integral
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.linear_model import SGDClassifier
+from sklearn.metrics import f1_score
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import StandardScaler
 
-from ._selection import MeanDifferenceSelector
+from .._rows import as_array
+from ._mean_difference import MeanDifferenceSelector
 
 PAPER_PROBES = ("knn", "logistic", "xgboost")
 
 
+class ToArray(TransformerMixin, BaseEstimator):
+    """Makes an array of CSR rows, and of frames, whose names XGBoost may refuse."""
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Do nothing."""
+        return self
+
+    def transform(self, X: Any) -> NDArray:
+        """Rows of shape (n_rows, n_features)."""
+        # sums over rows in another memory order, as of a frame, round differently
+        return np.asarray(X.toarray() if sparse.issparse(X) else as_array(X), order="C")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """There is nothing to fit."""
+        return True
+
+
+def f1_of_any_labels(estimator: Any, X: ArrayLike, y: ArrayLike) -> float:
+    """F1 of the class 1, or if there is none, of the last; of several, their mean."""
+    classes = estimator.classes_.tolist()
+    settings: dict[str, Any] = {"average": "macro"}
+    if len(classes) == 2:
+        settings = {"pos_label": 1 if 1 in classes else classes[-1]}
+    return f1_score(y, estimator.predict(X), **settings)
+
+
 def as_memory(memory: Any) -> Any:
-    """Turn a path into the string that scikit-learn asks for.
-
-    Parameters
-    ----------
-    memory : path, joblib.Memory or None
-        Where results are kept.
-
-    Returns
-    -------
-    memory : str, joblib.Memory or None
-        The same place.
-    """
+    """Turn a path into the string that scikit-learn asks for."""
     return os.fspath(memory) if isinstance(memory, os.PathLike) else memory
 
 
 def check_probe_names(probes: Any) -> None:
-    """Check that a list of probes is none of letters.
-
-    Parameters
-    ----------
-    probes : object
-        What should be a list.
-
-    Raises
-    ------
-    ValueError
-        If it is one string.
-    """
+    """Raise if a list of probes is one string, and so a list of letters."""
     if isinstance(probes, str):
         raise ValueError(f"probes={probes!r} is one string; give a list, [{probes!r}]")
 
 
-def _to_dense(X: Any) -> Any:
-    """Densify CSR; leave everything else as it is."""
-    return X.toarray() if sparse.issparse(X) else X
+def _classifier(kind: str, random_state: int | None) -> Any:
+    if kind == "knn":
+        return KNeighborsClassifier(n_neighbors=16)
+    if kind == "logistic":
+        return SGDClassifier(
+            loss="log_loss",
+            penalty="l2",
+            alpha=1e-4,
+            learning_rate="constant",
+            eta0=1e-3,
+            random_state=random_state,
+        )
+    from ._boosting import BoostedTrees  # noqa: PLC0415  (xgboost is slow to import)
 
-
-def _knn(random_state: int | None) -> list[tuple[str, Any]]:
-    return [("knn", KNeighborsClassifier(n_neighbors=16))]
-
-
-def _logistic(random_state: int | None) -> list[tuple[str, Any]]:
-    classifier = SGDClassifier(
-        loss="log_loss",
-        penalty="l2",
-        alpha=1e-4,
-        learning_rate="constant",
-        eta0=1e-3,
-        random_state=random_state,
-    )
-    return [("scale", StandardScaler()), ("logistic", classifier)]
-
-
-def _xgboost(random_state: int | None) -> list[tuple[str, Any]]:
-    from xgboost import XGBClassifier  # noqa: PLC0415  (slow to import)
-
-    classifier = XGBClassifier(
+    return BoostedTrees(
         n_estimators=100,
         max_depth=6,
         learning_rate=0.3,
@@ -84,14 +81,6 @@ def _xgboost(random_state: int | None) -> list[tuple[str, Any]]:
         n_jobs=1,
         random_state=random_state,
     )
-    return [("xgboost", classifier)]
-
-
-STEPS: Mapping[str, Callable[[int | None], list[tuple[str, Any]]]] = {
-    "knn": _knn,
-    "logistic": _logistic,
-    "xgboost": _xgboost,
-}
 
 
 def make_probe(kind: str, *, random_state: int | None = 0) -> Pipeline:
@@ -102,7 +91,7 @@ def make_probe(kind: str, *, random_state: int | None = 0) -> Pipeline:
     kind : {"knn", "logistic", "xgboost"}
         `"knn"`: 16 nearest neighbours, Euclidean distance. `"logistic"`: logistic
         regression, L2 strength 1e-4, learning rate 1e-3. `"xgboost"`: 100 trees of
-        depth 6, learning rate 0.3, L2 strength 1; labels must be 0 and 1.
+        depth 6, learning rate 0.3, L2 strength 1.
     random_state : int or None, default=0
         Seed of the order in which the logistic probe sees the rows. The others do
         not draw random numbers.
@@ -125,10 +114,10 @@ def make_probe(kind: str, *, random_state: int | None = 0) -> Pipeline:
 
     Notes
     -----
-    All probes turn CSR rows into dense ones first, so that sparse and dense latents
-    give the same predictions: XGBoost reads a zero that is missing from a CSR array
-    as a missing value, and neighbours at equal distance are told apart differently
-    for sparse rows.
+    All probes turn CSR rows and frames into arrays first, so that they give the same
+    predictions: XGBoost reads a zero that is missing from a CSR array as a missing
+    value, and refuses some names of columns; neighbours at equal distance are told
+    apart differently for sparse rows.
 
     The logistic probe is stochastic gradient descent at a constant learning rate,
     which has both numbers of the paper, on standardised features, since a learning
@@ -153,12 +142,12 @@ def make_probe(kind: str, *, random_state: int | None = 0) -> Pipeline:
     >>> probe.predict(X).shape
     (100,)
     """
-    if not isinstance(kind, str) or kind not in STEPS:
-        raise ValueError(
-            f"kind={kind!r} is not a probe; choose one of {', '.join(map(repr, STEPS))}"
-        )
-    dense = FunctionTransformer(_to_dense, accept_sparse=True)
-    return Pipeline([("dense", dense), *STEPS[kind](random_state)])
+    if kind not in PAPER_PROBES:
+        known = ", ".join(map(repr, PAPER_PROBES))
+        raise ValueError(f"kind={kind!r} is not a probe; choose one of {known}")
+    scale = [("scale", StandardScaler())] if kind == "logistic" else []
+    classifier = _classifier(kind, random_state)
+    return Pipeline([("dense", ToArray()), *scale, (kind, classifier)])
 
 
 def make_probe_search(
@@ -188,7 +177,8 @@ def make_probe_search(
     cv : int or cross-validation splitter, default=3
         A number of folds of whole orbits, or a splitter.
     scoring : str or callable, default="f1"
-        Score that the search maximises.
+        Score that the search maximises. "f1" is F1 of the class 1 or, if there is none,
+        of the last of two classes in sorted order; of more classes, their mean F1.
     memory : path or joblib.Memory, default=None
         Where the fitted SAEs are kept, so that each fold fits one SAE and not one per
         candidate.
@@ -243,6 +233,6 @@ def make_probe_search(
         Pipeline(steps, memory=as_memory(memory)),
         candidates,
         cv=GroupKFold(cv) if isinstance(cv, Integral) else cv,
-        scoring=scoring,
+        scoring=f1_of_any_labels if scoring == "f1" else scoring,
         n_jobs=n_jobs,
     )

@@ -26,6 +26,7 @@ from torch.utils.data import Dataset
 from .._checkpoint import Checkpoint
 from .._doc_link import DocLinkMixin
 from .._docs import fill
+from .._fitted import FEATURES, Fitted, adam_state
 from .._fitting import all_or_nothing, ordinary_modes
 from .._metrics import fvu_of_chunks
 from .._rows import checked_rows, dtype_in_memory, read_rows
@@ -96,6 +97,37 @@ class BaseSAE(
     loss_curve_: NDArray
     error_curve_: NDArray
     hidden_dim: int | None
+
+    _fitted: ClassVar[tuple] = (
+        *FEATURES,
+        Fitted("components_", "float32", ("n_components", "n_features")),
+        Fitted("n_components_", "int", ("n_components",)),
+        Fitted("coefs_", "list"),
+        Fitted("coefs_/0", "float32", ("n_features", "n_units")),
+        Fitted("coefs_/1", "float32", ("n_units", "n_components"), optional=True),
+        Fitted("intercepts_", "list"),
+        Fitted("intercepts_/0", "float32", ("n_units",)),
+        Fitted("intercepts_/1", "float32", ("n_components",), optional=True),
+        Fitted("intercept_", "float64", ("n_features",)),
+        Fitted("mean_", "float64", ("n_features",)),
+        Fitted("scale_", "float"),
+        Fitted("threshold_", "float", optional=True),
+        Fitted("n_iter_", "int", ("n_epochs",)),
+        Fitted("loss_curve_", "float64", ("n_epochs",)),
+        Fitted("error_curve_", "float64", ("n_epochs",), optional=True),
+        # of partial_fit: vectors are those that are trained, without their copies
+        Fitted("_memory", "dict", optional=True),
+        Fitted("_memory/target_mean", "float64", ("n_features",)),
+        Fitted("_memory/module.idle", "float32", ("n_components",)),
+        Fitted("_memory/module.is_dead", "uint8", ("n_components",)),
+        Fitted("_memory/module._extra_state", "float64", ("one",)),
+        *adam_state(0, ("n_vectors", "n_features")),  # the dictionary
+        *adam_state(1, ("n_features",)),
+        *adam_state(2, ("n_first", "n_features")),  # the encoder, layer by layer
+        *adam_state(3, ("n_first",)),
+        *adam_state(4, ("n_vectors", "n_units"), optional=True),
+        *adam_state(5, ("n_vectors",), optional=True),
+    )
 
     __metadata_request__fit: ClassVar[dict] = {"groups": True, "power": True}
     __metadata_request__partial_fit: ClassVar[dict] = {"groups": True, "power": True}

@@ -16,6 +16,7 @@ from .._docs import fill
 from .._metrics import fvu_of_chunks
 from .._training_rows import TrainingRows
 from ..groups import FiniteGroup
+from ..groups._element_matrices import moved_by_all
 from ..groups._orbit_table import orbit_table, power_of_each_row
 from ._recipe import Recipe
 from ._symmetric import SymmetricSAE, fitted_transform, more_fitted_transform
@@ -213,11 +214,9 @@ class EquivariantSAE(SymmetricSAE):
     def _poses(self, X: NDArray, canonical: NDArray) -> NDArray:
         powers = self.symmetry_.power_of(np.arange(self.order_))
         distances = np.empty((self.order_, len(X)))
-        for element, power in enumerate(powers):
+        for element, moved in moved_by_all(self.activation_transform_, canonical):
             # squares of float32 may leave its range
-            difference = (X - self.activation_transform_.act(canonical, power)).astype(
-                np.float64
-            )
+            difference = (X - moved).astype(np.float64)
             distances[element] = np.einsum("ij,ij->i", difference, difference)
         return powers[distances.argmin(axis=0)]
 

@@ -18,12 +18,13 @@ from sklearn.utils.validation import (
 )
 
 from .._docs import fill
+from .._fitted import Fitted
 from .._rows import read_rows
 from .._training_rows import Spread, TrainingRows
 from ..groups import FiniteGroup
+from ..groups._element_matrices import mean_matrix
 from ..groups._group import as_group
 from ..groups._irrep_basis import IrrepBasis, irrep_basis
-from ..groups._pose import element_matrices
 from ._base import Plan
 from ._network import Network
 from ._recipe import Recipe
@@ -184,6 +185,18 @@ class GroupTiedSAE(SymmetricSAE):
     >>> np.allclose(moved, np.roll(code, 1, axis=2), atol=1e-4)
     True
     """
+
+    _fitted: ClassVar[tuple] = (
+        *SymmetricSAE._fitted,
+        Fitted("n_orbits_", "int", ("n_orbits",)),
+        Fitted("n_free_", "int", ("n_free",)),
+        Fitted("canonical_code_", "float64", ("n_orbits", "order"), optional=True),
+        *(
+            Fitted(f"_memory/basis.{name}", "float64", ("n_features",) * 2, True)
+            for name in ("to_irreps", "from_irreps")
+        ),
+        Fitted("_memory/basis.multiplicities", "int64", ("n_irreps",), optional=True),
+    )
 
     _parameter_constraints: ClassVar[dict] = {
         **SymmetricSAE._parameter_constraints,
@@ -352,10 +365,7 @@ class GroupTiedSAE(SymmetricSAE):
 
     def _invariant_mean(self, spread: Spread) -> NDArray:
         """Mean of the rows but for what the group would move."""
-        return self._matrices().mean(axis=0) @ spread.mean
-
-    def _matrices(self) -> NDArray:
-        return element_matrices(self.activation_transform_)
+        return mean_matrix(self.activation_transform_) @ spread.mean
 
     def _n_hidden(self) -> int:
         return super()._n_hidden() * self.order_
@@ -389,7 +399,7 @@ class GroupTiedSAE(SymmetricSAE):
         if memory and names[0] in memory:
             basis = IrrepBasis(*(memory[name] for name in names))
         else:
-            basis = irrep_basis(self._matrices(), self.symmetry_)
+            basis = irrep_basis(self.activation_transform_)
         if memory is not None:
             memory.update(zip(names, basis, strict=True))
         sizes = (self.n_orbits_, self.n_free_, self.hidden_dim)

@@ -28,7 +28,7 @@ _CONSTRAINTS = {
 class Recipe:
     """How an autoencoder is trained.
 
-    Attributes
+    Parameters
     ----------
     normalize : bool, default=True
         Centre rows by the mean and divide them by one global root mean square.

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import HasMethods, Interval
 
+from .._fitted import Fitted
 from .._rows import read_rows
 from ..groups import ActivationTransformFitter, FiniteGroup
 from ..groups._orbit_table import orbit_table
@@ -27,6 +28,13 @@ class SymmetricSAE(BaseSAE):
     symmetry_: FiniteGroup
     order_: int
 
+    _fitted: ClassVar[tuple] = (
+        *BaseSAE._fitted,
+        Fitted("symmetry_", "FiniteGroup", ("order",)),
+        Fitted("order_", "int", ("order",)),
+        Fitted("activation_transform_", "ActivationTransformFitter", ("n_features",)),
+    )
+
     _parameter_constraints: ClassVar[dict] = {
         **BaseSAE._parameter_constraints,
         "symmetry": [Interval(Integral, 1, None, closed="left"), FiniteGroup, None],
@@ -38,9 +46,10 @@ class SymmetricSAE(BaseSAE):
     ) -> tuple[FiniteGroup, NDArray]:
         """The group, and the row of each orbit and element."""
         known = self.symmetry_ if self._is_going_on(partial) and partial else None
-        warn_if_no_symmetry(self, groups, "trains a plain TopKSAE")
         symmetry = known or self.symmetry
-        return orbit_table(groups, power, symmetry=symmetry, n_rows=len(X))
+        found = orbit_table(groups, power, symmetry=symmetry, n_rows=len(X))
+        warn_if_no_symmetry(self, groups, "trains a plain TopKSAE")
+        return found
 
     def _new_fitter(self, group: FiniteGroup, seed: int) -> BaseEstimator:
         """How M is to be fitted, told the group and the seed unless it knows them."""

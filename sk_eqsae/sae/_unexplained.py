@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 
-from ..groups._pose import element_matrices
+from ..groups._element_matrices import ElementMatrices, matrices_of
 
 _HELD_OUT = 0.25  # share of the orbits that judge M
 
@@ -37,14 +37,17 @@ def unexplained_moves(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the fit on all orbits gives them
         judged = clone(fitter).fit(X[rows], None, **parts)
-    unexplained, total = _moves(X, table[held_out], element_matrices(judged))
+    unexplained, total = _moves(X, table[held_out], matrices_of(judged))
     return min(1.0, unexplained / total) if total > 0 else 1.0
 
 
-def _moves(X: NDArray, table: NDArray, matrices: NDArray) -> tuple[float, float]:
+def _moves(
+    X: NDArray, table: NDArray, matrices: ElementMatrices
+) -> tuple[float, float]:
     """Sums of squares of what M leaves of the moves, and of the moves."""
     unexplained = total = 0.0
-    for moved_rows, matrix in zip(table.T, matrices, strict=True):
+    for element, matrix in matrices.each():
+        moved_rows = table[:, element]
         seen = moved_rows >= 0
         canonical = X[table[seen, 0]].astype(np.float64)
         moved = X[moved_rows[seen]]

@@ -11,9 +11,8 @@ import pytest
 
 from sk_eqsae import ActivationTransformFitter
 from sk_eqsae.groups import CyclicGroup, DihedralGroup
-from sk_eqsae.groups._chunks import check_finite
-from sk_eqsae.groups._moments import OrbitMoments
-from sk_eqsae.groups._representation import _last_gap
+from sk_eqsae.groups._exact_law import _last_gap
+from sk_eqsae.groups._moments import OrbitMoments, check_finite
 
 from .representations import known_representation, orbits_of
 
@@ -88,7 +87,7 @@ def test_sums_by_irrep_hold_all_pairs_of_rows(group, n_missing):
     for moments in sums_by.values():
         moments.add(X, table)
     found, expected = (moments.all_pairs() for moments in sums_by.values())
-    generators = sums_by[True].places(sums_by[False].elements)
+    generators = sums_by[True].places_of_generators
     for sums, its_expected in zip(found, expected, strict=True):
         np.testing.assert_allclose(sums[generators], its_expected, atol=1e-7)
 
@@ -147,6 +146,21 @@ def test_first_call_that_fails_leaves_nothing_behind():
 
 
 @any_law
+@pytest.mark.parametrize("settings", [{}, {"solver": "adam", "lr": 1e30}])
+def test_fit_that_fails_leaves_the_last_one(law, settings, monkeypatch):
+    X, metadata = noisy_orbits(C4)
+    fitter = ActivationTransformFitter(group_law=law).partial_fit(X, **metadata)
+    fitter.set_params(**settings)
+    before = vars(fitter).copy()
+    if not settings:
+        monkeypatch.setattr(ActivationTransformFitter, "_keep", fail)
+    with pytest.raises((ValueError, np.linalg.LinAlgError)):
+        fitter.fit(X[:, :5], **metadata)
+    assert vars(fitter).keys() == before.keys()
+    assert all(vars(fitter)[name] is value for name, value in before.items())
+
+
+@any_law
 @pytest.mark.parametrize("n_orbits", [4, 200])  # rows are kept, rows are summed
 def test_later_call_that_fails_adds_no_orbits(law, n_orbits, monkeypatch):
     X, metadata = noisy_orbits(C4, n_orbits=n_orbits)
@@ -157,7 +171,7 @@ def test_later_call_that_fails_adds_no_orbits(law, n_orbits, monkeypatch):
             fitter.partial_fit(X, **metadata)
         before = vars(fitters[0]).copy()
         with monkeypatch.context() as broken:
-            broken.setattr(ActivationTransformFitter, "_set_matrices", fail)
+            broken.setattr(ActivationTransformFitter, "_keep", fail)
             with pytest.raises(np.linalg.LinAlgError):
                 fitters[0].partial_fit(X, **metadata)
         assert all(vars(fitters[0])[name] is value for name, value in before.items())
@@ -241,7 +255,7 @@ def highest_memory(fit, *args, **metadata):
 
 @any_law
 def test_file_is_not_read_as_a_whole(law, tmp_path, monkeypatch):
-    monkeypatch.setattr("sk_eqsae.groups._chunks._CHUNK_ENTRIES", 2**14)
+    monkeypatch.setattr("sk_eqsae.groups._moments._CHUNK_ENTRIES", 2**14)
     M = known_representation(C4, n_copies=16)
     X, metadata = orbits_of(M, C4, n_orbits=20_000)
     np.save(tmp_path / "X.npy", X.astype(np.float32))
@@ -251,7 +265,7 @@ def test_file_is_not_read_as_a_whole(law, tmp_path, monkeypatch):
 
 
 def test_fit_frees_sums_that_partial_fit_keeps(monkeypatch):
-    monkeypatch.setattr("sk_eqsae.groups._chunks._CHUNK_ENTRIES", 2**14)
+    monkeypatch.setattr("sk_eqsae.groups._moments._CHUNK_ENTRIES", 2**14)
     M = known_representation(C4, n_copies=64)
     X, metadata = orbits_of(M, C4, n_orbits=300)
     fit, partial_fit = (
@@ -286,7 +300,7 @@ def test_pages_that_were_written_privately_are_kept(tmp_path):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_bad_number_in_a_late_chunk_is_found(bad, monkeypatch):
-    monkeypatch.setattr("sk_eqsae.groups._chunks._CHUNK_ENTRIES", 100)
+    monkeypatch.setattr("sk_eqsae.groups._moments._CHUNK_ENTRIES", 100)
     X, metadata = noisy_orbits(C4)
     X[-1, -1] = bad
     with pytest.raises(ValueError, match="Input X contains"):

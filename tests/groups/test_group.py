@@ -22,6 +22,7 @@ from sk_eqsae.groups import (
     multiplicities,
 )
 from sk_eqsae.groups._irreps import _eigenspaces
+from sk_eqsae.groups._moments import smallest_parts
 
 # i and j multiply 1, i, j, k, -1, -i, -j, -k from the left.
 Q8_GENERATORS = ((1, 4, 3, 6, 5, 0, 7, 2), (2, 7, 4, 1, 6, 3, 0, 5))
@@ -410,6 +411,35 @@ def test_irreps_are_the_same_every_time():
     for make in (lambda: SymmetricGroup(4), lambda: ProductGroup(Q8, CyclicGroup(4))):
         for first, second in zip(make().irreps, make().irreps, strict=True):
             assert_array_equal(first.matrices, second.matrices)
+
+
+def rotated_eigenvectors(matrix, eigh=np.linalg.eigh):
+    """Eigenvectors, of each eigenspace another basis than LAPACK's."""
+    values, vectors = eigh(matrix)
+    cuts = np.flatnonzero(np.diff(values) > 1e-7 * np.abs(values).max()) + 1
+    rng = np.random.default_rng(5)
+    spaces = [
+        space @ np.linalg.qr(rng.normal(size=(space.shape[1],) * 2))[0]
+        for space in np.split(vectors, cuts, axis=1)
+    ]
+    return values, np.hstack(spaces)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SymmetricGroup(4),
+        lambda: GeneratedGroup(Q8.generators),
+        lambda: ProductGroup(CyclicGroup(4), CyclicGroup(3)),
+        lambda: ProductGroup(Q8, CyclicGroup(3)),
+    ],
+)
+def test_irreps_do_not_depend_on_the_basis_that_lapack_finds(make, monkeypatch):
+    expected = [smallest_parts(irrep) for irrep in make().irreps]
+    monkeypatch.setattr(np.linalg, "eigh", rotated_eigenvectors)
+    found = [smallest_parts(irrep) for irrep in make().irreps]
+    for (matrices, _), (same, _) in zip(found, expected, strict=True):
+        assert_allclose(matrices, same, atol=1e-9)
 
 
 def test_nearly_equal_eigenvalues_are_drawn_again():

@@ -6,7 +6,6 @@ import torch
 from scipy.linalg import orthogonal_procrustes, polar
 
 from sk_eqsae import ActivationTransformFitter, EquivariantSAE, extract_orbits
-from sk_eqsae._training import seeded
 from sk_eqsae.groups import (
     ChannelPermutation,
     CubeRotation,
@@ -19,7 +18,7 @@ from sk_eqsae.groups import (
     SymmetricGroup,
     multiplicities,
 )
-from sk_eqsae.groups._representation import _orthonormal, exact_representation
+from sk_eqsae.groups._exact_law import _orthonormal, exact_representation
 
 from .representations import (
     homomorphism_error,
@@ -174,6 +173,16 @@ def test_inverse_transform_undoes_transform(group):
     )
 
 
+@every_group
+def test_a_number_as_power_is_of_each_generator(group):
+    _, fitter = fitted(group)
+    X = np.random.default_rng(3).normal(size=(5, fitter.n_features_in_))
+    moved = X
+    for generator in reversed(np.eye(group.n_generators, dtype=int)):
+        moved = fitter.act(moved, generator if group.n_generators > 1 else 1)
+    np.testing.assert_allclose(fitter.transform(X), moved, atol=1e-9)
+
+
 def test_inverse_transform_undoes_a_real_power_of_two_generators():
     _, fitter = fitted(DihedralGroup(3), power=(0.5, 1))
     X = np.random.default_rng(3).normal(size=(5, fitter.n_features_in_))
@@ -311,7 +320,7 @@ def test_equivariant_sae_takes_any_group(group):
 def test_chunks_do_not_change_the_fit(law, monkeypatch):
     X, metadata = orbits_of(known_representation(CyclicGroup(4)), CyclicGroup(4))
     whole = ActivationTransformFitter(group_law=law).fit(X, **metadata).M_
-    monkeypatch.setattr("sk_eqsae.groups._chunks._CHUNK_ENTRIES", 7 * X.shape[1])
+    monkeypatch.setattr("sk_eqsae.groups._moments._CHUNK_ENTRIES", 7 * X.shape[1])
     chunked = ActivationTransformFitter(group_law=law).fit(X, **metadata).M_
     np.testing.assert_allclose(chunked, whole, atol=1e-9)
 
@@ -326,7 +335,8 @@ def test_activations_without_variance_give_the_identity_or_leave_them(law):
 
 def linear_model(n_inputs, n_outputs=None):
     """An invertible layer, so that activations follow the group exactly."""
-    with seeded(0):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
         layer = torch.nn.Linear(n_inputs, n_outputs or n_inputs, bias=False)
         torch.nn.init.orthogonal_(layer.weight)
     return torch.nn.Sequential(torch.nn.Flatten(), layer)

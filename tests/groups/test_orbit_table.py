@@ -35,15 +35,25 @@ def test_no_metadata_is_the_trivial_group():
 @pytest.mark.parametrize(
     ("groups", "power", "symmetry", "message"),
     [
-        (None, None, 4, r"symmetry=.* needs to know the orbits: pass groups= and power="),
+        (
+            None,
+            None,
+            4,
+            r"symmetry=.* needs to know the orbits: pass groups= and power=",
+        ),
         (None, POWER, None, "power was given without groups"),
         (GROUPS, None, None, "groups was given without power"),
-        (GROUPS, POWER, 2, r"0 to 1 \(symmetry=CyclicGroup\(n=2\)\), found 2 in rows 4, 5"),
+        (
+            GROUPS,
+            POWER,
+            2,
+            r"0 to 1 \(symmetry=CyclicGroup\(n=2\)\), found 2 in rows 4, 5",
+        ),
         (GROUPS, POWER - 1, None, "integers from 0, found -1 in rows 0, 3"),
         (GROUPS, POWER + 0.5, None, "must hold integers, found 0.5 in rows 0, 1, 2"),
         (GROUPS, list("abcabc"), None, "power must hold integers, found dtype"),
         (GROUPS, list("010101"), None, "power must hold integers, found dtype <U1"),
-        (GROUPS, [0, 1, 1, 0, np.nan, 2], None, "integers, found nan in rows 4"),
+        (GROUPS, [0, 1, 1, 0, np.nan, 2], None, r"missing .* in rows 4"),
         (GROUPS, np.c_[POWER, POWER], None, r"power must .* \(6, 2\).*symmetry="),
         (np.c_[GROUPS, GROUPS], POWER, None, r"groups must .* \(6, 2\)"),
         (None, POWER, None, r"splitter: enable metadata routing.*STEP__groups="),

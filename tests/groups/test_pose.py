@@ -5,8 +5,13 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 
 from sk_eqsae import ActivationTransformFitter
-from sk_eqsae.groups import PoseCanonicalizer, canonicalize
-from sk_eqsae.groups._group import CyclicGroup, DihedralGroup, SymmetricGroup
+from sk_eqsae.groups import (
+    CyclicGroup,
+    DihedralGroup,
+    PoseCanonicalizer,
+    SymmetricGroup,
+    canonicalize,
+)
 from tests.inspection.representations import fitter_of, regular_representation
 
 GROUPS = [CyclicGroup(2), CyclicGroup(4), CyclicGroup(6), DihedralGroup(4)]

@@ -8,7 +8,7 @@ from pandas import DataFrame
 
 from sk_eqsae import ActivationTransformFitter, EquivariantSAE, GroupTiedSAE
 from sk_eqsae.activations import Orbits
-from sk_eqsae.groups._group import CyclicGroup
+from sk_eqsae.groups import CyclicGroup
 from sk_eqsae.inspection import (
     FeatureSymmetryDisplay,
     FrontierDisplay,

@@ -3,7 +3,7 @@ import pytest
 from sklearn.frozen import FrozenEstimator
 
 from sk_eqsae import ActivationTransformFitter, EquivariantSAE, TopKSAE
-from sk_eqsae.groups._group import (
+from sk_eqsae.groups import (
     CyclicGroup,
     DihedralGroup,
     GeneratedGroup,

@@ -8,7 +8,9 @@ import warnings
 import joblib
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
+import torch
 from pandas.testing import assert_frame_equal
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -19,6 +21,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics import f1_score
 from sklearn.svm import SVC
+from xgboost import XGBClassifier
 
 from sk_eqsae import EquivariantSAE
 from sk_eqsae.probing import (
@@ -145,6 +148,32 @@ def test_csr_masks_and_frames_give_the_same_table(data):
     assert_frame_equal(evaluate_probes(*frames, **SPLIT, **common), plain)
 
 
+HOSTILE_NAMES = [["act[0]", "act[1]", "act[2]"], ["x<0", "x<1", "x<2"], list("aab")]
+
+
+@pytest.mark.parametrize("names", HOSTILE_NAMES, ids=str)
+def test_names_of_columns_that_xgboost_refuses(data, names):
+    X, Y = data
+    probes = {"ours": make_probe("xgboost"), "theirs": XGBClassifier(n_estimators=5)}
+    common = {**SPLIT, "probes": probes}
+    frame = pd.DataFrame(X[:, :3], columns=names)
+    expected = evaluate_probes(X[:, :3], Y, **common)
+    assert_frame_equal(evaluate_probes(frame, Y, **common), expected)
+    keeps_names = MeanDifferenceSelector(3).set_output(transform="pandas")
+    table = evaluate_probes(frame, Y, transformer=keeps_names, **common)
+    assert_frame_equal(table, expected)
+
+
+@pytest.mark.parametrize("convert", [pl.DataFrame, torch.as_tensor], ids=str)
+def test_frames_of_polars_and_tensors_give_the_same_table(data, convert):
+    X, Y = data
+    probes = {"ours": make_probe("xgboost"), "theirs": XGBClassifier(n_estimators=5)}
+    common = {**SPLIT, "transformer": MeanDifferenceSelector(3), "probes": probes}
+    table = evaluate_probes(convert(X), convert(Y), **common, task_names=list("abcdef"))
+    expected = evaluate_probes(X, Y, **common, task_names=list("abcdef"))
+    assert_frame_equal(table, expected)
+
+
 @pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
 def test_table_does_not_depend_on_the_workers(data, backend):
     X, Y = data
@@ -207,7 +236,7 @@ def test_known_power_is_handed_to_reconstruct(orbits):
 def test_known_power_needs_an_sae_that_knows_the_group(orbits, wrap):
     X, Y, groups, power, frozen = orbits
     call = {"train": groups < 80, "test": groups >= 80, "probes": ["knn"]}
-    unfitted = clone(frozen.estimator).set_params(symmetry=None)
+    unfitted = clone(frozen.estimator).set_params(symmetry=1)
     with pytest.raises(ValueError, match=r"fitted for each task without groups"):
         evaluate_probes(X, Y, transformer=wrap(unfitted), power=power, **call)
     plain = FrozenEstimator(unfitted.fit(X))
@@ -372,6 +401,8 @@ def bad(**change):
         (bad(Y=np.arange(200)), r"Y has shape \(200,\); give one row per row of X"),
         (bad(Y=np.ones((3, 1))), r"Y has shape \(3, 1\)"),
         (bad(Y=np.full((200, 1), 2)), "Y has values other than 0 and 1, such as"),
+        (bad(Y=np.full((200, 1), np.nan)), "other than 0 and 1, such as nan"),
+        (bad(Y=pd.DataFrame([0, 1, pd.NA, 1] * 50)), "other than 0 and 1, such as <NA"),
         (bad(task_names=["a"]), "task_names has 1 entries for 6 columns"),
         (bad(task_kinds=["a"]), "task_kinds has 1 entries for 6 columns"),
         (bad(power=np.zeros(200)), "transformer=None has no reconstruct"),

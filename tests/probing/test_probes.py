@@ -1,8 +1,11 @@
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 import sklearn
 from numpy.testing import assert_array_equal
@@ -159,6 +162,53 @@ def test_search_takes_any_path_as_memory(latents, memory, tmp_path):
     search.set_params(error_score="raise")
     search.fit(*latents, groups=np.repeat(np.arange(100), 4))
     assert (memory is None) == (not list(tmp_path.iterdir()))
+
+
+NAMES = {
+    "text": np.array(["cat", "dog"]),
+    "text objects": np.array(["cat", "dog"], dtype=object),
+    "bool": np.array([False, True]),
+    "other numbers": np.array([-1, 1]),
+}
+
+
+@pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
+@pytest.mark.parametrize("routing", [False, True])
+def test_labels_of_any_kind_give_the_same_search(latents, names, routing):
+    Z, y = latents
+    search = make_probe_search(MeanDifferenceSelector(6), n_features_to_select=[2, 6])
+    search.set_params(error_score="raise")
+    with sklearn.config_context(enable_metadata_routing=routing):
+        numbers = clone(search).fit(Z, y, groups=np.arange(400) // 4)
+        search.fit(Z, names[y], groups=np.arange(400) // 4)
+    scores = [s.cv_results_["mean_test_score"] for s in (numbers, search)]
+    assert_array_equal(*scores)
+    assert numbers.set_params(scoring="f1").score(Z, y) == search.score(Z, names[y])
+    assert_array_equal(search.predict(Z), names[numbers.predict(Z)])
+
+
+def test_search_among_three_classes_maximises_their_mean_f1(latents):
+    Z, y = latents
+    y = np.array(["a", "b", "c"])[y + (Z[:, 2] > 0.5)]
+    search = make_probe_search(MeanDifferenceSelector(12), n_features_to_select=[12])
+    search.set_params(error_score="raise")
+    search.fit(Z, y, groups=np.arange(400) // 4)
+    assert search.score(Z, y) == f1_score(y, search.predict(Z), average="macro")
+    assert search.best_score_ > 0.5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_probes_take_labels_and_frames_of_any_kind(kind, latents):
+    Z, y = latents
+    names = np.array(["cat", "dog"])
+    plain = make_probe(kind).fit(Z, y)
+    frame = pd.DataFrame(Z, columns=[f"latent[{i}]" for i in range(12)])
+    probe = make_probe(kind).fit(frame, names[y])
+    assert probe.classes_.tolist() == ["cat", "dog"]
+    assert_array_equal(probe.predict(pl.DataFrame(Z)), names[plain.predict(Z)])
+    assert_array_equal(probe.predict_proba(frame), plain.predict_proba(Z))
+    copy = pickle.loads(pickle.dumps(probe))
+    assert_array_equal(copy.predict(Z), probe.predict(frame))
 
 
 def test_search_takes_any_integer_as_number_of_folds():

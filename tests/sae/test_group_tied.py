@@ -12,8 +12,9 @@ from sk_eqsae.groups import (
     ProductGroup,
     SymmetricGroup,
 )
-from sk_eqsae.groups._irrep_basis import irrep_basis
-from sk_eqsae.groups._pose import element_matrices
+from sk_eqsae.groups._element_matrices import ElementMatrices, element_matrices
+from sk_eqsae.groups._group import generator_elements
+from sk_eqsae.groups._irrep_basis import basis_of_matrices
 from sk_eqsae.inspection import feature_symmetry
 from sk_eqsae.sae._code import fixed_size_code, join
 from sk_eqsae.sae._selection import BatchTopK, Prefixes, TopK
@@ -102,7 +103,8 @@ def tied_module(group, hidden_dim=None):
     """A module, rows in their own coordinates and in those of the module's basis."""
     M = known_representation(group)
     torch.manual_seed(0)
-    basis = irrep_basis(M, group)
+    generators = M[generator_elements(group)]
+    basis = basis_of_matrices(ElementMatrices(group, generators))
     if hidden_dim is None:
         module = TiedModule(group, basis, 3, 2).double()
     else:

@@ -22,31 +22,12 @@ METHODS = tuple(_METHODS)
 def load(method: str):
     """Import the function that trains a method.
 
-    Parameters
-    ----------
-    method : str
-        One of METHODS.
-
-    Returns
-    -------
-    fit : callable
-        ``fit(X, *, n_components, k, batch_size, epochs, seed) -> Fitted``.
+    ``fit(X, *, n_components, k, batch_size, epochs, seed) -> Fitted``
     """
     return import_module(f".{_METHODS[method][0]}", __name__).fit
 
 
 def is_installed(method: str) -> bool:
-    """Whether the package that a method needs is there.
-
-    Parameters
-    ----------
-    method : str
-        One of METHODS.
-
-    Returns
-    -------
-    installed : bool
-        True if the method can be loaded.
-    """
+    """Whether the package that a method needs is there."""
     package = _METHODS[method][1]
     return package is None or find_spec(package) is not None

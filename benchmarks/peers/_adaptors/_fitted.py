@@ -32,20 +32,7 @@ class Fitted(NamedTuple):
 
 
 def from_torch(encode, decode, dictionary) -> Fitted:
-    """Make functions of tensors into functions of arrays.
-
-    Parameters
-    ----------
-    encode, decode : callable
-        As in Fitted, but from tensor to tensor.
-    dictionary : tensor of shape (n_components, n_features)
-        Directions of the latents.
-
-    Returns
-    -------
-    fitted : Fitted
-        The same for arrays, computed chunk by chunk.
-    """
+    """Make functions of tensors into functions of arrays."""
     return Fitted(
         _over_arrays(encode), _over_arrays(decode), dictionary.detach().numpy()
     )
@@ -82,13 +69,7 @@ class Batches:
         return math.ceil(len(self.X) / self.batch_size)
 
     def indices(self):
-        """Split the rows of one epoch.
-
-        Returns
-        -------
-        indices : tuple of tensor
-            Rows of each batch.
-        """
+        """Split the rows of one epoch."""
         order = torch.randperm(len(self.X), generator=self.generator)
         return order.split(self.batch_size)
 
@@ -96,31 +77,14 @@ class Batches:
         return (self.X[rows] for rows in self.indices())
 
     def epochs(self, n: int):
-        """Go through the rows n times.
-
-        Parameters
-        ----------
-        n : int
-            Epochs.
-
-        Yields
-        ------
-        batch : tensor
-            The next batch.
-        """
+        """Go through the rows n times."""
         for _ in range(n):
             yield from self
 
 
 @contextlib.contextmanager
 def isolated(seed: int):
-    """Seed torch, silence the library, and put both back afterwards.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the initial weights.
-    """
+    """Seed torch, silence the library, and put both back afterwards."""
     precision = torch.get_float32_matmul_precision()
     silent = io.StringIO()
     with (

@@ -8,22 +8,7 @@ from torch import nn
 
 
 def digits(n_train: int, n_test: int, seed: int) -> tuple:
-    """Train on scikit-learn's digits; a row is what one place of an image evokes.
-
-    Parameters
-    ----------
-    n_train, n_test : int
-        Rows; each image gives 16.
-    seed : int
-        Seed of network, split and of which rows are kept.
-
-    Returns
-    -------
-    train, test : ndarray of shape (n_rows, 64)
-        Activations, of different images.
-    directions : None
-        Not known.
-    """
+    """Train on scikit-learn's digits; a row is what one place of an image evokes."""
     images, labels = load_digits(return_X_y=True)
     images = np.float32(images.reshape(-1, 1, 8, 8) / 16)
     parts = train_test_split(images, labels, test_size=0.25, random_state=seed)

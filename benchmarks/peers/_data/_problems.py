@@ -45,23 +45,8 @@ PROBLEMS = {
 def load(name: str, seed: int, *, n_train: int, n_test: int, folder: Path) -> tuple:
     """Draw a kind of data, or read it if it was drawn before.
 
-    Parameters
-    ----------
-    name : str
-        Key of PROBLEMS.
-    seed : int
-        Fixes everything: networks, rows, split.
-    n_train, n_test : int
-        Rows.
-    folder : pathlib.Path
-        Where drawn data are kept.
-
-    Returns
-    -------
-    train, test : ndarray of shape (n_rows, n_features)
-        Rows, float32. No image or stretch of text is in both.
-    directions : ndarray of shape (n_directions, n_features) or None
-        What the rows are made of, if that is known.
+    Training rows, test rows and the directions that they are made of, or None where
+    these are not known. No image or stretch of text is on both sides.
     """
     path = folder / f"{name}-{n_train}-{n_test}-{seed}.npz"
     if not path.exists():

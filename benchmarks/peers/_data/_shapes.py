@@ -6,42 +6,12 @@ from sk_eqsae.groups import ImageRotation
 
 
 def mlp_shapes(n_train: int, n_test: int, seed: int) -> tuple:
-    """Train the MLP and read its activations.
-
-    Parameters
-    ----------
-    n_train, n_test : int
-        Rows; four turns of an image make four rows.
-    seed : int
-        Seed of images, network and split.
-
-    Returns
-    -------
-    train, test : ndarray of shape (n_rows, 256)
-        Activations.
-    directions : None
-        Not known.
-    """
+    """Train the MLP and read its activations."""
     return _activations(MLPAutoencoder(), 20, n_train, n_test, seed)
 
 
 def cnn_shapes(n_train: int, n_test: int, seed: int) -> tuple:
-    """Train the convolutional network and read its activations.
-
-    Parameters
-    ----------
-    n_train, n_test : int
-        Rows; four turns of an image make four rows.
-    seed : int
-        Seed of images, network and split.
-
-    Returns
-    -------
-    train, test : ndarray of shape (n_rows, 256)
-        Activations.
-    directions : None
-        Not known.
-    """
+    """Train the convolutional network and read its activations."""
     return _activations(CNNAutoencoder(), 6, n_train, n_test, seed)
 
 

@@ -6,23 +6,7 @@ N_DIRECTIONS, N_FEATURES, N_ACTIVE = 512, 256, 10
 
 
 def superposition(n_train: int, n_test: int, seed: int) -> tuple:
-    """Draw unit directions and add ten of them up for each row.
-
-    Parameters
-    ----------
-    n_train, n_test : int
-        Rows.
-    seed : int
-        Seed of the directions, of which are active, and how strongly: uniform in
-        (0, 1).
-
-    Returns
-    -------
-    train, test : ndarray of shape (n_rows, n_features)
-        Rows.
-    directions : ndarray of shape (n_directions, n_features)
-        The directions.
-    """
+    """Draw unit directions and add ten of them up for each row."""
     rng = np.random.default_rng(seed)
     directions = rng.normal(size=(N_DIRECTIONS, N_FEATURES))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)

@@ -10,22 +10,7 @@ N_FEATURES, CONTEXT = 128, 64
 
 
 def transformer(n_train: int, n_test: int, seed: int) -> tuple:
-    """Train on Python's help texts; a row is the stream at one character.
-
-    Parameters
-    ----------
-    n_train, n_test : int
-        Rows.
-    seed : int
-        Seed of network and of which characters are read.
-
-    Returns
-    -------
-    train, test : ndarray of shape (n_rows, 128)
-        Residual stream after the first of two blocks, of different help texts.
-    directions : None
-        Not known.
-    """
+    """Train on Python's help texts; a row is the stream at one character."""
     text = _text()
     cut = 3 * len(text) // 4
     with torch.random.fork_rng(devices=[]):

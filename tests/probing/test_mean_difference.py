@@ -3,7 +3,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from scipy import sparse
 
-from sk_eqsae.probing import MeanDifferenceSelector, _selection
+from sk_eqsae.probing import MeanDifferenceSelector, _mean_difference
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_csr_gives_the_same_scores_and_stays_csr(latents, dtype):
 def test_scores_do_not_depend_on_how_rows_are_batched(latents, form, monkeypatch):
     Z, y = latents
     whole = MeanDifferenceSelector(3).fit(form(Z), y).scores_
-    monkeypatch.setattr(_selection, "BYTES_PER_BATCH", 7 * 80)
+    monkeypatch.setattr(_mean_difference, "BYTES_PER_BATCH", 7 * 80)
     batched = MeanDifferenceSelector(3).fit(form(Z), y).scores_
     np.testing.assert_allclose(batched, whole, rtol=1e-12)
 

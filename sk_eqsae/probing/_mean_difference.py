@@ -1,7 +1,5 @@
 """Keep the few latents that best separate the classes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -17,17 +15,20 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._doc_link import DocLinkMixin
+from .._fitted import FEATURES, Fitted
+from .._rows import as_array
 
 BYTES_PER_BATCH = 64 * 2**20
+DEFAULT_N_KEPT = 32
 
 
-def _row_batches(n_rows: int, n_columns: int) -> Iterable[slice]:
+def row_batches(n_rows: int, n_columns: int) -> Iterable[slice]:
     """Cut rows of `n_columns` float64 numbers into slices of a few mebibytes."""
     size = max(1, BYTES_PER_BATCH // (8 * n_columns))
     return gen_batches(n_rows, size)
 
 
-def _class_codes(y: NDArray) -> NDArray[np.intp]:
+def class_codes(y: NDArray) -> NDArray[np.intp]:
     """Number the classes of `y` from 0, after checking that there are several."""
     check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
@@ -39,8 +40,8 @@ def _class_codes(y: NDArray) -> NDArray[np.intp]:
     return codes
 
 
-def _mean_difference(batches: Iterable[Any], codes: NDArray[np.intp]) -> NDArray:
-    """Range of the class means of each column of the stacked `batches`.
+def _mean_difference(Z: Any, codes: NDArray[np.intp]) -> NDArray:
+    """Range of the class means of each column of Z, an ndarray or CSR.
 
     The sums are kept in float64 and taken row by row, so that equal columns score
     equally to the last bit, and CSR scores as dense does.
@@ -49,13 +50,9 @@ def _mean_difference(batches: Iterable[Any], codes: NDArray[np.intp]) -> NDArray
     ones = np.ones(len(codes))
     membership = sparse.csc_array((ones, codes, np.arange(len(codes) + 1)))
     sums: Any = 0.0
-    start = 0
-    for batch in batches:
-        stop = start + batch.shape[0]
-        member = membership[:, start:stop].tocsr()
-        products = member @ batch
+    for rows in row_batches(*Z.shape):
+        products = membership[:, rows].tocsr() @ Z[rows]
         sums = sums + (products.toarray() if sparse.issparse(products) else products)
-        start = stop
     means = sums / np.bincount(codes)[:, None]
     return np.ptp(means, axis=0)
 
@@ -71,8 +68,9 @@ class MeanDifferenceSelector(DocLinkMixin, SelectorMixin, BaseEstimator):
 
     Parameters
     ----------
-    n_features_to_select : int, default=32
-        How many latents to keep. Equal scores are taken in order of their index.
+    n_features_to_select : int, default=None
+        How many latents to keep; None is 32, or all if there are fewer. Equal scores
+        are taken in order of their index.
 
     Attributes
     ----------
@@ -113,11 +111,16 @@ class MeanDifferenceSelector(DocLinkMixin, SelectorMixin, BaseEstimator):
            [3.]])
     """
 
+    _fitted: ClassVar[tuple] = (
+        *FEATURES,
+        Fitted("scores_", "float64", ("n_features",)),
+    )
+
     _parameter_constraints: ClassVar[dict] = {
-        "n_features_to_select": [Interval(Integral, 1, None, closed="left")],
+        "n_features_to_select": [Interval(Integral, 1, None, closed="left"), None],
     }
 
-    def __init__(self, n_features_to_select: int = 32) -> None:
+    def __init__(self, n_features_to_select: int | None = None) -> None:
         self.n_features_to_select = n_features_to_select
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -143,15 +146,14 @@ class MeanDifferenceSelector(DocLinkMixin, SelectorMixin, BaseEstimator):
             the number of latents.
         """
         Z, labels = validate_data(
-            self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32]
+            self, as_array(X), y, accept_sparse="csr", dtype=[np.float64, np.float32]
         )
-        batches = (Z[rows] for rows in _row_batches(*Z.shape))
-        return self._fit_batches(batches, _class_codes(labels))
+        return self._fit_latents(Z, class_codes(labels))
 
-    def _fit_batches(self, batches: Iterable[Any], codes: NDArray[np.intp]) -> Self:
-        """Fit on validated rows that arrive in pieces and are not kept."""
-        scores = _mean_difference(batches, codes)
-        if self.n_features_to_select > len(scores):
+    def _fit_latents(self, Z: Any, codes: NDArray[np.intp]) -> Self:
+        """Fit to validated latents and the number of each row's class."""
+        scores = _mean_difference(Z, codes)
+        if (self.n_features_to_select or 1) > len(scores):
             raise ValueError(
                 f"n_features_to_select={self.n_features_to_select} is larger than the "
                 f"number of latents, {len(scores)}; select at most {len(scores)} or "
@@ -164,7 +166,8 @@ class MeanDifferenceSelector(DocLinkMixin, SelectorMixin, BaseEstimator):
     def _get_support_mask(self) -> NDArray[np.bool_]:
         """Mark the best latents, the lower index first among equal scores."""
         check_is_fitted(self)
-        best = np.argsort(-self.scores_, kind="stable")[: self.n_features_to_select]
+        n_kept = self.n_features_to_select or DEFAULT_N_KEPT
+        best = np.argsort(-self.scores_, kind="stable")[:n_kept]
         mask = np.zeros(len(self.scores_), dtype=bool)
         mask[best] = True
         return mask

@@ -1,0 +1,38 @@
+"""What `fit` sets on an estimator, declared: all that a file needs to know."""
+
+from typing import NamedTuple
+
+
+class Fitted(NamedTuple):
+    """A fitted attribute, or a part of one.
+
+    `name` is that of the attribute; the items of a list or a dict are declared after
+    it as ``"coefs_/0"`` or, if all are alike, as ``"coefs_/*"``. `dtype` says what it
+    may be, one or several in a row: dtypes of arrays, "int", "float" (finite, from 0),
+    "names" (an array of strings), "list", "dict", "none", or the name of a class.
+
+    `shape` gives sizes by name: the first attribute that has one decides it, all
+    others must agree. "" is any size, "..." any axes before, () one number. An int
+    with a shape is that size; a group has its order, an estimator its features.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[str, ...] = ()
+    optional: bool = False
+
+
+FEATURES = (
+    Fitted("n_features_in_", "int", ("n_features",)),
+    Fitted("feature_names_in_", "names", ("n_features",), optional=True),
+)
+
+
+def adam_state(i: int, shape: tuple[str, ...], *, optional: bool = False) -> tuple:
+    """What Adam remembers of the i-th parameter, in an attribute `_memory`."""
+    place = f"_memory/optimizer.{i}"
+    return (
+        Fitted(f"{place}.step", "float32", (), optional),
+        Fitted(f"{place}.exp_avg", "float32", shape, optional),
+        Fitted(f"{place}.exp_avg_sq", "float32", shape, optional),
+    )

@@ -1,0 +1,166 @@
+"""Matrices by least squares over pairs of rows: free, orthogonal, or nearly exact."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import polar, solve
+
+from ._element_matrices import ElementMatrices
+from ._exact_law import (
+    ExactLaw,
+    exact_representation,
+    whitening_of_gram,
+    with_fixed_mean,
+)
+from ._group import FiniteGroup, generator_elements
+from ._moments import OrbitMoments, PairMoments
+
+_RIDGE = 1e-6  # share of the mean eigenvalue
+_NO_VARIANCE = 1e-9  # of the sum of squares: there is none beside the mean
+_ENOUGH_PAIRS = 0.5  # of the generators': an element has least squares of its own
+
+
+def free_generators(moments: OrbitMoments, n_features: int) -> NDArray:
+    """Least squares (n_generators, n, n) over all pairs one generator apart.
+
+    Minimises ``sum || x_gh - M x_h ||^2 + ridge || M - I ||^2`` for each generator,
+    with a ridge that is a share of the mean eigenvalue over n_features.
+    """
+    pairs = _checked_pairs(moments)
+    at = moments.places_of_generators
+    return np.array([_ridge_regression(moments, pairs, i, n_features) for i in at])
+
+
+def orthogonal_generators(moments: OrbitMoments) -> NDArray:
+    """Orthogonal (n_generators, n, n) with the least ``sum || x_gh - M x_h ||^2``."""
+    pairs, at = _checked_pairs(moments), moments.places_of_generators
+    move = np.zeros(pairs.total_before.shape[1]) + moments.shift
+    return np.array([polar(pairs.moved(i, move)[1])[0] for i in at])
+
+
+def law_of_all_pairs(moments: OrbitMoments, n_features: int) -> ExactLaw:
+    """Exact law near to least squares for each element, where many rows are missing.
+
+    Least squares over all pairs of rows stand in for the moments of whole orbits.
+    """
+    pairs = _checked_pairs(moments)
+    found = _least_squares(moments, pairs, n_features)
+    start = _all_elements(moments.group, found)
+    every = PairMoments(*(sums.sum(axis=0, keepdims=True) for sums in pairs))
+    its_level = every.level(0, moments.shift)
+    gram, _ = every.moved(0, its_level.move)
+    by_element = partial(_by_element, moments, pairs, its_level.move)
+    missed = _missed(start, (sums for sums in by_element() if sums.element in found))
+    filled = (start @ gram @ start.transpose(0, 2, 1)).sum(axis=0)
+    filled += every.n_pairs[0] * len(moments.elements) * missed
+    whitening = whitening_of_gram(filled, n_features, its_level.rounding)
+    T = whitening.white.T @ start @ whitening.colour
+    law = ExactLaw(exact_representation(T, moments.group), whitening)
+    law = with_fixed_mean(law, its_level)
+    return replace(law, r2=_r2_of_pairs(law, by_element()))
+
+
+def _checked_pairs(moments: OrbitMoments) -> PairMoments:
+    pairs, group = moments.all_pairs(), moments.group
+    n_pairs_of = pairs.n_pairs[moments.places_of_generators]
+    for name, n_pairs in zip(group.generator_names, n_pairs_of, strict=True):
+        if n_pairs == 0:
+            raise ValueError(
+                f"power: no orbit has two rows that the generator {name} takes to "
+                "one another, so the closed form has nothing to learn its matrix "
+                "from. Add such rows, or a group without this generator, or set "
+                "solver='adam' and group_law='free', which also learns from rows "
+                "that are further apart."
+            )
+    return pairs
+
+
+def _ridge_regression(
+    moments: OrbitMoments, pairs: PairMoments, i: int, n_features: int
+) -> NDArray:
+    its_level = pairs.level(i, moments.shift)
+    gram, cross = pairs.moved(i, its_level.move)
+    ridge = (_RIDGE * np.trace(gram) / n_features or 1.0) * np.eye(len(gram))
+    change = solve(gram + ridge, (cross - gram).T, assume_a="pos").T
+    if its_level.fixed is not None:  # the least squares that leave it alone
+        weights = solve(gram + ridge, its_level.fixed, assume_a="pos")
+        moved = change @ its_level.fixed
+        change -= np.outer(moved, weights / (its_level.fixed @ weights or 1.0))
+    return np.eye(len(gram)) + change
+
+
+def _least_squares(
+    moments: OrbitMoments, pairs: PairMoments, n_features: int
+) -> dict[int, NDArray]:
+    """Matrices of the generators, and of elements that have about as many pairs."""
+    enough = _ENOUGH_PAIRS * pairs.n_pairs[moments.places_of_generators].min()
+    return {
+        element: _ridge_regression(moments, pairs, i, n_features)
+        for i, element in enumerate(moments.elements)
+        if pairs.n_pairs[i] >= enough
+    }
+
+
+def _all_elements(group: FiniteGroup, found: dict[int, NDArray]) -> NDArray:
+    """Matrices of all elements: products of generators' where none was found."""
+    generators = np.array([found[g] for g in generator_elements(group)])
+    matrices = ElementMatrices(group, generators).stacked()
+    for element, matrix in found.items():
+        matrices[element] = matrix
+    return matrices
+
+
+class _ElementSums(NamedTuple):
+    """Sums over the pairs of rows x_gh and x_h of one element g."""
+
+    element: int
+    n_pairs: int
+    before: NDArray  # of outer(x_h, x_h)
+    cross: NDArray  # of outer(x_gh, x_h)
+    after: NDArray  # of outer(x_gh, x_gh)
+    mean: NDArray  # of x_gh
+
+
+def _by_element(
+    moments: OrbitMoments, pairs: PairMoments, move: NDArray
+) -> Iterator[_ElementSums]:
+    """Iterate over elements with pairs, after something is added to all rows."""
+    for i, element in enumerate(moments.elements):
+        n_pairs = pairs.n_pairs[i]
+        if n_pairs:
+            sums = pairs.moved(i, move)
+            inverse = moments.elements.index(moments.group.inverses[element])
+            after, _ = pairs.moved(inverse, move)
+            mean = pairs.total_after[i] / n_pairs + move
+            yield _ElementSums(element, n_pairs, *sums, after, mean)
+
+
+def _missed(start: NDArray, by_element: Iterable[_ElementSums]) -> NDArray:
+    """Second moments of what least squares misses of a row, mean over elements.
+
+    Least squares shrinks what it cannot predict. Without this, directions that it
+    predicts badly would seem to have less variance than they have.
+    """
+    missed, n_elements = np.zeros(start.shape[1:]), 0
+    for sums in by_element:
+        matrix = start[sums.element]
+        both = sums.cross @ matrix.T
+        square = sums.after - both - both.T + matrix @ sums.before @ matrix.T
+        missed += square / sums.n_pairs
+        n_elements += 1
+    return missed / max(1, n_elements)
+
+
+def _r2_of_pairs(law: ExactLaw, by_element: Iterable[_ElementSums]) -> float:
+    """R2 over the pairs of rows that there are."""
+    unclear = centred = total = 0.0
+    for sums in by_element:
+        matrix, square = law.matrix(sums.element), np.trace(sums.after)
+        unclear += square + np.vdot(matrix @ sums.before - 2 * sums.cross, matrix)
+        centred += square - sums.n_pairs * sums.mean @ sums.mean
+        total += square
+    return float(1 - unclear / centred) if centred > _NO_VARIANCE * total else 1.0
