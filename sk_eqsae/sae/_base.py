@@ -112,6 +112,7 @@ class BaseSAE(
         Fitted("mean_", "float64", ("n_features",)),
         Fitted("scale_", "float"),
         Fitted("threshold_", "float", optional=True),
+        Fitted("_threshold_k", "int", optional=True),  # that it was found for
         Fitted("n_iter_", "int", ("n_epochs",)),
         Fitted("loss_curve_", "float64", ("n_epochs",)),
         Fitted("error_curve_", "float64", ("n_epochs",), optional=True),
