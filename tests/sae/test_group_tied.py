@@ -108,12 +108,8 @@ def tied_network(group, hidden_dim=None):
     basis = basis_of_matrices(ElementMatrices(group, generators))
     network = TiedNetwork(group, basis, 3, 2, hidden_dim, generator=generator).double()
     rows = torch.randn(7, M.shape[1], dtype=torch.float64, generator=generator)
-    return (
-        network,
-        rows,
-        rows @ torch.from_numpy(basis.to_irreps).T,
-        torch.from_numpy(M),
-    )
+    moved = rows @ torch.from_numpy(basis.to_irreps).T
+    return network, rows, moved, torch.from_numpy(M)
 
 
 def dense_sums(network, rows, select, M):
@@ -289,9 +285,8 @@ def test_a_size_that_orbits_cannot_fill_names_the_nearest_that_they_can(
 ):
     X, metadata = turning
     sae = GroupTiedSAE(n_components, k=1, n_free=n_free, **SETTINGS)
-    with pytest.raises(
-        ValueError, match=r"do not fill .* {} and {}\.".format(*nearest)
-    ):
+    below, above = nearest
+    with pytest.raises(ValueError, match=rf"do not fill .* {below} and {above}\."):
         sae.fit(X, **metadata)
     for size in nearest:
         sae.set_params(n_components=size).fit(X, **metadata)

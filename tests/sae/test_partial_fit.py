@@ -15,6 +15,8 @@ from sk_eqsae import (
     load,
     save,
 )
+from sk_eqsae.groups._irrep_basis import irrep_basis
+from sk_eqsae.sae import _group_tied
 
 SETTINGS = {"k": 2, "batch_size": 16, "random_state": 0}
 SAES = [
@@ -161,6 +163,30 @@ def test_a_frozen_m_stays_and_one_without_partial_fit_is_an_error(turning_orbits
     sae.set_params(activation_transform=ActivationTransformFitter(solver="adam"))
     with pytest.raises(ValueError, match=r"has no partial_fit. Take one that has"):
         sae.partial_fit(calls[0][0], **calls[0][1])
+
+
+def another_basis(activation_transform):
+    """As valid as the one that is computed, whose opposite it is."""
+    basis = irrep_basis(activation_transform)
+    return basis._replace(to_irreps=-basis.to_irreps, from_irreps=-basis.from_irreps)
+
+
+@pytest.mark.parametrize("hidden_dim", [None, 4])
+def test_adam_goes_on_in_the_basis_in_which_it_began(
+    hidden_dim, turning_orbits, monkeypatch
+):
+    """Irreps have no unique one: another BLAS finds another."""
+    first, second = parts(SAES[3], 2, turning_orbits)
+    sae = clone(SAES[3]).set_params(hidden_dim=hidden_dim)
+    one, other = clone(sae), clone(sae)
+    for X, metadata in (first, second):
+        one.partial_fit(X, **metadata)
+    other.partial_fit(first[0], **first[1])
+    monkeypatch.setattr(_group_tied, "irrep_basis", another_basis)
+    other.partial_fit(second[0], **second[1])
+    for ours, theirs in zip(one.coefs_, other.coefs_, strict=True):
+        assert np.array_equal(ours, theirs)
+    assert np.array_equal(one.components_, other.components_)
 
 
 def test_a_later_call_may_lack_powers(turning_orbits):

@@ -42,7 +42,7 @@ def test_a_symmetric_one_that_is_told_of_no_orbits_warns_at_the_line_of_the_call
 @every_sae
 def test_warnings_of_a_fit_point_at_the_line_of_the_caller(sae):
     metadata = {"groups": np.arange(60) // 4, "power": np.arange(60) % 4}
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="M is not to be trusted") as caught:
         clone(sae).fit(X, **metadata)
     assert {warning.filename for warning in caught} == {__file__}
 
