@@ -752,7 +752,9 @@ class BaseSAE(
 
 def _in_several_processes() -> bool:
     """Whether processes of torch.distributed train together."""
-    return dist.is_available() and dist.is_initialized()
+    if not (dist.is_available() and dist.is_initialized()):
+        return False
+    return dist.get_world_size() > 1
 
 
 def sparse_codes(sae: BaseSAE, X: ArrayLike) -> csr_array:
