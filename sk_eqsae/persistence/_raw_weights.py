@@ -94,5 +94,6 @@ def as_estimator(weights: RawWeights, *, mean: NDArray | None = None) -> TopKSAE
     if weights.threshold is not None:
         # latents are above zero, too
         sae.threshold_ = max(weights.threshold, 0.0)
+        sae._threshold_k = weights.k
     check_estimator(sae)
     return sae

@@ -114,6 +114,7 @@ class BaseSAE(
         Fitted("mean_", "float64", ("n_features",)),
         Fitted("scale_", "float"),
         Fitted("threshold_", "float", optional=True),
+        Fitted("_threshold_k", "int", optional=True),  # that it was found for
         Fitted("n_iter_", "int", ("n_epochs",)),
         Fitted("loss_curve_", "float64", ("n_epochs",)),
         Fitted("error_curve_", "float64", ("n_epochs",), optional=True),
@@ -431,15 +432,17 @@ class BaseSAE(
         self.loss_curve_, self.error_curve_ = curves
         self.n_iter_ = len(self.loss_curve_)
         self._set_or_drop("_memory", plan.memory)
-        threshold = None
+        threshold = k = None
         if self.activation == "batch_topk":
-            threshold = self._mean_threshold(plan.rows)
+            threshold, k = self._mean_threshold(plan.rows), kept_latents(self)
         self._set_or_drop("threshold_", threshold)
+        self._set_or_drop("_threshold_k", k)
         if plan.memory is None:  # else there may be more calls to come
             n_chances = _CHANCES * self.n_components_ // kept_latents(self)
             inputs, target = plan.rows.sample(max(_LEAST, n_chances))
             fires = self._encode_csr(inputs).astype(bool).sum(axis=0) > 0
-            warn_of_outcome(self, fires, target)
+            enough = len(inputs) >= n_chances
+            warn_of_outcome(self, fires, target, enough=enough)
         return self
 
     def _set_or_drop(self, name: str, value: Any) -> None:
@@ -544,6 +547,13 @@ class BaseSAE(
                 raise ValueError(
                     "activation='batch_topk' was set after a fit with 'topk', which "
                     "has no threshold_. Call fit again."
+                )
+            k = getattr(self, "_threshold_k", kept_latents(self))
+            if k != kept_latents(self):
+                raise ValueError(
+                    f"k={self.k} was set after a fit with activation='batch_topk', "
+                    f"whose threshold_ keeps k={k} latents of a row on average. Call "
+                    "fit again."
                 )
             return Threshold(self.threshold_ / self.scale_)
         if not 1 <= kept_latents(self) <= n_latents:
@@ -752,7 +762,9 @@ class BaseSAE(
 
 def _in_several_processes() -> bool:
     """Whether processes of torch.distributed train together."""
-    return dist.is_available() and dist.is_initialized()
+    if not (dist.is_available() and dist.is_initialized()):
+        return False
+    return dist.get_world_size() > 1
 
 
 def sparse_codes(sae: BaseSAE, X: ArrayLike) -> csr_array:

@@ -330,7 +330,9 @@ class GroupTiedSAE(SymmetricSAE):
         unexplained = unexplained_moves(fitter, X, table, seed=seed, **metadata)
         share = min(1.0, _FREE_PER_UNEXPLAINED * unexplained)
         n_latents = self._n_latents(X.shape[1])
-        n_orbits = max(1, round(n_latents / (1 + share) / self.order_))
+        n_orbits = round(n_latents / (1 + share) / self.order_)
+        # rounded up there may be more than fit
+        n_orbits = max(1, min(n_orbits, n_latents // self.order_))
         return max(0, n_latents - n_orbits * self.order_)
 
     def _n_latents(self, n_features: int) -> int:

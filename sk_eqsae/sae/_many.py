@@ -346,5 +346,6 @@ class _Join(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        ctx.kind.gradient = grad
+        # else the parameters would get copies, which clipping does not reach
+        ctx.kind.gradient = grad = grad.contiguous()
         return None, *grad.unbind()
