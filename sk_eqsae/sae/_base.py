@@ -29,9 +29,15 @@ from .._docs import fill
 from .._fitted import FEATURES, Fitted, adam_state
 from .._fitting import all_or_nothing, ordinary_modes
 from .._metrics import fvu_of_chunks
-from .._rows import checked_rows, dtype_in_memory, read_rows
+from .._rows import (
+    Spread,
+    TrainingRows,
+    checked_rows,
+    dtype_in_memory,
+    normalized,
+    read_rows,
+)
 from .._training import DivergedError, resolve_device, train
-from .._training_rows import Spread, TrainingRows, normalized
 from ._code import BatchTopK, Code, Selection, Threshold, TopK
 from ._data_parallel import SharedCheckpoint, SharedObjective, check_agreement
 from ._network import DenseNetwork, Network

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._docs import fill
 from .._metrics import fvu_of_chunks
-from .._training_rows import TrainingRows
+from .._rows import TrainingRows
 from ..groups import FiniteGroup
 from ..groups._element_matrices import moved_by_all
 from ..groups._orbit_table import orbit_table, power_of_each_row

@@ -19,8 +19,7 @@ from sklearn.utils.validation import (
 
 from .._docs import fill
 from .._fitted import Fitted
-from .._rows import read_rows
-from .._training_rows import Spread, TrainingRows
+from .._rows import Spread, TrainingRows, read_rows
 from ..groups import FiniteGroup
 from ..groups._element_matrices import mean_matrix
 from ..groups._group import as_group
