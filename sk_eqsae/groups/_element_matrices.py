@@ -1,5 +1,7 @@
 """Matrices of all elements of a group, from those of its generators."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from functools import reduce
 from math import isqrt

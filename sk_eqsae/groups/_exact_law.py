@@ -1,5 +1,7 @@
 """Matrices that obey a group's law, from moments of orbits; when to trust them."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -174,7 +176,7 @@ class IrrepSpectrum(NamedTuple):
         # Those of a quaternionic irrep come in pairs that span the same.
         return self.irrep.dim // (2 if self.irrep.kind == "quaternionic" else 1)
 
-    def leading(self, n_found: int) -> "IrrepSpectrum":
+    def leading(self, n_found: int) -> IrrepSpectrum:
         """Keep the clearest ones."""
         return IrrepSpectrum(
             self.irrep, self.values[:n_found], self.vectors[:, :, :n_found]

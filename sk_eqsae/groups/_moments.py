@@ -1,5 +1,7 @@
 """Second moments of orbits: all that the closed forms need of the data."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
 
@@ -106,7 +108,7 @@ class OrbitMoments:
             moments.pairs = PairMoments(*state["pairs"])
         return moments
 
-    def levelled(self, *, use_up: bool) -> tuple[list["IrrepMoments"], "Level"]:
+    def levelled(self, *, use_up: bool) -> tuple[list[IrrepMoments], Level]:
         """Moments by irrep, of rows in which as much of the mean is left as is good.
 
         To use up frees the sums of the one irrep that the mean is in.
@@ -121,14 +123,14 @@ class OrbitMoments:
             trivial.forget()
         return [levelled, *others], found
 
-    def all_pairs(self) -> "PairMoments":
+    def all_pairs(self) -> PairMoments:
         """Sum over pairs of rows that are one of `elements` apart, of all orbits."""
         both = [self.pairs] if self.pairs is not None else []
         if self.n_rows_of_whole:
             both.append(self._pairs_of_whole_orbits())
         return both[0] if len(both) == 1 else both[0] + both[1]
 
-    def _pairs_of_whole_orbits(self) -> "PairMoments":
+    def _pairs_of_whole_orbits(self) -> PairMoments:
         elements = self.elements
         shares = [irrep.of_elements([0, *elements]) for irrep in self.irreps]
         gram, *cross = np.sum(shares, axis=0)
@@ -195,7 +197,7 @@ class IrrepMoments:
         """Free the memory of the sums."""
         self.rows, self.gram = [], []
 
-    def moved(self, move: NDArray, total: NDArray) -> "IrrepMoments":
+    def moved(self, move: NDArray, total: NDArray) -> IrrepMoments:
         """Give the trivial irrep's moments after a move is added to all rows.
 
         No other irrep's moments change by it. The total is the sum of rows before.
@@ -315,10 +317,10 @@ class PairMoments(NamedTuple):
     total_before: NDArray  # (n_elements, n), sum of x_h
     total_after: NDArray  # (n_elements, n), sum of x_gh
 
-    def __add__(self, other: "PairMoments") -> "PairMoments":  # type: ignore[override]
+    def __add__(self, other: PairMoments) -> PairMoments:  # type: ignore[override]
         return PairMoments(*(a + b for a, b in zip(self, other, strict=True)))
 
-    def level(self, i: int, shift: NDArray | float) -> "Level":
+    def level(self, i: int, shift: NDArray | float) -> Level:
         """Compare mean and variance of the rows in the pairs of one element."""
         n, before, after = self.n_pairs[i], self.total_before[i], self.total_after[i]
         variance = np.trace(self.before[i]) - before @ before / n

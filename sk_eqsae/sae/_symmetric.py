@@ -1,5 +1,7 @@
 """What autoencoders that know a symmetry share: the group, the orbits, M."""
 
+from __future__ import annotations
+
 from copy import copy
 from numbers import Integral
 from typing import Any, ClassVar
