@@ -450,10 +450,11 @@ class BaseSAE(
         self.intercept_ = target_mean + self.scale_ * intercept.astype(np.float64)
         for weights in (*self.coefs_, *self.intercepts_, self.components_, intercept):
             if not np.isfinite(weights).all():  # the loss is that before the last step
+                lr = self._schedule()["lr"]
                 raise ValueError(
                     "training diverged: weights are not finite after the last step, "
-                    f"with lr={self._schedule()['lr']:g}. Lower lr (the learning rate), or look "
-                    "for extreme values in X."
+                    f"with lr={lr:g}. Lower lr (the learning rate), or look for extreme "
+                    "values in X."
                 )
 
     # Networks
