@@ -85,7 +85,6 @@ class OrbitMoments:
     def state(self) -> dict[str, Any]:
         """Give all sums as arrays and plain values; `add` may change its arrays."""
         return {
-            "basis": self.basis,
             "irreps": [irrep.state() for irrep in self.irreps],
             "pairs": None if self.pairs is None else list(self.pairs),
             "shift": self.shift,
@@ -95,10 +94,12 @@ class OrbitMoments:
         }
 
     @classmethod
-    def from_state(cls, group: FiniteGroup, state: dict[str, Any]) -> Self:
+    def from_state(
+        cls, group: FiniteGroup, state: dict[str, Any], basis: NDArray | None
+    ) -> Self:
         """Moments that gave a state; adding orbits to them leaves its arrays alone."""
         by_irrep = bool(state["irreps"])
-        moments = cls(group, by_irrep=by_irrep, basis=state["basis"])
+        moments = cls(group, by_irrep=by_irrep, basis=basis)
         for irrep, its_state in zip(moments.irreps, state["irreps"], strict=True):
             irrep.restore(its_state)
             moments.n_rows_of_whole = irrep.n_orbits * group.order

@@ -163,22 +163,24 @@ class PoseCanonicalizer(
         fitter = ActivationTransformFitter() if fitter is None else clone(fitter)
         self.activation_transform_ = fitter.fit(X, None, groups=groups, power=power)
         matrices = matrices_of(fitter)
-        n_features = matrices.generators.shape[1]
+        n_features = matrices.along(matrices.generators[0]).shape[1]
         if n_features != X.shape[1]:
             raise ValueError(
                 f"activation_transform was fitted on {n_features} features, but "
                 f"X has {X.shape[1]}. Fit it on activations of the same layer."
             )
         self._fit_direction(X.astype(np.float64, copy=False), matrices)
-        warn_if_poses_look_alike(X, fitter)
+        warn_if_poses_look_alike(fitter, X)
         return self
 
     def _fit_direction(self, X: NDArray, matrices: ElementMatrices) -> None:
         scale = np.abs(X).max() or 1.0  # keeps squares of large entries finite
-        moments = (X / scale).T @ (X / scale) / len(X)
-        self.direction_, variance = _seeing_direction(moments, matrices)
+        inside = matrices.inside(X / scale)
+        moments = inside.T @ inside / len(X)
+        direction, variance = _seeing_direction(moments, matrices)
         self.spread_ = float(scale * np.sqrt(variance))
-        self._readouts = _readouts(self.direction_, matrices)
+        self.direction_ = matrices.along(direction)
+        self._readouts = matrices.along(_readouts(direction, matrices))
 
     def _scores(self, X: ArrayLike) -> tuple[NDArray, NDArray]:
         check_is_fitted(self)
