@@ -287,7 +287,7 @@ class GroupTiedSAE(SymmetricSAE):
         if canonical is not None and not partial:
             warn_if_poses_look_alike(self.activation_transform_, X, canonical)
         # the mean of the rows but for what the group would move
-        fixed = partial(averaged, self.activation_transform_)
+        fixed = functools.partial(averaged, self.activation_transform_)
         return TrainingRows(X, table[table >= 0], canonical=canonical, projection=fixed)
 
     def _given(self) -> BaseEstimator | None:
