@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from numbers import Integral
 from os import PathLike
 from typing import Any, ClassVar, Self
