@@ -82,8 +82,7 @@ class PoseCanonicalizer(
     direction that two of them bring back), half the leading direction of what that
     element moves is added, and so on until poses differ or nothing is left.
 
-    The canonical form says nothing of which row the caller calls canonical: it is
-    the same side of each orbit, chosen by w.
+    Which row the caller calls canonical does not matter.
 
     Examples
     --------
@@ -147,11 +146,6 @@ class PoseCanonicalizer(
         self : PoseCanonicalizer
             The fitted estimator.
 
-        Raises
-        ------
-        ValueError
-            If M cannot be fitted, or has another number of features than X.
-
         Warns
         -----
         UserWarning
@@ -197,8 +191,7 @@ class PoseCanonicalizer(
         Returns
         -------
         canonical : ndarray of shape (n_rows, n_features)
-            M_c(x)^-1 x, in the dtype of X. ``activation_transform_.act(canonical,
-            pose)`` moves it back.
+            M_c(x)^-1 x, in the dtype of X.
         """
         X, scores = self._scores(X)
         return self._moved_back(X, self._poses(scores))
@@ -282,13 +275,6 @@ def canonicalize(
         Pose: what moves the canonical form to X.
     margin : ndarray of shape (n_rows,)
         How sure the pose is, see :meth:`PoseCanonicalizer.margin`.
-
-    Raises
-    ------
-    NotFittedError
-        If activation_transform is not fitted.
-    ValueError
-        If it was fitted on another number of features.
 
     Examples
     --------
