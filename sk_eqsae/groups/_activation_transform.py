@@ -66,6 +66,16 @@ def _has_closed_form(fitter: ActivationTransformFitter) -> bool:
     return True
 
 
+class _Multiplied:
+    """M_ of a fitter that keeps factors, made each time; one that is set hides it."""
+
+    def __get__(self, fitter: Any, kind: type) -> Any:
+        if fitter is None:
+            return self
+        M = on_features(*fitter._factors())
+        return M[0] if len(M) == 1 else M
+
+
 @fill
 class ActivationTransformFitter(
     DocLinkMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
@@ -211,20 +221,24 @@ class ActivationTransformFitter(
     True
     """
 
+    M_: Any = _Multiplied()
+
     _fitted: ClassVar[tuple] = (
         *FEATURES,
         Fitted("symmetry_", "FiniteGroup", ("order",)),
         Fitted("order_", "int", ("order",)),
-        # M = I + V (M_small - I) V' of generators; without a basis V the features
-        Fitted("_generators", "float64", ("n_generators", *("n_directions",) * 2)),
-        Fitted("_basis", "none float64", ("n_features", "n_directions")),
+        Fitted("M_", "float64", ("...", "n_features", "n_features"), optional=True),
+        # or the factors of M = I + V (M_small - I) V'
+        Fitted("_small", "float64", ("", *("n_directions",) * 2), optional=True),
+        Fitted("_basis", "float64", ("n_features", "n_directions"), optional=True),
         Fitted("order_error_", "float"),
         Fitted("rank_", "int", optional=True),
         Fitted("multiplicities_", "int64", ("n_irreps",), optional=True),
         Fitted("n_iter_", "int", ("n_epochs",), optional=True),
         Fitted("loss_curve_", "float64", ("n_epochs",), optional=True),
-        # of partial_fit
+        # of partial_fit; directions are those of the basis, or else the features
         Fitted("_sums", "dict", optional=True),
+        Fitted("_sums/basis", "none float64", ("n_features", "n_directions")),
         Fitted("_sums/irreps", "list"),
         Fitted("_sums/irreps/*", "dict"),
         Fitted("_sums/irreps/*/rows", "list"),
@@ -391,12 +405,12 @@ class ActivationTransformFitter(
             this call starts anew.
         """
         with all_or_nothing(self):
-            sums, basis = self._sums_before(), getattr(self, "_basis", None)
+            sums = self._sums_before()
             X, table = self._checked(X, groups, power, reset=sums is None)
             if sums is None:
                 moments = self._new_moments(X)
             else:
-                moments = OrbitMoments.from_state(self.symmetry_, sums, basis)
+                moments = OrbitMoments.from_state(self.symmetry_, sums)
             if self.symmetry_.order == 1:
                 self._keep_identity()
             else:
@@ -409,7 +423,7 @@ class ActivationTransformFitter(
     def _sums_before(self) -> dict[str, Any] | None:
         """Sums of earlier calls of partial_fit; drops all else that was fitted."""
         sums = getattr(self, "_sums", None)
-        if sums is None and hasattr(self, "_generators"):
+        if sums is None and hasattr(self, "order_"):
             warn(
                 "partial_fit forgets what fit has found, because fit keeps no sums "
                 "over orbits. Make all calls partial_fit.",
@@ -419,9 +433,10 @@ class ActivationTransformFitter(
 
     def _forget(self) -> None:
         """Drop what an earlier fit has set and this one may not."""
-        for name in ("_sums", "rank_", "multiplicities_", "loss_curve_", "n_iter_"):
-            if hasattr(self, name):
-                delattr(self, name)
+        factors = ("M_", "_small", "_basis")
+        others = ("_sums", "rank_", "multiplicities_", "loss_curve_", "n_iter_")
+        for name in (*factors, *others):
+            vars(self).pop(name, None)
 
     def _checked(
         self,
@@ -444,9 +459,11 @@ class ActivationTransformFitter(
         return X, table
 
     def _keep_identity(self) -> Self:
-        """Set M of a trivial group: the identity in one direction, as in all others."""
-        self._generators = np.ones((self.symmetry_.n_generators, 1, 1))
-        self._basis = np.eye(self.n_features_in_, 1)
+        """Set M of a trivial group; with `n_components`, as if in one direction."""
+        n_generators, n = self.symmetry_.n_generators, self.n_features_in_
+        basis = None if self.n_components is None else np.eye(n, 1)
+        small = np.eye(n if basis is None else 1)
+        self._set_factors(np.tile(small, (n_generators, 1, 1)), basis)
         self.order_, self.order_error_ = 1, 0.0
         return self
 
@@ -516,21 +533,33 @@ class ActivationTransformFitter(
         self, found: NDArray | ExactLaw, moments: OrbitMoments, X: Any, table: NDArray
     ) -> Self:
         """Set what was found, and say if it is not to be trusted."""
-        self.order_, self._basis = self.symmetry_.order, moments.basis
+        self.order_, law = self.symmetry_.order, None
         if isinstance(found, ExactLaw):
-            self._generators = found.generators()
-            self.rank_ = found.rank
-            self.multiplicities_ = found.representation.multiplicities
-            self.multiplicities_[0] += self.n_features_in_ - found.rank
-            warn_if_too_few(found.rank, moments)
-        else:
-            self._generators = found
-        n_features = self.n_features_in_
-        self.order_error_ = law_error(self.symmetry_, self._generators, n_features)
-        if isinstance(found, ExactLaw):
-            warn_if_rounded(self.order_error_, self._generators)
+            law, found = found, found.generators()
+            self.rank_ = law.rank
+            self.multiplicities_ = law.representation.multiplicities
+            self.multiplicities_[0] += self.n_features_in_ - law.rank
+            warn_if_too_few(law.rank, moments)
+        self.order_error_ = law_error(self.symmetry_, found, self.n_features_in_)
+        if law is not None:
+            warn_if_rounded(self.order_error_, found)
+        self._set_factors(found, moments.basis)
         self._warn_if_worse_than_nothing(X, table)
         return self
+
+    def _set_factors(self, generators: NDArray, basis: NDArray | None) -> None:
+        if basis is None:
+            self.M_ = generators[0] if len(generators) == 1 else generators
+        else:
+            self._small, self._basis = generators, basis
+
+    def _factors(self) -> tuple[NDArray, NDArray | None]:
+        """Generators (n_generators, m, m) and their basis (n_features, m), or None."""
+        check_is_fitted(self)
+        M = vars(self).get("M_")
+        if M is None:
+            return self._small, self._basis
+        return M.reshape(-1, *M.shape[-2:]), None
 
     def _warn_if_worse_than_nothing(self, X: Any, table: NDArray) -> None:
         """Warn if M explains less than the mean or than M = I; looks at a sample."""
@@ -540,7 +569,7 @@ class ActivationTransformFitter(
         absent = int(rows[0] < 0)
         X, table = read_rows(X, rows[absent:]), places.reshape(table.shape) - absent
         canonical = X[table[:, 0]]
-        M = ElementMatrices(self.symmetry_, self._generators, self._basis, most_kept=0)
+        M = ElementMatrices(self.symmetry_, *self._factors(), most_kept=0)
         unmoved = ((element, canonical) for element in range(self.order_))
         r2, of_identity = (
             np.nanmean(_r2_of_moves(moves, X, table)[1:])
@@ -565,17 +594,6 @@ class ActivationTransformFitter(
             f"will be worse. {what_to_do}",
             ConvergenceWarning if descended else UserWarning,
         )
-
-    @property
-    def M_(self) -> NDArray:  # noqa: N802
-        """The matrix, or one for each of several generators."""
-        check_is_fitted(self)
-        M = on_features(self._generators, self._basis)
-        return M[0] if len(M) == 1 else M
-
-    @M_.setter
-    def M_(self, M: NDArray) -> None:  # noqa: N802
-        self._generators, self._basis = M.reshape(-1, *M.shape[-2:]), None
 
     def matrix(self, power: ArrayLike) -> NDArray:
         """Matrix of one element of the group, or of one between them.
@@ -603,7 +621,7 @@ class ActivationTransformFitter(
 
     @property
     def _matrices(self) -> ElementMatrices:
-        return kept_matrices(self, self.symmetry_, self._generators, self._basis)
+        return kept_matrices(self, self.symmetry_, *self._factors())
 
     def act(self, X: ArrayLike, power: ArrayLike) -> NDArray:
         """Move activations by an element of the group, or by one between them.

@@ -16,6 +16,7 @@ from ._moments import (
     Level,
     OrbitMoments,
     gram_of_irreps,
+    hermitian,
     rows_of_irreps,
 )
 
@@ -180,14 +181,29 @@ class IrrepSpectrum(NamedTuple):
 
 def _spectrum_of_moments(moments: IrrepMoments, white: NDArray) -> IrrepSpectrum:
     """Clear directions of one irrep, in white coordinates."""
-    rows = moments.whitened_rows(white)
-    if rows is None or len(rows) >= rows.shape[1]:
-        F = moments.whitened(white) if rows is None else rows.T @ rows.conj()
-        values, vectors = _clear_eigenvectors(F)
+    if not moments.rows:
+        F = hermitian([_both_sides(part, white) for part in moments.gram])
+        return _spectrum(moments.irrep, moments.embedding, *_clear_eigenvectors(F))
+    n_vectors = len(moments.rows[0])
+    parts = [part.reshape(-1, len(white)) @ white for part in moments.rows]
+    rows = parts[0] if len(parts) == 1 else parts[0] + 1j * parts[1]
+    rows = rows.reshape(n_vectors, -1)
+    if n_vectors >= rows.shape[1]:
+        values, vectors = _clear_eigenvectors(rows.T @ rows.conj())
     else:
         values, weights = _clear_eigenvectors(rows.conj() @ rows.T)
         vectors = rows.T @ weights / np.sqrt(values)
     return _spectrum(moments.irrep, moments.embedding, values, vectors)
+
+
+def _both_sides(matrix: NDArray, white: NDArray) -> NDArray:
+    """Multiply each block of a matrix by white, from both sides."""
+    d, n = white.shape
+    k = len(matrix) // d
+    blocks, result = matrix.reshape(k, d, k, d), np.empty((k, n, k, n))
+    for a, b in np.ndindex(k, k):
+        result[a, :, b] = white.T @ blocks[a, :, b] @ white
+    return result.reshape(k * n, k * n)
 
 
 def _clear_eigenvectors(F: NDArray) -> tuple[NDArray, NDArray]:

@@ -169,7 +169,7 @@ class FiniteGroup(ABC):
 
     @cached_property
     def words(self) -> tuple[Word, ...]:
-        """Each element as a word: pairs (generator, exponent) without zero exponents."""
+        """Each element as a word: (generator, exponent) pairs, none of them zero."""
         return tuple(
             tuple((k, p) for k, p in enumerate(row) if p)
             for row in self.powers.tolist()

@@ -83,7 +83,7 @@ def test_files_hold_factors(group, method, tmp_path):
 
 def test_trivial_group_needs_no_matrix(tmp_path):
     X = np.random.default_rng(0).normal(size=(20, 3_000))
-    fitter = ActivationTransformFitter(symmetry=1).fit(X)
+    fitter = ActivationTransformFitter(symmetry=1, n_components=5).fit(X)
     save(fitter, tmp_path / "M")
     assert (tmp_path / "M").stat().st_size < 1e6
     copy = load(tmp_path / "M")
