@@ -1,5 +1,7 @@
 """Rows, in memory or in files, checked and read some at a time."""
 
+from __future__ import annotations
+
 import mmap
 import os
 import re
@@ -13,10 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import assert_all_finite
+from sklearn.utils import assert_all_finite, gen_batches
 from sklearn.utils.validation import validate_data
 
 _FLOATS = (np.float64, np.float32)
+_CHECKED_AT_ONCE = 2**23  # entries
 _HALVES = (torch.float16, torch.bfloat16)
 _IF_CUT_SHORT = (
     "If a full disk or a copy has cut it short, copy it again, or remove it and call "
@@ -311,6 +314,13 @@ def _as_slice(rows: slice | NDArray) -> slice | NDArray:
     if isinstance(rows, slice) or len(rows) == 0 or (np.diff(rows) != 1).any():
         return rows
     return slice(int(rows[0]), int(rows[-1]) + 1)
+
+
+def check_finite(X: NDArray, estimator_name: str) -> None:
+    """Raise if X holds NaN or infinity, without a copy of X."""
+    for chunk in gen_batches(len(X), max(1, _CHECKED_AT_ONCE // X.shape[1])):
+        assert_all_finite(X[chunk], estimator_name=estimator_name, input_name="X")
+        forget_pages(X)
 
 
 def forget_pages(X: Any) -> None:

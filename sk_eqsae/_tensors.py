@@ -5,6 +5,8 @@ it maps into memory and that is cut short meanwhile kills the process; and the l
 the header is checked before, for it would take one of 100 MB.
 """
 
+from __future__ import annotations
+
 import os
 from math import prod
 from typing import Any, BinaryIO, NamedTuple
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from ._json import is_size, parse_json, printable, shown
 
 MAX_HEADER = 8 * 2**20  # bytes
-_MAX_PARTS = 250_000  # values in it: as Python objects each takes 100 bytes
+_MAX_PARTS = 200_000  # values in it: as Python objects each takes 100 bytes
 _METADATA = "__metadata__"
 DTYPES: dict[str, np.dtype] = {
     "F64": np.dtype("float64"),

@@ -1,5 +1,7 @@
 """What training reads: rows and their targets, from memory or from the disk."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any

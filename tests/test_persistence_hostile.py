@@ -227,9 +227,9 @@ HOSTILE = {
     "header of 8 MiB": (with_header_length(2**23), "its header has 8388608 bytes"),
     "header of JSON, deep": (deep(50), "missing field `dtype`"),
     "header of JSON, deeper": (deep(100), "missing field `dtype`"),
-    "header of JSON, deepest": (deep(10**6), "more than 250000 parts"),
+    "header of JSON, deepest": (deep(10**6), "more than 200000 parts"),
     "description, deep": (deep_description(1000), "nested too deep"),
-    "description, deepest": (deep_description(10**6), "more than 250000"),
+    "description, deepest": (deep_description(10**6), "more than 200000"),
     "name twice": (twice_in_json, "missing field `dtype`"),
     "not of this package": (
         in_header(lambda h: h.update({"x": h["mean_"]})),
@@ -501,7 +501,7 @@ def test_a_header_takes_bounded_memory(value):
     text = b'{"__metadata__":{},"a":[' + ",".join([value] * n).encode() + b"]}"
     spoilt = (len(text[: 2**23])).to_bytes(8, "little") + text[: 2**23]
     assert_cheap(spoilt)
-    with pytest.raises(ValueError, match="more than 250000 parts"):
+    with pytest.raises(ValueError, match="more than 200000 parts"):
         from_content(spoilt)
 
 
@@ -520,10 +520,10 @@ def generated(*generators, relations=()):
 
 BOMBS = {
     "one generator": generated(permutation(16, 125)),
-    "many points": generated(permutation(2, *[1] * 24_000)),
+    "many points": generated(permutation(16, 125, *[1] * 24_000)),
     "two generators": generated(permutation(44, *[1] * 44), permutation(*[1] * 44, 44)),
-    "long words": generated(permutation(7, 11, 5), relations=[[[0, 385]]] * 4000),
-    "many words": generated(permutation(2), relations=[[[0, 1], [0, 1]]] * 20_000),
+    "long words": generated(permutation(7, 11, 5), relations=[[[0, 384]]] * 4000),
+    "many words": generated(permutation(2), relations=[[[0, 1], [0, 1]]] * 5_000),
     "as large as may be": generated(permutation(31, 32), relations=[[[0, 992]]] * 60),
     "nested products": ["ProductGroup", *[["ProductGroup", ["CyclicGroup", 1]]] * 16],
     "symmetric": ["ProductGroup", ["SymmetricGroup", 5], ["CyclicGroup", 83]],
@@ -536,7 +536,7 @@ BOMBS = {
 @pytest.mark.parametrize("name", ["symmetry", "nested"])
 def test_a_group_takes_no_time_whatever_it_is(name, bomb):
     estimator = {"class": "EquivariantSAE", "parameters": {}, "attributes": {}}
-    for _ in range(20):  # one inside the other
+    for _ in range(5):  # one inside the other
         inner = {"activation_transform": {"estimator": estimator}}
         estimator = {**estimator, "parameters": {name: {"group": bomb}, **inner}}
     header = {"format_version": FORMAT_VERSION, "package_version": "0"}
@@ -636,6 +636,7 @@ MEMORY = [
     ("optimizer.1.step", np.zeros(2, np.float32)),
     ("optimizer.2.exp_avg", np.full((8, 12), np.nan, np.float32)),
     ("optimizer.4.exp_avg", np.zeros((8, 12), np.float32)),
+    ("optimizer.4.exp_avg", np.zeros((8, 8), np.float32)),
     ("module.idle", np.zeros(7, np.float32)),
     ("module._extra_state", None),
     ("target_mean", np.zeros(11)),

@@ -1,5 +1,7 @@
 """What the autoencoders share: parameters, training, encoding, decoding."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -645,17 +647,25 @@ class BaseSAE(
         {X}
         {y}
         groups : array-like of shape (n_rows,), default=None
-            Not needed.
+            Orbit id of each row. Only EquivariantSAE looks at it: it has to go with
+            power.
         power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
-            Not needed.
+            True powers of each row. Only EquivariantSAE looks at them: it moves its
+            canonical reconstruction by them, or by inferred ones where there are none.
 
         Returns
         -------
         score : float
             1 is perfect, 0 is as good as the per-feature mean of X.
         """
-        chunks = self._decode_chunks(self._checked(X))
-        return 1 - fvu_of_chunks((chunk, decoded) for chunk, _, decoded in chunks)
+        return 1 - fvu_of_chunks(self._rebuilt(self._checked(X), groups, power))
+
+    def _rebuilt(
+        self, X: Any, groups: ArrayLike | None, power: ArrayLike | None
+    ) -> Iterator[tuple[NDArray, NDArray]]:
+        """Rows and their reconstructions, chunk by chunk."""
+        for chunk, _, decoded in self._decode_chunks(X):
+            yield chunk, decoded
 
     def to_module(self) -> SparseAutoencoder:
         """Copy what was fitted into a plain torch module.

@@ -1,5 +1,7 @@
 """An autoencoder whose dictionary is closed under a group."""
 
+from __future__ import annotations
+
 from numbers import Integral
 from os import PathLike
 from typing import Any, ClassVar, Self
@@ -30,13 +32,12 @@ from ._network import Network
 from ._recipe import Recipe
 from ._symmetric import SymmetricSAE, fitted_transform
 from ._tied_network import TiedNetwork
-from ._torch_module import SparseAutoencoder
 from ._unexplained import unexplained_moves
 
 _FREE_PER_UNEXPLAINED = 25  # n_free="auto", by benchmarks/group_tied
 
 
-def _knows_pose(sae: "GroupTiedSAE") -> bool:
+def _knows_pose(sae: GroupTiedSAE) -> bool:
     if not hasattr(sae, "canonical_code_"):
         raise AttributeError(
             "predict_power needs to have seen which rows are canonical: give fit "
@@ -45,7 +46,7 @@ def _knows_pose(sae: "GroupTiedSAE") -> bool:
     return True
 
 
-def _keeps_pose(sae: "GroupTiedSAE") -> bool:
+def _keeps_pose(sae: GroupTiedSAE) -> bool:
     if sae.output == "invariant":
         raise AttributeError(
             "invariant latents do not say how a row is turned, so they cannot be "
@@ -456,36 +457,8 @@ class GroupTiedSAE(SymmetricSAE):
         largest = np.maximum.reduceat(Z.data, starts) if len(starts) else Z.data
         return csr_array((largest, (row, base)), (Z.shape[0], self.n_orbits_))
 
-    @available_if(_keeps_pose)
-    def inverse_transform(self, Z: ArrayLike | csr_array) -> NDArray:
-        """Decode latents; only with ``output="equivariant"``.
-
-        Parameters
-        ----------
-        Z : array-like or sparse array of shape (n_rows, n_latents)
-            Latents, as `transform` returns them with ``output="equivariant"``.
-
-        Returns
-        -------
-        X : ndarray of shape (n_rows, n_features)
-            Activations, in the dtype of Z.
-        """
-        return super().inverse_transform(Z)
-
-    @available_if(_keeps_pose)
-    def to_module(self) -> SparseAutoencoder:
-        """Copy what was fitted into a plain torch module.
-
-        Only with ``output="equivariant"``.
-
-        Returns
-        -------
-        module : torch.nn.Module
-            With ``encode(x)``, ``decode(z)`` and ``forward(x)``, which reconstructs,
-            for tensors of activations of shape (..., n_features). All copies of a
-            base vector are spelled out in it. It is in float32 and on the CPU.
-        """
-        return super().to_module()
+    inverse_transform = available_if(_keeps_pose)(SymmetricSAE.inverse_transform)
+    to_module = available_if(_keeps_pose)(SymmetricSAE.to_module)
 
     @available_if(_knows_pose)
     def predict_power(self, X: ArrayLike) -> NDArray:

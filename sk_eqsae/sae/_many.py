@@ -1,5 +1,7 @@
 """Several autoencoders of one size on the same rows, trained at once."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy

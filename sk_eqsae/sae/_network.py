@@ -1,5 +1,7 @@
 """The network of a sparse autoencoder, and what every network can do."""
 
+from __future__ import annotations
+
 import math
 from functools import partial
 from typing import Protocol, Self

@@ -1,5 +1,7 @@
 """The network of a dictionary that is closed under a group."""
 
+from __future__ import annotations
+
 from functools import lru_cache, partial
 from typing import Any
 
