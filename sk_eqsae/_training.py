@@ -19,7 +19,7 @@ from torch.utils.data import Dataset, TensorDataset
 from tqdm.auto import tqdm
 
 from ._checkpoint import Checkpoint, restore, state_of, without_weights
-from ._training_rows import Stream
+from ._rows import Stream
 from ._warnings import warn
 
 

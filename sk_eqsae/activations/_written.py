@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from .._atomic import atomic_write
-from .._rows import Shards, as_array
+from .._rows import as_array
+from .._shards import Shards
 
 _FILE_BYTES = 2**26
 _INPUTS_AT_A_TIME = 1024
