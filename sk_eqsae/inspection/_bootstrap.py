@@ -61,16 +61,12 @@ def with_mean(r2: NDArray, known: NDArray) -> NDArray:
 
 
 def interval(samples: NDArray, confidence_level: float) -> NDArray:
-    """Ends of the percentile interval, (2, n_maps, n_powers)."""
+    """Ends of the percentile interval, (2, n_maps, n_powers).
+
+    It is over the samples that are no NaN, and NaN where there are too few of them.
+    """
     tail = (1 - confidence_level) / 2
-    of_each = samples.reshape(len(samples), -1).T
-    ends = [_quantiles(values, [tail, 1 - tail]) for values in of_each]
-    return np.transpose(ends).reshape(2, *samples.shape[1:])
-
-
-def _quantiles(values: NDArray, levels: list[float]) -> NDArray:
-    """Quantiles of the values that are no NaN, if there are enough of them."""
-    known = values[~np.isnan(values)]
-    if len(known) < max(1, _FEWEST_RESAMPLES * len(values)):
-        return np.full(len(levels), np.nan)
-    return np.quantile(known, levels)
+    few = (~np.isnan(samples)).mean(axis=0) < max(_FEWEST_RESAMPLES, 1 / len(samples))
+    ends = np.nanquantile(np.where(few, 0, samples), [tail, 1 - tail], axis=0)
+    ends[:, few] = np.nan
+    return ends

@@ -1,4 +1,4 @@
-"""Colours, styles, ticks and legends of the displays.
+"""Colours, styles, ticks, legends and names that pictures share.
 
 Colours are Okabe and Ito's, told apart by colour-blind readers; markers, dashes and
 hatches tell them apart where they are printed in grey.
@@ -6,12 +6,14 @@ hatches tell them apart where they are printed in grey.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ..groups import FiniteGroup
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,3 +138,16 @@ def legend_of_names(ax: Axes, names: Sequence[str], handlelength: float = 1) -> 
     )
     for text in legend.get_texts():
         text.set_text(fill(text.get_text(), max(room - 4, _SHORTEST_LINE)))
+
+
+def element_names(group: FiniteGroup, exponent: Callable[[int], str]) -> list[str]:
+    """Products of generators such as "1", "r" and "r² s"."""
+    return [
+        " ".join(
+            name + (exponent(power) if power > 1 else "")
+            for name, power in zip(group.generator_names, powers, strict=True)
+            if power
+        )
+        or "1"
+        for powers in group.powers.tolist()
+    ]

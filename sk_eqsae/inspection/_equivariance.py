@@ -9,12 +9,13 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted
 
 from .._docs import fill
 from .._metrics import are_constant, fvu
+from .._rows import as_array, is_on_disk, read_rows
 from ..groups._group import action_powers
 from ..groups._orbit_table import orbit_table
-from ._transform_checks import check_transform
 
 
 class Pairs(NamedTuple):
@@ -53,10 +54,7 @@ def equivariance_error(
     error : float
         0 is exact; 1 is what predicting the mean of each power scores.
 
-    Raises
-    ------
-    ValueError
-        If groups and power do not describe orbits, or no row is moved.
+    {no_orbits}
 
     See Also
     --------
@@ -105,10 +103,7 @@ def r2_per_feature(
         R2, one row per power other than 0. NaN for a feature without variance. The
         mean of a row, weighted by the features' variances, is the R2 of that power.
 
-    Raises
-    ------
-    ValueError
-        If groups and power do not describe orbits, or no row is moved.
+    {no_orbits}
 
     Examples
     --------
@@ -146,7 +141,7 @@ def pairs_by_element(
 ) -> list[Pairs]:
     """Pairs of rows for each element of the group but the identity."""
     check_transform(activation_transform)
-    X = _checked_rows(X, activation_transform.n_features_in_)
+    X = checked_rows(X, activation_transform.n_features_in_)
     group = activation_transform.symmetry_
     _, table = orbit_table(groups, power, symmetry=group, n_rows=len(X))
     names = action_powers(group)
@@ -163,8 +158,10 @@ def pairs_by_element(
     return pairs
 
 
-def _checked_rows(X: ArrayLike, n_features: int) -> NDArray:
-    X = check_array(X, dtype=(np.float64, np.float32))
+def checked_rows(X: ArrayLike, n_features: int) -> Any:
+    """Rows with as many features as M has; what is on the disk stays there."""
+    if not is_on_disk(X):
+        X = check_array(as_array(X), dtype=(np.float64, np.float32), input_name="X")
     if X.shape[1] != n_features:
         raise ValueError(
             f"X has {X.shape[1]} features, but activation_transform was fitted on "
@@ -173,10 +170,24 @@ def _checked_rows(X: ArrayLike, n_features: int) -> NDArray:
     return X
 
 
+def check_transform(activation_transform: Any, *, fitted: bool = True) -> None:
+    """Refuse what has no matrices, or none yet."""
+    if not hasattr(activation_transform, "matrix"):
+        own = hasattr(activation_transform, "activation_transform_")
+        hint = " The M that it was fitted with is its activation_transform_."
+        raise TypeError(
+            "activation_transform has to be an ActivationTransformFitter, found "
+            f"{type(activation_transform).__name__}.{hint if own else ''}"
+        )
+    if fitted:
+        check_is_fitted(activation_transform)
+
+
 def _pairs_of(element: int, power: Any, X: NDArray, table: NDArray) -> Pairs:
     orbits = np.flatnonzero(table[:, element] >= 0)
-    canonical = X[table[orbits, 0]].astype(np.float64)
-    moved = X[table[orbits, element]].astype(np.float64)
+    canonical, moved = (
+        read_rows(X, table[orbits, e]).astype(np.float64) for e in (0, element)
+    )
     return Pairs(element, power, orbits, len(table), canonical, moved)
 
 

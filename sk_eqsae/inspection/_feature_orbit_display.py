@@ -16,7 +16,7 @@ from .._docs import fill
 from ..sae import GroupTiedSAE
 from ..sae._base import sparse_codes
 from ._display import Display, axes_or_new
-from ._element_names import element_names
+from ._drawing import element_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

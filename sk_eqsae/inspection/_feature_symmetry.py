@@ -7,28 +7,37 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cholesky, solve_triangular
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from scipy.stats import rankdata
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_scalar, gen_batches
 from sklearn.utils.validation import check_is_fitted
 
+from .._docs import fill
+from .._fitting import unfrozen
+from .._rows import read_rows
 from .._warnings import warn
 from ..groups import FiniteGroup
 from ..groups._element_matrices import element_matrices
-from ._transform_checks import check_transform
+from ._equivariance import check_transform, checked_rows
 
 _CHUNK = 1024  # latents whose cosines with all others are held at a time
 _ROUNDING = 1e-6  # cosines are compared in single precision
 _LAW_BROKEN = 1e-3  # order_error_ from which irreps are no longer what they say
+_N_DIRECTIONS = 1000  # random ones that energies are compared with
+_N_ROWS = 4096  # that they are mixed from, at most
+_LEVEL = 0.95  # share of them that is beyond chance in no irrep
 
 
+@fill
 def feature_symmetry(
     sae: BaseEstimator,
     activation_transform: BaseEstimator | None = None,
     *,
+    X: ArrayLike | None = None,
     threshold: float = 0.9,
 ) -> pd.DataFrame:
     """What each vector of a dictionary does under the group.
@@ -47,9 +56,10 @@ def feature_symmetry(
     ----------
     sae : estimator
         Fitted autoencoder with a dictionary in `components_`.
-    activation_transform : estimator, default=None
-        Fitted M, best with an exact group law. None takes the
-        `activation_transform_` of `sae`.
+    {sae_transform}
+    X : array-like of shape (n_rows, n_features), default=None
+        Activations whose spectrum says what chance is. None takes the spectrum of
+        the dictionary's vectors.
     threshold : float, default=0.9
         Cosine from which two directions are taken for one: for the stabilizer and
         for the orbits.
@@ -64,6 +74,8 @@ def feature_symmetry(
         - ``energy NAME``: energy in the irrep NAME, for each irrep of the group; the
           first, ``energy trivial``, is the invariance.
         - ``irrep``: name of the irrep with most energy.
+        - ``chance NAME``: energy in the irrep NAME that a random direction may have.
+        - ``beyond_chance``: whether the energy in `irrep` is larger than that.
         - ``turns_into_NAME``, ``cosine_NAME``: latent whose vector is nearest to
           M d, and the cosine, for each generator NAME of the group.
         - ``stabilizer_size``, ``orbit_length``: number of elements that leave the
@@ -91,9 +103,19 @@ def feature_symmetry(
 
     Notes
     -----
+    Chance is what 1,000 directions d ~ N(0, S) have, with a fixed seed and S the
+    covariance of up to 4,096 rows of X (or the second moment of the dictionary's unit
+    vectors). With F_rho the distribution of their energies in rho::
+
+        chance of rho = quantile of F_rho at u,
+        u = quantile at 0.95 of the largest F_rho(energy in rho) over all rho
+
+    so that 5 % of the directions exceed chance in any irrep at all. Any vector has
+    most of its energy somewhere; where it is not beyond chance, `irrep` says nothing.
     A vector whose copies under the group are orthogonal to each other has the energy
     ``n^2 / (c |G|)`` in each irrep, and so the invariance ``1 / |G|``: that is what a
-    feature of one orientation looks like.
+    feature of one orientation looks like, and a random direction, too. What tells
+    such a feature from chance is that the dictionary holds its copies, ``cosine_NAME``.
 
     Latents that no activation uses have vectors too, near where they started; leave
     them out before counting. Directions in which the activations do not vary count
@@ -101,7 +123,6 @@ def feature_symmetry(
 
     An orbit has more latents than its `orbit_length` if the dictionary holds a
     vector more than once, and fewer if it lacks some of what the group makes.
-
     The stabilizer is a subgroup: from the set S of elements with a cosine of at
     least `threshold` it keeps those with e S = S.
 
@@ -119,30 +140,34 @@ def feature_symmetry(
     >>> sae = EquivariantSAE(3, k=1, max_epochs=1, random_state=0)
     >>> sae = sae.fit(X, groups=groups, power=power)
     >>> sae.components_ = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    >>> table = feature_symmetry(sae)
-    >>> table[["invariance", "turns_into_g", "orbit_length", "orbit"]].round(2)
-           invariance  turns_into_g  orbit_length  orbit
+    >>> table = feature_symmetry(sae, X=X)
+    >>> table[["invariance", "beyond_chance", "turns_into_g", "orbit_length"]].round(2)
+            invariance  beyond_chance  turns_into_g  orbit_length
     latent
-    0             0.5             1             2      0
-    1             0.5             0             2      0
-    2             1.0             2             1      1
+    0              0.5          False             1             2
+    1              0.5          False             0             2
+    2              1.0           True             2             1
     """
     check_is_fitted(sae, "components_")
     check_scalar(threshold, "threshold", Real, min_val=0, max_val=1)
     least = threshold - _ROUNDING
     fitter = _checked_transform(sae, activation_transform)
     group = fitter.symmetry_
-    matrices = element_matrices(fitter)
-    vectors, matrices = _orthogonalized(sae.components_, matrices)
+    upper, matrices = _orthogonal(element_matrices(fitter))
+    vectors = _unit(sae.components_.astype(np.float64) @ upper.T)
     overlaps = _overlaps(vectors, matrices)
-    energies = _energies(overlaps, group)
+    rows = vectors if X is None else _centred_rows(X, len(upper)) @ upper.T
     generators = group.elements_of(np.eye(group.n_generators, dtype=np.int64))
     matches = {
         name: _best_matches(vectors, matrices[element])
         for name, element in zip(group.generator_names, generators, strict=True)
     }
     stabilizers = _stabilizer_sizes(overlaps >= least, group)
-    columns = _energy_columns(energies, group) | _match_columns(matches)
+    columns = _energy_columns(
+        _energies(overlaps, group), _chance(rows, matrices, group), group
+    )
+    for name, (match, cosine) in matches.items():
+        columns |= {f"turns_into_{name}": match, f"cosine_{name}": cosine}
     columns |= {
         "stabilizer_size": stabilizers,
         "orbit_length": group.order // stabilizers,
@@ -175,20 +200,19 @@ def _checked_transform(
             "energies, stabilizers and orbits are rough. Fit it with "
             "group_law='exact'.",
         )
-    return fitter
+    return unfrozen(fitter)
 
 
-def _orthogonalized(vectors: NDArray, matrices: NDArray) -> tuple[NDArray, NDArray]:
-    """Unit dictionary vectors and M_e in coordinates where the M_e are orthogonal."""
-    metric = np.mean([M.T @ M for M in matrices], axis=0)
-    upper = cholesky(metric)  # <a, b> = (upper a) . (upper b)
-    matrices = np.array(
-        [solve_triangular(upper, (upper @ M).T, trans="T").T for M in matrices]
-    )
-    vectors = vectors.astype(np.float64) @ upper.T
+def _orthogonal(matrices: NDArray) -> tuple[NDArray, NDArray]:
+    """Coordinates U x in which <a, b> = (U a) . (U b), and the M_e in them."""
+    upper = cholesky(np.mean([M.T @ M for M in matrices], axis=0))
+    moved = [solve_triangular(upper, (upper @ M).T, trans="T").T for M in matrices]
+    return upper, np.array(moved)
+
+
+def _unit(vectors: NDArray) -> NDArray:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
-    return unit, matrices
+    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
 
 
 def _overlaps(vectors: NDArray, matrices: NDArray) -> NDArray:
@@ -205,6 +229,24 @@ def _energies(overlaps: NDArray, group: FiniteGroup) -> NDArray:
     energies = np.clip(energies / group.order, 0.0, 1.0)
     energies[overlaps[:, 0] == 0] = np.nan
     return energies
+
+
+def _centred_rows(X: ArrayLike, n_features: int) -> NDArray:
+    """So many rows of X as directions are mixed from, without their mean."""
+    X = checked_rows(X, n_features)
+    places = np.arange(len(X))
+    if len(X) > _N_ROWS:
+        places = np.sort(np.random.default_rng(0).permutation(len(X))[:_N_ROWS])
+    rows = read_rows(X, places).astype(np.float64)
+    return rows - rows.mean(axis=0)
+
+
+def _chance(rows: NDArray, matrices: NDArray, group: FiniteGroup) -> NDArray:
+    """Energies (n_irreps,) of which 5 % of random mixtures of rows exceed any."""
+    mixtures = np.random.default_rng(0).normal(size=(_N_DIRECTIONS, len(rows)))
+    energies = _energies(_overlaps(_unit(mixtures @ rows), matrices), group)
+    shares = rankdata(energies, axis=0) / _N_DIRECTIONS  # F_rho of each energy
+    return np.quantile(energies, np.quantile(shares.max(axis=1), _LEVEL), axis=0)
 
 
 def _best_matches(vectors: NDArray, matrix: NDArray) -> tuple[NDArray, NDArray]:
@@ -247,18 +289,17 @@ def _feature_orbits(
     return np.argsort(np.argsort(first))[label.ravel()]
 
 
-def _energy_columns(energies: NDArray, group: FiniteGroup) -> dict[str, Any]:
+def _energy_columns(
+    energies: NDArray, chance: NDArray, group: FiniteGroup
+) -> dict[str, Any]:
     names = np.array([irrep.name for irrep in group.irreps], dtype=object)
-    columns: dict[str, Any] = {"invariance": energies[:, 0]}
-    columns |= {f"energy {n}": e for n, e in zip(names, energies.T, strict=True)}
-    dominant = names[np.nan_to_num(energies).argmax(axis=1)]
-    dominant[np.isnan(energies[:, 0])] = None
-    return columns | {"irrep": dominant}
-
-
-def _match_columns(matches: dict[str, tuple[NDArray, NDArray]]) -> dict[str, NDArray]:
-    columns = {}
-    for name, (match, cosine) in matches.items():
-        columns[f"turns_into_{name}"] = match
-        columns[f"cosine_{name}"] = cosine
-    return columns
+    known = ~np.isnan(energies[:, 0])
+    main = np.nan_to_num(energies).argmax(axis=1)
+    most = energies[np.arange(len(energies)), main]
+    return {
+        "invariance": energies[:, 0],
+        **{f"energy {n}": e for n, e in zip(names, energies.T, strict=True)},
+        "irrep": np.where(known, names[main], None),
+        **{f"chance {n}": c for n, c in zip(names, chance, strict=True)},
+        "beyond_chance": known & (most > chance[main] + _ROUNDING),
+    }

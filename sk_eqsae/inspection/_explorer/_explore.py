@@ -27,9 +27,9 @@ from ...groups import FiniteGroup
 from ...groups._group import as_group
 from ...groups._orbit_table import orbit_table
 from ...sae._base import BaseSAE, kept_latents, sparse_codes
-from .._element_names import element_names
+from .._drawing import element_names
 from .._feature_symmetry import feature_symmetry
-from .._transform_checks import check_transform
+from .._equivariance import check_transform
 from ._page import page
 from ._pictures import Action, Inputs, check_ids, pictures
 from ._removal import removal
