@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import numpy as np
 import pandas as pd
+
+from .._docs import fill
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@fill
 class Display:
     """A picture of one table. A subclass says which one, and how it is drawn."""
 
     _table: ClassVar[str]  # name of the attribute that holds it
-    _columns: ClassVar[tuple[str, ...]]  # that it needs
+    _labels: ClassVar[tuple[str, ...]]  # columns that say what a row is
+    _values: ClassVar[tuple[str, ...]]  # columns of numbers
     _origin: ClassVar[str]  # where such a table comes from, for errors
 
     def plot(self, ax: Axes | None = None) -> Self:
@@ -23,8 +28,7 @@ class Display:
 
         Parameters
         ----------
-        ax : matplotlib Axes, default=None
-            Where to draw. None makes a new figure.
+        {ax}
 
         Returns
         -------
@@ -33,36 +37,48 @@ class Display:
         """
         return self._plot(ax)
 
-    def _plot(self, ax: Axes | None, *args: Any, **options: Any) -> Self:
-        self._check(**options)  # first: an error should leave no empty figure
+    def _plot(self, ax: Axes | None, **options: Any) -> Self:
+        table = self._checked(**options)  # first: an error leaves no empty figure
         self.ax_ = axes_or_new(ax)
         self.figure_ = self.ax_.figure
-        self._draw(self.ax_, **options)
+        self._draw(self.ax_, table, **options)
         return self
 
-    def _check(self, *args: Any, **options: Any) -> None:
+    def _checked(self) -> pd.DataFrame:
         table = getattr(self, self._table)
-        check_table(table, self._table, self._columns, self._origin)
+        return checked_table(
+            table, self._table, self._labels, self._values, self._origin
+        )
 
-    def _draw(self, ax: Axes, *args: Any, **options: Any) -> None:
+    def _draw(self, ax: Axes, table: pd.DataFrame) -> None:
         raise NotImplementedError
 
 
-def check_table(table: Any, name: str, columns: Sequence[str], origin: str) -> None:
-    """Refuse what is no table, lacks a column or has no rows."""
+def checked_table(
+    table: Any, name: str, labels: Sequence[str], values: Sequence[str], origin: str
+) -> pd.DataFrame:
+    """A table that says of every row what it is; values as floats, NaN if missing."""
     if not isinstance(table, pd.DataFrame):
         raise TypeError(
             f"{name} has to be a pandas DataFrame, found {type(table).__name__}. Pass "
             f"{origin}."
         )
-    missing = [column for column in columns if column not in table]
-    if missing:
-        raise ValueError(
-            f"{name} has no column {missing[0]!r}, but {list(map(str, table))}. Pass "
-            f"{origin}."
-        )
+    for column in (*labels, *values):
+        if column not in table:
+            raise ValueError(
+                f"{name} has no column {column!r}, but {list(map(str, table))}. Pass "
+                f"{origin}."
+            )
     if not len(table):
         raise ValueError(f"{name} has no rows. Pass {origin}.")
+    for column in labels:
+        if n_missing := int(table[column].isna().sum()):
+            raise ValueError(
+                f"column {column!r} of {name} is missing in {n_missing} row(s). Leave "
+                f"these rows out, or pass {origin}."
+            )
+    floats = {c: table[c].astype("Float64").to_numpy(dtype=float, na_value=np.nan) for c in values}
+    return table.assign(**floats)
 
 
 def axes_or_new(ax: Axes | None) -> Axes:

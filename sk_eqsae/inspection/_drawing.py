@@ -78,18 +78,19 @@ def draw_lines(ax: Axes, table: pd.DataFrame, x: str, y: str, **settings: Any) -
     for name, style in zip(names, line_styles(), strict=False):
         line = table[table["name"] == name].sort_values(x, kind="stable")
         ax.plot(line[x], line[y], label=name, **style, **settings)
-    log_axis(ax, "y", table[y].to_numpy())
+    log_axis(ax, "y", table[y])
     legend_of_names(ax, names, handlelength=2.4)
 
 
-def log_axis(ax: Axes, which: str, values: np.ndarray, *, base: int = 10) -> None:
+def log_axis(ax: Axes, which: str, values: pd.Series, *, base: int = 10) -> None:
     """Make an axis logarithmic, with plain numbers at powers of the base.
 
     Of base 10 there are ticks between the powers, where these are few.
     """
     from matplotlib import ticker  # noqa: PLC0415
 
-    span = values.max() / values.min()
+    drawn = values[np.isfinite(values)]
+    span = drawn.max() / drawn.min() if len(drawn) else 1
     decimal = next(subs for below, subs in _TICKS if span < below)
     ax.set(**{f"{which}scale": "log"})
     axis = ax.xaxis if which == "x" else ax.yaxis

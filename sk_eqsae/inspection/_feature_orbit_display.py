@@ -13,6 +13,7 @@ from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from .._docs import fill
+from .._rows import as_array
 from ..sae import GroupTiedSAE
 from ..sae._base import sparse_codes
 from ._display import Display, axes_or_new
@@ -26,6 +27,7 @@ _CHARACTERS = 10  # of a heading, per inch
 _SHOWN = 6  # base vectors, if none are named
 
 
+@fill
 class FeatureOrbitDisplay(Display):
     """What base vectors of a group-tied dictionary look like, and what fires them.
 
@@ -88,7 +90,6 @@ class FeatureOrbitDisplay(Display):
         self.powers = powers
 
     @classmethod
-    @fill
     def from_estimator(
         cls,
         sae: GroupTiedSAE,
@@ -135,8 +136,7 @@ class FeatureOrbitDisplay(Display):
                 f"{sae!r} has no base vectors with copies. Pass a fitted GroupTiedSAE."
             )
         check_is_fitted(sae)
-        images = check_array(images, allow_nd=True, ensure_min_features=0)
-        _check_shape("images", images.shape, _num_samples(X), "rows of X")
+        images = _checked_images("images", images, _num_samples(X), "rows of X")
         check_scalar(n_top, "n_top", Integral, min_val=1)
         # latent (i, g) is column i * order_ + g; free ones come last
         Z = sparse_codes(sae, X)[:, : sae.n_orbits_ * sae.order_]
@@ -172,7 +172,7 @@ class FeatureOrbitDisplay(Display):
 
 
 def _checked_features(features: ArrayLike, n_orbits: int) -> NDArray:
-    array = np.asarray(features)
+    array = np.asarray(as_array(features))
     is_list = array.ndim == 1 and array.dtype.kind in "iu"
     if not is_list or not np.isin(array, np.arange(n_orbits)).all():
         raise ValueError(
@@ -182,13 +182,18 @@ def _checked_features(features: ArrayLike, n_orbits: int) -> NDArray:
     return array
 
 
-def _check_shape(name: str, shape: tuple[int, ...], n: int, of: str) -> None:
+def _checked_images(name: str, images: ArrayLike, n: int, of: str) -> NDArray:
+    array: NDArray = check_array(
+        as_array(images), allow_nd=True, ensure_min_features=0, input_name=name
+    )
+    shape = array.shape
     gray_or_color = len(shape) == 3 or (len(shape) == 4 and shape[3] in (3, 4))
     if not gray_or_color or shape[0] != n:
         raise ValueError(
             f"{name} has shape {shape}, but has to hold one image for each of the {n} "
             f"{of}, of shape (height, width), or (height, width, 3) in color."
         )
+    return array
 
 
 def _decoded_copies(
@@ -202,8 +207,9 @@ def _decoded_copies(
     copies = dictionary.reshape(sae.n_orbits_, sae.order_, -1)[features]
     rows = sae.intercept_ + strengths[:, None, None] * copies
     flat = rows.reshape(-1, rows.shape[2]).astype(np.float32)
-    pictures = np.asarray(decode(flat))
-    _check_shape("what decode returns", pictures.shape, len(flat), "rows that it got")
+    pictures = _checked_images(
+        "what decode returns", decode(flat), len(flat), "rows that it got"
+    )
     return pictures.reshape(*copies.shape[:2], *pictures.shape[1:])
 
 

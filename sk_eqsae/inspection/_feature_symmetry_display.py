@@ -55,7 +55,8 @@ class FeatureSymmetryDisplay(Display):
     """
 
     _table = "symmetry"
-    _columns = ("invariance", "stabilizer_size", "orbit_length", "beyond_chance")
+    _labels = ("stabilizer_size", "orbit_length", "beyond_chance")
+    _values = ("invariance",)
     _origin = (
         "the table of feature_symmetry; of the latents that fire for X there may be "
         "none, so leave X out to see all"
@@ -91,14 +92,13 @@ class FeatureSymmetryDisplay(Display):
             symmetry = symmetry[_fires(sae, X)]
         return cls(symmetry).plot(ax=ax)
 
-    def _check(self) -> None:
-        super()._check()
-        if self.symmetry["invariance"].isna().all():
+    def _checked(self) -> pd.DataFrame:
+        table = super()._checked().dropna(subset=["invariance"])
+        if not len(table):
             raise ValueError("symmetry has no latent to show: all vectors are zero.")
+        return table.sort_values("invariance", ascending=False, kind="stable")
 
-    def _draw(self, ax: Axes) -> None:
-        table = self.symmetry.dropna(subset=["invariance"])
-        table = table.sort_values("invariance", ascending=False, kind="stable")
+    def _draw(self, ax: Axes, table: pd.DataFrame) -> None:
         edges, bottom = np.arange(len(table) + 1), np.zeros(len(table))
         energies = table.filter(regex="^energy ")
         names = energies.columns.str.removeprefix("energy ").tolist()

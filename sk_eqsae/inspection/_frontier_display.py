@@ -15,9 +15,10 @@ from sklearn.utils.validation import _num_samples
 
 from .._docs import fill
 from .._metrics import fvu
+from .._rows import as_array
 from ..sae import GroupTiedSAE
 from ..sae._base import BaseSAE, sparse_codes
-from ._display import Display, check_table
+from ._display import Display, checked_table
 from ._drawing import draw_lines, log_axis
 
 if TYPE_CHECKING:
@@ -79,14 +80,12 @@ class FrontierDisplay(Display):
     'learned vectors'
     """
 
-    _table = "table"
     _origin = "the table of a FrontierDisplay, or make one by from_estimator"
 
     def __init__(self, table: pd.DataFrame) -> None:
         self.table = table
 
     @classmethod
-    @fill
     def from_estimator(
         cls,
         saes: Iterable[BaseEstimator] | Mapping[str, Iterable[BaseEstimator]],
@@ -103,9 +102,7 @@ class FrontierDisplay(Display):
             Fitted autoencoders, or several lists of them by name.
         X : array-like of shape (n_rows, n_features)
             Held-out activations.
-        x : {"l0", "l1", "n_components"}, default="l0"
-            What to plot FVU against: the number of active latents, their sum, or the
-            number of learned vectors.
+        {frontier_x}
         {ax}
 
         {display}
@@ -129,7 +126,6 @@ class FrontierDisplay(Display):
         return cls(pd.DataFrame(rows)).plot(ax, x=x)
 
     @classmethod
-    @fill
     def from_predictions(
         cls,
         X: ArrayLike,
@@ -147,8 +143,7 @@ class FrontierDisplay(Display):
         predictions : dict of lists of (latents, reconstruction)
             For each line its points: latents, an array or sparse array of shape
             (n_rows, n_components), and the reconstruction of X from them.
-        x : {"l0", "l1", "n_components"}, default="l0"
-            What to plot FVU against.
+        {frontier_x}
         {ax}
 
         {display}
@@ -181,8 +176,7 @@ class FrontierDisplay(Display):
         Parameters
         ----------
         {ax}
-        x : {"l0", "l1", "n_components"}, default="l0"
-            What to plot FVU against.
+        {frontier_x}
 
         Returns
         -------
@@ -191,15 +185,14 @@ class FrontierDisplay(Display):
         """
         return self._plot(ax, x=x)
 
-    def _check(self, x: str) -> None:
+    def _checked(self, x: str) -> pd.DataFrame:
         _check_x(x)
-        check_table(self.table, self._table, ("name", "fvu", x), self._origin)
+        return checked_table(self.table, "table", ("name",), ("fvu", x), self._origin)
 
-    def _draw(self, ax: Axes, x: str) -> None:
-        draw_lines(ax, self.table, x, "fvu")
-        values = self.table[x].to_numpy()
-        if values.max() > _WIDE * values.min() > 0:
-            log_axis(ax, "x", values, base=2)  # as k and sizes often are
+    def _draw(self, ax: Axes, table: pd.DataFrame, x: str) -> None:
+        draw_lines(ax, table, x, "fvu")
+        if table[x].max() > _WIDE * table[x].min() > 0:
+            log_axis(ax, "x", table[x], base=2)  # as k and sizes often are
         ax.set(xlabel=_X_LABELS[x], ylabel="FVU on held-out rows")
 
 
@@ -248,7 +241,8 @@ def _point(name: str, Z: Any, fvu_of_name: float) -> dict[str, Any]:
 
 
 def _checked_latents(name: str, Z: Any, X: ArrayLike) -> csr_array:
-    latents = csr_array(check_array(Z, accept_sparse="csr", input_name="latents"))
+    Z = check_array(as_array(Z), accept_sparse="csr", input_name="latents")
+    latents = csr_array(Z)
     if latents.shape[0] != _num_samples(X):
         raise ValueError(
             f"predictions[{name!r}] has latents of {latents.shape[0]} rows, but X has "
