@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import numpy as np
 import pandas as pd
 
 from .._docs import fill
@@ -77,8 +76,17 @@ def checked_table(
                 f"column {column!r} of {name} is missing in {n_missing} row(s). Leave "
                 f"these rows out, or pass {origin}."
             )
-    floats = {c: table[c].astype("Float64").to_numpy(dtype=float, na_value=np.nan) for c in values}
-    return table.assign(**floats)
+    return table.assign(**table[list(values)].astype("Float64").astype(float))
+
+
+def check_mapping(given: Any, name: str, of: str) -> None:
+    """Refuse what is no dictionary, or is empty."""
+    if not isinstance(given, Mapping):
+        raise TypeError(
+            f"{name} has to be a dictionary of {of}, found {type(given).__name__}."
+        )
+    if not given:
+        raise ValueError(f"{name} is empty. Pass a dictionary of {of}.")
 
 
 def axes_or_new(ax: Axes | None) -> Axes:

@@ -79,14 +79,11 @@ def draw_lines(ax: Axes, table: pd.DataFrame, x: str, y: str, **settings: Any) -
         line = table[table["name"] == name].sort_values(x, kind="stable")
         ax.plot(line[x], line[y], label=name, **style, **settings)
     log_axis(ax, "y", table[y])
-    legend_of_names(ax, names, handlelength=2.4)
+    legend_of_names(ax, names, handlelength=2.4)  # less would hide the dashes
 
 
 def log_axis(ax: Axes, which: str, values: pd.Series, *, base: int = 10) -> None:
-    """Make an axis logarithmic, with plain numbers at powers of the base.
-
-    Of base 10 there are ticks between the powers, where these are few.
-    """
+    """Logarithmic axis with plain numbers; of base 10 also between few powers."""
     from matplotlib import ticker  # noqa: PLC0415
 
     drawn = values[np.isfinite(values)]
@@ -118,10 +115,7 @@ def _room(ax: Axes) -> int:
 
 
 def legend_of_names(ax: Axes, names: Sequence[str], handlelength: float = 1) -> None:
-    """Put a legend above the axes, so that it hides nothing, if there are two names.
-
-    The handle is the sample beside a name; dashes need a length of 2.4 to be seen.
-    """
+    """Put a legend above the axes, so that it hides nothing, if there are two names."""
     if len(names) < 2:
         return
     room = _room(ax)

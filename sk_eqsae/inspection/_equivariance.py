@@ -67,20 +67,14 @@ def equivariance_error(
     >>> from sk_eqsae.inspection import equivariance_error
     >>> x = np.random.default_rng(0).normal(size=(60, 2))
     >>> X = np.concatenate([x, x[:, ::-1]])  # the input mirrored, features swapped
-    >>> groups, power = np.tile(np.arange(60), 2), np.repeat([0, 1], 60)
-    >>> train, test = groups < 40, groups >= 40
-    >>> fitter = ActivationTransformFitter()
-    >>> fitter = fitter.fit(X[train], groups=groups[train], power=power[train])
-    >>> error = equivariance_error(
-    ...     fitter, X[test], groups=groups[test], power=power[test]
-    ... )
-    >>> error < 1e-6
+    >>> orbits = {"groups": np.tile(np.arange(60), 2), "power": np.repeat([0, 1], 60)}
+    >>> fitter = ActivationTransformFitter().fit(X, **orbits)
+    >>> equivariance_error(fitter, X, **orbits) < 1e-6
     True
     """
     pairs = pairs_by_element(activation_transform, X, groups, power)
-    return float(
-        np.mean([fvu(p.moved, predicted(activation_transform, p)) for p in pairs])
-    )
+    errors = [fvu(p.moved, predicted(activation_transform, p)) for p in pairs]
+    return float(np.mean(errors))
 
 
 @fill
@@ -115,11 +109,12 @@ def r2_per_feature(
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=(200, 2))
     >>> X = np.concatenate([x, np.column_stack([-x[:, 0], rng.normal(size=200)])])
-    >>> groups, power = np.tile(np.arange(200), 2), np.repeat([0, 1], 200)
-    >>> fitter = ActivationTransformFitter().fit(X, groups=groups, power=power)
-    >>> r2 = r2_per_feature(fitter, X, groups=groups, power=power)
-    >>> bool(r2.loc[1, 0] > 0.99), bool(r2.loc[1, 1] < 0.1)
-    (True, True)
+    >>> orbits = {"groups": np.tile(np.arange(200), 2), "power": np.repeat([0, 1], 200)}
+    >>> fitter = ActivationTransformFitter().fit(X, **orbits)
+    >>> r2_per_feature(fitter, X, **orbits).round(1)
+             0    1
+    power
+    1      1.0  0.0
     """
     pairs = pairs_by_element(activation_transform, X, groups, power)
     r2 = [_r2_of_features(p.moved, predicted(activation_transform, p)) for p in pairs]
@@ -144,12 +139,15 @@ def pairs_by_element(
     X = checked_rows(X, activation_transform.n_features_in_)
     group = activation_transform.symmetry_
     _, table = orbit_table(groups, power, symmetry=group, n_rows=len(X))
-    names = action_powers(group)
-    pairs = [
-        _pairs_of(element, names[element], X, table)
-        for element in range(1, group.order)
-        if (table[:, element] >= 0).any()
-    ]
+    canonical = table[:, 0]
+    pairs = []
+    for element, name in enumerate(action_powers(group)):
+        orbits = np.flatnonzero(table[:, element] >= 0)
+        if element and len(orbits):
+            moved = table[orbits, element]
+            rows = (read_rows(X, r) for r in (canonical[orbits], moved))
+            rows = (part.astype(np.float64) for part in rows)
+            pairs.append(Pairs(element, name, orbits, len(table), *rows))
     if not pairs:
         raise ValueError(
             "power: no row has any other power than 0, so there is nothing that M "
@@ -181,14 +179,6 @@ def check_transform(activation_transform: Any, *, fitted: bool = True) -> None:
         )
     if fitted:
         check_is_fitted(activation_transform)
-
-
-def _pairs_of(element: int, power: Any, X: NDArray, table: NDArray) -> Pairs:
-    orbits = np.flatnonzero(table[:, element] >= 0)
-    canonical, moved = (
-        read_rows(X, table[orbits, e]).astype(np.float64) for e in (0, element)
-    )
-    return Pairs(element, power, orbits, len(table), canonical, moved)
 
 
 def predicted(activation_transform: Any, pairs: Pairs) -> NDArray:

@@ -126,10 +126,9 @@ class FeatureOrbitDisplay(Display):
 
         Raises
         ------
-        TypeError
-            If `sae` is no GroupTiedSAE.
-        ValueError
-            If there is not one image per row, or no such base vector.
+        TypeError, ValueError
+            If `sae` is no GroupTiedSAE, if there is not one image per row, or no such
+            base vector.
         """
         if not isinstance(sae, GroupTiedSAE):
             raise TypeError(
@@ -157,17 +156,16 @@ class FeatureOrbitDisplay(Display):
     def _plot(self, ax: Axes | None) -> Self:
         n_shown, order = self.copies.shape[:2]
         n_top = self.top_images.shape[1]
-        whole: Any = _new_figure(order + n_top, n_shown) if ax is None else _place(ax)
+        whole = _place(ax, order + n_top, n_shown)
         left, right = whole.subfigures(1, 2, width_ratios=[order, n_top])
         copies = _grid(left, self.copies, "the vector, decoded")
         top = _grid(right, self.top_images, "inputs that fire it most")
-        for above, name in zip(copies[0], self.powers, strict=True):
-            above.set_title(name)
-        for above in top[0]:
-            above.set_title(" ")  # as much room as on the left
+        self.axes_, self.figure_ = np.hstack([copies, top]), whole.figure
+        titles = [*self.powers, *" " * n_top]  # as much room on the right
+        for above, title in zip(self.axes_[0], titles, strict=True):
+            above.set_title(title)
         for beside, name in zip(copies[:, 0], self.names, strict=True):
             beside.set_ylabel(name)
-        self.axes_, self.figure_ = np.hstack([copies, top]), whole.figure
         return self
 
 
@@ -183,9 +181,7 @@ def _checked_features(features: ArrayLike, n_orbits: int) -> NDArray:
 
 
 def _checked_images(name: str, images: ArrayLike, n: int, of: str) -> NDArray:
-    array: NDArray = check_array(
-        as_array(images), allow_nd=True, ensure_min_features=0, input_name=name
-    )
+    array: NDArray = np.asarray(as_array(images))
     shape = array.shape
     gray_or_color = len(shape) == 3 or (len(shape) == 4 and shape[3] in (3, 4))
     if not gray_or_color or shape[0] != n:
@@ -193,7 +189,7 @@ def _checked_images(name: str, images: ArrayLike, n: int, of: str) -> NDArray:
             f"{name} has shape {shape}, but has to hold one image for each of the {n} "
             f"{of}, of shape (height, width), or (height, width, 3) in color."
         )
-    return array
+    return check_array(array, allow_nd=True, input_name=name)
 
 
 def _decoded_copies(
@@ -213,15 +209,13 @@ def _decoded_copies(
     return pictures.reshape(*copies.shape[:2], *pictures.shape[1:])
 
 
-def _new_figure(n_columns: int, n_rows: int) -> Any:
-    import matplotlib.pyplot as plt  # noqa: PLC0415
+def _place(ax: Axes | None, n_columns: int, n_rows: int) -> Any:
+    """The place of an axes, as scikit-learn's partial dependence does, or a figure."""
+    if ax is None:
+        import matplotlib.pyplot as plt  # noqa: PLC0415
 
-    size = (1.0 * n_columns + 1.2, 1.05 * n_rows + 0.5)
-    return plt.figure(figsize=size, layout="constrained")
-
-
-def _place(ax: Axes) -> SubFigure:
-    """Give the place of an axes to many, as scikit-learn's partial dependence does."""
+        size = (1.0 * n_columns + 1.2, 1.05 * n_rows + 0.5)
+        return plt.figure(figsize=size, layout="constrained")
     ax = axes_or_new(ax)
     place = ax.get_subplotspec()
     if place is None:

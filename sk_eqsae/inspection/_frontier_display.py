@@ -18,7 +18,7 @@ from .._metrics import fvu
 from .._rows import as_array
 from ..sae import GroupTiedSAE
 from ..sae._base import BaseSAE, sparse_codes
-from ._display import Display, checked_table
+from ._display import Display, check_mapping, checked_table
 from ._drawing import draw_lines, log_axis
 
 if TYPE_CHECKING:
@@ -62,20 +62,14 @@ class FrontierDisplay(Display):
     >>> from sk_eqsae.inspection import FrontierDisplay
     >>> X, _ = load_digits(return_X_y=True)
     >>> saes = {
-    ...     f"{n} latents": fit_many(
-    ...         [TopKSAE(n, k=k, max_epochs=10, random_state=0) for k in (2, 4, 8)],
-    ...         X[:1500],
-    ...     )
+    ...     n: fit_many([TopKSAE(n, k=k, max_epochs=10) for k in (2, 8)], X[:1500])
     ...     for n in (32, 128)
     ... }
     >>> display = FrontierDisplay.from_estimator(saes, X[1500:])
     >>> display.table[["name", "n_components"]].tail(2)
-              name  n_components
-    4  128 latents           128
-    5  128 latents           128
-
-    The same against the size of the dictionary:
-
+      name  n_components
+    2  128           128
+    3  128           128
     >>> display.plot(x="n_components").ax_.get_xlabel()
     'learned vectors'
     """
@@ -109,10 +103,8 @@ class FrontierDisplay(Display):
 
         Raises
         ------
-        TypeError
-            If `saes` holds something else than lists of autoencoders.
-        ValueError
-            If there are none, or if there is no such `x`.
+        TypeError, ValueError
+            If `saes` holds no lists of autoencoders, or there is no such `x`.
 
         Notes
         -----
@@ -121,9 +113,7 @@ class FrontierDisplay(Display):
         """
         _check_x(x)
         rows = [_measures(*named, X) for named in _named_saes(saes)]
-        if not rows:
-            raise ValueError("saes is empty. Pass fitted autoencoders.")
-        return cls(pd.DataFrame(rows)).plot(ax, x=x)
+        return cls(_table(rows, "saes")).plot(ax, x=x)
 
     @classmethod
     def from_predictions(
@@ -150,25 +140,18 @@ class FrontierDisplay(Display):
 
         Raises
         ------
-        TypeError
-            If `predictions` is no dictionary.
-        ValueError
-            If it is empty, its arrays do not fit X, or there is no such `x`.
+        TypeError, ValueError
+            If `predictions` is no dictionary of arrays that fit X, or no such `x`.
         """
         _check_x(x)
-        if not isinstance(predictions, Mapping):
-            raise TypeError(
-                "predictions has to be a dictionary of lists of (latents, "
-                f"reconstruction) by name, found {type(predictions).__name__}."
-            )
+        of = "lists of (latents, reconstruction) by name"
+        check_mapping(predictions, "predictions", of)
         rows = [
             _point(name, _checked_latents(name, Z, X), fvu(X, reconstruction))
             for name, made in predictions.items()
             for Z, reconstruction in made
         ]
-        if not rows:
-            raise ValueError("predictions is empty. Pass latents and reconstructions.")
-        return cls(pd.DataFrame(rows)).plot(ax, x=x)
+        return cls(_table(rows, "predictions")).plot(ax, x=x)
 
     def plot(self, ax: Axes | None = None, *, x: str = "l0") -> Self:
         """Draw.
@@ -205,22 +188,25 @@ def _named_saes(saes: Any) -> Iterator[tuple[str, Any]]:
     """Each autoencoder, and the name that it shares with others."""
     lists = saes if isinstance(saes, Mapping) else {"": saes}
     for name, several in lists.items():
+        place = f"saes[{name!r}]" if name else "saes"
         if isinstance(several, BaseEstimator):
             raise TypeError(
-                f"{_place(name)} is one estimator, {several!r}. Pass a list of fitted "
+                f"{place} is one estimator, {several!r}. Pass a list of fitted "
                 "autoencoders, or a dictionary of lists by name."
             )
         for sae in several:
             if not isinstance(sae, BaseSAE):
                 raise TypeError(
-                    f"{_place(name)} has {sae!r} in it. Pass fitted autoencoders of "
-                    "this package."
+                    f"{place} has {sae!r} in it. Pass fitted autoencoders of this "
+                    "package."
                 )
             yield str(name), sae
 
 
-def _place(name: str) -> str:
-    return f"saes[{name!r}]" if name else "saes"
+def _table(rows: list[dict[str, Any]], name: str) -> pd.DataFrame:
+    if not rows:
+        raise ValueError(f"{name} is empty. Pass what is to be compared.")
+    return pd.DataFrame(rows)
 
 
 def _measures(name: str, sae: Any, X: ArrayLike) -> dict[str, Any]:

@@ -113,11 +113,9 @@ class LossCurveDisplay(Display):
 
         Raises
         ------
-        TypeError
-            If `saes` holds something else than autoencoders.
-        ValueError
-            If one was not trained here, if X has no variance, or if `groups` and
-            `power` are needed and missing.
+        TypeError, ValueError
+            If `saes` holds what was not trained here, if X has no variance, or if
+            `groups` and `power` are needed and missing.
         """
         if not isinstance(saes, Mapping):
             saes = {type(saes).__name__: saes}

@@ -13,7 +13,7 @@ from sklearn.utils import check_array
 
 from .._docs import fill
 from .._rows import as_array
-from ._display import Display, checked_table
+from ._display import Display, check_mapping, checked_table
 from ._drawing import bar_styles, ink, label_ticks, legend_of_names
 
 if TYPE_CHECKING:
@@ -105,15 +105,11 @@ class ProbingDisplay(Display):
         )
         scores = checked_table(scores, "scores", (*columns, "task", "f1"), (), origin)
         of_tasks = scores.groupby([*columns, "task"], sort=False)["f1"].mean()
-        summary = of_tasks.groupby(columns, sort=False).agg(
-            f1="mean", sem="sem", n_tasks="count"
-        )
-        summary = summary.reset_index()
-        summary = summary.assign(
-            group=summary[by].astype(str),
-            source=summary[source].astype(str) if source else "",
-        )
-        return cls(summary[["group", "source", "f1", "sem", "n_tasks"]]).plot(ax)
+        bars = of_tasks.groupby(columns, sort=False)
+        found = bars.agg(f1="mean", sem="sem", n_tasks="count").reset_index()
+        found.insert(0, "group", found[by].astype(str))
+        found["source"] = found[source].astype(str) if source else ""
+        return cls(found[["group", "source", "f1", "sem", "n_tasks"]]).plot(ax)
 
     @classmethod
     def from_predictions(
@@ -140,19 +136,11 @@ class ProbingDisplay(Display):
 
         Raises
         ------
-        TypeError
-            If `predictions` is no dictionary.
-        ValueError
-            If it is empty, or the arrays do not fit together or are not binary.
+        TypeError, ValueError
+            If `predictions` is no dictionary of binary arrays that fit together.
         """
         Y = _binary("Y", Y)
-        if not isinstance(predictions, Mapping):
-            raise TypeError(
-                "predictions has to be a dictionary of arrays by source, found "
-                f"{type(predictions).__name__}."
-            )
-        if not predictions:
-            raise ValueError("predictions is empty. Pass arrays by source.")
+        check_mapping(predictions, "predictions", "arrays by source")
         kinds = ["all tasks"] * Y.shape[1] if task_kinds is None else list(task_kinds)
         if len(kinds) != Y.shape[1]:
             raise ValueError(
@@ -166,9 +154,8 @@ class ProbingDisplay(Display):
         return cls.from_scores(scores, source="source", ax=ax)
 
     def _draw(self, ax: Axes, summary: pd.DataFrame) -> None:
-        groups, sources = (
-            list(dict.fromkeys(summary[name])) for name in ("group", "source")
-        )
+        groups = list(summary["group"].unique())
+        sources = list(summary["source"].unique())
         offsets = (np.arange(len(sources)) + 0.5) / len(sources) - 0.5
         for name, offset, style in zip(sources, offsets, bar_styles(), strict=False):
             bars = summary[summary["source"] == name]

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .._fitting import unfrozen
+from .._rows import as_array
 from ..activations._extract import (
     check_called_once,
     check_model,
@@ -75,12 +76,10 @@ def splice(
 
     Raises
     ------
-    ValueError
-        If the layer or a latent does not exist. In a forward pass: if the layer is
-        not called exactly once, or puts out anything that the autoencoder was not
-        fitted for.
-    TypeError
-        If model or sae is of the wrong type.
+    TypeError, ValueError
+        If model or sae is of the wrong type, or the layer or a latent does not exist.
+        In a forward pass: if the layer is not called exactly once, or puts out
+        anything that the autoencoder was not fitted for.
 
     See Also
     --------
@@ -110,8 +109,10 @@ def splice(
     check_model(model)
     target = named_layer(model, layer)
     module = _as_module(sae)
-    if power is not None and not isinstance(module, EquivariantAutoencoder):
-        raise ValueError("power is only for an EquivariantSAE. Leave it out.")
+    if power is not None:
+        power = as_array(power)
+        if not isinstance(module, EquivariantAutoencoder):
+            raise ValueError("power is only for an EquivariantSAE. Leave it out.")
     edits = _edits(ablate, steer, module.n_latents)
     splicer = _Splicer(layer, module, edits, keep_error, power)
     with ExitStack() as hooks:
@@ -160,16 +161,13 @@ class _Splicer(threading.local):
         module = self.module.to(x.device)
         x = x.to(module.components.dtype)
         z = module.encode(x)
-        moved = self._pose(x, z)
+        moved: tuple[Any, ...] = ()
+        if isinstance(module, EquivariantAutoencoder):
+            moved = (module.pose(x, z) if self.power is None else self.power,)
         x_hat = module.decode(self._edited(z), *moved)
         if self.keep_error:
             x_hat = x_hat + (x - module.decode(z, *moved)).detach()
         return x_hat
-
-    def _pose(self, x: Tensor, z: Tensor) -> tuple[Any, ...]:
-        if not isinstance(self.module, EquivariantAutoencoder):
-            return ()
-        return (self.module.pose(x, z) if self.power is None else self.power,)
 
     def _edited(self, z: Tensor) -> Tensor:
         if not self.edits:
@@ -208,15 +206,14 @@ def _edits(
     steered = {
         latent: _number(latent, value) for latent, value in (steer or {}).items()
     }
-    ablated = _latents(ablate, n_latents, "ablate")
-    if both := sorted(
-        set(ablated).intersection(_latents([*steered], n_latents, "steer"))
-    ):
-        raise ValueError(
-            f"latent {both[0]} is in ablate, which sets it to 0, and in steer. Name it "
-            "in one of them."
-        )
-    return {**dict.fromkeys(ablated, 0.0), **steered}
+    ablated = dict.fromkeys(_latents(ablate, n_latents, "ablate"), 0.0)
+    for latent in _latents([*steered], n_latents, "steer"):
+        if latent in ablated:
+            raise ValueError(
+                f"latent {latent} is in ablate, which sets it to 0, and in steer. Name "
+                "it in one of them."
+            )
+    return ablated | steered
 
 
 def _number(latent: Any, value: Any) -> float:
@@ -230,9 +227,8 @@ def _number(latent: Any, value: Any) -> float:
 
 
 def _latents(indices: ArrayLike, n_latents: int, name: str) -> list[int]:
-    array = np.asarray(indices)
-    array = array.astype(int) if array.size == 0 else array
-    if array.ndim != 1 or array.dtype.kind not in "iu":
+    array = np.asarray(as_array(indices))
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise ValueError(
             f"{name} has to name latents by their numbers, such as [3, 5], found "
             f"{indices!r}."

@@ -93,13 +93,9 @@ class TransformFidelityDisplay(Display):
 
         {display}
         """
-        report = equivariance_report(
-            train,
-            test,
-            activation_transform=activation_transform,
-            random_state=random_state,
-        )
-        return cls(report).plot(ax=ax)
+        settings = {"activation_transform": activation_transform}
+        settings |= {"random_state": random_state}
+        return cls(equivariance_report(train, test, **settings)).plot(ax=ax)
 
     def _checked(self) -> pd.DataFrame:
         report = super()._checked()
@@ -118,7 +114,8 @@ class TransformFidelityDisplay(Display):
         for (name, of_map), offset in zip(rows.items(), offsets, strict=True):
             _draw_map(ax, name, of_map, offset)
         _mark_mean(ax)
-        label_ticks(ax, [_power_label(p) for p in next(iter(rows.values()))["power"]])
+        powers = next(iter(rows.values()))["power"]
+        label_ticks(ax, [str(p).strip("()").replace(" ", "") for p in powers])
         ax.set(yscale="log", xlabel="power", ylabel="FVU on held-out orbits")
         legend_of_names(ax, [_MAPS[name]["label"] for name in rows])
 
@@ -150,7 +147,3 @@ def _mark_mean(ax: Axes) -> None:
         color="0.35",
         fontsize="small",
     )
-
-
-def _power_label(power: object) -> str:
-    return ",".join(map(str, power)) if isinstance(power, tuple) else str(power)
