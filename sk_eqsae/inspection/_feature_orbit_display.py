@@ -16,8 +16,7 @@ from .._docs import fill
 from .._rows import as_array
 from ..sae import GroupTiedSAE
 from ..sae._base import sparse_codes
-from ._display import Display, axes_or_new
-from ._drawing import element_names
+from ._display import Display, axes_or_new, element_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,14 +62,12 @@ class FeatureOrbitDisplay(Display):
     >>> import numpy as np
     >>> from sk_eqsae import GroupTiedSAE
     >>> from sk_eqsae.inspection import FeatureOrbitDisplay
-    >>> x = np.abs(np.random.default_rng(0).normal(size=(50, 1))) * np.eye(4)[:1]
-    >>> X = np.stack([np.roll(x, p, axis=1) for p in range(4)]).reshape(-1, 4)
-    >>> groups, power = np.tile(np.arange(50), 4), np.repeat(np.arange(4), 50)
-    >>> sae = GroupTiedSAE(8, k=1, max_epochs=5, random_state=0)
-    >>> sae = sae.fit(X, groups=groups, power=power)
-    >>> images = X.reshape(-1, 2, 2)
+    >>> X = np.repeat(np.eye(4), 50, axis=0)
+    >>> orbits = {"groups": np.tile(np.arange(50), 4), "power": X.argmax(axis=1)}
+    >>> sae = GroupTiedSAE(8, k=1, max_epochs=5, random_state=0).fit(X, **orbits)
+    >>> as_images = lambda rows: rows.reshape(-1, 2, 2)
     >>> display = FeatureOrbitDisplay.from_estimator(
-    ...     sae, X, images, decode=lambda rows: rows.reshape(-1, 2, 2), n_top=3
+    ...     sae, X, as_images(X), decode=as_images, n_top=3
     ... )
     >>> display.axes_.shape
     (2, 7)
@@ -107,8 +104,7 @@ class FeatureOrbitDisplay(Display):
         ----------
         sae : GroupTiedSAE
             Fitted autoencoder.
-        X : array-like of shape (n_rows, n_features)
-            Activations.
+        {X}
         images : array-like of shape (n_rows, height, width)
             Inputs that they belong to.
         decode : callable
@@ -118,9 +114,8 @@ class FeatureOrbitDisplay(Display):
             Base vectors to show. None is the 6 with the largest latents, in sum.
         n_top : int, default=4
             Inputs to show.
-        ax : matplotlib Axes, default=None
-            Where to draw: its place is divided among the pictures. None makes a new
-            figure.
+        {ax}
+            The place of axes that are given is divided among the pictures.
 
         {display}
 
@@ -142,7 +137,8 @@ class FeatureOrbitDisplay(Display):
         if features is None:
             total = Z.sum(axis=0).reshape(-1, sae.order_).sum(axis=1)
             features = np.argsort(-total, kind="stable")[:_SHOWN]
-        features = _checked_features(features, sae.n_orbits_)
+        features = np.asarray(as_array(features))
+        _check_features(features, sae.n_orbits_)
         first = Z[:, features * sae.order_].toarray()
         strongest = np.argsort(-first, axis=0, kind="stable")[:n_top].T
         elements = element_names(sae.symmetry_, lambda p: f"^{{{p}}}")
@@ -169,15 +165,13 @@ class FeatureOrbitDisplay(Display):
         return self
 
 
-def _checked_features(features: ArrayLike, n_orbits: int) -> NDArray:
-    array = np.asarray(as_array(features))
-    is_list = array.ndim == 1 and array.dtype.kind in "iu"
-    if not is_list or not np.isin(array, np.arange(n_orbits)).all():
+def _check_features(features: NDArray, n_orbits: int) -> None:
+    is_list = features.ndim == 1 and features.dtype.kind in "iu"
+    if not is_list or not np.isin(features, np.arange(n_orbits)).all():
         raise ValueError(
-            f"features={array.tolist()} has to list base vectors, from 0 to "
+            f"features={features.tolist()} has to list base vectors, from 0 to "
             f"{n_orbits - 1}."
         )
-    return array
 
 
 def _checked_images(name: str, images: ArrayLike, n: int, of: str) -> NDArray:

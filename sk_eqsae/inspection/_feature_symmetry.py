@@ -71,26 +71,22 @@ def feature_symmetry(
 
         - ``invariance``: energy in the trivial irrep, from 0 (the vector's mean over
           the group is zero) to 1 (the group leaves it alone).
-        - ``energy NAME``: energy in the irrep NAME, for each irrep of the group; the
-          first, ``energy trivial``, is the invariance.
+        - ``energy NAME``: energy in each irrep of the group, the first the invariance.
         - ``irrep``: name of the irrep with most energy.
-        - ``chance NAME``: energy in the irrep NAME that a random direction may have.
+        - ``chance NAME``: energy in each irrep that a random direction may have.
         - ``beyond_chance``: whether the energy in `irrep` is larger than that.
         - ``turns_into_NAME``, ``cosine_NAME``: latent whose vector is nearest to
           M d, and the cosine, for each generator NAME of the group.
         - ``stabilizer_size``, ``orbit_length``: number of elements that leave the
           vector alone, and of different vectors that the group makes of it; their
           product is the group's order.
-        - ``orbit``: number of the orbit of features that the latent belongs to:
-          latents connected by ``turns_into`` with a cosine of at least `threshold`.
-          Orbits are numbered by their first latent.
+        - ``orbit``: number of the orbit of features, in the order of first latents:
+          those connected by ``turns_into`` with a cosine of at least `threshold`.
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If there is no M, or it has another number of features than the dictionary.
-    TypeError
-        If `activation_transform` is no M.
 
     Warns
     -----
@@ -133,12 +129,10 @@ def feature_symmetry(
     >>> import numpy as np
     >>> from sk_eqsae import EquivariantSAE
     >>> from sk_eqsae.inspection import feature_symmetry
-    >>> rng = np.random.default_rng(0)
-    >>> x = rng.normal(size=(50, 2))
+    >>> x = np.random.default_rng(0).normal(size=(50, 2))
     >>> X = np.concatenate([x, x[:, ::-1]])
-    >>> groups, power = np.tile(np.arange(50), 2), np.repeat([0, 1], 50)
-    >>> sae = EquivariantSAE(3, k=1, max_epochs=1, random_state=0)
-    >>> sae = sae.fit(X, groups=groups, power=power)
+    >>> orbits = {"groups": np.tile(np.arange(50), 2), "power": np.repeat([0, 1], 50)}
+    >>> sae = EquivariantSAE(3, k=1, max_epochs=1, random_state=0).fit(X, **orbits)
     >>> sae.components_ = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     >>> table = feature_symmetry(sae, X=X)
     >>> table[["invariance", "beyond_chance", "turns_into_g", "orbit_length"]].round(2)
@@ -263,16 +257,14 @@ def _best_matches(vectors: NDArray, matrix: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def _stabilizer_sizes(same: NDArray, group: FiniteGroup) -> NDArray:
-    """Size of the subgroup that leaves each vector alone."""
+    """Size (n,) of the subgroup that leaves each vector alone."""
     patterns, which = np.unique(same, axis=0, return_inverse=True)
-    sizes = [_subgroup_size(pattern, group) for pattern in patterns]
+    sizes = []
+    for pattern in patterns:
+        inside = np.flatnonzero(pattern)
+        products = group.multiplication_table[np.ix_(inside, inside)]
+        sizes.append(max(pattern[products].all(axis=1).sum(), 1))
     return np.array(sizes)[which.ravel()]
-
-
-def _subgroup_size(same: NDArray, group: FiniteGroup) -> int:
-    inside = np.flatnonzero(same)
-    products = group.multiplication_table[np.ix_(inside, inside)]
-    return max(int(same[products].all(axis=1).sum()), 1)
 
 
 def _feature_orbits(

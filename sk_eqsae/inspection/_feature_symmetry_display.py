@@ -11,8 +11,7 @@ from sklearn.base import BaseEstimator
 
 from .._docs import fill
 from ..sae._base import BaseSAE, sparse_codes
-from ._display import Display
-from ._drawing import legend_of_names, shades
+from ._display import Display, legend_of_names, shades
 from ._feature_symmetry import feature_symmetry
 
 if TYPE_CHECKING:
@@ -46,8 +45,8 @@ class FeatureSymmetryDisplay(Display):
     >>> from sk_eqsae.inspection import FeatureSymmetryDisplay
     >>> x = np.abs(np.random.default_rng(0).normal(size=(100, 2)))
     >>> X = np.concatenate([x, x[:, ::-1]])
-    >>> groups, power = np.tile(np.arange(100), 2), np.repeat([0, 1], 100)
-    >>> fitter = ActivationTransformFitter().fit(X, groups=groups, power=power)
+    >>> orbits = {"groups": np.tile(np.arange(100), 2), "power": np.repeat([0, 1], 100)}
+    >>> fitter = ActivationTransformFitter().fit(X, **orbits)
     >>> sae = TopKSAE(4, k=2, max_epochs=5, random_state=0).fit(X)
     >>> display = FeatureSymmetryDisplay.from_estimator(sae, fitter, X=X)
     >>> display.ax_.get_ylabel()

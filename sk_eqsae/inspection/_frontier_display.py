@@ -18,8 +18,7 @@ from .._metrics import fvu
 from .._rows import as_array
 from ..sae import GroupTiedSAE
 from ..sae._base import BaseSAE, sparse_codes
-from ._display import Display, check_mapping, checked_table
-from ._drawing import draw_lines, log_axis
+from ._display import Display, check_mapping, checked_table, draw_lines, log_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

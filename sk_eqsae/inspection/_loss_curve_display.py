@@ -18,8 +18,7 @@ from .._rows import checked_rows, read_rows
 from ..groups._orbit_table import orbit_table
 from ..sae import EquivariantSAE
 from ..sae._base import BaseSAE
-from ._display import Display
-from ._drawing import draw_lines
+from ._display import Display, draw_lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

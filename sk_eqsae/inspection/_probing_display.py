@@ -13,8 +13,15 @@ from sklearn.utils import check_array
 
 from .._docs import fill
 from .._rows import as_array
-from ._display import Display, check_mapping, checked_table
-from ._drawing import bar_styles, ink, label_ticks, legend_of_names
+from ._display import (
+    Display,
+    bar_styles,
+    check_mapping,
+    checked_table,
+    ink,
+    label_ticks,
+    legend_of_names,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

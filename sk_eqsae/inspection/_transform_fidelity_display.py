@@ -10,8 +10,7 @@ from sklearn.base import BaseEstimator
 
 from .._docs import fill
 from ..activations import Orbits
-from ._display import Display
-from ._drawing import COLORS, LEAST, ink, label_ticks, legend_of_names
+from ._display import COLORS, LEAST, Display, ink, label_ticks, legend_of_names
 from ._equivariance_report import equivariance_report
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from ...groups import FiniteGroup
 from ...groups._group import as_group
 from ...groups._orbit_table import orbit_table
 from ...sae._base import BaseSAE, kept_latents, sparse_codes
-from .._drawing import element_names
+from .._display import element_names
 from .._equivariance import check_transform
 from ._numbers import activity, columns, removal, rounded, separation, symmetry
 from ._page import page
@@ -146,17 +146,18 @@ def explore(
         orbits.groups, orbits.power, symmetry=orbits.symmetry, n_rows=len(orbits)
     )
     ids = orbits.groups[table[:, 0]]
-    data = {
+    data = _numbers(sae, orbits, Z, table) | {
         "title": f"Features of {type(sae).__name__}",
         "names": _names(sae, names),
         "elements": element_names(group, lambda p: str(p).translate(_SUPERSCRIPTS)),
-        **_numbers(sae, orbits, Z, table),
-        **({} if fitter is None else symmetry(sae, fitter, orbits.X)),
-        **({} if labels is None else separation(Z.tocsc(), _checked_labels(labels, Z))),
+        "pictures": None,
     }
+    if fitter is not None:
+        data |= symmetry(sae, fitter, orbits.X)
+    if labels is not None:
+        data |= separation(Z.tocsc(), _checked_labels(labels, Z))
     data["top"], shown = _top(Z.tocsc(), table, n_top)
     data["inputs"] = [str(orbit_id) for orbit_id in ids[shown]]
-    data["pictures"] = None
     if inputs is not None:
         _check_action(action, group)
         check_ids(ids, len(inputs))

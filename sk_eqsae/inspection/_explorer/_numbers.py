@@ -148,7 +148,7 @@ def separation(Z: csc_array, labels: NDArray) -> dict[str, Any]:
         n_zero = Z.shape[0] - len(rows)
         fires = np.bincount(codes[rows], minlength=len(classes))
         ranks = np.bincount(codes[rows], n_zero + rankdata(values), len(classes))
-        ranks += (size - fires) * (n_zero + 1) / 2
+        ranks = ranks + (size - fires) * (n_zero + 1) / 2
         auc[latent] = (ranks - size * (size + 1) / 2) / (size * (Z.shape[0] - size))
         density[latent] = fires / size
     return {
