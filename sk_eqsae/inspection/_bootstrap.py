@@ -35,9 +35,7 @@ def r2_of_resamples(pairs: list[Pairs], errors: NDArray, counts: NDArray) -> NDA
     """R2 (n_resamples, n_maps, n_powers), NaN where the rows drawn do not vary."""
     unexplained = np.einsum("mpo,ro->rmp", errors, counts, optimize=True)
     variance = np.stack([_deviations(p, counts[:, p.orbits]) for p in pairs], axis=1)
-    variance = np.broadcast_to(variance[:, np.newaxis], unexplained.shape)
-    ratio = np.full(unexplained.shape, np.nan)
-    return 1 - np.divide(unexplained, variance, out=ratio, where=variance > 0)
+    return 1 - unexplained / np.where(variance > 0, variance, np.nan)[:, np.newaxis]
 
 
 def _deviations(pairs: Pairs, counts: NDArray) -> NDArray:

@@ -6,7 +6,7 @@ hatches tell them apart where they are printed in grey.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
 from textwrap import fill as wrapped
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -107,16 +107,6 @@ def checked_table(
                 f"these rows out, or pass {origin}."
             )
     return table.assign(**table[list(values)].astype("Float64").astype(float))
-
-
-def check_mapping(given: Any, name: str, of: str) -> None:
-    """Refuse what is no dictionary, or is empty."""
-    if not isinstance(given, Mapping):
-        raise TypeError(
-            f"{name} has to be a dictionary of {of}, found {type(given).__name__}."
-        )
-    if not given:
-        raise ValueError(f"{name} is empty. Pass a dictionary of {of}.")
 
 
 def axes_or_new(ax: Axes | None) -> Axes:

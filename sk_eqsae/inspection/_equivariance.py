@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted
 
 from .._docs import fill
 from .._metrics import are_constant, fvu
-from .._rows import as_array, is_on_disk, read_rows
+from .._rows import read_rows
 from ..groups._group import action_powers
 from ..groups._orbit_table import orbit_table
+from ._checks import check_transform, checked_rows
 
 
 class Pairs(NamedTuple):
@@ -115,18 +114,15 @@ def r2_per_feature(
     [1.0, -0.8]
     """
     pairs = pairs_by_element(activation_transform, X, groups, power)
-    r2 = [_r2_of_features(p.moved, predicted(activation_transform, p)) for p in pairs]
+    r2 = np.full((len(pairs), pairs[0].moved.shape[1]), np.nan)
+    for row, p in zip(r2, pairs, strict=True):
+        error = np.square(p.moved - predicted(activation_transform, p)).sum(axis=0)
+        variance = np.square(p.moved - p.moved.mean(axis=0)).sum(axis=0)
+        varies = (variance > 0) & ~are_constant(p.moved)
+        row[varies] = 1 - error[varies] / variance[varies]
     columns = getattr(activation_transform, "feature_names_in_", None)
     index = pd.Index([p.power for p in pairs], name="power", tupleize_cols=False)
     return pd.DataFrame(r2, index=index, columns=columns)
-
-
-def _r2_of_features(moved: NDArray, predicted: NDArray) -> NDArray:
-    unexplained = np.square(moved - predicted).sum(axis=0)
-    variance = np.square(moved - moved.mean(axis=0)).sum(axis=0)
-    varies = (variance > 0) & ~are_constant(moved)
-    ratio = np.full(len(variance), np.nan)
-    return 1 - np.divide(unexplained, variance, out=ratio, where=varies)
 
 
 def pairs_by_element(
@@ -152,31 +148,6 @@ def pairs_by_element(
             "could explain. Add the rows of transformed inputs."
         )
     return pairs
-
-
-def checked_rows(X: ArrayLike, n_features: int) -> Any:
-    """Rows with as many features as M has; what is on the disk stays there."""
-    if not is_on_disk(X):
-        X = check_array(as_array(X), dtype=(np.float64, np.float32), input_name="X")
-    if X.shape[1] != n_features:
-        raise ValueError(
-            f"X has {X.shape[1]} features, but activation_transform was fitted on "
-            f"{n_features}. Give activations of the same layer."
-        )
-    return X
-
-
-def check_transform(activation_transform: Any, *, fitted: bool = True) -> None:
-    """Refuse what has no matrices, or none yet."""
-    if not hasattr(activation_transform, "matrix"):
-        own = hasattr(activation_transform, "activation_transform_")
-        hint = " The M that it was fitted with is its activation_transform_."
-        raise TypeError(
-            "activation_transform has to be an ActivationTransformFitter, found "
-            f"{type(activation_transform).__name__}.{hint if own else ''}"
-        )
-    if fitted:
-        check_is_fitted(activation_transform)
 
 
 def predicted(activation_transform: Any, pairs: Pairs) -> NDArray:

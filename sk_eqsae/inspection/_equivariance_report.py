@@ -19,7 +19,8 @@ from ..activations import Orbits
 from ..groups import ActivationTransformFitter
 from ._bootstrap import errors_by_orbit, interval, r2_of_resamples, resamples, with_mean
 from ._ceiling import default_ceiling
-from ._equivariance import Pairs, check_transform, pairs_by_element, predicted
+from ._checks import check_transform
+from ._equivariance import Pairs, pairs_by_element, predicted
 
 _FEWEST_ORBITS = 5
 

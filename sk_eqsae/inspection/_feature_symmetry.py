@@ -22,7 +22,7 @@ from .._rows import read_rows
 from .._warnings import warn
 from ..groups import FiniteGroup
 from ..groups._element_matrices import element_matrices
-from ._equivariance import check_transform, checked_rows
+from ._checks import check_transform, checked_rows
 
 _CHUNK = 1024  # latents whose cosines with all others are held at a time
 _ROUNDING = 1e-6  # cosines are compared in single precision

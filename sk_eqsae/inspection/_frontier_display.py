@@ -17,8 +17,9 @@ from .._docs import fill
 from .._metrics import fvu
 from .._rows import as_array
 from ..sae import GroupTiedSAE
-from ..sae._base import BaseSAE, sparse_codes
-from ._display import Display, check_mapping, checked_table, draw_lines, log_axis
+from ..sae._base import sparse_codes
+from ._checks import check_mapping, check_sae
+from ._display import Display, checked_table, draw_lines, log_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,17 +36,15 @@ _WIDE = 4  # largest over smallest; below it a linear axis reads better
 class FrontierDisplay(Display):
     """What reconstructions leave unexplained, against what they cost.
 
-    One line per kind of autoencoder, one point per autoencoder: its sparsity, or the
-    size of its dictionary, and its FVU on a logarithmic axis. Lower and further left
-    is better.
+    One line per kind of autoencoder, one point each: its sparsity, or the size of its
+    dictionary, and its FVU on a logarithmic axis. Lower and further left is better.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        One row per autoencoder: its `name`, which those of one line share; `l0` and
-        `l1`, the number of active latents and their sum, means over rows;
-        `n_components`, how many vectors were learned, of a GroupTiedSAE the base
-        vectors and the free ones, not the copies; `fvu`.
+        One row per autoencoder: the `name` of its line; `l0` and `l1`, the number of
+        active latents and their sum, means over rows; `n_components`, the number of
+        learned vectors (of a GroupTiedSAE base and free ones, not copies); `fvu`.
 
     {picture}
 
@@ -194,11 +193,7 @@ def _named_saes(saes: Any) -> Iterator[tuple[str, Any]]:
                 "autoencoders, or a dictionary of lists by name."
             )
         for sae in several:
-            if not isinstance(sae, BaseSAE):
-                raise TypeError(
-                    f"{place} has {sae!r} in it. Pass fitted autoencoders of this "
-                    "package."
-                )
+            check_sae(sae, f"what {place} holds")
             yield str(name), sae
 
 

@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
-from sklearn.utils.validation import check_is_fitted
 
 from .._docs import fill
 from .._rows import checked_rows, read_rows
 from ..groups._orbit_table import orbit_table
 from ..sae import EquivariantSAE
 from ..sae._base import BaseSAE
+from ._checks import check_sae
 from ._display import Display, draw_lines
 
 if TYPE_CHECKING:
@@ -144,12 +144,7 @@ class LossCurveDisplay(Display):
 
 
 def _check_trained(name: str, sae: Any) -> None:
-    if not isinstance(sae, BaseSAE):
-        raise TypeError(
-            f"saes[{name!r}] is {sae!r}. Pass a fitted autoencoder of this package, or "
-            "a dictionary of them by name."
-        )
-    check_is_fitted(sae)
+    check_sae(sae, f"saes[{name!r}]")
     if not len(sae.loss_curve_):
         raise ValueError(
             f"saes[{name!r}] has no losses, as it was trained by another library. "

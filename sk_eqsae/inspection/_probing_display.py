@@ -13,10 +13,10 @@ from sklearn.utils import check_array
 
 from .._docs import fill
 from .._rows import as_array
+from ._checks import check_mapping
 from ._display import (
     Display,
     bar_styles,
-    check_mapping,
     checked_table,
     ink,
     label_ticks,

@@ -20,8 +20,8 @@ from ..activations._extract import (
     check_tensor,
     named_layer,
 )
-from ..sae._base import BaseSAE
 from ..sae._torch_module import EquivariantAutoencoder, SparseAutoencoder
+from ._checks import check_sae
 
 
 @contextmanager
@@ -38,12 +38,10 @@ def splice(
     """Put an autoencoder's reconstruction in the place of a layer's output.
 
     Inside the ``with`` block, the layer puts out what the autoencoder makes of its
-    output x, with the latents z that are to be changed set to their values z'::
+    output x, with latents z set to z'; after it the model is as it was::
 
         x' = decode(z')                       by default
         x' = decode(z') + (x - decode(z))     with keep_error=True
-
-    At its end, also after an error, the model is as it was.
 
     Parameters
     ----------
@@ -60,11 +58,10 @@ def splice(
     ablate : array-like of int, default=()
         Latents that are set to 0.
     steer : mapping from int to float, default=None
-        Latents that are set to a value, in the units of the activations, for all
-        inputs.
+        Latents that are set to a value, in the units of the activations.
     keep_error : bool, default=False
-        Add back what the autoencoder misses of each activation, so that nothing
-        changes but for the latents that are set. No gradient flows through it.
+        Add back what the autoencoder misses, so that nothing changes but for the
+        latents that are set. No gradient flows through it.
     power : int or array-like of shape (n_inputs,) or (n_inputs, n_generators)
         True powers of the inputs; only for an :class:`~sk_eqsae.EquivariantSAE`.
         None infers them from the latents as they were before any was set.
@@ -77,9 +74,8 @@ def splice(
     Raises
     ------
     TypeError, ValueError
-        If model or sae is of the wrong type, or the layer or a latent does not exist.
-        In a forward pass: if the layer is not called exactly once, or puts out
-        anything that the autoencoder was not fitted for.
+        If model or sae is of the wrong type, or the layer or a latent does not exist;
+        in a forward pass if the layer is called not once, or puts out something else.
 
     See Also
     --------
@@ -92,19 +88,14 @@ def splice(
 
     Examples
     --------
-    How much worse a small classifier gets, and which latent it needs most:
-
     >>> import torch
-    >>> from sklearn.datasets import load_digits
     >>> from sk_eqsae import TopKSAE, splice
-    >>> X, y = map(torch.tensor, load_digits(n_class=3, return_X_y=True))
-    >>> _ = torch.manual_seed(0)
+    >>> X = torch.rand(500, 64)
     >>> model = torch.nn.Sequential(torch.nn.Linear(64, 16), torch.nn.Linear(16, 3))
-    >>> sae = TopKSAE(32, k=4, max_epochs=20, random_state=0)
-    >>> sae = sae.fit(model[0](X.float()).detach().numpy())
+    >>> sae = TopKSAE(32, k=4, max_epochs=2).fit(model[0](X).detach().numpy())
     >>> with torch.no_grad(), splice(model, "0", sae, ablate=[3, 5]) as spliced:
-    ...     spliced(X.float()).shape
-    torch.Size([537, 3])
+    ...     spliced(X).shape
+    torch.Size([500, 3])
     """
     check_model(model)
     target = named_layer(model, layer)
@@ -181,11 +172,7 @@ def _as_module(sae: Any) -> SparseAutoencoder:
     if isinstance(sae, SparseAutoencoder):
         return sae
     sae = unfrozen(sae)
-    if not isinstance(sae, BaseSAE):
-        raise TypeError(
-            "sae must be a fitted autoencoder of this package or what its to_module "
-            f"has returned, found {type(sae).__name__}."
-        )
+    check_sae(sae)
     if not hasattr(sae, "to_module"):
         raise ValueError(
             "invariant latents cannot be decoded. Set output='equivariant' with "

@@ -104,9 +104,7 @@ def test_names_of_lines_are_not_missing(plt, missing):
 def test_scores_of_missing_tasks_are_not_averaged(plt, missing, column):
     scores = pd.DataFrame({"kind": "a", "task": range(5), "f1": 0.5})
     scores[column] = spoiled(scores[column], missing)
-    with pytest.raises(
-        ValueError, match=f"'{column}' of scores is missing"
-    ):
+    with pytest.raises(ValueError, match=f"'{column}' of scores is missing"):
         ProbingDisplay.from_scores(scores)
 
 

@@ -12,10 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csc_array, csr_array
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_scalar
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     check_consistent_length,
-    check_is_fitted,
     column_or_1d,
 )
 
@@ -28,8 +26,8 @@ from ...groups import FiniteGroup
 from ...groups._group import as_group
 from ...groups._orbit_table import orbit_table
 from ...sae._base import BaseSAE, kept_latents, sparse_codes
+from .._checks import check_sae, check_transform
 from .._display import element_names
-from .._equivariance import check_transform
 from ._numbers import activity, columns, removal, rounded, separation, symmetry
 from ._page import page
 from ._pictures import Action, Inputs, check_ids, pictures
@@ -53,16 +51,14 @@ def explore(
 ) -> Path:
     """Write a page on which the features of an autoencoder can be looked at.
 
-    The page is one HTML file that needs no server and no network. It lists all
-    features, to search, filter and sort, and shows for each one how often and how
-    strongly it fires, what the group does to it, which inputs fire it most, and what
-    is lost without it.
+    One HTML file that needs no server and no network lists all features, to search,
+    filter and sort, and shows for each one how often and how strongly it fires, what
+    the group does to it, which inputs fire it most, and what is lost without it.
 
     Parameters
     ----------
     sae : TopKSAE, EquivariantSAE or GroupTiedSAE
-        Fitted autoencoder. Of a GroupTiedSAE all latents are shown, whatever its
-        `output`.
+        Fitted autoencoder. All latents are shown, whatever its `output`.
     orbits : Orbits or array-like of shape (n_rows, n_features)
         Activations to look at, best ones that were not fitted. Each row of an array is
         that of an input by itself, canonical under the group of M.
@@ -74,9 +70,8 @@ def explore(
         with up to 4 channels, and points (n_points, 2) or (n_points, 3). A pixel that
         is no number is magenta, a point or sample left out. None shows ids alone.
     action : callable, default=None
-        ``action(inputs, power)``, as it went into
-        :func:`~sk_eqsae.extract_orbits`, so that inputs are shown at all places of
-        their orbits. None shows canonical inputs alone.
+        ``action(inputs, power)`` of :func:`~sk_eqsae.extract_orbits`, to show inputs
+        at all places of their orbits. None shows canonical inputs alone.
     labels : array-like of shape (n_rows,), default=None
         Class of each row of the activations, such as ``y[orbits.groups]``.
     names : array-like of shape (n_latents,), default=None
@@ -115,8 +110,7 @@ def explore(
     - What the group does to its vector is what
       :func:`~sk_eqsae.inspection.feature_symmetry` says, with chance by `orbits`.
     - An input counts by its strongest place in the orbit.
-    - AUC of a class: the chance that a row of the class has a larger z than a row of
-      another class, where equal ones count half.
+    - AUC of a class is of its rows against all others, where equal z count half.
     - Without a feature (z = 0, all others as they are) the squared error of a row
       grows by ``2 z (r . d) + z^2 |d|^2``, with r the error of the reconstruction and
       d the vector of the feature: a mean over rows with z > 0, and the FVU that it
@@ -141,7 +135,7 @@ def explore(
     if given is orbits and inputs is not None:  # each row has an input of its own
         check_consistent_length(given, inputs)
     Z = sparse_codes(sae, given)
-    orbits = _in_orbits(sae, orbits, fitter)
+    orbits = _in_orbits(sae, orbits, given, fitter)
     group, table = orbit_table(
         orbits.groups, orbits.power, symmetry=orbits.symmetry, n_rows=len(orbits)
     )
@@ -155,7 +149,8 @@ def explore(
     if fitter is not None:
         data |= symmetry(sae, fitter, orbits.X)
     if labels is not None:
-        data |= separation(Z.tocsc(), _checked_labels(labels, Z))
+        check_consistent_length(Z, labels)
+        data |= separation(Z.tocsc(), _complete(labels, "labels", "class", "row"))
     data["top"], shown = _top(Z.tocsc(), table, n_top)
     data["inputs"] = [str(orbit_id) for orbit_id in ids[shown]]
     if inputs is not None:
@@ -172,12 +167,7 @@ def explore(
 def _checked(sae: Any, activation_transform: Any) -> tuple[BaseSAE, Any]:
     """A fitted autoencoder and its M, or None."""
     sae = unfrozen(sae)
-    if not isinstance(sae, BaseSAE):
-        raise TypeError(
-            "sae has to be a fitted TopKSAE, EquivariantSAE or GroupTiedSAE, found "
-            f"{type(sae).__name__}."
-        )
-    check_is_fitted(sae)
+    check_sae(sae)
     if activation_transform is None:
         activation_transform = getattr(sae, "activation_transform_", None)
     if activation_transform is not None:
@@ -185,9 +175,8 @@ def _checked(sae: Any, activation_transform: Any) -> tuple[BaseSAE, Any]:
     return sae, activation_transform
 
 
-def _in_orbits(sae: BaseSAE, orbits: Orbits | ArrayLike, fitter: Any) -> Orbits:
+def _in_orbits(sae: BaseSAE, orbits: Any, given: Any, fitter: Any) -> Orbits:
     """Checked rows in memory; each one of an array is an orbit's canonical row."""
-    given: Any = orbits.X if isinstance(orbits, Orbits) else orbits
     X = read_rows(checked_rows(sae, given, reset=False), slice(None))
     group = None if fitter is None else fitter.symmetry_
     if isinstance(orbits, Orbits):
@@ -229,13 +218,6 @@ def _names(sae: BaseSAE, names: ArrayLike | None) -> list[str]:
     if len(own) != n_latents:  # pooled latents
         return [f"latent{i}" for i in range(n_latents)]
     return own.tolist()
-
-
-def _checked_labels(labels: ArrayLike, Z: csr_array) -> NDArray:
-    check_consistent_length(Z, labels)
-    given = _complete(labels, "labels", "class", "row")
-    check_classification_targets(given)
-    return given
 
 
 def _complete(values: ArrayLike, argument: str, what: str, of: str) -> NDArray:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array
 from scipy.stats import rankdata
 from sklearn.utils import gen_batches
+from sklearn.utils.multiclass import check_classification_targets
 
 from ..._metrics import are_constant, fvu
 from ...groups._group import action_powers
@@ -139,6 +140,7 @@ def separation(Z: csc_array, labels: NDArray) -> dict[str, Any]:
     With R the sum of the ranks of the n rows of a class among all N, equal ones
     sharing theirs, ``AUC = (R - n (n + 1) / 2) / (n (N - n))``.
     """
+    check_classification_targets(labels)
     classes, codes, size = np.unique(labels, return_inverse=True, return_counts=True)
     if len(classes) < 2:
         raise ValueError(f"labels has to hold two classes or more, found {classes}.")

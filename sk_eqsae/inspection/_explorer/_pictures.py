@@ -117,7 +117,7 @@ def _scale(inputs: Inputs, kind: str) -> tuple[float, float]:
         return 0.0, 255.0
     low, high = np.inf, -np.inf
     for rows in gen_batches(len(inputs), _BATCH):
-        part = _to_array(inputs[rows])
+        part = _to_array(inputs[rows]).astype(np.float64)
         part = part[np.isfinite(part)]
         low, high = part.min(initial=low), part.max(initial=high)
     return (float(low), float(high)) if low <= high else (0.0, 1.0)
@@ -166,11 +166,10 @@ def _channels_last(image: NDArray) -> NDArray:
 def _resized(image: NDArray) -> NDArray:
     import cv2  # noqa: PLC0415
 
-    height, width = image.shape[:2]
     image = image.astype(np.float32)
-    shrink = _SIDE / max(height, width)
+    shrink = _SIDE / max(image.shape[:2])
     if shrink < 1:
-        size = [max(1, round(side * shrink)) for side in (width, height)]
+        size = [max(1, round(side * shrink)) for side in image.shape[1::-1]]
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     return image.reshape(*image.shape[:2], -1)
 

@@ -291,7 +291,7 @@ function numbers(i) {
   ];
   if (data.irreps) {
     const s = data.symmetry;
-    pairs.push(["Invariance", number(s.invariance[i])], ["Main irrep", marked(data.irrep[i], i) ?? "–"],
+    pairs.push(["Invariance", number(s.invariance[i])], ["Main irrep", `${data.irrep[i] ?? "–"}${data.beyond_chance[i] ? "" : ", no more than by chance"}`],
       ["Length of its orbit", number(s.orbit_length[i])]);
   }
   return facts(pairs);
