@@ -1,5 +1,7 @@
 """An autoencoder whose codes ignore a symmetry of the inputs: the paper's method."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from os import PathLike
 from typing import Any, ClassVar
@@ -13,7 +15,7 @@ from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
 from .._docs import fill
-from .._training_rows import TrainingRows
+from .._rows import TrainingRows
 from ..groups import FiniteGroup
 from ..groups._element_matrices import moved_by_all
 from ..groups._orbit_table import orbit_table, power_of_each_row
