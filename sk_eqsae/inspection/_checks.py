@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
@@ -33,7 +32,7 @@ def check_mapping(given: Any, name: str, of: str) -> None:
         raise ValueError(f"{name} is empty. Pass a dictionary of {of}.")
 
 
-def checked_rows(X: ArrayLike, n_features: int) -> Any:
+def checked_rows(X: Any, n_features: int) -> Any:
     """Rows with as many features as M has; what is on the disk stays there."""
     if not is_on_disk(X):
         X = check_array(as_array(X), dtype=(np.float64, np.float32), input_name="X")

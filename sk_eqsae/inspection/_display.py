@@ -66,20 +66,20 @@ class Display:
         """
         return self._plot(ax)
 
-    def _plot(self, ax: Axes | None, **options: Any) -> Self:
+    def _plot(self, ax: Axes | None, *args: Any, **options: Any) -> Self:
         table = self._checked(**options)  # first: an error leaves no empty figure
         self.ax_ = axes_or_new(ax)
         self.figure_ = self.ax_.figure
         self._draw(self.ax_, table, **options)
         return self
 
-    def _checked(self) -> pd.DataFrame:
+    def _checked(self, *args: Any, **options: Any) -> pd.DataFrame:
         table = getattr(self, self._table)
         return checked_table(
             table, self._table, self._labels, self._values, self._origin
         )
 
-    def _draw(self, ax: Axes, table: pd.DataFrame) -> None:
+    def _draw(self, ax: Axes, table: pd.DataFrame, *args: Any, **options: Any) -> None:
         raise NotImplementedError
 
 

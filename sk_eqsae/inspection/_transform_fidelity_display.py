@@ -92,9 +92,13 @@ class TransformFidelityDisplay(Display):
 
         {display}
         """
-        settings = {"activation_transform": activation_transform}
-        settings |= {"random_state": random_state}
-        return cls(equivariance_report(train, test, **settings)).plot(ax=ax)
+        report = equivariance_report(
+            train,
+            test,
+            activation_transform=activation_transform,
+            random_state=random_state,
+        )
+        return cls(report).plot(ax=ax)
 
     def _checked(self) -> pd.DataFrame:
         report = super()._checked()

@@ -225,7 +225,9 @@ def _names(sae: BaseSAE, names: ArrayLike | None) -> list[str]:
 def _complete(values: ArrayLike, argument: str, what: str, of: str) -> NDArray:
     """Entries of one axis, none of them missing: NaN, NaT, None, or masked."""
     # in an array of strings, the NaN of a list would be the text "nan"
-    given = values if hasattr(values, "dtype") else np.asarray(values, dtype=object)
+    given: Any = values
+    if not hasattr(values, "dtype"):
+        given = np.asarray(values, dtype=object)
     missing = np.flatnonzero(pd.isna(given) | np.ravel(np.ma.getmask(values)))
     if len(missing):
         raise ValueError(
