@@ -61,10 +61,7 @@ def with_mean(r2: NDArray, known: NDArray) -> NDArray:
 
 
 def interval(samples: NDArray, confidence_level: float) -> NDArray:
-    """Ends of the percentile interval, (2, n_maps, n_powers).
-
-    It is over the samples that are no NaN, and NaN where there are too few of them.
-    """
+    """Ends (2, n_maps, n_powers), over samples that are no NaN if they are enough."""
     tail = (1 - confidence_level) / 2
     few = (~np.isnan(samples)).mean(axis=0) < max(_FEWEST_RESAMPLES, 1 / len(samples))
     ends = np.nanquantile(np.where(few, 0, samples), [tail, 1 - tail], axis=0)

@@ -23,11 +23,10 @@ _HELD_BACK = 0.2  # share of the rows
 
 
 class LinearThenMLP(RegressorMixin, BaseEstimator):
-    """Ridge regression, and a small network for what it leaves.
+    """Ridge regression, and a small network for what it leaves."""
 
-    A network alone is the worse ceiling: in the time of a test it does not come near
-    to what least squares explains at once.
-    """
+    # A network alone is the worse ceiling: in the time of a test it does not come near
+    # to what least squares explains at once.
 
     def __init__(
         self,

@@ -101,10 +101,10 @@ def equivariance_report(
 
     Notes
     -----
-    The interval is the bootstrap's percentile interval with orbits as units, for the
-    fitted maps; it says nothing of how much another training set would change them.
-    A resample that holds a power in one orbit or none has no R2 of that power, and so
-    no mean. The interval is over the others, and NaN if they are fewer than a tenth.
+    The percentile interval has orbits as units and is for the fitted maps; it says
+    nothing of how much another training set would change them. A resample that holds
+    a power in one orbit or none has no R2 of that power, and so no mean. The interval
+    is over the others, and NaN if they are fewer than a tenth.
 
     Examples
     --------

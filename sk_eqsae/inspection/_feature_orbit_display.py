@@ -30,8 +30,8 @@ _SHOWN = 6  # base vectors, if none are named
 class FeatureOrbitDisplay(Display):
     """What base vectors of a group-tied dictionary look like, and what fires them.
 
-    One row per base vector: the copies that the group makes of it, decoded by the
-    network, and the inputs that fire its first copy most.
+    One row each: the copies that the group makes of it, decoded by the network, and the
+    inputs that fire its first copy most.
 
     Parameters
     ----------

@@ -106,21 +106,19 @@ def feature_symmetry(
         chance of rho = quantile of F_rho at u,
         u = quantile at 0.95 of the largest F_rho(energy in rho) over all rho
 
-    so that 5 % of the directions exceed chance in any irrep at all. Any vector has
-    most of its energy somewhere; where it is not beyond chance, `irrep` says nothing.
-    A vector whose copies under the group are orthogonal to each other has the energy
+    so that 5 % of the directions exceed chance in any irrep at all. A vector whose
+    copies under the group are orthogonal to each other has the energy
     ``n^2 / (c |G|)`` in each irrep, and so the invariance ``1 / |G|``: that is what a
     feature of one orientation looks like, and a random direction, too. What tells
     such a feature from chance is that the dictionary holds its copies, ``cosine_NAME``.
 
-    Latents that no activation uses have vectors too, near where they started; leave
-    them out before counting. Directions in which the activations do not vary count
-    as invariant, because M leaves them where they are.
+    Leave out latents that no activation uses before counting: their vectors are near
+    where they started. Directions in which the activations do not vary count as
+    invariant, because M leaves them where they are.
 
     An orbit has more latents than its `orbit_length` if the dictionary holds a
-    vector more than once, and fewer if it lacks some of what the group makes.
-    The stabilizer is a subgroup: from the set S of elements with a cosine of at
-    least `threshold` it keeps those with e S = S.
+    vector more than once, and fewer if it lacks some of what the group makes. The
+    stabilizer keeps those of the set S of near elements with e S = S, a subgroup.
 
     Examples
     --------

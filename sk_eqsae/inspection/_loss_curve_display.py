@@ -97,15 +97,12 @@ class LossCurveDisplay(Display):
         saes : estimator or dict
             A fitted autoencoder, or several by name.
         X : array-like of shape (n_rows, n_features), default=None
-            Activations that they were trained on. With them the FVU is drawn, so that
-            predicting the mean has 1; where one has `nested`, the loss of all of them
-            over the variance of the rows. None draws losses per row, in units of the
-            activations squared.
-        groups : array-like of shape (n_rows,), default=None
-            Orbit id of each row. Needed with X for an EquivariantSAE, which is trained
-            to reproduce the canonical rows, not all.
-        power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
-            Powers of the generators of each row, needed where `groups` is.
+            Activations that they were trained on, to draw the FVU; where one has
+            `nested`, the loss of all of them over the variance of the rows. None draws
+            losses per row, in units of the activations squared.
+        {groups}
+            Needed, and power, for an EquivariantSAE with X: its targets are canonical.
+        {power}
         {ax}
 
         {display}

@@ -135,7 +135,7 @@ def test_a_decoder_that_makes_no_numbers_is_named(plt):
             sae,
             orbits.X,
             images,
-            decode=lambda rows: np.nan * images,
+            decode=lambda rows: np.nan * rows.reshape(-1, 3, 4),
         )
 
 

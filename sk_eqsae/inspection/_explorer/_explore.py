@@ -238,14 +238,12 @@ def _complete(values: ArrayLike, argument: str, what: str, of: str) -> NDArray:
 
 
 def _top(Z: csc_array, table: NDArray, n_top: int) -> tuple[list[Any], NDArray]:
-    """Strongest orbits of each latent, by their place among all that are shown.
-
-    Those are sorted: the strongest of each latent before the others.
-    """
+    """Strongest orbits of each latent, by place among all that are shown, and those."""
     orbit_of_row = np.empty(Z.shape[0], dtype=np.int64)
     orbits, elements = np.nonzero(table >= 0)
     orbit_of_row[table[orbits, elements]] = orbits
     top = [_top_of_one(*column, orbit_of_row, table, n_top) for column in columns(Z)]
+    # the strongest of each latent before the others
     ranked = sorted((rank, orbit) for one in top for rank, orbit in enumerate(one[0]))
     place = {orbit: i for i, orbit in enumerate(dict.fromkeys(o for _, o in ranked))}
     by_place = [

@@ -64,11 +64,7 @@ def _mean_by_power(Z: csr_array, table: NDArray) -> NDArray:
 def removal(
     sae: BaseSAE, X: NDArray, Z: csr_array, table: NDArray
 ) -> tuple[dict[str, Any], Any]:
-    """What is lost when one latent is zero and all others stay, and FVU with all.
-
-    With r = x - x_hat and d the vector of the latent, moved to where the row is,
-    ``|r + z d|^2 - |r|^2 = 2 z (r . d) + z^2 |d|^2``.
-    """
+    """What is lost when one latent is zero and all others stay, and FVU with all."""
     X, Z = X.astype(np.float64), Z.astype(np.float64)
     reconstruction = np.empty_like(X)
     increase = np.zeros(Z.shape[1])
@@ -101,6 +97,8 @@ def _decoders(
 
 def _increase(latents: csr_array, residuals: NDArray, vectors: NDArray) -> NDArray:
     """Increase of the squared error without each latent, summed over rows."""
+    # r = x - x_hat, d the latent's vector where the row is:
+    # |r + z d|^2 - |r|^2 = 2 z (r . d) + z^2 |d|^2
     increase = np.zeros(len(vectors))
     squares = np.einsum("ij,ij->i", vectors, vectors)
     for rows in gen_batches(latents.shape[0], _CHUNK):
@@ -137,11 +135,7 @@ def symmetry(sae: BaseSAE, fitter: Any, X: NDArray) -> dict[str, Any]:
 
 
 def separation(Z: csc_array, labels: NDArray) -> dict[str, Any]:
-    """AUC of each latent for each class against the rest, and where it fires.
-
-    With R the sum of the ranks of the n rows of a class among all N, equal ones
-    sharing theirs, ``AUC = (R - n (n + 1) / 2) / (n (N - n))``.
-    """
+    """AUC of each latent for each class against the rest, and where it fires."""
     check_classification_targets(labels)
     classes, codes, size = np.unique(labels, return_inverse=True, return_counts=True)
     if len(classes) < 2:
@@ -153,6 +147,7 @@ def separation(Z: csc_array, labels: NDArray) -> dict[str, Any]:
         fires = np.bincount(codes[rows], minlength=len(classes))
         ranks = np.bincount(codes[rows], n_zero + rankdata(values), len(classes))
         ranks = ranks + (size - fires) * (n_zero + 1) / 2
+        # AUC = (R - n (n + 1) / 2) / (n (N - n)), R the ranks of n rows among N, summed
         auc[latent] = (ranks - size * (size + 1) / 2) / (size * (Z.shape[0] - size))
         density[latent] = fires / size
     return {

@@ -35,11 +35,9 @@ def pictures(
     group: FiniteGroup,
     max_bytes: int,
 ) -> dict[str, Any]:
-    """Draw inputs of orbit ids, each with its whole orbit, until the room is full.
-
-    They are data URIs of all images of an orbit side by side, or for each element
-    lists of coordinates from 0 to 100, None where a number is missing.
-    """
+    """Draw inputs of orbit ids, each with its whole orbit, until the room is full."""
+    # Drawings are data URIs of all images of an orbit side by side, or for each element
+    # lists of coordinates from 0 to 100, None where a number is missing.
     inputs = _checked(inputs)
     kind = kind_of(tuple(inputs.shape[1:]))
     scale, aspect = _scale(inputs, kind), None
