@@ -12,9 +12,21 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from .._rows import as_array
 from .._warnings import warn
-from ._group import CyclicGroup, FiniteGroup, as_group, generator_elements
+from ._group import CyclicGroup, FiniteGroup, generator_elements
 
 _SHOWN = 5
+
+
+def as_group(symmetry: int | FiniteGroup | None) -> FiniteGroup | None:
+    """The group that a ``symmetry`` parameter stands for; None is not known yet."""
+    if symmetry is None or isinstance(symmetry, FiniteGroup):
+        return symmetry
+    if not isinstance(symmetry, int | np.integer) or symmetry < 1:
+        raise ValueError(
+            "symmetry must be the order of a cyclic group, a positive integer, or a "
+            f"FiniteGroup such as DihedralGroup(4), found {symmetry!r}."
+        )
+    return CyclicGroup(int(symmetry))
 
 
 def orbit_table(

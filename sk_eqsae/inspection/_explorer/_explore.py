@@ -25,8 +25,7 @@ from ..._fitting import unfrozen
 from ..._rows import as_array, checked_rows, read_rows
 from ...activations import Orbits
 from ...groups import FiniteGroup
-from ...groups._group import as_group
-from ...groups._orbit_table import orbit_table
+from ...groups._orbit_table import as_group, orbit_table
 from ...sae._base import BaseSAE, kept_latents, sparse_codes
 from .._checks import check_sae, check_transform
 from .._display import element_names
