@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._docs import fill
 from .._fitting import unfrozen
+from .._metrics import are_constant
 from .._rows import read_rows
 from .._warnings import warn
 from ..groups import FiniteGroup
@@ -73,7 +74,8 @@ def feature_symmetry(
           the group is zero) to 1 (the group leaves it alone).
         - ``energy NAME``: energy in each irrep of the group, the first the invariance.
         - ``irrep``: name of the irrep with most energy.
-        - ``chance NAME``: energy in each irrep that a random direction may have.
+        - ``chance NAME``: energy in each irrep that a random direction may have, NaN
+          without a spectrum.
         - ``beyond_chance``: whether the energy in `irrep` is larger than that.
         - ``turns_into_NAME``, ``cosine_NAME``: latent whose vector is nearest to
           M d, and the cosine, for each generator NAME of the group.
@@ -230,11 +232,13 @@ def _centred_rows(X: ArrayLike, n_features: int) -> NDArray:
     if len(X) > _N_ROWS:
         places = np.sort(np.random.default_rng(0).permutation(len(X))[:_N_ROWS])
     rows = read_rows(X, places).astype(np.float64)
-    return rows - rows.mean(axis=0)
+    return np.where(are_constant(rows), 0, rows - rows.mean(axis=0))
 
 
 def _chance(rows: NDArray, matrices: NDArray, group: FiniteGroup) -> NDArray:
     """Energies (n_irreps,) of which 5 % of random mixtures of rows exceed any."""
+    if not rows.any():  # no spectrum, no chance
+        return np.full(len(group.irreps), np.nan)
     mixtures = np.random.default_rng(0).normal(size=(_N_DIRECTIONS, len(rows)))
     energies = _energies(_overlaps(_unit(mixtures @ rows), matrices), group)
     shares = rankdata(energies, axis=0) / _N_DIRECTIONS  # F_rho of each energy

@@ -230,6 +230,17 @@ def test_where_nothing_moves_invariance_is_no_more_than_chance():
     assert not table["beyond_chance"].any()
 
 
+@pytest.mark.parametrize("constant", ["X", "dictionary"])
+def test_without_a_spectrum_nothing_is_beyond_chance(constant):
+    fitter, X = planted(CyclicGroup(4))
+    dictionary, X = Dictionary(np.eye(X.shape[1])), np.full_like(X, 0.1)
+    if constant == "dictionary":
+        dictionary, X = Dictionary(np.zeros_like(dictionary.components_)), None
+    table = feature_symmetry(dictionary, fitter, X=X)
+    assert table.filter(regex="^chance ").isna().all(axis=None)
+    assert not table["beyond_chance"].any()
+
+
 def test_chance_is_that_of_the_rows_wherever_they_are(tmp_path):
     fitter, X = planted(CyclicGroup(4), n_rows=5000)
     dictionary = Dictionary(np.eye(X.shape[1]))
