@@ -119,9 +119,28 @@ groups : array-like of shape (n_rows,)
     Orbit id of each row.
 power : array-like of shape (n_rows,) or (n_rows, n_generators)
     Power of the generator, or generators, of each row.""",
+    "no_orbits": """\
+Raises
+------
+ValueError
+    If groups and power do not describe orbits, or no row is moved.""",
     "ax": """\
 ax : matplotlib Axes, default=None
     Where to draw. None makes a new figure.""",
+    "sae": """\
+sae : estimator
+    Fitted autoencoder.""",
+    "sae_transform": """\
+activation_transform : estimator, default=None
+    Fitted M, best with an exact group law. None takes the `activation_transform_` of
+    `sae`.""",
+    "evaluation_state": """\
+random_state : int, RandomState instance or None, default=None
+    Fixes the shuffling, the ceiling and the resamples.""",
+    "frontier_x": """\
+x : {"l0", "l1", "n_components"}, default="l0"
+    What to plot FVU against: the number of active latents, their sum, or the number of
+    learned vectors.""",
     "display": """\
 Returns
 -------
@@ -147,8 +166,9 @@ def fill(documented: Documented) -> Documented:
     """
     if isinstance(documented, type):
         for member in vars(documented).values():
-            if inspect.isfunction(member):
-                fill(member)
+            function = getattr(member, "__func__", member)  # of a class method
+            if inspect.isfunction(function):
+                fill(function)
     found = documented.__doc__
     if found is not None:  # python -OO leaves none
         documented.__doc__ = re.sub(

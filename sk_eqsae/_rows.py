@@ -36,8 +36,14 @@ def is_on_disk(X: Any) -> bool:
 def as_array(values: Any) -> Any:
     """Make an array of what scikit-learn does not take, and float32 of half precision.
 
-    Those are tensors of any device, and frames with two columns of one name.
+    Those are tensors of any device, and frames with two columns of one name. Masked
+    entries are an error: scikit-learn reads the numbers that lie beneath the mask.
     """
+    if np.ma.is_masked(values):
+        raise ValueError(
+            "masked entries are missing values, of an array of shape "
+            f"{values.shape}. Leave these rows out, or fill in what is missing."
+        )
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
         values = (values.float() if values.dtype in _HALVES else values).numpy()
