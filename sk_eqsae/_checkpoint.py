@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ._atomic import atomic_write, read_bytes
+from ._fitted import ADAM_PARTS
 from ._tensors import from_bytes, to_bytes
 
 _SECONDS = 60.0  # between two checkpoints
@@ -39,10 +40,7 @@ def without_weights(state: dict[str, NDArray]) -> dict[str, NDArray]:
 
 
 def restore(state: dict[str, NDArray], net: Any) -> None:
-    """Give a net a state, or as much as there is of one.
-
-    Raises a ValueError if it is of another module.
-    """
+    """Give a net a state, or as much of one as there is."""
     module = _below(state, _MODULE)
     try:
         net.module_.load_state_dict(net.module_.state_dict() | module)
@@ -55,18 +53,18 @@ def restore(state: dict[str, NDArray], net: Any) -> None:
 
 def _by_parameter(arrays: dict[str, Tensor], net: Any) -> dict[int, dict[str, Tensor]]:
     """State of Adam: all of it or nothing, in the shapes of the parameters."""
-    if not arrays:
-        return {}
     parameters = [p for g in net.optimizer_.param_groups for p in g["params"]]
     shapes = {
         f"{i}.{part}": () if part == "step" else tuple(parameter.shape)
         for i, parameter in enumerate(parameters)
-        for part in ("step", "exp_avg", "exp_avg_sq")
+        for part in ADAM_PARTS
     }
+    if not arrays:
+        return {}
     if {name: tuple(value.shape) for name, value in arrays.items()} != shapes:
         raise ValueError("it is of weights of another shape")
     return {
-        i: {part: arrays[f"{i}.{part}"] for part in ("step", "exp_avg", "exp_avg_sq")}
+        i: {part: arrays[f"{i}.{part}"] for part in ADAM_PARTS}
         for i in range(len(parameters))
     }
 
@@ -88,13 +86,7 @@ def to_numpy(value: Tensor) -> NDArray:
 class Checkpoint:
     """A file in a folder that holds the state of one training, until that is done.
 
-    Parameters
-    ----------
-    folder : path
-        The folder, which is made if there is none.
-    fingerprint : dict of str
-        What decides the result of training; it names the file, so that fits may share
-        a folder, and a file of another fit is never read.
+    `fingerprint`, all that decides the result, names it, so that fits share a folder.
     """
 
     def __init__(
@@ -112,15 +104,13 @@ class Checkpoint:
         if not self._is_due():
             return
         start = time.monotonic()
-        self._write(
-            state_of(net)
-            | {
-                "place": np.array([place.n_batches, place.n_rows]),
-                "totals": to_numpy(place.total),
-                "generator": to_numpy(place.generator),
-                "losses": net.loss_curves.astype(np.float64),
-            }
-        )
+        epoch = {
+            "place": np.array([place.n_batches, place.n_rows]),
+            "totals": to_numpy(place.total),
+            "generator": to_numpy(place.generator),
+            "losses": net.loss_curves.astype(np.float64),
+        }
+        self._write(state_of(net) | epoch)
         self.written = time.monotonic()
         self.pause = max(_SECONDS, (self.written - start) / _SHARE)
 

@@ -22,6 +22,7 @@ class Fitted(NamedTuple):
     optional: bool = False
 
 
+ADAM_PARTS = ("step", "exp_avg", "exp_avg_sq")
 FEATURES = (
     Fitted("n_features_in_", "int", ("n_features",)),
     Fitted("feature_names_in_", "names", ("n_features",), optional=True),
@@ -30,9 +31,9 @@ FEATURES = (
 
 def adam_state(i: int, shape: tuple[str, ...], *, optional: bool = False) -> tuple:
     """What Adam remembers of the i-th parameter, in an attribute `_memory`."""
-    place = f"_memory/optimizer.{i}"
-    return (
-        Fitted(f"{place}.step", "float32", (), optional),
-        Fitted(f"{place}.exp_avg", "float32", shape, optional),
-        Fitted(f"{place}.exp_avg_sq", "float32", shape, optional),
+    names = (f"_memory/optimizer.{i}.{part}" for part in ADAM_PARTS)
+    shapes = ((), shape, shape)
+    return tuple(
+        Fitted(name, "float32", sizes, optional)
+        for name, sizes in zip(names, shapes, strict=True)
     )

@@ -367,37 +367,37 @@ HOSTILE = {
     ),
     "group for a number": (
         with_parameter("k", {"group": ["CyclicGroup", 3]}),
-        "k is a 'group', of which nothing can be made",
+        "k is a 'group' that nothing can be made of",
     ),
     "group of 10^12": (
         with_symmetry(["CyclicGroup", 10**12]),
-        "has more than 10000 elements",
+        "more than 10,000",
     ),
     "product of groups": (
         with_symmetry(["ProductGroup", *[["CyclicGroup", 9]] * 9]),
-        "more than 10000 elements",
+        "more than 10,000",
     ),
     "groups in a list": (
         with_parameter("nested", [{"group": ["CyclicGroup", 4]}] * 40),
-        "nested.0 is a 'group', of which nothing can be made",
+        "nested.0 is a 'group' that nothing can be made of",
     ),
     "estimators in a list": (
         with_parameter("nested", [{"estimator": {}}] * 40),
-        "nested.0 is a 'estimator', of which nothing can be made",
+        "nested.0 is a 'estimator' that nothing can be made of",
     ),
     "long permutations": (
         with_symmetry(["GeneratedGroup", [[*range(1, 50_000), 0]] * 2, []]),
         "steps to check",
     ),
-    "no group": (with_symmetry(["eval", "1"]), "'eval' with 1"),
+    "no group": (with_symmetry(["eval", "1"]), "is no group of sk_eqsae"),
     "recipe": (
         with_parameter("recipe", {"recipe": {"lr_decay": "x"}}),
         "'lr_decay' parameter of Recipe",
     ),
-    "recipe unknown": (with_parameter("recipe", {"recipe": {"x": 1}}), "no part 'x'"),
+    "recipe unknown": (with_parameter("recipe", {"recipe": {"x": 1}}), "parameter 'x'"),
     "tag unknown": (
         with_parameter("k", {"py/object": "os.system"}),
-        "k is a 'py/object', of which nothing",
+        "k is a 'py/object' that nothing",
     ),
     "scalar of no type": (with_parameter("k", {"object": 1}), "is a 'object'"),
     "scalar too large": (with_parameter("k", {"int8": 300}), "is no int8"),

@@ -2,7 +2,6 @@
 
 import math
 import os
-from collections.abc import Callable
 from typing import Any
 
 from .._atomic import open_regular
@@ -10,15 +9,13 @@ from .._json import shown
 from .._tensors import Claim, read_header
 from ._files import FORMAT_VERSION, described, shortened
 from ._groups import GroupReader
-from ._kinds import kind_named
-from ._unpack import check_parts, tagged
+from ._unpack import parts_of, tagged
 
 
 def describe(path: str | os.PathLike) -> dict[str, Any]:
     """JSON values that say what a file holds; nothing is run, and no array read.
 
-    They are ``format_version``, ``bytes``, ``class``, ``fitted``, ``parameters`` and
-    ``attributes``. An array is its ``dtype`` and ``shape``, an estimator such a dict.
+    An array is its ``dtype`` and ``shape``, an estimator a dict with its ``class``.
     """
     with open_regular(path) as file:
         try:
@@ -37,26 +34,14 @@ class _Describer:
     def __init__(self, arrays: dict[str, Claim]) -> None:
         self.arrays = arrays
         self.groups = GroupReader()
-        self.describers: dict[str, Callable[[Any, str], Any]] = {
-            "estimator": self.estimator,
-            "group": lambda content, path: repr(self.groups.build(content)),
-            "array": self.array,
-            "tuple": self.value,
-            "strings": self.value,
-        }
 
     def estimator(self, description: Any, path: str) -> dict[str, Any]:
         """Describe an estimator; attributes come in the order of their declaration."""
-        check_parts(description, path)
-        kind = kind_named(description["class"])
-        parameters, attributes = (
-            {k: self.value(v, f"{path}.{k}".lstrip(".")) for k, v in values.items()}
-            for values in (description["parameters"], description["attributes"])
-        )
+        kind, parameters, attributes = parts_of(description, path, self.value)
         order = [item.name for item in getattr(kind, "_fitted", ())]
         order = [name for name in order if name in attributes]
         return {
-            "class": description["class"],
+            "class": kind.__name__,
             "fitted": "n_features_in_" in attributes,
             "parameters": parameters,
             "attributes": {name: attributes[name] for name in [*order, *attributes]},
@@ -64,15 +49,21 @@ class _Describer:
 
     def value(self, value: Any, path: str) -> Any:
         """JSON value that says what a packed value is."""
-        if isinstance(value, list):
-            return [self.value(item, f"{path}.{i}") for i, item in enumerate(value)]
-        tag, content = tagged(value, path)
-        if tag in ("dict", "recipe") and isinstance(content, dict):
-            return {k: self.value(v, f"{path}.{k}") for k, v in content.items()}
-        if tag in self.describers:
-            return self.describers[tag](content, path)
-        infinite = isinstance(content, float) and math.isinf(content)
-        return str(content) if infinite else content
+        match tagged(value, path):
+            case "estimator", content:
+                return self.estimator(content, path)
+            case "group", content:
+                return repr(self.groups.build(content))
+            case "array", order:
+                return self.array(order, path)
+            case (("dict" | "recipe"), dict(entries)):
+                return {k: self.value(v, f"{path}.{k}") for k, v in entries.items()}
+            case ((None | "tuple"), list(items)):
+                return [self.value(item, f"{path}.{i}") for i, item in enumerate(items)]
+            case _, content:
+                # JSON has no word for infinity
+                is_inf = isinstance(content, float) and math.isinf(content)
+                return str(content) if is_inf else content
 
     def array(self, order: Any, path: str) -> dict[str, Any]:
         """Dtype and shape of an array."""

@@ -57,11 +57,9 @@ def export(sae: Any, path: str | os.PathLike, format: str = "saelens") -> None:
     kept. ``activation="batch_topk"`` becomes what both libraries make of it: latents
     above a threshold.
 
-    dictionary_learning keeps dictionary vectors at norm 1 while it trains. The
-    default recipe does, too, and then nothing is changed. Vectors of other norms
-    (``recipe="paper"``, a :class:`~sk_eqsae.GroupTiedSAE` whose M is not orthogonal)
-    are written as they are: to rescale the latents would change which of them are
-    the k largest, and so the reconstruction.
+    dictionary_learning keeps dictionary vectors at norm 1 while it trains. Vectors of
+    other norms, which the default recipe has not, are written as they are: to rescale
+    the latents would change which of them are the k largest.
 
     Examples
     --------

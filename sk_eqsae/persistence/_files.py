@@ -22,11 +22,8 @@ _LONGEST = 500  # characters of an error
 def save(estimator: BaseEstimator, path: str | os.PathLike) -> None:
     """Write an estimator to a file that holds data and no code.
 
-    The file is a safetensors file: the arrays, and a header in JSON with the version
-    of the format and of the package, the class, the parameters, the names of the
-    features and the other attributes. It replaces an older file in one step.
-    Parameters that say where and on what to compute, `checkpoint` and `device`, are
-    not kept: they are as by default when it is loaded.
+    The file is a safetensors file: the arrays, and a header in JSON with versions,
+    class, parameters and the other attributes. It replaces an older file in one step.
 
     Parameters
     ----------
@@ -85,7 +82,7 @@ def load(path: str | os.PathLike) -> Any:
     """Read an estimator from a file.
 
     No code is run, whatever the file holds: it can only name this package's classes,
-    and its parameters and arrays are checked before anything is made of them.
+    and what it says is checked before anything is made of it.
 
     Parameters
     ----------
@@ -95,8 +92,9 @@ def load(path: str | os.PathLike) -> Any:
     Returns
     -------
     estimator : estimator
-        What was saved: all parameters but `checkpoint` and `device`, all attributes,
-        and results that are equal to the bit on the same machine.
+        What was saved, with results that are equal to the bit on the same machine. The
+        parameters `checkpoint` and `device`, which say where and on what to compute,
+        are as by default.
 
     Raises
     ------
@@ -108,7 +106,7 @@ def load(path: str | os.PathLike) -> Any:
 
     See Also
     --------
-    save : The way here.
+    save : The way here, with an example.
 
     Notes
     -----
@@ -118,13 +116,11 @@ def load(path: str | os.PathLike) -> Any:
     Examples
     --------
     >>> import tempfile
-    >>> from pathlib import Path
     >>> from sk_eqsae import ActivationTransformFitter, load, save
-    >>> from sk_eqsae.groups import DihedralGroup
-    >>> path = Path(tempfile.mkdtemp()) / "fitter.safetensors"
-    >>> save(ActivationTransformFitter(DihedralGroup(4)), path)
+    >>> path = tempfile.mkdtemp() + "/fitter.safetensors"
+    >>> save(ActivationTransformFitter(4), path)
     >>> load(path)
-    ActivationTransformFitter(symmetry=DihedralGroup(n=4))
+    ActivationTransformFitter(symmetry=4)
     """
     content = read_bytes(path)
     try:
