@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +91,7 @@ class Checkpoint:
     `fingerprint`, all that decides the result, names it, so that fits share a folder.
     """
 
-    def __init__(
-        self, folder: str | os.PathLike[str], fingerprint: dict[str, str]
-    ) -> None:
+    def __init__(self, folder: str | os.PathLike, fingerprint: dict[str, str]) -> None:
         name = hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode())
         self.folder = Path(folder)
         self.path = self.folder / f"{name.hexdigest()[:32]}.safetensors"
@@ -126,24 +126,26 @@ class Checkpoint:
         state = self._found()
         if state is None:
             return
-        try:
+        with self._unreadable():
             restore(state, net)
             n_batches, n_rows = map(int, state["place"])
             total = torch.from_numpy(state["totals"]).to(net.device)
             generator = torch.from_numpy(state["generator"])
             losses = state["losses"]
-        except (ValueError, KeyError) as error:
-            raise ValueError(self._unreadable(error)) from None
         self.place = place(n_batches, n_rows, total, generator)
         for each in losses:
             net.history.new_epoch()
             net.history.record("losses", each)
 
-    def _unreadable(self, error: Exception) -> str:
-        return (
-            f"cannot go on from the checkpoint {os.fspath(self.path)!r}: {error}. "
-            "Remove the file to start anew."
-        )
+    @contextmanager
+    def _unreadable(self) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, KeyError) as error:
+            raise ValueError(
+                f"cannot go on from the checkpoint {os.fspath(self.path)!r}: {error}. "
+                "Remove the file to start anew."
+            ) from None
 
     def _found(self) -> dict[str, NDArray] | None:
         """Read the file, if there is one."""
@@ -155,10 +157,8 @@ class Checkpoint:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.path.exists():
             return None
-        try:
+        with self._unreadable():
             return from_bytes(read_bytes(self.path))[0]
-        except ValueError as error:
-            raise ValueError(self._unreadable(error)) from None
 
     def remove(self) -> None:
         """Remove the file, which has served."""

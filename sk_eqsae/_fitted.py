@@ -31,9 +31,8 @@ FEATURES = (
 
 def adam_state(i: int, shape: tuple[str, ...], *, optional: bool = False) -> tuple:
     """What Adam remembers of the i-th parameter, in an attribute `_memory`."""
-    names = (f"_memory/optimizer.{i}.{part}" for part in ADAM_PARTS)
-    shapes = ((), shape, shape)
+    shapes = dict(zip(ADAM_PARTS, ((), shape, shape), strict=True))
     return tuple(
-        Fitted(name, "float32", sizes, optional)
-        for name, sizes in zip(names, shapes, strict=True)
+        Fitted(f"_memory/optimizer.{i}.{part}", "float32", of_part, optional)
+        for part, of_part in shapes.items()
     )

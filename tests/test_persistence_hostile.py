@@ -253,11 +253,11 @@ HOSTILE = {
     "more dimensions": (with_entry("mean_", shape=[12, 1]), "mean_ has shape (12, 1)"),
     "dtype swap": (
         with_entry("components_", dtype="I32"),
-        "components_ has to be an array of float32, found int32",
+        "components_ has to be of float32, found int32",
     ),
     "dtype swap, half as wide": (
         with_entry("mean_", dtype="F32", shape=[24]),
-        "mean_ has to be an array of float64, found float32",
+        "mean_ has to be of float64, found float32",
     ),
     "dtype unknown": (with_entry("mean_", dtype="F8_E4M3"), "invalid shape"),
     "dtype a list": (with_entry("mean_", dtype=["F64"]), "invalid type: sequence"),
@@ -292,13 +292,16 @@ HOSTILE = {
     "NaN mean": (in_array("mean_", np.nan), "mean_ holds NaN"),
     "NaN number": (with_attribute("scale_", float("nan")), "'NaN' is no number"),
     "scale of zero": (with_attribute("scale_", 0.0), "scale_ has to be positive"),
-    "scale of the wrong type": (with_attribute("scale_", "1"), "scale_ has to be a"),
+    "scale of the wrong type": (
+        with_attribute("scale_", "1"),
+        "scale_ has to be of float",
+    ),
     "fewer epochs": (with_attribute("n_iter_", 2), "loss_curve_ has shape (3,)"),
     "NaN errors": (in_array("error_curve_", np.nan), "error_curve_ holds NaN"),
     "more layers": (with_attribute("coefs_", []), "coefs_ has no 0"),
     "coefs_ an object": (
         with_attribute("coefs_", {"dict": {}}),
-        "coefs_ has to be a list",
+        "coefs_ has to be of list",
     ),
     "unknown attribute": (
         with_attribute("transform", 1),
@@ -315,7 +318,7 @@ HOSTILE = {
     ),
     "names of the wrong type": (
         with_attribute("feature_names_in_", {"strings": [1] * 12}),
-        "has to be a list of strings",
+        "is a 'strings' that nothing",
     ),
     "class of another package": (
         in_estimator(lambda e: e.update({"class": "os.system"})),

@@ -110,8 +110,8 @@ def load(path: str | os.PathLike) -> Any:
 
     Notes
     -----
-    Loading takes twice as much memory as the file is long, a quarter of the largest
-    array while that is checked, and what the header needs, at most some 100 MB.
+    Loading takes twice as much memory as the file is long, and what the header needs,
+    at most some 100 MB.
 
     Examples
     --------
@@ -132,10 +132,14 @@ def load(path: str | os.PathLike) -> Any:
 
 def from_content(content: bytes) -> Any:
     """Estimator that the bytes of a file hold."""
-    arrays, metadata = from_bytes(content)
+    return estimator_of(*from_bytes(content))
+
+
+def estimator_of(arrays: dict[str, NDArray], metadata: dict[str, str]) -> Any:
+    """Estimator that is described in a text, of all these arrays."""
     unpacker = Unpacker(arrays)
     try:
-        estimator = unpacker.estimator(described(metadata))
+        estimator = unpacker.estimator(_described(metadata))
     except RecursionError:
         raise ValueError("it is nested too deep") from None
     if arrays:
@@ -149,7 +153,7 @@ def shortened(error: Exception) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
-def described(metadata: dict[str, str]) -> Any:
+def _described(metadata: dict[str, str]) -> Any:
     """Description of the estimator in a file of the present format."""
     if _KEY not in metadata:
         raise ValueError("it is a safetensors file, but not of this package")

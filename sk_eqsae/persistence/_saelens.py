@@ -147,7 +147,7 @@ def _check_settings(settings: dict[str, Any]) -> None:
 
 def _check_version(settings: dict[str, Any]) -> None:
     found = section(settings, "metadata").get("sae_lens_version")
-    major = found.split(".")[0] if isinstance(found, str) else ""
+    major = str(found).partition(".")[0]
     if not major.isdecimal() or int(major) < _VERSION:
         raise ValueError(
             f"sae_lens_version has to be {_VERSION}.0.0 or later, not {shown(found)}. "
@@ -172,7 +172,7 @@ def _read(folder: Path, settings: dict[str, Any]) -> TopKSAE:
     if "rescale_acts_by_decoder_norm" in settings and one_of(
         settings, "rescale_acts_by_decoder_norm", [True, False]
     ):
-        arrays |= _with_unit_rows(**arrays)
+        arrays = _with_unit_rows(arrays)
     weights = RawWeights(**arrays, k=k, threshold=threshold)
     if settings["apply_b_dec_to_input"]:
         return as_estimator(weights)
@@ -199,12 +199,11 @@ def _one_threshold(thresholds: NDArray) -> float:
     return float(thresholds[0])
 
 
-def _with_unit_rows(
-    W_enc: NDArray, b_enc: NDArray, W_dec: NDArray, b_dec: NDArray
-) -> dict[str, NDArray]:
-    norms = np.linalg.norm(W_dec.astype(np.float64), axis=1)
+def _with_unit_rows(arrays: dict[str, NDArray]) -> dict[str, NDArray]:
+    norms = np.linalg.norm(arrays["W_dec"].astype(np.float64), axis=1)
     if not (norms > 0).all():
         raise ValueError("W_dec has a row of norm 0, which cannot be rescaled")
-    arrays = (W_enc * norms, b_enc * norms, W_dec / norms[:, np.newaxis])
-    names = ("W_enc", "b_enc", "W_dec")
-    return {n: a.astype(np.float32) for n, a in zip(names, arrays, strict=True)}
+    W_dec = arrays["W_dec"] / norms[:, np.newaxis]
+    scaled = {name: arrays[name] * norms for name in ("W_enc", "b_enc")}
+    scaled |= {"W_dec": W_dec, "b_dec": arrays["b_dec"]}
+    return {name: array.astype(np.float32) for name, array in scaled.items()}

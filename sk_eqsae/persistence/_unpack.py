@@ -33,8 +33,15 @@ class Unpacker:
         self.n_estimators += 1
         if self.n_estimators > _MAX_ESTIMATORS:
             raise ValueError(f"it has more than {_MAX_ESTIMATORS} estimators")
-        kind, parameters, attributes = parts_of(description, path, self._top)
-        estimator = _made(kind, parameters, path or "the estimator")
+        where = path or "the estimator"
+        if not isinstance(description, dict) or set(description) != _PARTS:
+            raise ValueError(f"{where} has to have {', '.join(sorted(_PARTS))} alone")
+        kind = kind_named(description["class"])
+        parameters, attributes = (
+            self._parts(description[part], path)
+            for part in ("parameters", "attributes")
+        )
+        estimator = _made(kind, parameters, where)
         declared = {item.name for item in getattr(kind, "_fitted", ())}
         for name, value in attributes.items():
             if name in NAMES:
@@ -46,9 +53,14 @@ class Unpacker:
         check_estimator(estimator, path)
         return estimator
 
+    def _parts(self, values: Any, path: str) -> dict[str, Any]:
+        if not isinstance(values, dict):
+            raise ValueError("parameters and attributes have to be objects")
+        return {k: self._top(v, f"{path}.{k}".lstrip(".")) for k, v in values.items()}
+
     def _top(self, value: Any, path: str) -> Any:
         """Make a parameter or an attribute, which may be what no item of a list is."""
-        match tagged(value, path):
+        match _tagged(value, path):
             case "estimator", content:
                 return self.estimator(content, path)
             case "group", content if path.rpartition(".")[2] in _SYMMETRIES:
@@ -58,7 +70,7 @@ class Unpacker:
         return self._plain(value, path)
 
     def _plain(self, value: Any, path: str) -> Any:
-        tag, content = tagged(value, path)
+        tag, content = _tagged(value, path)
         match tag, content:
             case None, list():
                 return self._items(content, path)
@@ -90,26 +102,7 @@ class Unpacker:
         return array if order == "C" else array.T
 
 
-def parts_of(description: Any, path: str, make: Any) -> tuple[Any, dict, dict]:
-    """Class, and what `make(value, path)` makes of parameters and attributes."""
-    where = path or "the estimator"
-    if not isinstance(description, dict) or set(description) != _PARTS:
-        raise ValueError(f"{where} has to have {', '.join(sorted(_PARTS))}, only those")
-    parameters, attributes = description["parameters"], description["attributes"]
-    if not isinstance(parameters, dict) or not isinstance(attributes, dict):
-        raise ValueError(f"parameters and attributes of {where} have to be objects")
-    kind = kind_named(description["class"])
-    parameters, attributes = (
-        {
-            name: make(value, f"{path}.{name}".lstrip("."))
-            for name, value in part.items()
-        }
-        for part in (parameters, attributes)
-    )
-    return kind, parameters, attributes
-
-
-def tagged(value: Any, path: str) -> tuple[Any, Any]:
+def _tagged(value: Any, path: str) -> tuple[Any, Any]:
     """Tag and content of an object of one entry; of any other value None and itself."""
     if not isinstance(value, dict):
         return None, value
