@@ -1,5 +1,7 @@
 """How good a reconstruction is, for every room."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,241 +1,31 @@
-"""Rows, in memory or in files, checked and read some at a time."""
+"""Rows, in memory or in files: checked, read some at a time, and made for training."""
+
+from __future__ import annotations
 
 import mmap
-import os
-import re
 import sys
-from collections.abc import Iterable
-from itertools import pairwise
-from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import assert_all_finite
+from sklearn.utils import assert_all_finite, gen_batches
 from sklearn.utils.validation import validate_data
+from torch import Tensor
+from torch.utils.data import Dataset, TensorDataset
+
+from ._shards import Shards
 
 _FLOATS = (np.float64, np.float32)
+_CHECKED_AT_ONCE = 2**23  # entries
 _HALVES = (torch.float16, torch.bfloat16)
-_IF_CUT_SHORT = (
-    "If a full disk or a copy has cut it short, copy it again, or remove it and call "
-    "extract_orbits with the same out= again, which computes what is missing."
-)
-
-
-class _File(NamedTuple):
-    """Where the rows of one file are."""
-
-    path: str
-    offset: int  # bytes before the first row
-    shape: tuple[int, int]
-    dtype: np.dtype
-
-
-class Shards:
-    """Rows in several .npy files, read when they are asked for.
-
-    Looks like an array of all rows, one file's after another's. The autoencoders and
-    :class:`~sk_eqsae.ActivationTransformFitter` read such rows some at a time.
-
-    Parameters
-    ----------
-    files : path, or iterable of paths
-        A folder, whose .npy files are taken in the order of their names (numbers in
-        names count as numbers), or the files themselves. Each holds an array of shape
-        (n_rows, n_features) in C order, all of one dtype and width.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        Number of rows and of features.
-    dtype : numpy.dtype
-        Type of the entries.
-
-    Raises
-    ------
-    ValueError
-        If there are no files, or if one is no such array or differs from the others;
-        the message names it.
-
-    See Also
-    --------
-    sk_eqsae.extract_orbits : Writes such a folder with ``out=``.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> import numpy as np
-    >>> from sk_eqsae.activations import Shards
-    >>> folder = tempfile.mkdtemp()
-    >>> for i in range(3):
-    ...     np.save(f"{folder}/{i}.npy", np.full((100, 8), i, dtype=np.float16))
-    >>> rows = Shards(folder)
-    >>> rows
-    <Shards: 300 rows of 8 features in 3 files, float16>
-    >>> rows[98:102, 0]
-    array([0., 0., 1., 1.], dtype=float16)
-    """
-
-    ndim = 2
-
-    def __init__(self, files: str | os.PathLike | Iterable[str | os.PathLike]) -> None:
-        self._files = [_opened(path) for path in _paths(files)]
-        first = self._files[0]
-        for file in self._files:
-            if (file.shape[1], file.dtype) != (first.shape[1], first.dtype):
-                raise ValueError(
-                    f"{file.path} holds {file.shape[1]} features of {file.dtype}, but "
-                    f"{first.path} {first.shape[1]} of {first.dtype}. Write all files "
-                    "from one layer, with one dtype."
-                )
-        self._ends = np.cumsum([file.shape[0] for file in self._files])
-        self.shape = (int(self._ends[-1]), first.shape[1])
-        self.dtype = first.dtype
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __repr__(self) -> str:
-        n_rows, n_features = self.shape
-        return (
-            f"<Shards: {n_rows} rows of {n_features} features in "
-            f"{len(self._files)} files, {self.dtype}>"
-        )
-
-    def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise TypeError(
-            f"{self!r} would take {self.nbytes / 1e9:.3g} GB as one array. Read some "
-            "of its rows, as shards[first:last], or all of them with shards[:]."
-        )
-
-    @property
-    def nbytes(self) -> int:
-        """Number of bytes of all rows."""
-        return self.shape[0] * self.shape[1] * self.dtype.itemsize
-
-    def __getitem__(self, key: Any) -> NDArray:
-        """Read rows.
-
-        Parameters
-        ----------
-        key : slice, int, array of int or bool, or tuple of one of them and a column key
-            Which rows, as of an array.
-
-        Returns
-        -------
-        rows : ndarray
-            The rows, in memory of their own.
-        """
-        if isinstance(key, tuple):
-            return self[key[0]][(slice(None), *key[1:])]
-        if isinstance(key, slice):
-            first, last, step = key.indices(len(self))
-            if step == 1:
-                return self._between(first, max(first, last))
-            return self._at(np.arange(first, last, step))
-        places = np.arange(len(self))[key] if _is_mask(key) else np.asarray(key)
-        if places.ndim == 0:
-            return self._at(_checked(places[np.newaxis], len(self)))[0]
-        return self._at(_checked(places, len(self)))
-
-    def _at(self, places: NDArray) -> NDArray:
-        """Rows in any order; neighbours are read together."""
-        rows = np.empty((len(places), self.shape[1]), dtype=self.dtype)
-        order = np.argsort(places, kind="stable")
-        in_turn = places[order]
-        cuts = [0, *(np.flatnonzero(np.diff(in_turn) != 1) + 1), len(order)]
-        for start, stop in pairwise(cuts):
-            if start < stop:
-                first, last = in_turn[start], in_turn[stop - 1] + 1
-                rows[order[start:stop]] = self._between(int(first), int(last))
-        return rows
-
-    def _between(self, first: int, last: int) -> NDArray:
-        rows = np.empty((last - first, self.shape[1]), dtype=self.dtype)
-        start = first
-        while start < last:
-            index = int(np.searchsorted(self._ends, start, side="right"))
-            stop = min(last, int(self._ends[index]))
-            before = int(self._ends[index]) - self._files[index].shape[0]
-            part = _read(self._files[index], start - before, stop - before)
-            rows[start - first : stop - first] = part
-            start = stop
-        return rows
-
-
-def _paths(files: Any) -> list[str]:
-    if not isinstance(files, str | os.PathLike):
-        paths = [os.fspath(file) for file in files]
-    elif os.path.isdir(files):
-        paths = [os.fspath(path) for path in Path(files).glob("[!.]*.npy")]
-        paths.sort(key=_with_numbers)
-    else:
-        paths = [os.fspath(files)]
-    if not paths:
-        raise ValueError(
-            f"files={files!r} holds no .npy files. Give a folder with some, or a list "
-            "of their paths."
-        )
-    return paths
-
-
-def _with_numbers(path: str) -> list[tuple[int, str]]:
-    """Key by which "rows-10" comes after "rows-9"."""
-    parts = re.split(r"(\d+)", os.path.basename(path))
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
-
-
-def _opened(path: str) -> _File:
-    """Read the header of a file."""
-    try:
-        rows = np.lib.format.open_memmap(path, mode="r")
-    except ValueError as error:
-        raise ValueError(
-            f"{path} is no whole .npy file of numbers: {error}. {_IF_CUT_SHORT}"
-        ) from None
-    if rows.dtype.kind not in "fiu" or rows.ndim != 2:
-        raise ValueError(
-            f"{path} has to hold an array of numbers of shape (n_rows, n_features), "
-            f"found {rows.dtype} of shape {rows.shape}."
-        )
-    if not rows.flags.c_contiguous:
-        raise ValueError(
-            f"{path} is in Fortran order, where a row lies in many places. Save it "
-            "again from np.ascontiguousarray(rows)."
-        )
-    n_rows, n_features = rows.shape
-    return _File(path, rows.offset, (n_rows, n_features), rows.dtype)
-
-
-def _read(file: _File, first: int, last: int) -> NDArray:
-    n_features = file.shape[1]
-    rows = np.fromfile(
-        file.path,
-        dtype=file.dtype,
-        count=(last - first) * n_features,
-        offset=file.offset + first * n_features * file.dtype.itemsize,
-    )
-    if rows.size != (last - first) * n_features:
-        raise ValueError(
-            f"{file.path} has become shorter since it was opened. {_IF_CUT_SHORT}"
-        )
-    return rows.reshape(last - first, n_features)
-
-
-def _is_mask(key: Any) -> bool:
-    return isinstance(key, np.ndarray | list) and np.asarray(key).dtype == bool
-
-
-def _checked(places: NDArray, n_rows: int) -> NDArray:
-    if places.ndim != 1 or (places.size and places.dtype.kind not in "iu"):
-        raise IndexError("rows are read by a slice, a number, or an array of numbers.")
-    places = places.astype(np.int64)
-    outside = (places < -n_rows) | (places >= n_rows)
-    if outside.any():
-        raise IndexError(f"row {places[outside][0]} of {n_rows} rows does not exist.")
-    return np.where(places < 0, places + n_rows, places)
+_ROUNDING = 1e-14  # of the mean
+_CHUNK_ENTRIES = 2**20  # read at a time: 8 MiB in float64
+_BLOCK_BYTES = 2**18  # read at once: a disk reads so much about as fast as all
+_BLOCKS_IN_BUFFER = 256  # at least so many, however small it is
 
 
 def is_on_disk(X: Any) -> bool:
@@ -313,6 +103,13 @@ def _as_slice(rows: slice | NDArray) -> slice | NDArray:
     return slice(int(rows[0]), int(rows[-1]) + 1)
 
 
+def check_finite(X: NDArray, estimator_name: str) -> None:
+    """Raise if X holds NaN or infinity, without a copy of X."""
+    for chunk in gen_batches(len(X), max(1, _CHECKED_AT_ONCE // X.shape[1])):
+        assert_all_finite(X[chunk], estimator_name=estimator_name, input_name="X")
+        forget_pages(X)
+
+
 def forget_pages(X: Any) -> None:
     """Let go of the pages that were read of a memory map, or of a view of one.
 
@@ -325,3 +122,171 @@ def forget_pages(X: Any) -> None:
     # A private map ("c") would lose what was written to it.
     if isinstance(X, mmap.mmap) and mode in {"r", "r+"} and sys.platform != "win32":
         X.madvise(mmap.MADV_DONTNEED)
+
+
+class Spread:
+    """Mean of rows and how far they are from it, summed up chunk by chunk.
+
+    Chunks are merged as by Chan, Golub and LeVeque (1979), in norms, which neither
+    overflow nor vanish where squares would.
+    """
+
+    def __init__(self) -> None:
+        self.mean: Any = 0.0  # of shape (n_features,)
+        self.norm = 0.0  # root of the sum of squared deviations from the mean
+        self.n_rows = 0
+
+    def add(self, chunk: NDArray) -> None:
+        """Add rows of shape (n_chunk, n_features)."""
+        mean = chunk.mean(axis=0, dtype=np.float64)
+        n_before, n = self.n_rows, self.n_rows + len(chunk)
+        apart = mean - self.mean
+        between = _norm(apart) * np.sqrt(n_before * len(chunk) / n)
+        within = np.hypot(self.norm, _norm(chunk - mean))
+        self.mean = self.mean + apart * (len(chunk) / n)
+        self.norm = float(np.hypot(within, between))
+        self.n_rows = n
+
+    def root_mean_square(self) -> float:
+        """Over rows and features; 0 where rows are all the same, but for rounding."""
+        found = float(self.norm / np.sqrt(self.n_rows * len(self.mean)))
+        return found if found > _ROUNDING * np.abs(self.mean).max() else 0.0
+
+
+def _norm(values: NDArray) -> float:
+    largest = np.abs(values).max()  # keeps squares of extreme entries finite
+    if largest == 0:
+        return 0.0
+    return float(largest * np.sqrt(np.square(values / largest).sum(dtype=np.float64)))
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRows:
+    """Rows of X in the order of training, and the rows that should come out."""
+
+    X: Any  # ndarray, memmap or Shards of shape (n_rows, n_features)
+    inputs: NDArray | None = None  # numbers of the rows that go in; None is all
+    targets: NDArray | None = None  # which should come out; None is those that go in
+    canonical: NDArray | None = None  # those of power 0, where there is a symmetry
+    projection: NDArray | None = None  # onto what the group leaves alone
+
+    def __len__(self) -> int:
+        return len(self.X) if self.inputs is None else len(self.inputs)
+
+    @property
+    def n_features(self) -> int:
+        """Width of a row."""
+        return self.X.shape[1]
+
+    def read(self, first: int, last: int) -> tuple[NDArray, ...]:
+        """Neighbouring rows that go in and, if not the same, that should come out."""
+        if self.inputs is None:
+            return (read_rows(self.X, slice(first, last)),)
+        rows = self.inputs[first:last]
+        if self.targets is None:
+            return (read_rows(self.X, rows),)
+        both = np.concatenate([rows, self.targets[first:last]])
+        once, places = np.unique(both, return_inverse=True)
+        return tuple(read_rows(self.X, once)[places].reshape(2, last - first, -1))
+
+    def fixed(self, mean: NDArray) -> NDArray:
+        """The part of a mean of rows that the group leaves alone, or all of it."""
+        return mean if self.projection is None else self.projection @ mean
+
+    def sample(self, n_rows: int) -> tuple[NDArray, NDArray]:
+        """Rows that go in, evenly spaced, and those that should come out."""
+        chosen = np.linspace(0, len(self) - 1, min(len(self), n_rows)).astype(np.intp)
+        rows = chosen if self.inputs is None else self.inputs[chosen]
+        inputs = read_rows(self.X, rows)
+        if self.targets is None:
+            return inputs, inputs
+        return inputs, read_rows(self.X, self.targets[chosen])
+
+    def spreads(self, digest: Any = None) -> list[Spread]:
+        """Means and scales of what goes in and of what should come out.
+
+        A hash object gets all rows.
+        """
+        spreads = [Spread() for _ in range(1 if self.targets is None else 2)]
+        for chunk in self._chunks():
+            for spread, rows in zip(spreads, self._read(chunk), strict=True):
+                spread.add(rows)
+                if digest is not None:
+                    digest.update(rows.tobytes())
+        return spreads
+
+    def _chunks(self) -> Iterator[slice]:
+        """Slices whose size depends on the width of a row alone."""
+        yield from gen_batches(len(self), max(1, _CHUNK_ENTRIES // self.n_features))
+
+    def _read(self, chunk: slice) -> tuple[NDArray, ...]:
+        return self.read(chunk.start, chunk.stop)
+
+    def dataset(
+        self,
+        means: tuple[NDArray, NDArray],
+        scale: float,
+        coordinates: Callable[[Tensor], Tensor] | None,
+        buffer_bytes: float,
+    ) -> Dataset:
+        """What training takes its batches from: all rows, or a stream from the disk.
+
+        Rows that go in and rows that should come out have their own mean, and are
+        normalised, in the coordinates that the network takes.
+        """
+
+        def read(first: int, last: int) -> tuple[Tensor, ...]:
+            pairs = zip(self.read(first, last), means, strict=False)
+            tensors = tuple(normalized(rows, mean, scale) for rows, mean in pairs)
+            return tensors if coordinates is None else tuple(map(coordinates, tensors))
+
+        n_tensors = 1 if self.targets is None else 2
+        row_bytes = 4 * self.n_features * n_tensors
+        if is_on_disk(self.X) and len(self) * row_bytes > buffer_bytes:
+            return Stream(read, len(self), row_bytes, buffer_bytes)
+        tensors = tuple(
+            torch.empty(len(self), self.n_features, dtype=torch.float32)
+            for _ in range(n_tensors)
+        )
+        for chunk in self._chunks():
+            parts = read(chunk.start, chunk.stop)
+            for tensor, part in zip(tensors, parts, strict=True):
+                tensor[chunk] = part
+        return TensorDataset(*tensors)
+
+
+def normalized(X: NDArray, mean: NDArray, scale: float) -> Tensor:
+    """Centred and scaled rows in float32, which has to hold them."""
+    with np.errstate(over="ignore"):
+        rows = ((X - mean) / scale).astype(np.float32)
+    if not np.isfinite(rows).all():
+        raise ValueError(
+            f"X has entries as large as {np.abs(X).max():.0e}, too large for "
+            f"float32 in units of the training data (scale_={scale:.0e}). "
+            "Look at the units of X."
+        )
+    return torch.from_numpy(rows)
+
+
+class Stream(Dataset):
+    """Rows that are read again in each epoch.
+
+    ``read(first, last)`` gives these rows as tensors: what goes in and, where it is not
+    the same, what should come out.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[int, int], tuple[Tensor, ...]],
+        n_rows: int,
+        row_bytes: int,
+        buffer_bytes: float,
+    ) -> None:
+        self.read = read
+        self.n_rows = n_rows
+        self.buffer_rows = max(1, int(buffer_bytes / row_bytes))
+        in_buffer = self.buffer_rows // _BLOCKS_IN_BUFFER
+        self.block_rows = max(1, min(in_buffer, _BLOCK_BYTES // row_bytes))
+
+    def __len__(self) -> int:
+        return self.n_rows

@@ -1,5 +1,7 @@
 """How every network of the package is trained: one lean skorch net."""
 
+from __future__ import annotations
+
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +19,7 @@ from torch.utils.data import Dataset, TensorDataset
 from tqdm.auto import tqdm
 
 from ._checkpoint import Checkpoint, restore, state_of, without_weights
-from ._training_rows import Stream
+from ._rows import Stream
 from ._warnings import warn
 
 

@@ -1,6 +1,6 @@
 """From a model and inputs to orbits of activations."""
 
-from .._rows import Shards
+from .._shards import Shards
 from ._extract import extract_orbits
 from ._orbits import Orbits
 

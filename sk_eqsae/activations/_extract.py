@@ -1,5 +1,7 @@
 """From a model and inputs to orbits of activations."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +14,8 @@ from sklearn.utils import gen_batches
 
 from .._training import resolve_device
 from ..groups import FiniteGroup
-from ..groups._group import action_powers, as_group
+from ..groups._group import action_powers
+from ..groups._orbit_table import as_group
 from ._orbits import Orbits
 from ._written import fingerprint, written
 

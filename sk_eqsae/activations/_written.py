@@ -1,5 +1,7 @@
 """Activations written to a folder, block by block, and gone on with after a kill."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -14,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from .._atomic import atomic_write
-from .._rows import Shards, as_array
+from .._rows import as_array
+from .._shards import Shards
 
 _FILE_BYTES = 2**26
 _INPUTS_AT_A_TIME = 1024

@@ -16,21 +16,20 @@ from .._fitting import ordinary_modes
 from .._training import Trainable, train
 from .._warnings import warn
 from ._exact_law import ExactLaw
-from ._group import FiniteGroup
+from ._group import FiniteGroup, generator_elements
 
 _BATCH = 1_024
+_SAMPLE = 1_000  # rows that M is judged on
 _DECAY = 0.5  # share of the steps in which the learning rate falls to zero
-_WORSE = 0.01  # share of a row's mean square that descent may lose without a warning
+_WORSE = 0.01  # share of a row's mean square beyond rounding, to lose without a warning
 
 
 def descend(
     X: NDArray, table: NDArray, group: FiniteGroup, **settings: Any
 ) -> tuple[NDArray, NDArray]:
-    """Minimise equation 3 from the identity; the generators and the loss curve.
-
-    Losses (n_epochs,) are over the mean squared norm of a row. Settings are those of
-    `sk_eqsae._training.train`.
-    """
+    """Minimise equation 3 from the identity; the generators and the loss curve."""
+    # Losses (n_epochs,) are over the mean squared norm of a row. Settings are those of
+    # `sk_eqsae._training.train`.
     steps = _steps(group)
     rows = table[:, [element for _, _, element in steps]]
     scale = np.abs(X).max() or 1.0
@@ -47,13 +46,11 @@ def descend(
 def refine(
     law: ExactLaw, X: NDArray, table: NDArray, **settings: Any
 ) -> tuple[ExactLaw, NDArray]:
-    """Minimise equation 3 over all matrices S Q_g S^-1, from a closed form.
-
-    The orthogonal representation Q and the directions with variance stay those of
-    the closed form, so every relation of the group holds all along. Where descent does
-    not lower the loss, the closed form comes back as it was: often there is nothing to
-    gain. If that makes the loss clearly worse, it warns.
-    """
+    """Minimise equation 3 over all matrices S Q_g S^-1, from a closed form."""
+    # The orthogonal representation Q and the directions with variance stay those of the
+    # closed form, so every relation of the group holds all along. Where descent does
+    # not lower the loss, the closed form comes back as it was: often there is nothing
+    # to gain. If that makes the loss clearly worse, it warns.
     rows = X @ law.whitening.vectors.astype(X.dtype)
     squares = np.square(rows, dtype=np.float64)  # may leave the range of float32
     scale = float(np.sqrt(squares.sum(axis=1).mean())) or 1.0
@@ -79,6 +76,31 @@ def refine(
     return replace(law, skew=skew), loss_curve
 
 
+def warn_if_worse_than_identity(
+    generators: NDArray, X: NDArray, table: NDArray, group: FiniteGroup
+) -> None:
+    """Warn if M explains less of rows that are a generator apart than M = I does."""
+    # Least squares cannot be worse than M = I on the rows it is fitted to; gradient
+    # descent can. A sample of the orbits is used.
+    table = table[:: max(1, table.size // _SAMPLE)]
+    missed = unmoved = squares = 0.0
+    for matrix, element in zip(generators, generator_elements(group), strict=True):
+        after = table[:, group.multiplication_table[element]]
+        seen = (table >= 0) & (after >= 0)
+        x, moved = (X[rows[seen]].astype(np.float64) for rows in (table, after))
+        missed += np.square(moved - x @ matrix.T).sum()
+        unmoved += np.square(moved - x).sum()
+        squares += np.square(x).sum()
+    if missed > unmoved + _WORSE * squares:
+        warn(
+            "M explains less of the activations than M = I does: it leaves "
+            f"{missed / squares:.2g} of their mean square, where the identity leaves "
+            f"{unmoved / squares:.2g}. Lower lr (the learning rate), raise max_epochs, "
+            "or set solver='lstsq'.",
+            ConvergenceWarning,
+        )
+
+
 @torch.no_grad()
 def _loss(module: Moved, canonical: torch.Tensor, target: torch.Tensor) -> float:
     total = 0.0
@@ -100,11 +122,10 @@ class Moved(Trainable):
 
 
 class MovedCanonical(Moved):
-    """Move canonical rows by every element, each generator from the identity.
+    """Move canonical rows by every element, each generator from the identity."""
 
-    Each element but the first is a generator times an element that comes before it,
-    and each generator's last power closes its cycle: the paper's p = 1, ..., order.
-    """
+    # Each element but the first is a generator times an element that comes before it,
+    # and each generator's last power closes its cycle: the paper's p = 1, ..., order.
 
     def __init__(
         self, n_features: int, n_generators: int, steps: list[tuple[int, int, int]]

@@ -1,5 +1,7 @@
 """Matrices of all elements of a group, from those of its generators."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from functools import reduce
 from math import isqrt
@@ -10,18 +12,21 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from .._fitting import unfrozen
+from .._warnings import warn
 from ._group import FiniteGroup, generator_elements
 
 _MOST_KEPT = 2**26  # bytes of powers of generators
+_POSES = 256  # rows whose poses are looked at
+_ALIKE = 1e-6  # of the mean square of all moves: a row that is not moved
+_STILL = 1e-12  # of the mean square of rows: rounding
 
 
 class ElementMatrices:
-    """Products M_1^p1 M_2^p2 ... of powers of generators (n_generators, n, n).
+    """Products M_1^p1 M_2^p2 ... of powers of generators (n_generators, n, n)."""
 
-    Powers are kept once they were asked for: each of them if they all fit into 64 MB,
-    else each up to a step of the root of the order and each multiple of that step,
-    whose products the others are. Where even those are too large none is kept.
-    """
+    # Powers are kept once they were asked for: each of them if they all fit into 64 MB,
+    # else each up to a step of the root of the order and each multiple of that step,
+    # whose products the others are. Where even those are too large none is kept.
 
     def __init__(self, group: FiniteGroup, generators: NDArray) -> None:
         self.group, self.generators = group, generators
@@ -91,11 +96,9 @@ class ElementMatrices:
         return X @ self._power(generator, p).T.astype(X.dtype, copy=False) if p else X
 
     def moved(self, X: NDArray) -> Iterator[tuple[int, NDArray]]:
-        """Each element g once, in any order, and X M_g^T (n_rows, n) in the dtype of X.
-
-        The last generator acts first. So rows that it has moved are shared by all
-        elements that end alike, and an element takes little more than one product.
-        """
+        """Each element g once, in any order, and X M_g^T (n_rows, n)."""
+        # The last generator acts first. So rows that it has moved are shared by all
+        # elements that end alike, and an element takes little more than one product.
         last = self.group.n_generators - 1
         return self._moved_on(X, last, np.arange(self.group.order))
 
@@ -137,17 +140,15 @@ class ElementMatrices:
 
 
 def power_weights(power: NDArray, order: int) -> NDArray:
-    """Weights (n_rows, order) that make real powers of M out of M^0, ..., M^(order-1).
-
-    If M^n = I, M = expm(A) with the frequencies of A between -n/2 and n/2, and
-    trigonometric interpolation gives all of the one-parameter family::
-
-        M^t = expm(t A) = sum over p of c(t - p) M^p
-        c(s) = mean over k = -n/2, ..., n/2 - 1 of cos(2 pi k s / n)
-
-    For even n, the directions that M turns round (frequency n/2) have no real
-    square root of their own; they are scaled by cos(pi t) between the integers.
-    """
+    """Weights (n_rows, order) of the whole powers that make real powers of M."""
+    # If M^n = I, M = expm(A) with the frequencies of A between -n/2 and n/2, and
+    # trigonometric interpolation gives all of the one-parameter family:
+    #
+    #     M^t = expm(t A) = sum over p of c(t - p) M^p
+    #     c(s) = mean over k = -n/2, ..., n/2 - 1 of cos(2 pi k s / n)
+    #
+    # For even n, the directions that M turns round (frequency n/2) have no real square
+    # root of their own; they are scaled by cos(pi t) between the integers.
     frequencies = 2 * np.pi / order * np.fft.fftfreq(order, 1 / order)
     of_power, of_whole = (np.outer(p, frequencies) for p in (power, np.arange(order)))
     # cos(a - b) = cos a cos b + sin a sin b keeps this to two matrices
@@ -176,6 +177,9 @@ def kept_matrices(
 
 def matrices_of(activation_transform: BaseEstimator) -> ElementMatrices:
     """Element matrices of a fitted M of any class that has a method matrix."""
+    own = getattr(activation_transform, "_matrices", None)
+    if isinstance(own, ElementMatrices):
+        return own
     fitter = unfrozen(activation_transform)
     group = fitter.symmetry_
     powers = group.power_of(np.array(generator_elements(group)))
@@ -200,14 +204,38 @@ def mean_matrix(activation_transform: BaseEstimator) -> NDArray:
 def moved_by_all(
     activation_transform: BaseEstimator, X: NDArray
 ) -> Iterator[tuple[int, NDArray]]:
-    """Each element g of the group once, in any order, and X M_g^T under a fitted M.
+    """Each element g of the group once, in any order, and X M_g^T under a fitted M."""
+    # That is what ``act`` makes of X for the powers of each element, for little more
+    # than one product each, whatever the group.
+    return matrices_of(activation_transform).moved(X)
 
-    That is what ``act`` makes of X for the powers of each element, for little more
-    than one product each, whatever the group. Without a method matrix it is ``act``.
-    """
-    if hasattr(activation_transform, "matrix"):
-        yield from matrices_of(activation_transform).moved(X)
+
+def pose_sample(rows: NDArray) -> NDArray:
+    """Take some rows, or their numbers, that tell whether poses look alike."""
+    return rows[:: max(1, len(rows) // _POSES)]
+
+
+def warn_if_poses_look_alike(X: NDArray, activation_transform: BaseEstimator) -> None:
+    """Warn if M brings most rows back before the group does; looks at a sample."""
+    order = activation_transform.symmetry_.order
+    if order == 1:
         return
-    group = activation_transform.symmetry_
-    for element, power in enumerate(group.power_of(np.arange(group.order))):
-        yield element, activation_transform.act(X, power)
+    X = pose_sample(X).astype(np.float64)
+    X = X / (np.abs(X).max() or 1.0)  # keeps squares finite
+    moves = np.array(
+        [
+            np.square(moved - X).sum(axis=1)
+            for element, moved in moved_by_all(activation_transform, X)
+            if element
+        ]
+    )
+    least = max(_ALIKE * moves.mean(), _STILL * np.square(X).sum(axis=1).mean())
+    alike = (moves <= least).any(axis=0)
+    if alike.mean() > 0.5:
+        warn(
+            f"Poses are ambiguous: M leaves {alike.mean():.0%} of the rows as they are "
+            "under an element that is not the identity, so predict_power cannot tell "
+            f"all {order} poses of them apart. Give a smaller group if the "
+            "activations repeat before the group does, or a layer that sees the "
+            "symmetry.",
+        )

@@ -1,16 +1,32 @@
 """Which row of X is element g of orbit i: the metadata contract, checked once."""
 
-from typing import NoReturn
+from __future__ import annotations
+
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from .._rows import as_array
-from ._group import CyclicGroup, FiniteGroup, as_group
+from .._warnings import warn
+from ._group import CyclicGroup, FiniteGroup, generator_elements
 
 _SHOWN = 5
+
+
+def as_group(symmetry: int | FiniteGroup | None) -> FiniteGroup | None:
+    """The group that a ``symmetry`` parameter stands for; None is not known yet."""
+    if symmetry is None or isinstance(symmetry, FiniteGroup):
+        return symmetry
+    if not isinstance(symmetry, int | np.integer) or symmetry < 1:
+        raise ValueError(
+            "symmetry must be the order of a cyclic group, a positive integer, or a "
+            f"FiniteGroup such as DihedralGroup(4), found {symmetry!r}."
+        )
+    return CyclicGroup(int(symmetry))
 
 
 def orbit_table(
@@ -20,12 +36,10 @@ def orbit_table(
     symmetry: int | FiniteGroup | None = None,
     n_rows: int,
 ) -> tuple[FiniteGroup, NDArray]:
-    """Find the group, and the row of X of each orbit and element.
-
-    The table has shape (n_orbits, order) and holds -1 where X has no such row. Orbits
-    come in the order of their first row, so neither their ids nor the order of the
-    rows inside an orbit matter. Metadata that describe no orbits are a ValueError.
-    """
+    """Find the group, and the row of X of each orbit and element."""
+    # The table has shape (n_orbits, order) and holds -1 where X has no such row. Orbits
+    # come in the order of their first row, so neither their ids nor the order of the
+    # rows inside an orbit matter. Metadata that describe no orbits are a ValueError.
     group = as_group(symmetry)
     if groups is None and power is None:
         return _trivial_table(group, n_rows)
@@ -197,11 +211,22 @@ def _rows(rows: NDArray) -> str:
     return f"rows {shown}{', ...' if len(rows) > _SHOWN else ''}"
 
 
+def warn_if_no_symmetry(estimator: BaseEstimator, groups: Any, becomes: str) -> None:
+    """Warn if nothing says of which symmetry the rows are."""
+    if estimator.symmetry is None and groups is None:
+        warn(
+            f"{type(estimator).__name__} got no groups and power, so it {becomes}. "
+            "Pass both to fit, in a Pipeline as STEP__groups= and STEP__power=; "
+            "symmetry=1 says that there is no symmetry."
+        )
+
+
 def check_generators(group: FiniteGroup, table: NDArray) -> None:
     """Raise if the rows say nothing about a generator."""
     powers = group.powers[(table >= 0).any(axis=0)]
-    for k, name in enumerate(group.generator_names):
-        if group.generator_orders[k] > 1 and not powers[:, k].any():
+    for k, element in enumerate(generator_elements(group)):
+        if element and not powers[:, k].any():
+            name = group.generator_names[k]
             raise ValueError(
                 f"power: the generator {name} is never observed: its power is 0 in "
                 "every row, so nothing tells its matrix. Add rows with other powers "

@@ -1,5 +1,7 @@
 """What the formats of other libraries can say of an autoencoder."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,6 +82,7 @@ def as_estimator(weights: RawWeights, *, mean: NDArray | None = None) -> TopKSAE
     sae.loss_curve_, sae.error_curve_, sae.n_iter_ = np.empty(0), np.empty(0), 0
     if weights.threshold is not None:
         sae.threshold_ = max(weights.threshold, 0.0)  # latents are above zero, too
+        sae._threshold_k = weights.k
     check_estimator(sae)
     return sae
 
