@@ -182,6 +182,24 @@ def test_what_a_format_cannot_say_is_refused_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("activation", ["topk", "batch_topk"])
+def test_a_default_k_is_written_as_the_number_that_it_is(format, activation, tmp_path):
+    X, _, _ = data()
+    sae = TopKSAE(8, activation=activation, **QUICK).fit(X)
+    export(sae, tmp_path / "exported", format=format)
+    back = READERS[format](tmp_path / "exported")
+    assert back.k == 8
+    np.testing.assert_allclose(back.transform(X), sae.transform(X), atol=1e-5)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_k_that_was_set_after_a_fit_by_a_threshold_is_refused(format, tmp_path):
+    sae = TopKSAE(8, k=2, activation="batch_topk", **QUICK).fit(data()[0])
+    with pytest.raises(ValueError, match="k=4 was set after a fit"):
+        export(sae.set_params(k=4), tmp_path / "exported", format=format)
+
+
 def test_an_unknown_format_and_an_unfitted_autoencoder_are_refused(tmp_path):
     sae, _ = exportable("default", 0)
     with pytest.raises(ValueError, match="Choose one of saelens, dictionary_learning"):

@@ -10,7 +10,8 @@ from sklearn.base import BaseEstimator
 from .._atomic import open_regular
 from .._tensors import read_header
 from ._check import attributes_of
-from ._files import FORMAT_VERSION, estimator_of, shortened
+from ._errors import errors_say
+from ._files import FORMAT_VERSION, estimator_of
 from ._kinds import NOT_KEPT
 from ._scikit_learn import NAMES
 
@@ -21,11 +22,8 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
     An array is its ``dtype`` and ``shape``, an estimator a dict with its ``class``.
     """
     with open_regular(path) as file:
-        try:
+        with errors_say(f"cannot read {os.fspath(path)!r}"):
             estimator = estimator_of(*read_header(file))
-        except ValueError as error:
-            name = os.fspath(path)
-            raise ValueError(f"cannot read {name!r}: {shortened(error)}.") from error
         size = file.seek(0, os.SEEK_END)
     return {"format_version": FORMAT_VERSION, "bytes": size, **_estimator(estimator)}
 

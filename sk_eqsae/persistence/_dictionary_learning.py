@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from .._atomic import read_bytes
 from .._json import printable, shown
 from ..sae import TopKSAE
+from ._errors import errors_say
 from ._json_file import count, one_of, read_json, section
 from ._raw_weights import RawWeights, as_estimator, check_arrays
 
@@ -111,14 +112,8 @@ def from_dictionary_learning(path: str | os.PathLike) -> TopKSAE:
     >>> from_dictionary_learning(path)
     TopKSAE(k=2, n_components=16)
     """
-    folder = Path(path)
-    try:
-        return as_estimator(_read_weights(folder))
-    except ValueError as error:
-        name = os.fspath(path)
-        raise ValueError(
-            f"cannot read {name!r} as dictionary_learning's: {error}."
-        ) from error
+    with errors_say(f"cannot read {os.fspath(path)!r} as dictionary_learning's"):
+        return as_estimator(_read_weights(Path(path)))
 
 
 def _read_weights(folder: Path) -> RawWeights:

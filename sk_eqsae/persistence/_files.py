@@ -13,12 +13,12 @@ from sklearn.base import BaseEstimator
 from .._atomic import atomic_write, read_bytes
 from .._json import parse_json, shown
 from .._tensors import from_bytes, to_bytes
+from ._errors import errors_say
 from ._pack import pack_estimator
 from ._unpack import Unpacker
 
 FORMAT_VERSION = 1
 _KEY = "sk_eqsae"  # of this package's part of the header
-_LONGEST = 500  # characters of an error
 
 
 def save(estimator: BaseEstimator, path: str | os.PathLike) -> None:
@@ -66,16 +66,13 @@ def save(estimator: BaseEstimator, path: str | os.PathLike) -> None:
     True
     """
     arrays: dict[str, NDArray] = {}
-    try:
+    with errors_say(f"cannot save this {type(estimator).__name__}"):
         header = {
             "format_version": FORMAT_VERSION,
             "package_version": version("sk-eqsae"),
             "estimator": pack_estimator(estimator, arrays),
         }
         content = to_bytes(arrays, {_KEY: json.dumps(header, separators=(",", ":"))})
-    except ValueError as error:
-        name = type(estimator).__name__
-        raise ValueError(f"cannot save this {name}: {error}.") from error
     with atomic_write(path) as part:
         part.write_bytes(content)
 
@@ -125,11 +122,8 @@ def load(path: str | os.PathLike) -> Any:
     ActivationTransformFitter(symmetry=4)
     """
     content = read_bytes(path)
-    try:
+    with errors_say(f"cannot load {os.fspath(path)!r}"):
         return from_content(content)
-    except ValueError as error:
-        name = os.fspath(path)
-        raise ValueError(f"cannot load {name!r}: {shortened(error)}.") from error
 
 
 def from_content(content: bytes) -> Any:
@@ -147,12 +141,6 @@ def estimator_of(arrays: dict[str, NDArray], metadata: dict[str, str]) -> Any:
     if arrays:
         raise ValueError(f"array {shown(min(arrays))} belongs to nothing")
     return estimator
-
-
-def shortened(error: Exception) -> str:
-    """Message that has no more than a few lines, whatever a file made it quote."""
-    text = str(error).removesuffix(".")
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
 def _described(metadata: dict[str, str]) -> Any:

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._json import shown
 from ..sae import EquivariantSAE, GroupTiedSAE, TopKSAE
+from ..sae._base import kept_latents
 from ..sae._torch_module import in_float32, raw_biases
 from ._check import check_estimator
 
@@ -36,12 +37,12 @@ def fold(sae: Any) -> RawWeights:
     check_is_fitted(sae)
     check_estimator(sae)
     _check_expressible(sae)
+    sae._selection()  # an error where k was set after a fit by a threshold
     b_dec = in_float32(sae.intercept_)
     [b_enc] = raw_biases(sae, b_dec)
+    k = int(kept_latents(sae))
     threshold = sae.threshold_ if sae.activation == "batch_topk" else None
-    return RawWeights(
-        sae.coefs_[0], b_enc, sae.components_, b_dec, int(sae.k), threshold
-    )
+    return RawWeights(sae.coefs_[0], b_enc, sae.components_, b_dec, k, threshold)
 
 
 def _check_expressible(sae: Any) -> None:

@@ -15,6 +15,7 @@ from .._atomic import read_bytes
 from .._json import shown
 from .._tensors import from_bytes, to_bytes
 from ..sae import TopKSAE
+from ._errors import errors_say
 from ._json_file import count, one_of, read_json, section
 from ._raw_weights import RawWeights, as_estimator, check_arrays
 
@@ -125,13 +126,10 @@ def from_saelens(path: str | os.PathLike) -> TopKSAE:
     TopKSAE(k=2, n_components=16)
     """
     folder = Path(path)
-    try:
+    with errors_say(f"cannot read {os.fspath(path)!r} as SAELens'"):
         settings = read_json(folder / _SETTINGS)
         _check_settings(settings)
         return _read(folder, settings)
-    except ValueError as error:
-        name = os.fspath(path)
-        raise ValueError(f"cannot read {name!r} as SAELens': {error}.") from error
 
 
 def _check_settings(settings: dict[str, Any]) -> None:
