@@ -129,8 +129,9 @@ def _kind(value: Any) -> str:
 
 def _is_finite(array: NDArray) -> bool:
     """Whether all entries are, seen by their range, which takes no memory."""
-    ends = array.min(initial=0), array.max(initial=0)
-    return bool(np.isfinite(ends).all())
+    if not any(array.strides):  # one number in all places: the zeros of read_header
+        array = array.flat[:1]
+    return bool(np.isfinite([array.min(initial=0), array.max(initial=0)]).all())
 
 
 def _shape(value: Any) -> tuple[int, ...]:
