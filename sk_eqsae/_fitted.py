@@ -4,20 +4,17 @@ from typing import NamedTuple
 
 
 class Fitted(NamedTuple):
-    """A fitted attribute, or a part of one.
+    """A fitted attribute, or a part of one."""
 
-    `name` is that of the attribute; the items of a list or a dict are declared after
-    it as ``"coefs_/0"`` or, if all are alike, as ``"coefs_/*"``. `dtype` says what it
-    may be, one or several in a row: dtypes of arrays, "int", "float" (finite, from 0),
-    "names" (an array of strings), "list", "dict", "none", or the name of a class.
-
-    `shape` gives sizes by name: the first attribute that has one decides it, all
-    others must agree. "" is any size, "..." any axes before, () one number. An int
-    with a shape is that size; a group has its order, an estimator its features.
-    """
-
+    # of the attribute; of the items of a list or a dict, declared after it, "coefs_/0"
+    # or, if all are alike, "coefs_/*"
     name: str
+    # one or several in a row: dtypes of arrays, "int", "float" (finite, from 0), "names"
+    # (an array of strings), "list", "dict", "none", or the name of a class
     dtype: str
+    # sizes by name: the first attribute that has one decides it, the others must agree.
+    # "" is any size, "..." any axes before, () one number. An int with a shape is that
+    # size; a group has its order, an estimator its features
     shape: tuple[str, ...] = ()
     optional: bool = False
 
