@@ -9,8 +9,8 @@ class Fitted(NamedTuple):
     # of the attribute; of the items of a list or a dict, declared after it, "coefs_/0"
     # or, if all are alike, "coefs_/*"
     name: str
-    # one or several in a row: dtypes of arrays, "int", "float" (finite, from 0), "names"
-    # (an array of strings), "list", "dict", "none", or the name of a class
+    # one or several in a row: dtypes of arrays, "int", "float" (finite, from 0),
+    # "names" (an array of strings), "list", "dict", "none", or the name of a class
     dtype: str
     # sizes by name: the first attribute that has one decides it, the others must agree.
     # "" is any size, "..." any axes before, () one number. An int with a shape is that
