@@ -134,6 +134,10 @@ ax_ : matplotlib Axes
     Axes with the picture.
 figure_ : matplotlib Figure
     Figure that holds it.""",
+    "channel_axis": """\
+channel_axis : {-3, -1}, default=None
+    -3 says that images are (..., channels, height, width), -1 that they are (...,
+    height, width, channels). None is -3, but refuses what looks like -1.""",
     "device": """\
 device : str or torch.device, default="auto"
     Where to compute. "auto" uses a GPU when there is one.""",

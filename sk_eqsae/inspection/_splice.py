@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .._fitting import unfrozen
-from ..activations._extract import (
+from ..activations._layers import (
     check_called_once,
     check_model,
     check_tensor,

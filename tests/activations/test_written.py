@@ -13,6 +13,7 @@ from sk_eqsae.activations import Shards, _written, extract_orbits
 from sk_eqsae.groups import CyclicShift, ImageDihedral
 
 INPUTS = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
+LOOKS = 3 + 1  # calls that apply the generator in turn, and try an input by itself
 FILES = [f"{i:06d}.npy" for i in range(5)]  # of 2 batches of 2 orbits of order 3
 
 
@@ -52,7 +53,7 @@ def small_files(monkeypatch):
 
 def be_killed(folder):
     _written._FILE_BYTES = 200
-    extract(Counted(killed_at=3 + 12 + 4), folder)  # in the third file
+    extract(Counted(killed_at=LOOKS + 3 + 12 + 4), folder)  # in the third file
 
 
 def test_after_a_kill_only_what_is_missing_is_computed(tmp_path):
@@ -63,7 +64,8 @@ def test_after_a_kill_only_what_is_missing_is_computed(tmp_path):
     assert sorted(there) == FILES[:2]
     action = Counted()
     orbits = extract(action, tmp_path)
-    assert action.n == (3 * 2 + 1) * 3  # files, batches, one to compare, powers
+    # files, batches, one to compare, powers
+    assert action.n == LOOKS + (3 * 2 + 1) * 3
     assert {name: (tmp_path / name).stat().st_mtime_ns for name in there} == there
     assert isinstance(orbits.X, Shards)
     assert np.array_equal(orbits.X[:], extract(Counted()).X)
@@ -79,7 +81,7 @@ def test_activations_on_the_disk_are_those_in_memory(tmp_path):
     assert np.array_equal(train.X, expected.split(random_state=0)[0].X)
     again = Counted()
     assert np.array_equal(extract(again, tmp_path / "new" / "folder").X[:], expected.X)
-    assert again.n == 3  # one batch, to compare
+    assert again.n == LOOKS + 3  # one batch, to compare
 
 
 def test_an_estimator_takes_what_was_written(tmp_path):
