@@ -21,14 +21,8 @@ from .._doc_link import DocLinkMixin
 from .._docs import fill
 from .._fitted import FEATURES, Fitted
 from .._rows import as_array
-from ._mean_difference import MeanDifferenceSelector, class_codes
-from ._truncation import (
-    FLOATS,
-    check_power,
-    decode,
-    encode,
-    rows_for,
-)
+from ._mean_difference import FLOATS, MeanDifferenceSelector, class_codes, labels_of
+from ._truncation import check_power, decode, encode, rows_for
 
 
 def _asked_for(estimator: Any, metadata: dict[str, Any]) -> dict[str, Any]:
@@ -197,7 +191,7 @@ class TruncatedReconstruction(
         in a :class:`~sklearn.pipeline.Pipeline` to each step that does. They are left
         out where nothing requests them, as with :class:`~sklearn.decomposition.PCA`.
         """
-        X = as_array(X)
+        X, y = as_array(X), labels_of(y)
         checked, labels = validate_data(self, X, y, dtype=FLOATS)
         codes = class_codes(labels)
         self.estimator_ = clone(self.estimator)

@@ -196,3 +196,22 @@ def test_an_action_that_was_used_is_still_the_same(tmp_path):
 def test_a_function_without_a_name_can_be_an_action(tmp_path):
     for _ in range(2):
         extract(lambda x, p: np.roll(x, p, -1), tmp_path, symmetry=6)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+def test_a_folder_whose_list_is_a_pipe_is_an_error_at_once(tmp_path):
+    os.mkfifo(tmp_path / "orbits.json")
+    with pytest.raises(OSError, match="no regular file"):
+        extract(Counted(), tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{}", "[" * 70_000, None])
+def test_a_folder_whose_list_is_spoilt_is_an_error(tmp_path, content):
+    extract(Counted(), tmp_path)
+    path = tmp_path / "orbits.json"
+    if content is None:
+        content = path.read_text().replace('"batches_per_file": 2', '"x": 2')
+        assert "batches" not in content
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"orbits\.json|holds activations of another"):
+        extract(Counted(), tmp_path)
