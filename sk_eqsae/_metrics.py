@@ -1,5 +1,7 @@
 """How good a reconstruction is, for every room."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from typing import Any
 
@@ -69,18 +71,7 @@ def fvu(X: ArrayLike, reconstruction: ArrayLike) -> float:
 
 
 def fvu_of_chunks(chunks: Iterable[tuple[ArrayLike, Any]]) -> float:
-    """Fraction of variance unexplained, of rows that come some at a time.
-
-    Parameters
-    ----------
-    chunks : iterable of (X, reconstruction)
-        Each as for :func:`fvu`.
-
-    Returns
-    -------
-    fvu : float
-        That of all rows together, up to rounding.
-    """
+    """FVU of rows that come some at a time, as pairs of (X, reconstruction)."""
     unexplained, variance, n_rows = 0.0, 0.0, 0
     mean: Any = 0.0
     low, high = np.inf, -np.inf
@@ -98,20 +89,10 @@ def fvu_of_chunks(chunks: Iterable[tuple[ArrayLike, Any]]) -> float:
 
 
 def are_constant(X: NDArray) -> NDArray[np.bool_]:
-    """Which features do not vary by more than rounding.
+    """Which features (n_features,) do not vary by more than the rounding of float64.
 
     The variance of one is 0 in exact numbers; in float64 its mean is rounded, and a
     variance of 1e-34 remains.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_rows, n_features)
-        Activations.
-
-    Returns
-    -------
-    constant : ndarray of shape (n_features,), dtype bool
-        Whether all rows are equal up to the rounding of float64.
     """
     low, high = X.min(axis=0), X.max(axis=0)
     return high - low <= _ROUNDING * np.maximum(-low, high)

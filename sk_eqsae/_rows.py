@@ -1,5 +1,7 @@
 """Rows, in memory or in files: checked, read some at a time, and made for training."""
 
+from __future__ import annotations
+
 import mmap
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +21,7 @@ from torch.utils.data import Dataset, TensorDataset
 from ._shards import Shards
 
 _FLOATS = (np.float64, np.float32)
+_CHECKED_AT_ONCE = 2**23  # entries
 _HALVES = (torch.float16, torch.bfloat16)
 _SHOWN = 5
 _ROUNDING = 1e-14  # of the mean
@@ -139,6 +142,13 @@ def _as_slice(rows: slice | NDArray) -> slice | NDArray:
     return slice(int(rows[0]), int(rows[-1]) + 1)
 
 
+def check_finite(X: NDArray, estimator_name: str) -> None:
+    """Raise if X holds NaN or infinity, without a copy of X."""
+    for chunk in gen_batches(len(X), max(1, _CHECKED_AT_ONCE // X.shape[1])):
+        assert_all_finite(X[chunk], estimator_name=estimator_name, input_name="X")
+        forget_pages(X)
+
+
 def forget_pages(X: Any) -> None:
     """Let go of the pages that were read of a memory map, or of a view of one.
 
@@ -197,6 +207,7 @@ class TrainingRows:
     inputs: NDArray | None = None  # numbers of the rows that go in; None is all
     targets: NDArray | None = None  # which should come out; None is those that go in
     canonical: NDArray | None = None  # those of power 0, where there is a symmetry
+    projection: NDArray | None = None  # onto what the group leaves alone
 
     def __len__(self) -> int:
         return len(self.X) if self.inputs is None else len(self.inputs)
@@ -216,6 +227,10 @@ class TrainingRows:
         both = np.concatenate([rows, self.targets[first:last]])
         once, places = np.unique(both, return_inverse=True)
         return tuple(read_rows(self.X, once)[places].reshape(2, last - first, -1))
+
+    def fixed(self, mean: NDArray) -> NDArray:
+        """The part of a mean of rows that the group leaves alone, or all of it."""
+        return mean if self.projection is None else self.projection @ mean
 
     def sample(self, n_rows: int) -> tuple[NDArray, NDArray]:
         """Rows that go in, evenly spaced, and those that should come out."""

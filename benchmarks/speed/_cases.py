@@ -32,7 +32,7 @@ EPOCHS = 2
 def training_step(n_components: int, batch_size: int, k: int, rounds: int) -> dict:
     """Compare fits of some fifty steps with dense loops over as many batches.
 
-    "fit_paper" is all of ``TopKSAE.fit`` with the plain recipe and "fit" with the
+    "fit_paper" is all of ``TopKSAE.fit`` with the paper recipe and "fit" with the
     default one, with what a fit does once, before and after; "dense" a loop with a
     dense code and torch's own gradients and Adam, "dense_fused" the same with fused
     Adam. "roofline" is the encoder's matrix product and the memory traffic of Adam

@@ -21,7 +21,7 @@ def step_on(
     n_batches: int = 10,
     k: int = 32,
 ) -> dict:
-    """Compare steps of the plain recipe on a device.
+    """Compare steps of the paper recipe on a device.
 
     "fit" is all of a fit, "dense" a loop with a dense code and torch's own gradients,
     "sparsify" the coder of that library, with its Triton kernels on a GPU, if it is

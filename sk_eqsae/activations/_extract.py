@@ -1,5 +1,7 @@
 """From a model and inputs to orbits of activations."""
 
+from __future__ import annotations
+
 import os
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,5 +1,7 @@
 """Activations arranged in orbits."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,7 +118,7 @@ class Orbits:  # numpydoc ignore=PR02
         *,
         base: ArrayLike | None = None,
         random_state: int | np.random.RandomState | None = None,
-    ) -> tuple["Orbits", "Orbits"]:
+    ) -> tuple[Orbits, Orbits]:
         """Split into train and test orbits; no orbit is cut.
 
         Parameters
@@ -160,7 +162,7 @@ class Orbits:  # numpydoc ignore=PR02
         train, test = next(splitter.split(ids, groups=labels))
         return self._take(ids[train]), self._take(ids[test])
 
-    def _take(self, ids: NDArray) -> "Orbits":
+    def _take(self, ids: NDArray) -> Orbits:
         rows = np.isin(self.groups, ids)
         return Orbits(self.X[rows], self.groups[rows], self.power[rows], self.symmetry)
 

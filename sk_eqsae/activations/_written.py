@@ -1,5 +1,7 @@
 """Activations written to a folder, block by block, and gone on with after a kill."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os

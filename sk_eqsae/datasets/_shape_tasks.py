@@ -1,5 +1,7 @@
 """The paper's 180 binary tasks on images of shapes."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
@@ -118,8 +120,8 @@ class ShapeTasks(Sequence[ShapeTask]):
     @overload
     def __getitem__(self, index: int) -> ShapeTask: ...
     @overload
-    def __getitem__(self, index: slice) -> "ShapeTasks": ...
-    def __getitem__(self, index: int | slice) -> "ShapeTask | ShapeTasks":
+    def __getitem__(self, index: slice) -> ShapeTasks: ...
+    def __getitem__(self, index: int | slice) -> ShapeTask | ShapeTasks:
         if isinstance(index, slice):
             return ShapeTasks(self._tasks[index])
         return self._tasks[index]

@@ -1,5 +1,7 @@
 """Images of four shapes that turn together, with their labels."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from numbers import Integral
 from typing import ClassVar, Literal
@@ -77,7 +79,7 @@ class Shapes:  # numpydoc ignore=PR02
     def __len__(self) -> int:
         return len(self.images)
 
-    def rotate(self, power: ArrayLike) -> "Shapes":
+    def rotate(self, power: ArrayLike) -> Shapes:
         """Rotate the images counter-clockwise, and their labels with them.
 
         Parameters

@@ -25,25 +25,26 @@ from .._docs import fill
 from .._fitted import FEATURES, Fitted
 from .._fitting import all_or_nothing, draw_seed
 from .._metrics import fvu
-from .._rows import checked_array, checked_rows
+from .._rows import check_finite, checked_array, checked_rows
 from .._warnings import warn
-from ._descent import descend, refine
+from ._descent import descend, refine, warn_if_worse_than_identity
 from ._element_matrices import ElementMatrices, kept_matrices
-from ._exact_law import ExactLaw, law_of_whole_orbits
-from ._group import FiniteGroup, Word
+from ._exact_law import (
+    ExactLaw,
+    law_error,
+    law_of_whole_orbits,
+    warn_if_rounded,
+    warn_if_untrustworthy,
+)
+from ._group import FiniteGroup
 from ._least_squares import free_generators, law_of_all_pairs, orthogonal_generators
-from ._moments import OrbitMoments, check_finite
+from ._moments import OrbitMoments
 from ._orbit_table import (
     check_generators,
     check_integers,
     orbit_table,
     power_of_each_row,
-)
-from ._trust import (
     warn_if_no_symmetry,
-    warn_if_rounded,
-    warn_if_untrustworthy,
-    warn_if_worse_than_identity,
 )
 
 _MOST = 0.9  # of the rows, in whole orbits: the other orbits are left out
@@ -58,6 +59,7 @@ def _has_closed_form(fitter: ActivationTransformFitter) -> bool:
     return True
 
 
+@fill
 class ActivationTransformFitter(
     DocLinkMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
 ):
@@ -102,8 +104,7 @@ class ActivationTransformFitter(
         Orbits per step, for `solver="adam"`.
     lr : float, default=1e-3
         Learning rate, for `solver="adam"`.
-    device : str or torch.device, default="auto"
-        Where `solver="adam"` computes. "auto" uses a GPU when there is one.
+    {device}
     random_state : int, RandomState instance or None, default=None
         Seed of the order of the orbits, for `solver="adam"`, and of the search for
         principal directions, for `n_components`.
@@ -288,7 +289,6 @@ class ActivationTransformFitter(
         self.random_state = random_state
         self.verbose = verbose
 
-    @fill
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
@@ -521,7 +521,7 @@ class ActivationTransformFitter(
             self.multiplicities_[0] += self.n_features_in_ - law.rank
         matrices = found.generators() if isinstance(found, ExactLaw) else found
         self.order_ = self.symmetry_.order
-        self.order_error_ = self._law_error(matrices)
+        self.order_error_ = law_error(self.symmetry_, matrices, self.n_features_in_)
         if moments.basis is not None:
             matrices = _beyond(matrices, moments.basis)
         self.M_ = matrices[0] if len(matrices) == 1 else matrices
@@ -529,15 +529,6 @@ class ActivationTransformFitter(
             warn_if_untrustworthy(law, moments)
             warn_if_rounded(self.order_error_, matrices)
         return self
-
-    def _law_error(self, generators: NDArray) -> float:
-        """Largest distance of a relation from the identity."""
-        identity = np.eye(generators.shape[1])
-        return max(
-            float(np.linalg.norm(_product(generators, relation) - identity))
-            / self.n_features_in_**0.5
-            for relation in self.symmetry_.relations
-        )
 
     def matrix(self, power: ArrayLike) -> NDArray:
         """Matrix of one element of the group, or of one between them.
@@ -573,8 +564,7 @@ class ActivationTransformFitter(
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
-            Activations.
+        {X}
         power : float, or array-like of shape (n_rows,) or (n_rows, n_generators)
             Powers of the generators for each row, taken modulo their orders. One
             power (with several generators: one of shape (n_generators,)) moves all
@@ -618,7 +608,6 @@ class ActivationTransformFitter(
             power = np.broadcast_to(power, n_generators)
         return self._as_rows(power, n_rows)
 
-    @fill
     def transform(self, X: ArrayLike) -> NDArray:
         """Move activations by `self.power`.
 
@@ -635,7 +624,6 @@ class ActivationTransformFitter(
         X = checked_array(self, X, reset=False)
         return self._matrices.act(X, self._own_power(len(X)))
 
-    @fill
     def inverse_transform(self, X: ArrayLike) -> NDArray:
         """Move activations by the inverse of `self.power`.
 
@@ -655,7 +643,6 @@ class ActivationTransformFitter(
             X = matrices.act_with(k, X, -power[:, k])
         return X
 
-    @fill
     def r2_per_power(
         self,
         X: ArrayLike,
@@ -694,7 +681,6 @@ class ActivationTransformFitter(
         moved = self._matrices.act(X[observed[:, 0]], power)
         return 1 - fvu(X[observed[:, element]], moved)
 
-    @fill
     def score(
         self,
         X: ArrayLike,
@@ -735,11 +721,3 @@ def _exact_law(moments: OrbitMoments, n_features: int, *, use_up: bool) -> Exact
 def _beyond(matrices: NDArray, basis: NDArray) -> NDArray:
     """Matrices of all features from those in a basis, which leave the rest alone."""
     return np.eye(len(basis)) + basis @ (matrices - np.eye(basis.shape[1])) @ basis.T
-
-
-def _product(generators: NDArray, word: Word) -> NDArray:
-    """Product of powers of generators; exponents may be negative."""
-    matrix = np.eye(generators.shape[1])
-    for generator, exponent in word:
-        matrix = matrix @ np.linalg.matrix_power(generators[generator], exponent)
-    return matrix

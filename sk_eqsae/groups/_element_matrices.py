@@ -1,5 +1,7 @@
 """Matrices of all elements of a group, from those of its generators."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from functools import reduce
 from math import isqrt
@@ -10,9 +12,13 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from .._fitting import unfrozen
+from .._warnings import warn
 from ._group import FiniteGroup, generator_elements
 
 _MOST_KEPT = 2**26  # bytes of powers of generators
+_POSES = 256  # rows whose poses are looked at
+_ALIKE = 1e-6  # of the mean square of all moves: a row that is not moved
+_STILL = 1e-12  # of the mean square of rows: rounding
 
 
 class ElementMatrices:
@@ -176,6 +182,9 @@ def kept_matrices(
 
 def matrices_of(activation_transform: BaseEstimator) -> ElementMatrices:
     """Element matrices of a fitted M of any class that has a method matrix."""
+    own = getattr(activation_transform, "_matrices", None)
+    if isinstance(own, ElementMatrices):
+        return own
     fitter = unfrozen(activation_transform)
     group = fitter.symmetry_
     powers = group.power_of(np.array(generator_elements(group)))
@@ -203,11 +212,37 @@ def moved_by_all(
     """Each element g of the group once, in any order, and X M_g^T under a fitted M.
 
     That is what ``act`` makes of X for the powers of each element, for little more
-    than one product each, whatever the group. Without a method matrix it is ``act``.
+    than one product each, whatever the group.
     """
-    if hasattr(activation_transform, "matrix"):
-        yield from matrices_of(activation_transform).moved(X)
+    return matrices_of(activation_transform).moved(X)
+
+
+def pose_sample(rows: NDArray) -> NDArray:
+    """Take some rows, or their numbers, that tell whether poses look alike."""
+    return rows[:: max(1, len(rows) // _POSES)]
+
+
+def warn_if_poses_look_alike(X: NDArray, activation_transform: BaseEstimator) -> None:
+    """Warn if M brings most rows back before the group does; looks at a sample."""
+    order = activation_transform.symmetry_.order
+    if order == 1:
         return
-    group = activation_transform.symmetry_
-    for element, power in enumerate(group.power_of(np.arange(group.order))):
-        yield element, activation_transform.act(X, power)
+    X = pose_sample(X).astype(np.float64)
+    X = X / (np.abs(X).max() or 1.0)  # keeps squares finite
+    moves = np.array(
+        [
+            np.square(moved - X).sum(axis=1)
+            for element, moved in moved_by_all(activation_transform, X)
+            if element
+        ]
+    )
+    least = max(_ALIKE * moves.mean(), _STILL * np.square(X).sum(axis=1).mean())
+    alike = (moves <= least).any(axis=0)
+    if alike.mean() > 0.5:
+        warn(
+            f"Poses are ambiguous: M leaves {alike.mean():.0%} of the rows as they are "
+            "under an element that is not the identity, so predict_power cannot tell "
+            f"all {order} poses of them apart. Give a smaller group if the "
+            "activations repeat before the group does, or a layer that sees the "
+            "symmetry.",
+        )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._irreps import irreps_inside, irreps_of_regular, tensor_product
+from ._irreps import canonical_basis, irreps_inside, irreps_of_regular, tensor_product
 
 Word = tuple[tuple[int, int], ...]
 
@@ -268,7 +268,7 @@ class FiniteGroup(ABC):
         return elements
 
     def power_of(self, elements: NDArray) -> NDArray:
-        """Powers of elements, as metadata hold them.
+        """Give the powers of elements, as metadata hold them.
 
         Parameters
         ----------
@@ -570,10 +570,26 @@ def action_powers(group: FiniteGroup) -> list[Any]:
     return [tuple(each) if isinstance(each, list) else each for each in power]
 
 
+def smallest_parts(irrep: Irrep) -> tuple[NDArray, NDArray]:
+    """Irreducible part (order, k, k) over the complex numbers, its basis (dim, k).
+
+    That is the irrep itself if it is of real kind, else one of two complex parts.
+    """
+    if irrep.kind == "real":
+        return irrep.matrices, np.eye(irrep.dim)
+    noise = np.random.default_rng(0).normal(size=(irrep.dim, irrep.dim))
+    rho = irrep.matrices
+    turn = (rho @ (noise - noise.T) @ rho.transpose(0, 2, 1)).mean(axis=0)
+    values, vectors = np.linalg.eigh(1j * turn)
+    half = vectors[:, values > 0]
+    if half.shape[1] > 1:  # the phase of a single vector changes no matrix
+        half = canonical_basis(half)
+    return half.conj().T @ rho @ half, half
+
+
 def generator_elements(group: FiniteGroup) -> list[int]:
     """Element of each generator."""
-    powers = np.eye(group.n_generators, dtype=np.int64)
-    return list(map(int, group.elements_of(powers)))
+    return group._left_products[:, 0].tolist()
 
 
 def multiplicities(group: FiniteGroup, character: ArrayLike) -> NDArray:

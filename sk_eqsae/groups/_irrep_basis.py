@@ -1,5 +1,7 @@
 """Coordinates of the activations in which a group acts on few of them at a time."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple, NoReturn

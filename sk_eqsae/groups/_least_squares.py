@@ -1,5 +1,7 @@
 """Matrices by least squares over pairs of rows: free, orthogonal, or nearly exact."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial

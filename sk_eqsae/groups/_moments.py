@@ -1,27 +1,20 @@
 """Second moments of orbits: all that the closed forms need of the data."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import assert_all_finite, gen_batches
 
 from .._rows import forget_pages
-from ._group import FiniteGroup, Irrep, generator_elements
-from ._irreps import canonical_basis
+from ._group import FiniteGroup, Irrep, generator_elements, smallest_parts
 
 _CHUNK_ENTRIES = 2**23  # 64 MiB in float64
 _SAMPLE = 1_000  # rows whose mean is taken off all rows
 _LARGE = 100  # times the variance: the most of the mean's square that is left in rows
 _ROUNDING = 1e-28  # of the mean's square: no variance, but rounding
-
-
-def check_finite(X: NDArray, estimator_name: str) -> None:
-    """Raise if X holds NaN or infinity, without a copy of X."""
-    for chunk in gen_batches(len(X), max(1, _CHUNK_ENTRIES // X.shape[1])):
-        assert_all_finite(X[chunk], estimator_name=estimator_name, input_name="X")
-        forget_pages(X)
 
 
 class OrbitMoments:
@@ -37,11 +30,14 @@ class OrbitMoments:
     ) -> None:
         self.group = group
         self.basis = basis
-        self.irreps = [IrrepMoments(i) for i in group.irreps] if by_irrep else []
+        irreps = group.irreps if by_irrep else ()
+        parts = list(map(smallest_parts, irreps))
+        self.irreps = [IrrepMoments(i, *p) for i, p in zip(irreps, parts, strict=True)]
         self.pairs: PairMoments | None = None
         self.shift: NDArray | float = 0.0  # what rows are summed less
         self.total: NDArray | float = 0.0  # sum of rows of orbits summed by irrep
         self.n_rows = 0
+        self.n_rows_of_whole = 0  # of orbits summed by irrep
         self.n_orbits = 0
 
     def add(self, X: NDArray, table: NDArray) -> None:
@@ -59,6 +55,7 @@ class OrbitMoments:
             pairs = pair_moments(orbits, observed, self.group, self.elements)
             self.pairs = pairs if self.pairs is None else self.pairs + pairs
         self.n_rows += int((table >= 0).sum())
+        self.n_rows_of_whole += int(whole.sum()) * self.group.order
         self.n_orbits += len(table)
 
     def _chunks(self, X: NDArray, table: NDArray) -> Iterator[tuple[NDArray, NDArray]]:
@@ -86,11 +83,6 @@ class OrbitMoments:
         """Find the generators in `elements`."""
         return [self.elements.index(g) for g in generator_elements(self.group)]
 
-    @property
-    def n_rows_of_whole(self) -> int:
-        """Count the rows of orbits that were summed by irrep."""
-        return self.irreps[0].n_orbits * self.group.order if self.irreps else 0
-
     def state(self) -> dict[str, Any]:
         """Give all sums as arrays and plain values; `add` may change its arrays."""
         return {
@@ -110,13 +102,14 @@ class OrbitMoments:
         moments = cls(group, by_irrep=by_irrep, basis=state["basis"])
         for irrep, its_state in zip(moments.irreps, state["irreps"], strict=True):
             irrep.restore(its_state)
+            moments.n_rows_of_whole = irrep.n_orbits * group.order
         moments.n_rows, moments.n_orbits = state["n_rows"], state["n_orbits"]
         moments.shift, moments.total = state["shift"], state["total"]
         if state["pairs"] is not None:
             moments.pairs = PairMoments(*state["pairs"])
         return moments
 
-    def levelled(self, *, use_up: bool) -> tuple[list["IrrepMoments"], "Level"]:
+    def levelled(self, *, use_up: bool) -> tuple[list[IrrepMoments], Level]:
         """Moments by irrep, of rows in which as much of the mean is left as is good.
 
         To use up frees the sums of the one irrep that the mean is in.
@@ -131,14 +124,14 @@ class OrbitMoments:
             trivial.forget()
         return [levelled, *others], found
 
-    def all_pairs(self) -> "PairMoments":
+    def all_pairs(self) -> PairMoments:
         """Sum over pairs of rows that are one of `elements` apart, of all orbits."""
         both = [self.pairs] if self.pairs is not None else []
         if self.n_rows_of_whole:
             both.append(self._pairs_of_whole_orbits())
         return both[0] if len(both) == 1 else both[0] + both[1]
 
-    def _pairs_of_whole_orbits(self) -> "PairMoments":
+    def _pairs_of_whole_orbits(self) -> PairMoments:
         elements = self.elements
         shares = [irrep.of_elements([0, *elements]) for irrep in self.irreps]
         gram, *cross = np.sum(shares, axis=0)
@@ -161,9 +154,9 @@ class IrrepMoments:
     which is smaller and faster to solve.
     """
 
-    def __init__(self, irrep: Irrep) -> None:
+    def __init__(self, irrep: Irrep, matrices: NDArray, embedding: NDArray) -> None:
         self.irrep = irrep
-        self.matrices, self.embedding = smallest_parts(irrep)
+        self.matrices, self.embedding = matrices, embedding  # of `smallest_parts`
         self.rows: list[NDArray] = []  # real part, imaginary part if there is one
         self.gram: list[NDArray] = []  # real part, half the imaginary part
         self.n_orbits = 0
@@ -206,12 +199,12 @@ class IrrepMoments:
         """Free the memory of the sums."""
         self.rows, self.gram = [], []
 
-    def moved(self, move: NDArray, total: NDArray) -> "IrrepMoments":
+    def moved(self, move: NDArray, total: NDArray) -> IrrepMoments:
         """Give the trivial irrep's moments after a move is added to all rows.
 
         No other irrep's moments change by it. The total is the sum of rows before.
         """
-        moments = IrrepMoments(self.irrep)
+        moments = IrrepMoments(self.irrep, self.matrices, self.embedding)
         moments.n_orbits = self.n_orbits
         move = len(self.matrices) * move  # of the sum over an orbit
         moments.rows = [rows + move for rows in self.rows]
@@ -287,23 +280,6 @@ def gram_of_irreps(irreps: list[IrrepMoments]) -> NDArray:
     return gram
 
 
-def smallest_parts(irrep: Irrep) -> tuple[NDArray, NDArray]:
-    """Irreducible part (order, k, k) over the complex numbers, its basis (dim, k).
-
-    That is the irrep itself if it is of real kind, else one of two complex parts.
-    """
-    if irrep.kind == "real":
-        return irrep.matrices, np.eye(irrep.dim)
-    noise = np.random.default_rng(0).normal(size=(irrep.dim, irrep.dim))
-    rho = irrep.matrices
-    turn = (rho @ (noise - noise.T) @ rho.transpose(0, 2, 1)).mean(axis=0)
-    values, vectors = np.linalg.eigh(1j * turn)
-    half = vectors[:, values > 0]
-    if half.shape[1] > 1:  # the phase of a single vector changes no matrix
-        half = canonical_basis(half)
-    return half.conj().T @ rho @ half, half
-
-
 def _gram(rows: list[NDArray]) -> list[NDArray]:
     """Real part of ``sum of z z^H``, and half its imaginary part if there is one."""
     gram = rows[0].T @ rows[0]
@@ -343,10 +319,10 @@ class PairMoments(NamedTuple):
     total_before: NDArray  # (n_elements, n), sum of x_h
     total_after: NDArray  # (n_elements, n), sum of x_gh
 
-    def __add__(self, other: "PairMoments") -> "PairMoments":  # type: ignore[override]
+    def __add__(self, other: PairMoments) -> PairMoments:  # type: ignore[override]
         return PairMoments(*(a + b for a, b in zip(self, other, strict=True)))
 
-    def level(self, i: int, shift: NDArray | float) -> "Level":
+    def level(self, i: int, shift: NDArray | float) -> Level:
         """Compare mean and variance of the rows in the pairs of one element."""
         n, before, after = self.n_pairs[i], self.total_before[i], self.total_after[i]
         variance = np.trace(self.before[i]) - before @ before / n

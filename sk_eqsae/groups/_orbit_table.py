@@ -1,13 +1,17 @@
 """Which row of X is element g of orbit i: the metadata contract, checked once."""
 
-from typing import NoReturn
+from __future__ import annotations
+
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from .._rows import as_array, as_entries, name_rows
-from ._group import CyclicGroup, FiniteGroup, as_group
+from .._warnings import warn
+from ._group import CyclicGroup, FiniteGroup, as_group, generator_elements
 
 _SHOWN = 5
 
@@ -197,11 +201,22 @@ def _raise_if_no_canonical(counts: NDArray, orbit: NDArray, groups: NDArray) -> 
         )
 
 
+def warn_if_no_symmetry(estimator: BaseEstimator, groups: Any, becomes: str) -> None:
+    """Warn if nothing says of which symmetry the rows are."""
+    if estimator.symmetry is None and groups is None:
+        warn(
+            f"{type(estimator).__name__} got no groups and power, so it {becomes}. "
+            "Pass both to fit, in a Pipeline as STEP__groups= and STEP__power=; "
+            "symmetry=1 says that there is no symmetry."
+        )
+
+
 def check_generators(group: FiniteGroup, table: NDArray) -> None:
     """Raise if the rows say nothing about a generator."""
     powers = group.powers[(table >= 0).any(axis=0)]
-    for k, name in enumerate(group.generator_names):
-        if group.generator_orders[k] > 1 and not powers[:, k].any():
+    for k, element in enumerate(generator_elements(group)):
+        if element and not powers[:, k].any():
+            name = group.generator_names[k]
             raise ValueError(
                 f"power: the generator {name} is never observed: its power is 0 in "
                 "every row, so nothing tells its matrix. Add rows with other powers "

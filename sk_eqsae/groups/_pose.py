@@ -21,8 +21,11 @@ from .._doc_link import DocLinkMixin
 from .._docs import fill
 from .._fitted import FEATURES, Fitted
 from ._activation_transform import ActivationTransformFitter
-from ._element_matrices import ElementMatrices, matrices_of
-from ._trust import warn_if_poses_look_alike
+from ._element_matrices import (
+    ElementMatrices,
+    matrices_of,
+    warn_if_poses_look_alike,
+)
 
 _DTYPES = (np.float64, np.float32)
 _SAME_EIGENVALUE = 1e-6  # relative; a symmetry makes eigenvalues equal
@@ -32,6 +35,7 @@ _TIE = 1e-6  # scores this near, in units of the margin, are one score
 _WEIGHT = 0.5  # of each further direction; no mirror of a polygon is at atan(1/2)
 
 
+@fill
 class PoseCanonicalizer(
     DocLinkMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
 ):
@@ -118,7 +122,6 @@ class PoseCanonicalizer(
     def __init__(self, activation_transform: BaseEstimator | None = None) -> None:
         self.activation_transform = activation_transform
 
-    @fill
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(
         self,
@@ -187,8 +190,7 @@ class PoseCanonicalizer(
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
-            Activations.
+        {X}
 
         Returns
         -------
@@ -204,8 +206,7 @@ class PoseCanonicalizer(
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
-            Activations.
+        {X}
 
         Returns
         -------
@@ -220,8 +221,7 @@ class PoseCanonicalizer(
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
-            Activations.
+        {X}
 
         Returns
         -------
@@ -257,6 +257,7 @@ class PoseCanonicalizer(
         return tags
 
 
+@fill
 def canonicalize(
     X: ArrayLike, activation_transform: BaseEstimator
 ) -> tuple[NDArray, NDArray, NDArray]:
@@ -267,8 +268,7 @@ def canonicalize(
 
     Parameters
     ----------
-    X : array-like of shape (n_rows, n_features)
-        Activations.
+    {X}
     activation_transform : estimator
         Fitted M, such as :class:`~sk_eqsae.ActivationTransformFitter`.
 

@@ -1,5 +1,7 @@
 """How well any map, linear or not, predicts one activation from another."""
 
+from __future__ import annotations
+
 import warnings
 from typing import Self
 

@@ -1,5 +1,7 @@
 """How much of a dictionary is in use."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

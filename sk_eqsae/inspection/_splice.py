@@ -1,5 +1,7 @@
 """A model with an autoencoder's reconstruction in the place of a layer's output."""
 
+from __future__ import annotations
+
 import math
 import threading
 from collections.abc import Iterator, Mapping

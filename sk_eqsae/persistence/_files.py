@@ -1,5 +1,7 @@
 """Save and load an estimator as one file of arrays and plain values."""
 
+from __future__ import annotations
+
 import json
 import os
 from importlib.metadata import version

@@ -1,5 +1,7 @@
 """What the formats of other libraries can say of an autoencoder."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,5 +94,6 @@ def as_estimator(weights: RawWeights, *, mean: NDArray | None = None) -> TopKSAE
     if weights.threshold is not None:
         # latents are above zero, too
         sae.threshold_ = max(weights.threshold, 0.0)
+        sae._threshold_k = weights.k
     check_estimator(sae)
     return sae

@@ -1,5 +1,7 @@
 """The folder that SAELens 6 writes: cfg.json and sae_weights.safetensors."""
 
+from __future__ import annotations
+
 import json
 import os
 from importlib.metadata import version

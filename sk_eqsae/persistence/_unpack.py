@@ -1,5 +1,7 @@
 """An estimator from the JSON values and arrays of a file; nothing of it is run."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any

@@ -1,5 +1,7 @@
 """Many binary probing tasks: in parallel, resumable, with a progress bar."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Keep the few latents that best separate the classes."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from numbers import Integral
 from typing import Any, ClassVar, Self

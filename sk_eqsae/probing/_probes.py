@@ -1,5 +1,7 @@
 """The three probes of the paper, and a search over them."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Sequence
 from numbers import Integral

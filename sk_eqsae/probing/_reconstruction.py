@@ -1,5 +1,7 @@
 """Activations rebuilt from the few latents that best separate the classes."""
 
+from __future__ import annotations
+
 from typing import Any, ClassVar, Self
 
 import numpy as np

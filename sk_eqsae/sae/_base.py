@@ -1,5 +1,7 @@
 """What the autoencoders share: parameters, training, encoding, decoding."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,7 +32,6 @@ from .._fitted import FEATURES, Fitted, adam_state
 from .._fitting import all_or_nothing, ordinary_modes
 from .._metrics import fvu_of_chunks
 from .._rows import (
-    Spread,
     TrainingRows,
     checked_rows,
     dtype_in_memory,
@@ -118,6 +119,7 @@ class BaseSAE(
         Fitted("mean_", "float64", ("n_features",)),
         Fitted("scale_", "float"),
         Fitted("threshold_", "float", optional=True),
+        Fitted("_threshold_k", "int", optional=True),  # that it was found for
         Fitted("n_iter_", "int", ("n_epochs",)),
         Fitted("loss_curve_", "float64", ("n_epochs",)),
         Fitted("error_curve_", "float64", ("n_epochs",), optional=True),
@@ -272,10 +274,12 @@ class BaseSAE(
         memory = dict(getattr(self, "_memory", {})) if partial else None
         digest = None if partial or self.checkpoint is None else hashlib.sha256()
         target_mean = self._normalize(rows, digest, memory, going_on)
+        n_latents = self._n_latents(rows.n_features)
+        self._check_k(n_latents)
         network = (
-            self._trained_network(target_mean, memory)
+            self._trained_network(n_latents, target_mean, memory)
             if going_on
-            else self._new_network(rows.n_features, seed, memory)
+            else self._new_network(n_latents, rows.n_features, seed, memory)
         )
         previous = self._curves() if going_on else np.empty((2, 0))
         order_seed += previous.shape[1] if partial else 0
@@ -324,16 +328,13 @@ class BaseSAE(
             self.mean_, self.scale_ = np.zeros(rows.n_features), 1.0
             if normalize:
                 self.scale_ = spreads[0].root_mean_square() or 1.0
-                self.mean_ = self._invariant_mean(spreads[0])
+                self.mean_ = rows.fixed(spreads[0].mean)
         target_mean = self.mean_
         if rows.targets is not None and normalize:
             target_mean = spreads[-1].mean
         if memory is not None:
             target_mean = memory.setdefault("target_mean", target_mean)
         return target_mean
-
-    def _invariant_mean(self, spread: Spread) -> NDArray:
-        return spread.mean
 
     def _objective(
         self,
@@ -435,15 +436,17 @@ class BaseSAE(
         self.loss_curve_, self.error_curve_ = curves
         self.n_iter_ = len(self.loss_curve_)
         self._set_or_drop("_memory", plan.memory)
-        threshold = None
+        threshold = k = None
         if self.activation == "batch_topk":
-            threshold = self._mean_threshold(plan.rows)
+            threshold, k = self._mean_threshold(plan.rows), kept_latents(self)
         self._set_or_drop("threshold_", threshold)
+        self._set_or_drop("_threshold_k", k)
         if plan.memory is None:  # else there may be more calls to come
             n_chances = _CHANCES * self.n_components_ // kept_latents(self)
             inputs, target = plan.rows.sample(max(_LEAST, n_chances))
             fires = self._encode_csr(inputs).astype(bool).sum(axis=0) > 0
-            warn_of_outcome(self, fires, target)
+            enough = len(inputs) >= n_chances
+            warn_of_outcome(self, fires, target, enough=enough)
         return self
 
     def _set_or_drop(self, name: str, value: Any) -> None:
@@ -467,29 +470,21 @@ class BaseSAE(
     # Networks
 
     def _new_network(
-        self, n_features: int, seed: int, memory: dict[str, NDArray] | None
+        self,
+        n_latents: int,
+        n_features: int,
+        seed: int,
+        memory: dict[str, NDArray] | None,
     ) -> Network:
-        sizes = (n_features, self._check_sizes(n_features), self.hidden_dim)
-        return self._initialized(seed, DenseNetwork, *sizes)
+        sizes = (n_features, n_latents, self.hidden_dim)
+        return DenseNetwork(*sizes, tied_init=self._recipe().tied_init, seed=seed)
 
-    def _initialized(self, seed: int, kind: type, *arguments: Any) -> Network:
-        # not torch's global generator, which fits in other threads would draw from
-        generator = torch.Generator().manual_seed(seed)
-        network = kind(*arguments, generator=generator)
-        if self._recipe().tied_init:
-            network.initialize_tied(generator)
-        return network
-
-    def _check_sizes(self, n_features: int) -> int:
-        """Number of latents, if k is not above it."""
-        n_latents = self._n_latents(n_features)
+    def _check_k(self, n_latents: int) -> None:
         if kept_latents(self, n_latents) > n_latents:
             raise ValueError(
                 f"k={self.k} is larger than the dictionary of {n_latents} latents "
-                f"(n_components={self.n_components}, n_features={n_features}). Lower "
-                "k or raise n_components."
+                f"(n_components={self.n_components}). Lower k or raise n_components."
             )
-        return n_latents
 
     def _n_latents(self, n_features: int) -> int:
         return self.n_components or 8 * n_features
@@ -498,9 +493,11 @@ class BaseSAE(
         return self.hidden_dim or 0
 
     def _trained_network(
-        self, target_mean: NDArray, memory: dict[str, NDArray] | None
+        self,
+        n_latents: int,
+        target_mean: NDArray,
+        memory: dict[str, NDArray] | None,
     ) -> Network:
-        n_latents = self._check_sizes(self.n_features_in_)
         n_hidden = self.coefs_[0].shape[1] if len(self.coefs_) > 1 else 0
         if (n_latents, self._n_hidden()) != (self.n_components_, n_hidden):
             raise ValueError(
@@ -548,6 +545,13 @@ class BaseSAE(
                 raise ValueError(
                     "activation='batch_topk' was set after a fit with 'topk', which "
                     "has no threshold_. Call fit again."
+                )
+            k = getattr(self, "_threshold_k", kept_latents(self))
+            if k != kept_latents(self):
+                raise ValueError(
+                    f"k={self.k} was set after a fit with activation='batch_topk', "
+                    f"whose threshold_ keeps k={k} latents of a row on average. Call "
+                    "fit again."
                 )
             return Threshold(self.threshold_ / self.scale_)
         if not 1 <= kept_latents(self) <= n_latents:
@@ -641,17 +645,25 @@ class BaseSAE(
         {X}
         {y}
         groups : array-like of shape (n_rows,), default=None
-            Not needed.
+            Orbit id of each row. Only EquivariantSAE looks at it: it has to go with
+            power.
         power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
-            Not needed.
+            True powers of each row. Only EquivariantSAE looks at them: it moves its
+            canonical reconstruction by them, or by inferred ones where there are none.
 
         Returns
         -------
         score : float
             1 is perfect, 0 is as good as the per-feature mean of X.
         """
-        chunks = self._decode_chunks(self._checked(X))
-        return 1 - fvu_of_chunks((chunk, decoded) for chunk, _, decoded in chunks)
+        return 1 - fvu_of_chunks(self._rebuilt(self._checked(X), groups, power))
+
+    def _rebuilt(
+        self, X: Any, groups: ArrayLike | None, power: ArrayLike | None
+    ) -> Iterator[tuple[NDArray, NDArray]]:
+        """Rows and their reconstructions, chunk by chunk."""
+        for chunk, _, decoded in self._decode_chunks(X):
+            yield chunk, decoded
 
     def to_module(self) -> SparseAutoencoder:
         """Copy what was fitted into a plain torch module.
@@ -748,7 +760,9 @@ class BaseSAE(
 
 def _in_several_processes() -> bool:
     """Whether processes of torch.distributed train together."""
-    return dist.is_available() and dist.is_initialized()
+    if not (dist.is_available() and dist.is_initialized()):
+        return False
+    return dist.get_world_size() > 1
 
 
 def sparse_codes(sae: BaseSAE, X: ArrayLike) -> csr_array:

@@ -1,5 +1,7 @@
 """An autoencoder whose codes ignore a symmetry of the inputs: the paper's method."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from os import PathLike
 from typing import Any, ClassVar
@@ -13,7 +15,6 @@ from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
 from .._docs import fill
-from .._metrics import fvu_of_chunks
 from .._rows import TrainingRows
 from ..groups import FiniteGroup
 from ..groups._element_matrices import moved_by_all
@@ -234,21 +235,18 @@ class EquivariantSAE(SymmetricSAE):
         reconstruction : ndarray of shape (n_rows, n_features)
             Reconstructed activations, in the dtype of X.
         """
-        X = self._checked(X)
-        chunks = self._reconstruct_chunks(X, power)
+        chunks = self._rebuilt(self._checked(X), None, power)
         return np.concatenate([moved for _, moved in chunks])
 
-    def _reconstruct_chunks(
-        self, X: Any, power: ArrayLike | None
+    def _rebuilt(
+        self, X: Any, groups: ArrayLike | None, power: ArrayLike | None
     ) -> Iterator[tuple[NDArray, NDArray]]:
-        """Rows, and M^p D(E(x)) of each."""
+        if groups is not None:
+            orbit_table(groups, power, symmetry=self.symmetry_, n_rows=len(X))
         powers = None if power is None else self._power_of_each(power, len(X))
         for chunk, rows, canonical in self._decode_chunks(X):
-            if powers is None:
-                its_power = self._poses(chunk, canonical)
-            else:
-                its_power = powers[rows]
-            yield chunk, self.activation_transform_.act(canonical, its_power)
+            moves = self._poses(chunk, canonical) if powers is None else powers[rows]
+            yield chunk, self.activation_transform_.act(canonical, moves)
 
     def _power_of_each(self, power: ArrayLike, n_rows: int) -> NDArray:
         n_generators = self.symmetry_.n_generators
@@ -273,32 +271,3 @@ class EquivariantSAE(SymmetricSAE):
         """
         check_is_fitted(self)
         return EquivariantAutoencoder(self)
-
-    def score(
-        self,
-        X: ArrayLike,
-        y: None = None,
-        *,
-        groups: ArrayLike | None = None,
-        power: ArrayLike | None = None,
-    ) -> float:
-        """Share of the variance that the equivariant reconstruction explains.
-
-        Parameters
-        ----------
-        {X}
-        {y}
-        groups : array-like of shape (n_rows,), default=None
-            Orbit id of each row. Given with power, both must describe orbits.
-        power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
-            True powers of each row. None infers it.
-
-        Returns
-        -------
-        score : float
-            1 - FVU: 1 is perfect, 0 is as good as the per-feature mean of X.
-        """
-        X = self._checked(X)
-        if groups is not None:
-            orbit_table(groups, power, symmetry=self.symmetry_, n_rows=len(X))
-        return 1 - fvu_of_chunks(self._reconstruct_chunks(X, power))

@@ -1,5 +1,7 @@
 """An autoencoder whose dictionary is closed under a group."""
 
+from __future__ import annotations
+
 from numbers import Integral
 from os import PathLike
 from typing import Any, ClassVar, Self
@@ -19,7 +21,7 @@ from sklearn.utils.validation import (
 
 from .._docs import fill
 from .._fitted import Fitted
-from .._rows import Spread, TrainingRows, read_rows
+from .._rows import TrainingRows, read_rows
 from ..groups import FiniteGroup
 from ..groups._element_matrices import mean_matrix
 from ..groups._group import as_group
@@ -29,13 +31,12 @@ from ._network import Network
 from ._recipe import Recipe
 from ._symmetric import SymmetricSAE, fitted_transform
 from ._tied_network import TiedNetwork
-from ._torch_module import SparseAutoencoder
 from ._unexplained import unexplained_moves
 
 _FREE_PER_UNEXPLAINED = 25  # n_free="auto", by benchmarks/group_tied
 
 
-def _knows_pose(sae: "GroupTiedSAE") -> bool:
+def _knows_pose(sae: GroupTiedSAE) -> bool:
     if not hasattr(sae, "canonical_code_"):
         raise AttributeError(
             "predict_power needs to have seen which rows are canonical: give fit "
@@ -44,7 +45,7 @@ def _knows_pose(sae: "GroupTiedSAE") -> bool:
     return True
 
 
-def _keeps_pose(sae: "GroupTiedSAE") -> bool:
+def _keeps_pose(sae: GroupTiedSAE) -> bool:
     if sae.output == "invariant":
         raise AttributeError(
             "invariant latents do not say how a row is turned, so they cannot be "
@@ -280,7 +281,9 @@ class GroupTiedSAE(SymmetricSAE):
         canonical = None if groups is None else table[:, 0]
         if canonical is not None and not partial:
             self._warn_of_poses(X, canonical)
-        return TrainingRows(X, table[table >= 0], canonical=canonical)
+        # the mean of the rows but for what the group would move
+        fixed = mean_matrix(self.activation_transform_)
+        return TrainingRows(X, table[table >= 0], canonical=canonical, projection=fixed)
 
     def _given(self) -> BaseEstimator | None:
         """M, if it is fitted already."""
@@ -328,7 +331,9 @@ class GroupTiedSAE(SymmetricSAE):
         unexplained = unexplained_moves(fitter, X, table, seed=seed, **metadata)
         share = min(1.0, _FREE_PER_UNEXPLAINED * unexplained)
         n_latents = self._n_latents(X.shape[1])
-        n_orbits = max(1, round(n_latents / (1 + share) / self.order_))
+        n_orbits = round(n_latents / (1 + share) / self.order_)
+        # rounded up there may be more than fit
+        n_orbits = max(1, min(n_orbits, n_latents // self.order_))
         return max(0, n_latents - n_orbits * self.order_)
 
     def _n_latents(self, n_features: int) -> int:
@@ -338,8 +343,7 @@ class GroupTiedSAE(SymmetricSAE):
         n_orbits = max(1, -(-(8 * n_features - n_free) // self.order_))
         return n_orbits * self.order_ + n_free
 
-    def _check_sizes(self, n_features: int) -> int:
-        n_latents = super()._check_sizes(n_features)
+    def _set_n_orbits(self, n_latents: int) -> None:
         self.n_orbits_, left = divmod(n_latents - self.n_free_, self.order_)
         if left or self.n_orbits_ < 1:
             below = self.n_free_ + max(1, self.n_orbits_) * self.order_
@@ -348,10 +352,7 @@ class GroupTiedSAE(SymmetricSAE):
                 f"not fill latent orbits of {self.order_}. The nearest sizes that do "
                 f"are {below} and {below + self.order_}."
             )
-        return n_latents
-
-    def _prefixes(self, n_latents: int) -> NDArray:
-        sizes = super()._prefixes(n_latents)
+        sizes = np.array([] if self.nested is None else self._prefixes(n_latents))
         tied = sizes[sizes < self.n_orbits_ * self.order_]
         cut = tied[tied % self.order_ > 0]
         if len(cut):
@@ -360,32 +361,33 @@ class GroupTiedSAE(SymmetricSAE):
                 f"nested={self.nested} cuts a latent orbit at {cut[0]}: latents come "
                 f"in orbits of {self.order_}. Take a multiple of it, such as {whole}."
             )
-        return sizes
-
-    def _invariant_mean(self, spread: Spread) -> NDArray:
-        """Mean of the rows but for what the group would move."""
-        return mean_matrix(self.activation_transform_) @ spread.mean
 
     def _n_hidden(self) -> int:
         return super()._n_hidden() * self.order_
 
     def _new_network(
-        self, n_features: int, seed: int, memory: dict[str, NDArray] | None
+        self,
+        n_latents: int,
+        n_features: int,
+        seed: int,
+        memory: dict[str, NDArray] | None,
     ) -> Network:
-        self._check_sizes(n_features)
+        self._set_n_orbits(n_latents)
         if self.order_ == 1:
-            return super()._new_network(n_features, seed, memory)
-        arguments = self._tied(memory)
-        return self._initialized(seed, TiedNetwork, *arguments)
+            return super()._new_network(n_latents, n_features, seed, memory)
+        tied_init = self._recipe().tied_init
+        return TiedNetwork(*self._tied(memory), tied_init=tied_init, seed=seed)
 
     def _trained_network(
-        self, target_mean: NDArray, memory: dict[str, NDArray] | None
+        self,
+        n_latents: int,
+        target_mean: NDArray,
+        memory: dict[str, NDArray] | None,
     ) -> Network:
-        dense = super()._trained_network(target_mean, memory)
+        dense = super()._trained_network(n_latents, target_mean, memory)
         if self.order_ == 1:
             return dense
-        generator = torch.Generator()  # what it draws is overwritten
-        network = TiedNetwork(*self._tied(memory), generator=generator)
+        network = TiedNetwork(*self._tied(memory), tied_init=False, seed=0)
         network.set_weights(dense)
         return network
 
@@ -453,36 +455,8 @@ class GroupTiedSAE(SymmetricSAE):
         largest = np.maximum.reduceat(Z.data, starts) if len(starts) else Z.data
         return csr_array((largest, (row, base)), (Z.shape[0], self.n_orbits_))
 
-    @available_if(_keeps_pose)
-    def inverse_transform(self, Z: ArrayLike | csr_array) -> NDArray:
-        """Decode latents; only with ``output="equivariant"``.
-
-        Parameters
-        ----------
-        Z : array-like or sparse array of shape (n_rows, n_latents)
-            Latents, as `transform` returns them with ``output="equivariant"``.
-
-        Returns
-        -------
-        X : ndarray of shape (n_rows, n_features)
-            Activations, in the dtype of Z.
-        """
-        return super().inverse_transform(Z)
-
-    @available_if(_keeps_pose)
-    def to_module(self) -> SparseAutoencoder:
-        """Copy what was fitted into a plain torch module.
-
-        Only with ``output="equivariant"``.
-
-        Returns
-        -------
-        module : torch.nn.Module
-            With ``encode(x)``, ``decode(z)`` and ``forward(x)``, which reconstructs,
-            for tensors of activations of shape (..., n_features). All copies of a
-            base vector are spelled out in it. It is in float32 and on the CPU.
-        """
-        return super().to_module()
+    inverse_transform = available_if(_keeps_pose)(SymmetricSAE.inverse_transform)
+    to_module = available_if(_keeps_pose)(SymmetricSAE.to_module)
 
     @available_if(_knows_pose)
     def predict_power(self, X: ArrayLike) -> NDArray:

@@ -1,5 +1,7 @@
 """Several autoencoders of one size on the same rows, trained at once."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -344,5 +346,6 @@ class _Join(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        ctx.kind.gradient = grad
+        # else the parameters would get copies, which clipping does not reach
+        ctx.kind.gradient = grad = grad.contiguous()
         return None, *grad.unbind()

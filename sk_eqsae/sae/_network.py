@@ -1,8 +1,10 @@
 """The network of a sparse autoencoder, and what every network can do."""
 
+from __future__ import annotations
+
 import math
 from functools import partial
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ._code import Code, Selection
-from ._sparse_step import Spare, SparseAutoencode, encode
+from ._sparse_step import Spare, SparseAutoencode, encode, gradients_of
 
 Arrays = tuple[list[NDArray], list[NDArray], NDArray, NDArray]
 
@@ -56,27 +58,19 @@ class DenseNetwork(nn.Module):
         n_latents: int,
         hidden_dim: int | None = None,
         *,
-        generator: torch.Generator | None = None,
+        tied_init: bool = False,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.n_latents = n_latents
         self.spare: Spare = {}
-        self.hidden = None
-        if hidden_dim is not None:
-            self.hidden = drawn_linear(n_features, hidden_dim, generator)
-        self.encoder = drawn_linear(hidden_dim or n_features, n_latents, generator)
-        decoder = drawn_linear(n_latents, n_features, generator)
-        self.components = nn.Parameter(decoder.weight.detach().T.contiguous())
-        self.intercept = decoder.bias
+        sizes = (n_features, hidden_dim, hidden_dim or n_features, n_latents)
+        draw_weights(self, *sizes, tied_init=tied_init, seed=seed)
 
     @property
     def places(self) -> NDArray:
         """Place of each latent in the dictionary."""
         return np.arange(self.n_latents)
-
-    def initialize_tied(self, generator: torch.Generator | None = None) -> None:
-        """Draw unit vectors, zero biases, a linear encoder equal to the decoder."""
-        initialize_tied(self, self.hidden is None, generator)
 
     def normalize_components(self) -> None:
         """Bring dictionary vectors to norm 1."""
@@ -141,26 +135,38 @@ class DenseNetwork(nn.Module):
         return network
 
 
-@torch.no_grad()
-def initialize_tied(
-    network: nn.Module, is_linear: bool, generator: torch.Generator | None
+def draw_weights(
+    network: Any,
+    n_features: int,
+    hidden_dim: int | None,
+    n_inputs: int,
+    n_vectors: int,
+    *,
+    tied_init: bool,
+    seed: int,
 ) -> None:
-    """Draw unit dictionary vectors, zero biases, a linear encoder equal to them."""
-    network.components.normal_(generator=generator)
-    normalize_rows(network.components)
-    network.intercept.zero_()
-    network.encoder.bias.zero_()
-    if is_linear:
-        network.encoder.weight.copy_(network.components)
+    """Give a network its layers: of the encoder one or two, the last of `n_inputs`.
 
-
-def gradients_of(network: nn.Module) -> list[Tensor]:
-    """Gradients that there are; those of encoder and dictionary come first."""
-    large = (network.encoder.weight, network.components)
-    others = [
-        p for p in network.parameters() if p is not large[0] and p is not large[1]
-    ]
-    return [p.grad for p in (*large, *others) if p.grad is not None]
+    With `tied_init`, vectors have norm 1, biases are zero, and a linear encoder starts
+    as the decoder.
+    """
+    # not torch's global generator, which fits in other threads would draw from
+    generator = torch.Generator().manual_seed(seed)
+    network.hidden = None
+    if hidden_dim is not None:
+        network.hidden = _drawn_linear(n_features, hidden_dim, generator)
+    network.encoder = _drawn_linear(n_inputs, n_vectors, generator)
+    decoder = _drawn_linear(n_vectors, n_features, generator)
+    network.components = nn.Parameter(decoder.weight.detach().T.contiguous())
+    network.intercept = decoder.bias
+    if tied_init:
+        with torch.no_grad():
+            network.components.normal_(generator=generator)
+            normalize_rows(network.components)
+            network.intercept.zero_()
+            network.encoder.bias.zero_()
+            if hidden_dim is None:
+                network.encoder.weight.copy_(network.components)
 
 
 @torch.no_grad()
@@ -170,8 +176,8 @@ def normalize_rows(table: Tensor) -> None:
     table.div_(norms.clamp_min_(1e-12))
 
 
-def drawn_linear(
-    n_inputs: int, n_outputs: int, generator: torch.Generator | None
+def _drawn_linear(
+    n_inputs: int, n_outputs: int, generator: torch.Generator
 ) -> nn.Linear:
     """A layer as torch draws it, but not from the generator that threads share."""
     layer = nn.utils.skip_init(nn.Linear, n_inputs, n_outputs, dtype=torch.float32)

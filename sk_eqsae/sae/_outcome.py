@@ -1,5 +1,7 @@
 """Warnings of what a fit has come to."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np
@@ -12,25 +14,29 @@ _MANY = 0.9
 _FAR = 100  # mean squares of the rows: no fit that starts well ends there
 
 
-def warn_of_outcome(sae: Any, fires: NDArray[np.bool_], target: NDArray) -> None:
+def warn_of_outcome(
+    sae: Any, fires: NDArray[np.bool_], target: NDArray, *, enough: bool
+) -> None:
     """Warn of dead latents and of reconstructions that are far off.
 
-    `fires` says which latents are active in some rows, which should become `target`.
+    `fires` says which latents are active in some rows, which should become `target`;
+    `enough`, whether the rows are so many that each latent could have been.
     """
     recipe = sae._recipe()
     if (target == target[0]).all():  # the intercept is all there is to learn
         return
-    warn_if_dead(fires, revives=recipe.aux_weight > 0)
+    warn_if_dead(fires, most_live=enough and recipe.aux_weight > 0)
     if len(sae.loss_curve_):
         if recipe.normalize:
             target = (target - target.mean(axis=0)) / sae.scale_
         warn_if_far_off(sae.loss_curve_[-1], target, normalized=recipe.normalize)
 
 
-def warn_if_dead(fires: NDArray[np.bool_], *, revives: bool) -> None:
-    """Warn if no latent is active, or hardly any where dead ones were revived.
+def warn_if_dead(fires: NDArray[np.bool_], *, most_live: bool) -> None:
+    """Warn if no latent is active, or hardly any where most should be.
 
-    Where they were not, as by ``recipe="paper"``, it is normal that most are dead.
+    Where dead ones were not revived, as by ``recipe="paper"``, it is normal that most
+    are dead.
     """
     n_latents, n_dead = len(fires), int((~fires).sum())
     if n_dead == n_latents:
@@ -40,7 +46,7 @@ def warn_if_dead(fires: NDArray[np.bool_], *, revives: bool) -> None:
             "recipe='default' does not depend on it.",
             ConvergenceWarning,
         )
-    elif revives and n_dead > _MANY * n_latents:
+    elif most_live and n_dead > _MANY * n_latents:
         warn(
             f"{n_dead} of {n_latents} latents are dead: hardly any training row has "
             "them active. Raise max_epochs, lower lr (the learning rate), or lower "

@@ -38,6 +38,13 @@ def take(spare: Spare, shape: tuple[int, ...], like: Tensor) -> Tensor:
     return left.pop() if left else like.new_empty(shape)
 
 
+def gradients_of(network: Any) -> list[Tensor]:
+    """Gradients that there are; those of encoder and dictionary come first."""
+    large = (network.encoder.weight, network.components)
+    small = [p for p in network.parameters() if all(p is not each for each in large)]
+    return [p.grad for p in (*large, *small) if p.grad is not None]
+
+
 def put_gradients(spare: Spare, gradients: list[Tensor]) -> None:
     """Leave gradients, where the next ones are written over them."""
     for gradient in gradients:

@@ -1,5 +1,7 @@
 """What autoencoders that know a symmetry share: the group, the orbits, M."""
 
+from __future__ import annotations
+
 from copy import copy
 from numbers import Integral
 from typing import Any, ClassVar
@@ -12,12 +14,8 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from .._fitted import Fitted
 from .._rows import read_rows
 from ..groups import ActivationTransformFitter, FiniteGroup
-from ..groups._orbit_table import orbit_table
-from ..groups._trust import (
-    pose_sample,
-    warn_if_no_symmetry,
-    warn_if_poses_look_alike,
-)
+from ..groups._element_matrices import pose_sample, warn_if_poses_look_alike
+from ..groups._orbit_table import orbit_table, warn_if_no_symmetry
 from ._base import BaseSAE
 
 

@@ -1,5 +1,7 @@
 """The network of a dictionary that is closed under a group."""
 
+from __future__ import annotations
+
 from functools import lru_cache, partial
 from typing import Any
 
@@ -14,13 +16,18 @@ from ._code import Code, Selection
 from ._network import (
     Arrays,
     DenseNetwork,
-    drawn_linear,
-    gradients_of,
-    initialize_tied,
+    draw_weights,
     normalize_rows,
     to_array,
 )
-from ._sparse_step import Spare, SparseAutoencode, order_by_latent, put, take
+from ._sparse_step import (
+    Spare,
+    SparseAutoencode,
+    gradients_of,
+    order_by_latent,
+    put,
+    take,
+)
 
 _STRAIGHT = 1e-6  # distance from the usual metric that does not count
 
@@ -57,7 +64,8 @@ class TiedNetwork(nn.Module):
         n_free: int,
         hidden_dim: int | None = None,
         *,
-        generator: torch.Generator | None = None,
+        tied_init: bool = False,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.spare: Spare = {}
@@ -68,26 +76,21 @@ class TiedNetwork(nn.Module):
         self.n_invariant = int(basis.multiplicities[0])  # the trivial irrep is first
         self.blocks = IrrepBlocks(group, basis.multiplicities)
         self.basis = basis
-        self.hidden = None
-        if hidden_dim is not None:
-            self.hidden = drawn_linear(n_features, hidden_dim, generator)
-        n_inputs = group.order * hidden_dim if hidden_dim else n_features
-        self.encoder = drawn_linear(n_inputs, n_orbits + n_free, generator)
-        decoder = drawn_linear(n_orbits + n_free, n_features, generator)
-        self.components = nn.Parameter(decoder.weight.detach().T.contiguous())
-        self.intercept = decoder.bias
         metric = basis.from_irreps.T @ basis.from_irreps
         straight = np.allclose(metric, np.eye(len(metric)), rtol=0, atol=_STRAIGHT)
-        self._keep("metric", None if straight else _tensor(metric))
-        self._keep("to_irreps", _tensor(basis.to_irreps.T))
-        self._keep("from_irreps", _tensor(basis.from_irreps.T))
-        products = group.multiplication_table
-        self._keep("products", torch.tensor(products))  # gh
-        self._keep("moves_back", torch.tensor(products[group.inverses]))  # g^-1 h
-
-    def _keep(self, name: str, tensor: Tensor | None) -> None:
-        """Have a constant on the device of the weights."""
-        self.register_buffer(name, tensor, persistent=False)
+        # constants, on the device of the weights
+        keep = partial(self.register_buffer, persistent=False)
+        keep("metric", None if straight else _tensor(metric))
+        keep("to_irreps", _tensor(basis.to_irreps.T))
+        keep("from_irreps", _tensor(basis.from_irreps.T))
+        n_inputs = n_features
+        if hidden_dim is not None:
+            n_inputs = group.order * hidden_dim
+            products = group.multiplication_table
+            keep("products", torch.tensor(products))  # gh
+            keep("moves_back", torch.tensor(products[group.inverses]))  # g^-1 h
+        sizes = (n_features, hidden_dim, n_inputs, n_orbits + n_free)
+        draw_weights(self, *sizes, tied_init=tied_init, seed=seed)
 
     @property
     def places(self) -> NDArray:
@@ -96,10 +99,6 @@ class TiedNetwork(nn.Module):
         n = self.order * self.n_orbits
         places[:n] = places[:n].reshape(self.n_orbits, self.order).T.ravel()
         return places
-
-    def initialize_tied(self, generator: torch.Generator | None = None) -> None:
-        """Draw unit vectors, zero biases, a linear encoder equal to the decoder."""
-        initialize_tied(self, self.hidden is None, generator)
 
     def normalize_components(self) -> None:
         """Bring vectors to norm 1 in the metric that the group keeps."""

@@ -1,5 +1,7 @@
 """A regular TopK sparse autoencoder."""
 
+from __future__ import annotations
+
 from os import PathLike
 
 import numpy as np

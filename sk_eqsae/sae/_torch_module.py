@@ -1,5 +1,7 @@
 """A fitted autoencoder as a plain torch module, to run inside other models."""
 
+from __future__ import annotations
+
 from contextlib import suppress
 from typing import Any
 

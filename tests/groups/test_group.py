@@ -21,8 +21,8 @@ from sk_eqsae.groups import (
     SymmetricGroup,
     multiplicities,
 )
+from sk_eqsae.groups._group import smallest_parts
 from sk_eqsae.groups._irreps import _eigenspaces
-from sk_eqsae.groups._moments import smallest_parts
 
 # i and j multiply 1, i, j, k, -1, -i, -j, -k from the left.
 Q8_GENERATORS = ((1, 4, 3, 6, 5, 0, 7, 2), (2, 7, 4, 1, 6, 3, 0, 5))

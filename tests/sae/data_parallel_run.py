@@ -16,14 +16,15 @@ from tests.sae.test_checkpoint import Steps, write_after_each_step
 
 N_ORBITS = 61  # 244 rows are three batches of 72 and one of 28
 # of 64 latents many are dead after half an epoch
-RECIPE = Recipe(dead_after=0.5, aux_k=3, max_grad_norm=0.5, batch_size=72)
-COMMON = {"k": 3, "recipe": RECIPE, "max_epochs": 6, "random_state": 0}
+RECIPE = Recipe(dead_after=0.5, aux_k=3, max_grad_norm=0.5)
+SETTINGS = {"batch_size": 72, "max_epochs": 6, "random_state": 0}
+COMMON = {"k": 3, "recipe": RECIPE} | SETTINGS
 KILLED_IN = 13  # of 24 steps
 ESTIMATORS = {
     "TopKSAE": TopKSAE(64, **COMMON),
     "TopKSAE, nested": TopKSAE(64, nested=[16, 64], **COMMON),
     "EquivariantSAE": EquivariantSAE(64, symmetry=4, hidden_dim=16, **COMMON),
-    "GroupTiedSAE": GroupTiedSAE(16, symmetry=4, n_free=8, **COMMON),
+    "GroupTiedSAE": GroupTiedSAE(72, symmetry=4, n_free=8, **COMMON),
 }
 
 
@@ -71,13 +72,13 @@ def fit_until_killed(folder):
     _data_parallel._STEPS = 1
     dist.init_process_group("gloo")
     Steps(after=KILLED_IN, call=lambda: os.kill(os.getpid(), signal.SIGKILL))
-    fit(TopKSAE(64, checkpoint=folder / "checkpoint", **COMMON))
+    fit(TopKSAE(64, checkpoint=folder / "checkpoints", **COMMON))
 
 
 def fit_on(folder, rank):
     """Go on from the checkpoint, which is a file of the first process."""
     steps = Steps()
-    fitted = fit(TopKSAE(64, checkpoint=folder / "checkpoint", **COMMON))
+    fitted = fit(TopKSAE(64, checkpoint=folder / "checkpoints", **COMMON))
     keep(fitted, folder / f"went on {rank}.npz")
     return steps.n
 
@@ -93,7 +94,7 @@ def main(folder):
         "seed": other,
         "k": TopKSAE(64, **COMMON | {"k": 2 + rank}),
         "batch_topk": TopKSAE(64, activation="batch_topk", **COMMON),
-        "checkpoint": TopKSAE(64, checkpoint=folder / "none" / "file", **COMMON),
+        "checkpoint": TopKSAE(64, checkpoint=Path(__file__), **COMMON),
     }.items():
         results["errors"][what] = message(fit, estimator)
     rows = np.random.default_rng(rank).normal(size=(50, 4))

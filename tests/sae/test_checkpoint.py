@@ -1,17 +1,21 @@
 """A fit that is killed goes on from its checkpoint as if nothing had been."""
 
 import os
+import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
 
 from sk_eqsae import EquivariantSAE, GroupTiedSAE, TopKSAE, fit_many
 from sk_eqsae import _checkpoint as module
+from sk_eqsae._training import Place
 from sk_eqsae.activations import Shards
 from sk_eqsae.sae import Recipe
 
@@ -76,7 +80,7 @@ def fit_and_die(folder, name, sae):
     os.makedirs(folder)
     Steps(after=KILLED, call=lambda: os.kill(os.getpid(), 9))
     X, metadata = data(name, folder)
-    clone(sae).set_params(checkpoint=f"{folder}/checkpoint").fit(X, **metadata)
+    clone(sae).set_params(checkpoint=f"{folder}/checkpoints").fit(X, **metadata)
     os._exit(0)
 
 
@@ -97,15 +101,20 @@ def test_a_killed_fit_goes_on_to_the_same_weights_to_the_bit(name, killed, monke
     X, metadata = data(name, killed / name)
     whole = clone(CASES[name]).fit(X, **metadata)
     steps = Steps(monkeypatch)
-    path = killed / name / "checkpoint"
-    sae = clone(whole).set_params(checkpoint=path).fit(X, **metadata)
+    folder = killed / name / "checkpoints"
+    assert len(files(folder)) == 1
+    sae = clone(whole).set_params(checkpoint=folder).fit(X, **metadata)
     assert steps.n == N_STEPS - KILLED + 1
     assert len(sae.loss_curve_) == 4
     for key, value in fitted_values(whole).items():
         assert np.array_equal(fitted_values(sae)[key], value), key
     for key in ("coefs_", "intercepts_"):
         assert all(map(np.array_equal, getattr(sae, key), getattr(whole, key)))
-    assert not path.exists()
+    assert files(folder) == []
+
+
+def files(folder):
+    return sorted(folder.iterdir())
 
 
 @pytest.fixture
@@ -117,12 +126,12 @@ def interrupted(tmp_path, monkeypatch):
 
     write_after_each_step(monkeypatch.setattr)
     X, _ = data("top_k", tmp_path)
-    sae = clone(CASES["top_k"]).set_params(checkpoint=tmp_path / "checkpoint")
+    sae = clone(CASES["top_k"]).set_params(checkpoint=tmp_path / "of" / "checkpoints")
     with monkeypatch.context() as context:
         Steps(context, after=KILLED, call=interrupt)
         with pytest.warns(ConvergenceWarning, match="interrupted after 2 of 4"):
             sae.fit(X)
-    assert sae.checkpoint.exists()
+    assert [path.suffix for path in files(sae.checkpoint)] == [".safetensors"]
     return sae, X
 
 
@@ -131,14 +140,14 @@ def test_a_fit_that_was_interrupted_goes_on_when_it_is_called_again(interrupted)
     expected = clone(CASES["top_k"]).fit(X)
     assert not np.array_equal(sae.components_, expected.components_)
     assert np.array_equal(sae.fit(X).components_, expected.components_)
-    assert not sae.checkpoint.exists()
+    assert files(sae.checkpoint) == []
 
 
 def test_without_a_seed_a_fit_goes_on_from_where_it_was(tmp_path, monkeypatch):
     write_after_each_step(monkeypatch.setattr)
     X, _ = data("top_k", tmp_path)
     sae = clone(CASES["top_k"])
-    sae.set_params(random_state=None, checkpoint=tmp_path / "checkpoint")
+    sae.set_params(random_state=None, checkpoint=tmp_path / "checkpoints")
     with monkeypatch.context() as context:
         Steps(context, after=KILLED, call=lambda: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -148,31 +157,59 @@ def test_without_a_seed_a_fit_goes_on_from_where_it_was(tmp_path, monkeypatch):
     assert steps.n == N_STEPS - KILLED + 1
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"k": 3, "lr": 1e-3}, "other k, lr"),
-        ({"random_state": 1}, "other starting weights"),
-        ({"recipe": "default"}, "other recipe"),
-    ],
-)
-def test_the_checkpoint_of_another_fit_is_an_error(changes, message, interrupted):
-    sae, X = interrupted
-    before = sae.checkpoint.read_bytes()
-    with pytest.raises(ValueError, match=f"{message}.*Remove the file to start anew"):
-        clone(sae).set_params(**changes).fit(X)
-    assert sae.checkpoint.read_bytes() == before
+OTHERS = {
+    "k, lr": TopKSAE(32, k=3, lr=1e-3, **SETTINGS),
+    "seed": TopKSAE(32, k=2, **SETTINGS | {"random_state": 1}),
+    "recipe": TopKSAE(32, k=2, **SETTINGS | {"recipe": "default"}),
+    "max_epochs": TopKSAE(32, k=2, **SETTINGS | {"max_epochs": 5}),
+    "estimator": EquivariantSAE(32, symmetry=1, k=2, hidden_dim=None, **SETTINGS),
+}
 
 
-def test_the_checkpoint_of_other_rows_is_an_error(interrupted):
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
+def test_fits_that_differ_share_a_folder(other, interrupted, monkeypatch):
     sae, X = interrupted
-    with pytest.raises(ValueError, match="a fit with other X"):
-        clone(sae).fit(X[::-1])
-    estimator = EquivariantSAE(
-        32, symmetry=1, k=2, hidden_dim=None, checkpoint=sae.checkpoint
-    )
-    with pytest.raises(ValueError, match=r"other .*estimator"):
-        estimator.set_params(**SETTINGS).fit(X)
+    [left] = files(sae.checkpoint)
+    before = left.read_bytes()
+    expected = clone(other).fit(X)
+    steps = Steps(monkeypatch)
+    found = clone(other).set_params(checkpoint=sae.checkpoint).fit(X)
+    assert steps.n == 10 * other.max_epochs
+    assert np.array_equal(found.components_, expected.components_)
+    assert left.read_bytes() == before
+    assert files(sae.checkpoint) == [left]
+
+
+def test_a_file_of_other_rows_is_passed_over(interrupted):
+    sae, X = interrupted
+    left = files(sae.checkpoint)
+    expected = clone(CASES["top_k"]).fit(X[::-1])
+    found = clone(sae).fit(X[::-1])
+    assert np.array_equal(found.components_, expected.components_)
+    assert files(sae.checkpoint) == left
+
+
+def test_what_training_does_not_depend_on_does_not_name_the_file(
+    interrupted, monkeypatch
+):
+    sae, X = interrupted
+    same = clone(sae).set_params(sparse_output=True, checkpoint=str(sae.checkpoint))
+    steps = Steps(monkeypatch)
+    same.fit(X)
+    assert steps.n == N_STEPS - KILLED + 1
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_search_has_one_folder(n_jobs, tmp_path):
+    X, _ = data("top_k", tmp_path)
+    folder = tmp_path / "checkpoints"
+    sae, grid = clone(CASES["top_k"]), {"k": [1, 2, 3]}
+    expected = GridSearchCV(sae, grid, cv=2).fit(X)
+    sae = clone(sae).set_params(checkpoint=folder)
+    found = GridSearchCV(sae, grid, cv=2, n_jobs=n_jobs).fit(X)
+    scores = [each.cv_results_["mean_test_score"] for each in (found, expected)]
+    np.testing.assert_array_equal(*scores)
+    assert files(folder) == []
 
 
 @pytest.mark.parametrize(
@@ -180,28 +217,32 @@ def test_the_checkpoint_of_other_rows_is_an_error(interrupted):
     [
         (lambda whole: whole[:-1], "cut short"),
         (lambda whole: b"\x80\x04" + whole, "looks like a pickle"),
-        (lambda whole: (2).to_bytes(8, "little") + b"{}", "a file of another kind"),
+        (lambda whole: (2).to_bytes(8, "little") + b"{}", "place"),
     ],
 )
-def test_a_spoiled_checkpoint_is_an_error(spoil, message, interrupted):
+def test_a_spoiled_checkpoint_is_an_error_that_names_it(spoil, message, interrupted):
     sae, X = interrupted
-    sae.checkpoint.write_bytes(spoil(sae.checkpoint.read_bytes()))
-    with pytest.raises(ValueError, match=f"{message}.*Remove the file"):
+    [left] = files(sae.checkpoint)
+    left.write_bytes(spoil(left.read_bytes()))
+    expected = f"{re.escape(str(left))}.*{message}.*Remove the file to start anew"
+    with pytest.raises(ValueError, match=expected):
         clone(sae).fit(X)
+    left.unlink()
+    clone(sae).fit(X)
 
 
 def test_a_fit_with_a_checkpoint_is_the_fit_without(tmp_path):
     X, _ = data("top_k", tmp_path)
     plain = clone(CASES["top_k"]).fit(X)
-    sae = clone(plain).set_params(checkpoint=str(tmp_path / "checkpoint")).fit(X)
+    sae = clone(plain).set_params(checkpoint=str(tmp_path / "checkpoints")).fit(X)
     assert np.array_equal(sae.components_, plain.components_)
-    assert os.listdir(tmp_path) == []
+    assert files(tmp_path / "checkpoints") == []
 
 
 def test_writing_takes_a_small_share_of_the_time(tmp_path, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(module, "_state", lambda *args: {})
+    monkeypatch.setattr(module, "state_of", lambda net: {})
     written = []
 
     def write(*args):
@@ -210,22 +251,23 @@ def test_writing_takes_a_small_share_of_the_time(tmp_path, monkeypatch):
         return b""
 
     monkeypatch.setattr(module, "to_bytes", write)
-    checkpoint = module.Checkpoint(tmp_path / "file", {})
+    checkpoint = module.Checkpoint(tmp_path, {})
+    place = Place(generator=torch.zeros(1))
     while now[0] < 1000:
         now[0] += 1.0
-        checkpoint.write_if_due(None, module.Place())
+        checkpoint.write_if_due(SimpleNamespace(loss_curves=np.zeros(0)), place)
     assert written[0] == 60
     assert np.diff(written).min() >= 9 / 0.05
 
 
 def test_fits_at_once_refuse_a_checkpoint(tmp_path):
-    saes = [TopKSAE(8, k=1), TopKSAE(8, k=2, checkpoint=tmp_path / "file")]
+    saes = [TopKSAE(8, k=1), TopKSAE(8, k=2, checkpoint=tmp_path)]
     with pytest.raises(ValueError, match=r"estimators\[1\] has checkpoint="):
         fit_many(saes, np.ones((9, 3)))
 
 
-@pytest.mark.parametrize("place", [".", "missing/file"])
-def test_a_place_for_no_file_is_an_error_at_once(place, tmp_path):
-    sae = TopKSAE(8, k=1, checkpoint=tmp_path / place)
-    with pytest.raises(ValueError, match=r"checkpoint=.* has to be a file"):
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").touch()
+    sae = TopKSAE(8, k=1, checkpoint=tmp_path / "file")
+    with pytest.raises(ValueError, match=r"checkpoint=.* has to be a folder"):
         sae.fit(np.eye(4))

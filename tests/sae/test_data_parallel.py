@@ -13,7 +13,7 @@ from sklearn.base import clone
 
 from sk_eqsae import TopKSAE
 from sk_eqsae._training import Net
-from sk_eqsae.sae import _data_parallel
+from sk_eqsae.sae import _base
 from sk_eqsae.sae._data_parallel import SharedObjective
 from sk_eqsae.sae._objective import Objective
 
@@ -28,7 +28,7 @@ def two_processes(tmp_path_factory):
     """Folder with the results of each of two processes."""
     folder = tmp_path_factory.mktemp("two_processes")
     assert torchrun("be killed", folder).returncode != 0
-    assert (folder / "checkpoint").exists()
+    assert len(list((folder / "checkpoints").iterdir())) == 1
     torchrun("run", folder).check_returncode()
     return folder
 
@@ -87,7 +87,7 @@ def test_processes_that_do_not_train_the_same_are_told_what_differs(
     assert "process 1 trains with other k than process 0" in errors["k"]
     assert "process 1 trains with other values of X than" in errors["X"]
     assert "Use activation='topk'" in errors["batch_topk"]
-    assert "has to be a file" in errors["checkpoint"]
+    assert "has to be a folder" in errors["checkpoint"]
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -99,7 +99,7 @@ def test_killed_processes_go_on_from_the_checkpoint_of_the_first(rank, two_proce
     ):
         for key in ("loss_curve", "components", "coefs"):
             np.testing.assert_array_equal(went_on[key], whole[key])
-    assert not (two_processes / "checkpoint").exists()
+    assert not list((two_processes / "checkpoints").iterdir())
 
 
 @pytest.fixture
@@ -119,13 +119,18 @@ def test_a_group_of_one_process_changes_no_bit(
     objective, alone, group_of_one, monkeypatch
 ):
     if objective is SharedObjective:
-        monkeypatch.setattr(_data_parallel, "n_processes", lambda: 2)
+        monkeypatch.setattr(_base, "_in_several_processes", lambda: True)
     used = []
     monkeypatch.setattr(Net, "initialize", noting_module(used))
     fitted = fit(clone(ESTIMATORS["TopKSAE"]))
     assert used == [objective]
     np.testing.assert_array_equal(fitted.components_, alone.components_)
     np.testing.assert_array_equal(fitted.loss_curve_, alone.loss_curve_)
+
+
+def test_a_group_of_one_process_may_choose_over_the_batch(alone, group_of_one):
+    sae = TopKSAE(8, activation="batch_topk", **COMMON)
+    assert fit(sae).threshold_ >= 0
 
 
 def noting_module(used):

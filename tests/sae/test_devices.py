@@ -4,6 +4,8 @@ The device "meta" stands in for one: its tensors have shapes and no values, so t
 reading a value, or computing with the memory of the CPU, is an error.
 """
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -35,9 +37,9 @@ TOPK = {
 }
 WITH_A_GROUP = {
     "equivariant": EquivariantSAE(64, **D3),
-    "tied": GroupTiedSAE(16, recipe=REVIVING, **D3),
-    "tied, free": GroupTiedSAE(16, n_free=8, **D3),
-    "tied, two layers": GroupTiedSAE(16, hidden_dim=8, **D3),
+    "tied": GroupTiedSAE(96, recipe=REVIVING, **D3),
+    "tied, free": GroupTiedSAE(104, n_free=8, **D3),
+    "tied, two layers": GroupTiedSAE(96, hidden_dim=8, **D3),
 }
 SEVERAL = [TopKSAE(64, **SETTINGS).set_params(k=k) for k in (2, 2, 4)]
 
@@ -62,8 +64,8 @@ class Begun(Exception):  # noqa: N818
 def begin(monkeypatch):
     """Objective and tensors of a fit, as they are handed to training."""
 
-    def stop(objective, *tensors, **settings):
-        raise Begun(objective, tensors)
+    def stop(objective, dataset, **settings):
+        raise Begun(objective, dataset.tensors)
 
     monkeypatch.setattr(_base, "train", stop)
     monkeypatch.setattr(_many, "train", stop)
@@ -88,27 +90,27 @@ class OnlyOnTheDevice(TorchDispatchMode):
 
 def step(objective, rows):
     objective.zero_grad()
-    loss = objective.loss(*rows)
-    loss.backward(torch.ones_like(loss))
+    losses = objective.loss(*rows)
+    losses[0].sum().backward()
     objective.before_step()
     objective.after_step()
-    return loss
+    return losses
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_step_neither_waits_for_the_device_nor_copies_to_it(name, begin):
     objective, tensors = begin(name)
-    n_models = len(objective.recipes)
-    rows = [tensors[i][:8].repeat(n_models, 1).to("meta") for i in (0, -1)]
+    n_networks = math.prod(objective.network.n_networks)
+    rows = [tensors[i][:8].repeat(n_networks, 1).to("meta") for i in (0, -1)]
     objective.to("meta")
     objective.rows_until_check = np.inf  # looking for dead latents does wait
-    if objective.recipes[0] is REVIVING:
-        counters = objective.counters()
-        objective.restore(counters | {"dead": torch.arange(16, device="meta")})
+    objective.aux_weight = objective.aux_weight.to("meta")
+    if objective.recipe is REVIVING:
+        objective.dead = [torch.arange(16, device="meta")]
     step(objective, rows)  # the first one may bring tables to the device
     with OnlyOnTheDevice():
-        loss = step(objective, rows)
-    assert loss.device.type == "meta"
+        losses = step(objective, rows)
+    assert losses.device.type == "meta"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

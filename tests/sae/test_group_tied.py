@@ -16,10 +16,9 @@ from sk_eqsae.groups._element_matrices import ElementMatrices, element_matrices
 from sk_eqsae.groups._group import generator_elements
 from sk_eqsae.groups._irrep_basis import basis_of_matrices
 from sk_eqsae.inspection import feature_symmetry
-from sk_eqsae.sae._code import fixed_size_code, join
-from sk_eqsae.sae._selection import BatchTopK, Prefixes, TopK
-from sk_eqsae.sae._tied_module import TiedModule
-from sk_eqsae.sae._tied_two_layers import TwoLayerTiedModule
+from sk_eqsae.sae._code import BatchTopK, Prefixes, TopK, fixed_size_code, join
+from sk_eqsae.sae._objective import SquaredLength
+from sk_eqsae.sae._tied_network import TiedNetwork
 
 from ..groups.representations import known_representation, orbits_of
 
@@ -37,9 +36,11 @@ every_group = pytest.mark.parametrize("group", GROUPS, ids=str)
 linear_or_two_layers = pytest.mark.parametrize("hidden_dim", [None, 5])
 
 
-def fit(group, **settings):
+def fit(group, n_free=0, **settings):
+    """Six base vectors."""
     X, metadata = orbits_of(known_representation(group), group, n_orbits=60)
-    sae = GroupTiedSAE(6, symmetry=group, k=5, **SETTINGS | settings)
+    settings = SETTINGS | {"n_free": n_free} | settings
+    sae = GroupTiedSAE(6 * group.order + n_free, symmetry=group, k=5, **settings)
     return sae.fit(X, **metadata), X
 
 
@@ -52,13 +53,13 @@ def turning(turning_orbits):
 @pytest.fixture(scope="module")
 def fitted(turning):
     X, metadata = turning
-    return GroupTiedSAE(6, k=3, **LONG).fit(X, **metadata)
+    return GroupTiedSAE(24, k=3, **LONG).fit(X, **metadata)
 
 
 @pytest.fixture(scope="module")
 def two_layers(turning):
     X, metadata = turning
-    return GroupTiedSAE(6, k=3, hidden_dim=5, **LONG).fit(X, **metadata)
+    return GroupTiedSAE(24, k=3, hidden_dim=5, **LONG).fit(X, **metadata)
 
 
 @every_group
@@ -99,30 +100,28 @@ def test_reconstruction_of_a_moved_row_is_moved(group, hidden_dim):
         np.testing.assert_allclose(moved, decoded @ M.T, atol=1e-4 * np.abs(X).max())
 
 
-def tied_module(group, hidden_dim=None):
-    """A module, rows in their own coordinates and in those of the module's basis."""
+def tied_network(group, hidden_dim=None):
+    """A network, rows in their own coordinates and in those of the network's basis."""
     M = known_representation(group)
-    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     generators = M[generator_elements(group)]
     basis = basis_of_matrices(ElementMatrices(group, generators))
-    if hidden_dim is None:
-        module = TiedModule(group, basis, 3, 2).double()
-    else:
-        module = TwoLayerTiedModule(group, basis, 3, 2, hidden_dim).double()
-    rows = torch.randn(7, M.shape[1], dtype=torch.float64)
-    return module, rows, rows @ torch.from_numpy(basis.to_irreps).T, torch.from_numpy(M)
+    network = TiedNetwork(group, basis, 3, 2, hidden_dim, generator=generator).double()
+    rows = torch.randn(7, M.shape[1], dtype=torch.float64, generator=generator)
+    moved = rows @ torch.from_numpy(basis.to_irreps).T
+    return network, rows, moved, torch.from_numpy(M)
 
 
-def dense_sums(module, rows, select, M):
-    to, back = (torch.from_numpy(matrix) for matrix in module.basis[:2])
-    encoder, components = module.encoder.weight, module.components
+def dense_sums(network, rows, select, M):
+    to, back = (torch.from_numpy(matrix) for matrix in network.basis[:2])
+    encoder, components = network.encoder.weight, network.components
     inverse = torch.linalg.inv(M)
-    if module.hidden is None:
+    if network.hidden is None:
         W = torch.cat([*(encoder[:3] @ to @ m for m in inverse), encoder[3:]])
     else:
-        U = torch.stack([module.hidden.weight @ to @ m for m in inverse])
-        a = module.hidden.bias
-        products = module.blocks.group.multiplication_table
+        U = torch.stack([network.hidden.weight @ to @ m for m in inverse])
+        a = network.hidden.bias
+        products = network.blocks.group.multiplication_table
         rows = relu(rows @ U.mT + a)  # (q, row, j)
         W = torch.zeros(len(M), 3, len(M), len(a), dtype=a.dtype)
         v = encoder.unflatten(1, (len(M), len(a)))
@@ -131,7 +130,7 @@ def dense_sums(module, rows, select, M):
         W = torch.cat([W.flatten(0, 1), v[3:]]).flatten(1)
         rows = rows.transpose(0, 1).flatten(1)
     D = torch.cat([*(components[:3] @ back.T @ m.T for m in M), components[3:]])
-    b = module.encoder.bias
+    b = network.encoder.bias
     b = torch.cat([b[:3].repeat(len(M)), b[3:]])
     pre_activations = linear(rows, W, b)
     code = select(pre_activations.detach())
@@ -156,15 +155,15 @@ def test_sums_and_gradients_equal_those_of_all_copies_written_out(
 ):
     results = []
     for dense in (False, True):
-        module, rows, moved, M = tied_module(group, hidden_dim)
+        network, rows, moved, M = tied_network(group, hidden_dim)
         if dense:
-            sums = dense_sums(module, rows, select, M)
+            sums = dense_sums(network, rows, select, M)
         else:
-            back = torch.from_numpy(module.basis.from_irreps)
-            sums = module(moved, select) @ back.T
+            back = torch.from_numpy(network.basis.from_irreps)
+            sums = network(moved, select) @ back.T
         weights = torch.sin(torch.arange(sums.numel(), dtype=sums.dtype))
         (sums * weights.view_as(sums)).sum().backward()
-        gradients = dict(module.named_parameters())
+        gradients = dict(network.named_parameters())
         gradients.pop("intercept")
         results.append([sums.detach(), *(p.grad for p in gradients.values())])
     for tied, written_out in zip(*results, strict=True):
@@ -173,10 +172,13 @@ def test_sums_and_gradients_equal_those_of_all_copies_written_out(
 
 @every_group
 def test_errors_are_as_long_as_in_the_coordinates_of_the_rows(group):
-    module, rows, moved, _ = tied_module(group)
-    lengths = module.squared_length(moved.requires_grad_())
+    network, rows, moved, _ = tied_network(group)
+    metric = network.metric
+    if metric is None:  # the group keeps lengths as they are
+        metric = torch.eye(rows.shape[1], dtype=rows.dtype)
+    lengths = SquaredLength.apply(moved.requires_grad_(), metric)
     torch.testing.assert_close(lengths, rows.square().sum(1), rtol=1e-5, atol=0)
-    assert torch.autograd.gradcheck(module.squared_length, moved, atol=1e-4)
+    assert torch.autograd.gradcheck(SquaredLength.apply, (moved, metric), atol=1e-4)
 
 
 def test_the_loss_is_the_squared_error_in_the_units_of_the_rows():
@@ -189,14 +191,14 @@ def test_the_loss_is_the_squared_error_in_the_units_of_the_rows():
 
 
 def test_prefixes_follow_the_order_of_the_public_dictionary():
-    module, _, rows, _ = tied_module(CyclicGroup(4))
-    part = np.searchsorted([4, 14], module.places, side="right")
-    sums = module(rows, Prefixes(TopK(14), part)).view(len(rows), 2, -1)
-    weight, bias = module.encoder.weight, module.encoder.bias
+    network, _, rows, _ = tied_network(CyclicGroup(4))
+    part = np.searchsorted([4, 14], network.places, side="right")
+    sums = network(rows, Prefixes(TopK(14), part)).view(len(rows), 2, -1)
+    weight, bias = network.encoder.weight, network.encoder.bias
     with torch.no_grad():  # without the first base vector, its part is empty
         weight[0] = 0
         bias[0] = -1
-    changed = module(rows, Prefixes(TopK(14), part)).view(len(rows), 2, -1)
+    changed = network(rows, Prefixes(TopK(14), part)).view(len(rows), 2, -1)
     assert (changed[:, 0] == 0).all()
     assert (sums[:, 0] != 0).any()
     torch.testing.assert_close(changed[:, 1], sums[:, 1])
@@ -211,10 +213,10 @@ def test_as_good_as_a_regular_one_of_as_many_latents(fitted, turning):
 
 def test_adam_holds_as_many_weights_as_there_are_base_vectors(fitted, two_layers):
     for sae in (fitted, two_layers):
-        module = sae._trained_module(sae.mean_)
-        assert len(module.encoder.weight) == len(module.components) == 6
+        network = sae._trained_network(sae.mean_, None)
+        assert len(network.encoder.weight) == len(network.components) == 6
         assert len(sae.components_) == 24
-    assert module.hidden.weight.shape == (5, 12)
+    assert network.hidden.weight.shape == (5, 12)
     assert two_layers.coefs_[0].shape == (12, 20)
 
 
@@ -232,7 +234,7 @@ def test_hidden_units_are_copies_of_each_other(two_layers):
 def test_fitted_m_needs_no_metadata(fitted, turning):
     X, metadata = turning
     M = ActivationTransformFitter().fit(X, **metadata)
-    with_m = GroupTiedSAE(6, k=3, activation_transform=M, **LONG).fit(X)
+    with_m = GroupTiedSAE(24, k=3, activation_transform=M, **LONG).fit(X)
     frozen = clone(with_m).set_params(activation_transform=FrozenEstimator(M)).fit(X)
     assert np.array_equal(with_m.components_, fitted.components_)
     assert np.array_equal(frozen.components_, fitted.components_)
@@ -245,7 +247,7 @@ def test_fitted_m_needs_no_metadata(fitted, turning):
 def test_rows_on_one_side_of_their_orbits_leave_the_mean_invariant(turning):
     X, metadata = turning
     M = ActivationTransformFitter().fit(X, **metadata)
-    sae = GroupTiedSAE(6, k=3, activation_transform=M, **SETTINGS).fit(X[::4])
+    sae = GroupTiedSAE(24, k=3, activation_transform=M, **SETTINGS).fit(X[::4])
     np.testing.assert_allclose(M.M_ @ sae.mean_, sae.mean_, atol=1e-6)
     np.testing.assert_allclose(M.M_ @ sae.intercept_, sae.intercept_, atol=1e-6)
 
@@ -254,7 +256,7 @@ def test_rows_on_one_side_of_their_orbits_leave_the_mean_invariant(turning):
 def test_fitted_m_of_another_group_is_an_error(turning, wrong):
     X, metadata = turning
     M = ActivationTransformFitter().fit(X, **metadata)
-    sae = GroupTiedSAE(6, k=3, activation_transform=M, **SETTINGS, **wrong)
+    sae = GroupTiedSAE(24, k=3, activation_transform=M, **SETTINGS, **wrong)
     with pytest.raises(ValueError, match=r"fitted for CyclicGroup\(n=4\)"):
         sae.fit(X)
 
@@ -263,7 +265,7 @@ def test_m_that_breaks_the_law_is_an_error(turning):
     X, metadata = turning
     noisy = X + np.random.default_rng(0).normal(size=X.shape)
     free = ActivationTransformFitter(group_law="free")
-    sae = GroupTiedSAE(6, k=3, activation_transform=free, **SETTINGS)
+    sae = GroupTiedSAE(24, k=3, activation_transform=free, **SETTINGS)
     with pytest.raises(ValueError, match="group_law='exact'"):
         sae.fit(noisy, **metadata)
 
@@ -271,13 +273,50 @@ def test_m_that_breaks_the_law_is_an_error(turning):
 def test_k_may_not_exceed_the_latents(turning):
     X, metadata = turning
     with pytest.raises(ValueError, match="dictionary of 11 latents"):
-        GroupTiedSAE(2, k=12, n_free=3, **SETTINGS).fit(X, **metadata)
+        GroupTiedSAE(11, k=12, n_free=3, **SETTINGS).fit(X, **metadata)
+
+
+@pytest.mark.parametrize(
+    ("n_components", "n_free", "nearest"),
+    [(22, 0, (20, 24)), (25, 3, (23, 27)), (3, 0, (4, 8)), (2, 6, (10, 14))],
+)
+def test_a_size_that_orbits_cannot_fill_names_the_nearest_that_they_can(
+    n_components, n_free, nearest, turning
+):
+    X, metadata = turning
+    sae = GroupTiedSAE(n_components, k=1, n_free=n_free, **SETTINGS)
+    below, above = nearest
+    with pytest.raises(ValueError, match=rf"do not fill .* {below} and {above}\."):
+        sae.fit(X, **metadata)
+    for size in nearest:
+        sae.set_params(n_components=size).fit(X, **metadata)
+        assert sae.n_components_ == len(sae.components_) == size
+        assert sae.n_orbits_ * 4 + sae.n_free_ == size
+
+
+def test_nested_sizes_may_not_cut_an_orbit(turning):
+    X, metadata = turning
+    sae = GroupTiedSAE(27, k=3, n_free=3, **SETTINGS)
+    for nested, cut, whole in [([6], 6, 8), ([4, 23], 23, 24), ([1, 8], 1, 4)]:
+        message = f"cuts a latent orbit at {cut}: .* such as {whole}"
+        with pytest.raises(ValueError, match=message):
+            sae.set_params(nested=nested).fit(X, **metadata)
+    for nested in ([8], [4, 24, 25, 26], [24]):  # free vectors are cut as one likes
+        sae.set_params(nested=nested).fit(X, **metadata)
+
+
+@pytest.mark.parametrize(("n_free", "n_orbits"), [(0, 24), (1, 24), (4, 23), (95, 1)])
+def test_default_is_8_latents_per_feature_free_ones_included(n_free, n_orbits, turning):
+    X, metadata = turning
+    sae = GroupTiedSAE(n_free=n_free, k=1, **SETTINGS).fit(X, **metadata)
+    assert (sae.n_orbits_, sae.n_free_) == (n_orbits, n_free)
+    assert 96 <= sae.n_components_ < 100
 
 
 def test_default_is_8_latents_per_feature(turning):
     X, metadata = turning
     sae = GroupTiedSAE(**SETTINGS).fit(X, **metadata)
-    assert (sae.n_components_, len(sae.components_)) == (24, 96)
+    assert (sae.n_orbits_, sae.n_components_) == (24, 96)
 
 
 @pytest.mark.parametrize("sparse_output", [False, True])
@@ -303,7 +342,7 @@ def clone_fitted(fitted, **changes):
 
 def test_no_active_latent_is_an_empty_row(turning):
     X, metadata = turning
-    sae = GroupTiedSAE(6, k=3, n_free=2, output="invariant", **SETTINGS)
+    sae = GroupTiedSAE(26, k=3, n_free=2, output="invariant", **SETTINGS)
     sae.fit(X, **metadata)
     sae.intercepts_ = [np.full_like(sae.intercepts_[0], -1e6)]
     assert not sae.transform(X).any()
@@ -319,7 +358,7 @@ def test_invariant_latents_cannot_be_decoded(fitted, turning):
 
 def test_names_say_base_vector_and_power(turning):
     X, metadata = turning
-    sae = GroupTiedSAE(2, k=2, n_free=1, **SETTINGS).fit(X, **metadata)
+    sae = GroupTiedSAE(9, k=2, n_free=1, **SETTINGS).fit(X, **metadata)
     assert sae.get_feature_names_out().tolist() == [
         *(f"grouptiedsae{i}_g{p}" for i in range(2) for p in range(4)),
         "grouptiedsae_free0",
@@ -344,7 +383,7 @@ def test_pose_of_several_generators():
     x = np.abs(rng.normal(size=(80, 1))) @ rng.normal(size=(1, M.shape[1]))
     X = np.einsum("gij,nj->ngi", M, x).reshape(-1, M.shape[1])
     power = np.tile(group.powers, (80, 1))
-    sae = GroupTiedSAE(2, symmetry=group, k=1, **LONG)
+    sae = GroupTiedSAE(16, symmetry=group, k=1, **LONG)
     sae.fit(X, groups=np.repeat(np.arange(80), 8), power=power)
     assert (sae.predict_power(X) == power).all(axis=1).mean() > 0.98
 
@@ -368,9 +407,9 @@ def test_warm_start_goes_on(group, hidden_dim):
 @pytest.mark.parametrize(("before", "n_units"), [(None, 0), (5, 20)])
 def test_warm_start_with_another_hidden_layer_is_an_error(before, n_units, turning):
     X, metadata = turning
-    sae = GroupTiedSAE(6, k=3, hidden_dim=before, warm_start=True, **SETTINGS)
+    sae = GroupTiedSAE(24, k=3, hidden_dim=before, warm_start=True, **SETTINGS)
     sae.fit(X, **metadata)
-    message = f"the {n_units} hidden units.*hidden_dim=7 now asks for 28"
+    message = f"and {n_units} hidden units.*hidden_dim=7 now ask for 24 and 28"
     with pytest.raises(ValueError, match=message):
         sae.set_params(hidden_dim=7).fit(X, **metadata)
 
@@ -389,7 +428,7 @@ def turned_and_fixed():
 def test_a_free_vector_codes_what_would_take_copies_that_are_equal(turned_and_fixed):
     X, metadata = turned_and_fixed
     tied, mixed = (
-        GroupTiedSAE(1, n_free=n_free, k=2, **LONG | {"random_state": 1}).fit(
+        GroupTiedSAE(4 + n_free, n_free=n_free, k=2, **LONG | {"random_state": 1}).fit(
             X, **metadata
         )
         for n_free in (0, 1)
@@ -400,7 +439,7 @@ def test_a_free_vector_codes_what_would_take_copies_that_are_equal(turned_and_fi
 
 def test_symmetric_vectors_are_listed_by_their_stabilizer(turned_and_fixed):
     X, metadata = turned_and_fixed
-    sae = GroupTiedSAE(1, n_free=1, k=2, **LONG).fit(X, **metadata)
+    sae = GroupTiedSAE(5, n_free=1, k=2, **LONG).fit(X, **metadata)
     table = feature_symmetry(sae, threshold=0.95)
     assert table["stabilizer_size"].tolist() == [1, 1, 1, 1, 4]
     assert table["orbit"].tolist() == [0, 0, 0, 0, 1]
@@ -418,14 +457,14 @@ def test_a_group_that_the_orbits_never_show_is_an_error(turning):
     X, metadata = turning
     canonical = {name: values[::4] for name, values in metadata.items()}
     with pytest.raises(ValueError, match="never"):
-        GroupTiedSAE(6, symmetry=4, k=3, **SETTINGS).fit(X[::4], **canonical)
+        GroupTiedSAE(24, symmetry=4, k=3, **SETTINGS).fit(X[::4], **canonical)
 
 
 def test_activations_that_do_not_follow_the_group_are_fitted_with_a_warning(turning):
     _, metadata = turning
     X = np.random.default_rng(0).normal(size=(len(metadata["power"]), 12))
     with pytest.warns(UserWarning, match="they do not follow the group"):
-        sae = GroupTiedSAE(6, k=3, **LONG).fit(X, **metadata)
+        sae = GroupTiedSAE(24, k=3, **LONG).fit(X, **metadata)
     M = sae.activation_transform_
     assert M.score(X, **metadata) < 0.5
     assert sae.score(X) > 0.3
@@ -450,19 +489,24 @@ def fit_auto(X, metadata, n_components=None, **settings):
 def test_free_vectors_take_the_place_of_what_m_does_not_explain():
     fits = [fit_auto(*noisy_turns(noise)) for noise in (0, 0.1, 1)]
     assert [len(sae.components_) for sae in fits] == [64, 64, 64]
-    assert [sae.n_components_ * 4 + sae.n_free_ for sae in fits] == [64, 64, 64]
-    none, some, nearly_all = (sae.n_free_ for sae in fits)
+    assert [sae.n_orbits_ * 4 + sae.n_free_ for sae in fits] == [64, 64, 64]
+    none, some, half = (sae.n_free_ for sae in fits)
     assert none == 0
     # noise in two rows and their distance: u = 0.01 (1 + 1) / 2 / (1 + 0.01)
-    assert some == pytest.approx(25 * 0.01 * 64, abs=6)
-    assert nearly_all == 60
+    assert some / (64 - some) == pytest.approx(25 * 0.01, abs=0.1)
+    assert half == 32
 
 
-@pytest.mark.parametrize(("noise", "n_free"), [(0, 0), (1, 20)])
-def test_free_vectors_come_on_top_of_base_vectors_that_are_asked_for(noise, n_free):
-    sae = fit_auto(*noisy_turns(noise), n_components=5)
-    assert (sae.n_components_, sae.n_free_) == (5, n_free)
-    assert len(sae.get_feature_names_out()) == len(sae.components_) == 20 + n_free
+@pytest.mark.parametrize(
+    ("noise", "n_components", "n_free"),
+    [(0, 20, 0), (0, 23, 3), (1, 20, 12), (1, 24, 12), (1, 40, 20), (1, 5, 1)],
+)
+def test_n_components_counts_free_vectors_too(noise, n_components, n_free):
+    """About half of them are tied, whatever M leaves."""
+    sae = fit_auto(*noisy_turns(noise), n_components=n_components)
+    assert sae.n_components_ == len(sae.components_) == n_components
+    assert (sae.n_free_, sae.n_orbits_) == (n_free, (n_components - n_free) // 4)
+    assert len(sae.get_feature_names_out()) == n_components
 
 
 def test_m_is_judged_on_orbits_that_it_is_not_fitted_on():
@@ -472,7 +516,7 @@ def test_m_is_judged_on_orbits_that_it_is_not_fitted_on():
     with pytest.warns(UserWarning, match="M is not to be trusted") as caught:
         sae = fit_auto(X, {"groups": groups, "power": power})
     assert len(caught) == 1
-    assert sae.n_components_ == 1
+    assert sae.n_free_ == sae.n_components_ / 2
 
 
 def test_what_the_group_leaves_alone_is_coded_by_free_vectors():
@@ -481,7 +525,7 @@ def test_what_the_group_leaves_alone_is_coded_by_free_vectors():
     X = rng.normal(size=(100, 6)).repeat(4, axis=0)
     with pytest.warns(UserWarning, match="M leaves 100% of the rows as they are"):
         sae = fit_auto(X, {"groups": groups, "power": power})
-    assert (sae.n_components_, sae.n_free_) == (1, 44)
+    assert (sae.n_orbits_, sae.n_free_) == (6, 24)
 
 
 def test_frozen_m_is_judged_on_the_orbits():
@@ -489,7 +533,7 @@ def test_frozen_m_is_judged_on_the_orbits():
     clean, _ = noisy_turns(0)
     M = FrozenEstimator(ActivationTransformFitter().fit(clean, **metadata))
     assert fit_auto(clean, metadata, activation_transform=M).n_free_ == 0
-    assert fit_auto(X, metadata, activation_transform=M).n_free_ == 60
+    assert fit_auto(X, metadata, activation_transform=M).n_free_ == 32
 
 
 def test_fitted_m_without_orbits_does_not_tell_how_many_are_free():
@@ -514,7 +558,7 @@ def test_warm_start_keeps_the_free_vectors():
     n_free = sae.n_free_
     assert sae.fit(X[:40], **{name: m[:40] for name, m in metadata.items()})
     assert (sae.n_free_, sae.n_iter_) == (n_free, 2)
-    with pytest.raises(ValueError, match="warm_start=True goes on with the 64"):
+    with pytest.raises(ValueError, match="goes on with the 64 latents"):
         sae.set_params(n_free=3).fit(X, **metadata)
 
 
@@ -527,14 +571,14 @@ def test_free_vectors_are_trained_in_the_coordinates_of_the_rows():
     M = ActivationTransformFitter().fit(X, **metadata)
     settings = {"k": 2, "max_epochs": 30, "batch_size": 32, "random_state": 0}
     regular = TopKSAE(28, **settings).fit(X[rows])
-    mixed = GroupTiedSAE(1, n_free=24, activation_transform=M, **settings).fit(X[rows])
+    mixed = GroupTiedSAE(28, n_free=24, activation_transform=M, **settings).fit(X[rows])
     assert mixed.score(X[rows]) > regular.score(X[rows]) - 0.05
 
 
 def test_fit_without_labels_forgets_the_canonical_rows(turning):
     X, metadata = turning
     M = FrozenEstimator(ActivationTransformFitter().fit(X, **metadata))
-    sae = GroupTiedSAE(6, k=3, activation_transform=M, **SETTINGS)
+    sae = GroupTiedSAE(24, k=3, activation_transform=M, **SETTINGS)
     assert hasattr(sae.fit(X, **metadata), "predict_power")
     assert not hasattr(sae.fit(X), "predict_power")
 
@@ -551,7 +595,7 @@ def test_warm_start_without_labels_keeps_the_group_and_m(fitted, turning):
 
 
 @pytest.mark.parametrize(
-    "change", [{"n_free": 4}, {"n_components": 5, "n_free": 4}, {"n_components": 7}]
+    "change", [{"n_free": 4}, {"n_components": 28, "n_free": 4}, {"n_components": 28}]
 )
 def test_warm_start_with_other_sizes_is_an_error(fitted, turning, change):
     X, metadata = turning
@@ -574,7 +618,7 @@ def test_warm_start_with_another_group_is_an_error(fitted, turning):
 def test_fitted_m_of_another_width_is_an_error(turning):
     X, metadata = turning
     M = ActivationTransformFitter().fit(X, **metadata)
-    sae = GroupTiedSAE(6, k=3, activation_transform=M, **SETTINGS)
+    sae = GroupTiedSAE(24, k=3, activation_transform=M, **SETTINGS)
     with pytest.raises(ValueError, match="fitted on 12 features, but X has 8"):
         sae.fit(X[:, :8])
 
@@ -583,7 +627,7 @@ def test_fitted_m_of_another_width_is_an_error(turning):
 def test_poses_of_float32_rows_do_not_depend_on_their_unit(turning_orbits, unit):
     X, groups, power, _ = turning_orbits
     X = X.astype(np.float32)
-    sae = GroupTiedSAE(8, k=2, max_epochs=2, random_state=0)
+    sae = GroupTiedSAE(32, k=2, max_epochs=2, random_state=0)
     small = sae.fit(X, groups=groups, power=power).predict_power(X)
     X = X * np.float32(unit)
     scaled = sae.fit(X, groups=groups, power=power).predict_power(X)

@@ -5,21 +5,20 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from sk_eqsae._training import ShuffledBatches, seeded
-from sk_eqsae.sae import Recipe, _sparse_ops
-from sk_eqsae.sae._module import SAEModule
+from sk_eqsae._training import ShuffledBatches
+from sk_eqsae.sae import Recipe, _sparse_step
+from sk_eqsae.sae._code import BatchTopK, TopK
+from sk_eqsae.sae._network import DenseNetwork
 from sk_eqsae.sae._objective import Objective
-from sk_eqsae.sae._selection import BatchTopK, TopK
 
 ROWS = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
 
 
 def objective(select=None, prefixes=(16,), target_shift=None, **recipe):
-    with seeded(0):
-        module = SAEModule(6, 16)
-        module.intercept.data += 1
+    network = DenseNetwork(6, 16, generator=torch.Generator().manual_seed(0))
+    network.intercept.data += 1
     return Objective(
-        module,
+        network,
         select or TopK(8),
         Recipe(**({"aux_k": 2} | recipe)),
         n_rows=len(ROWS),
@@ -32,86 +31,85 @@ def with_dead_latents(*latents, **recipe):
     """An objective in which these latents never win."""
     made = objective(**recipe)
     with torch.no_grad():
-        made.module.encoder.bias[:] = 3.0
-        made.module.encoder.bias[list(latents)] = -1.0
-        made.module.encoder.weight[list(latents)] *= 0.1
+        made.network.encoder.bias[:] = 3.0
+        made.network.encoder.bias[list(latents)] = -1.0
+        made.network.encoder.weight[list(latents)] *= 0.1
     made.loss(ROWS, ROWS)
     with torch.no_grad():  # about zero: they can be revived, but still lose
-        made.module.encoder.bias[list(latents)] = 0.05
+        made.network.encoder.bias[list(latents)] = 0.05
     return made
 
 
 def reconstruction(made):
-    sums = made.module(ROWS, TopK(8))
-    return sums + made.module.intercept
+    sums = made.network(ROWS, TopK(8))
+    return sums + made.network.intercept
 
 
 @pytest.mark.parametrize("kernels", [True, False])
 def test_memory_that_steps_leave_does_not_grow(kernels, monkeypatch):
-    kernels = kernels and _sparse_ops._CSR_KERNELS
-    monkeypatch.setattr(_sparse_ops, "_CSR_KERNELS", kernels)
+    kernels = kernels and _sparse_step._CSR_KERNELS
+    monkeypatch.setattr(_sparse_step, "_CSR_KERNELS", kernels)
     made = objective()
     left = []
     for _ in range(6):
         made.zero_grad()
-        made.loss(ROWS, ROWS).backward()
-        left.append(sum(map(len, made.spare._tensors.values())))
+        made.loss(ROWS, ROWS)[0].backward()
+        left.append(sum(map(len, made.network.spare.values())))
     assert left[1:] == left[1:2] * 5
 
 
 def test_latent_that_was_not_active_for_an_epoch_is_dead():
-    assert with_dead_latents(2, 5).dead.tolist() == [2, 5]
+    assert with_dead_latents(2, 5).dead[0].tolist() == [2, 5]
 
 
 def test_latent_with_value_zero_is_not_active():
     made = objective(select=TopK(16))
     with torch.no_grad():
-        made.module.encoder.bias[4] = -100.0  # kept by TopK, but the ReLU makes it 0
+        made.network.encoder.bias[4] = -100.0  # kept by TopK, but the ReLU makes it 0
     made.loss(ROWS, ROWS)
-    assert made.dead.tolist() == [4]
+    assert made.dead[0].tolist() == [4]
 
 
 @pytest.mark.parametrize("n_batches", [1, 4, 10])
 def test_time_until_a_latent_is_dead_scales_with_the_data(n_batches):
     made = objective()
     with torch.no_grad():
-        made.module.encoder.bias[4] = -100.0
+        made.network.encoder.bias[4] = -100.0
     batches = ROWS.split(len(ROWS) // n_batches)
     for batch in batches[:-1]:
         made.loss(batch, batch)
-        assert len(made.dead) == 0
+        assert len(made.dead[0]) == 0
     made.loss(batches[-1], batches[-1])
-    assert 4 in made.dead.tolist()
+    assert 4 in made.dead[0].tolist()
 
 
 def test_latent_comes_back_to_life_when_it_is_active():
     made = with_dead_latents(2)
     with torch.no_grad():
-        made.module.encoder.bias[2] = 100.0
+        made.network.encoder.bias[2] = 100.0
     for _ in range(2):
         made.loss(ROWS, ROWS)
-    assert made.dead.tolist() == []
+    assert made.dead[0].tolist() == []
 
 
 def test_dead_latents_rebuild_what_the_others_leave_without_the_intercept():
     made = with_dead_latents(2, 5, aux_weight=0.5)
     error = ROWS - reconstruction(made)
-    encoder, D = made.module.encoder, made.module.components
+    encoder, D = made.network.encoder, made.network.components
     dead = (encoder(ROWS)[:, [2, 5]]).relu() @ D[[2, 5]]
-    expected = error.square().sum(1).mean() + 0.5 * (
-        (error - dead).square().sum(1).mean()
-    )
-    torch.testing.assert_close(made.loss(ROWS, ROWS), expected)
+    squared_error = error.square().sum(1).mean()
+    expected = squared_error + 0.5 * ((error - dead).square().sum(1).mean())
+    torch.testing.assert_close(made.loss(ROWS, ROWS)[0], expected)
 
 
 def test_gradient_of_the_auxiliary_loss_reaches_encoder_and_dictionary_of_the_dead():
     made = with_dead_latents(2, 5)
-    made.loss(ROWS, ROWS).backward()
-    encoder = made.module.encoder
+    made.loss(ROWS, ROWS)[0].backward()
+    encoder = made.network.encoder
     for gradient in (
         encoder.weight.grad,
         encoder.bias.grad,
-        made.module.components.grad,
+        made.network.components.grad,
     ):
         assert gradient[[2, 5]].abs().sum() > 0
 
@@ -119,9 +117,9 @@ def test_gradient_of_the_auxiliary_loss_reaches_encoder_and_dictionary_of_the_de
 def test_gradient_of_the_auxiliary_loss_leaves_the_living_alone():
     made, plain = with_dead_latents(2, 5), with_dead_latents(2, 5, aux_weight=0)
     for each in (made, plain):
-        each.loss(ROWS, ROWS).backward()
+        each.loss(ROWS, ROWS)[0].backward()
     alive = [i for i in range(16) if i not in (2, 5)]
-    ours, theirs = (each.module for each in (made, plain))
+    ours, theirs = (each.network for each in (made, plain))
     torch.testing.assert_close(
         ours.components.grad[alive], theirs.components.grad[alive]
     )
@@ -131,21 +129,21 @@ def test_gradient_of_the_auxiliary_loss_leaves_the_living_alone():
 def test_loss_without_extras_is_the_squared_error_summed_over_features():
     made = objective(aux_weight=0)
     expected = (ROWS - reconstruction(made)).square().sum(1).mean()
-    torch.testing.assert_close(made.loss(ROWS, ROWS), expected)
+    torch.testing.assert_close(made.loss(ROWS, ROWS)[0], expected)
 
 
 @pytest.mark.parametrize("select", [TopK(8), BatchTopK(8)], ids=["topk", "batch_topk"])
 def test_loss_of_prefixes_is_the_mean_over_them(select):
     made = objective(select=select, prefixes=(2, 7, 16), aux_weight=0)
-    code = made.module.encode(ROWS, select)
+    code = made.network.encode(ROWS, select)
     dense = torch.zeros(len(ROWS), 16)
     dense[code.bags, code.indices] = code.values
     errors = [
-        ROWS - dense[:, :size] @ made.module.components[:size] - made.module.intercept
+        ROWS - dense[:, :size] @ made.network.components[:size] - made.network.intercept
         for size in (2, 7, 16)
     ]
     expected = torch.stack(errors).square().sum(2).mean()
-    torch.testing.assert_close(made.loss(ROWS, ROWS), expected)
+    torch.testing.assert_close(made.loss(ROWS, ROWS)[0], expected)
 
 
 TARGETS = ROWS.roll(1, 0)
@@ -158,21 +156,21 @@ def test_latents_of_the_target_have_to_rebuild_it_from_the_row(select, prefixes)
     settings = {"select": select, "prefixes": prefixes, "aux_weight": 0}
     made = objective(**settings, target_shift=SHIFT, consistency_weight=0.5)
     plain = objective(**settings)
-    plain.module = module = made.module
-    code = module.encode(TARGETS + SHIFT, select)
+    plain.network = network = made.network
+    code = network.encode(TARGETS + SHIFT, select)
     active = torch.zeros(len(ROWS), 16)
     active[code.bags, code.indices] = 1.0
-    latents = active * module.encoder(ROWS).relu()
+    latents = active * network.encoder(ROWS).relu()
     errors = [
-        TARGETS - latents[:, :size] @ module.components[:size] - module.intercept
+        TARGETS - latents[:, :size] @ network.components[:size] - network.intercept
         for size in prefixes
     ]
     consistency = torch.stack(errors).square().sum(2).mean()
-    expected = plain.loss(ROWS, TARGETS) + 0.5 * consistency
-    loss = made.loss(ROWS, TARGETS)
+    expected = plain.loss(ROWS, TARGETS)[0] + 0.5 * consistency
+    loss = made.loss(ROWS, TARGETS)[0]
     torch.testing.assert_close(loss, expected)
     gradients = [
-        torch.autograd.grad(each, list(module.parameters()))
+        torch.autograd.grad(each, list(network.parameters()))
         for each in (loss, expected)
     ]
     torch.testing.assert_close(*gradients)
@@ -187,19 +185,19 @@ def test_recipe_decides_whether_rows_come_back_to_norm_one():
     for unit_rows in (True, False):
         made = objective(unit_rows=unit_rows)
         with torch.no_grad():
-            made.module.components.mul_(3)
-        before = made.module.components.detach().clone()
+            made.network.components.mul_(3)
+        before = made.network.components.detach().clone()
         made.after_step()
-        norms = np.linalg.norm(made.module.components.detach(), axis=1)
+        norms = np.linalg.norm(made.network.components.detach(), axis=1)
         assert np.allclose(norms, 1) == unit_rows
-        assert torch.equal(before, made.module.components) != unit_rows
+        assert torch.equal(before, made.network.components) != unit_rows
 
 
 def test_gradients_longer_than_allowed_are_scaled_down_together():
     for max_grad_norm, clipped in [(0.1, True), (1e9, False), (np.inf, False)]:
         made = objective(max_grad_norm=max_grad_norm)
-        made.loss(ROWS, ROWS).backward()
-        gradients = [p.grad for p in made.module.parameters()]
+        made.loss(ROWS, ROWS)[0].backward()
+        gradients = [p.grad for p in made.network.parameters()]
         before = [gradient.clone() for gradient in gradients]
         norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
         made.before_step()
@@ -213,16 +211,18 @@ def test_memory_of_gradients_is_kept_for_the_next_step():
     places = []
     for _ in range(3):
         made.zero_grad()
-        made.loss(ROWS, ROWS).backward()
+        made.loss(ROWS, ROWS)[0].backward()
         places.append(
             {
                 p.grad.data_ptr()
-                for p in (made.module.encoder.weight, made.module.components)
+                for p in (made.network.encoder.weight, made.network.components)
             }
         )
     assert places[0] == places[1] == places[2]
 
 
 def test_batches_of_one_tensor_are_their_own_targets():
-    (batch,) = ShuffledBatches(TensorDataset(ROWS), batch_size=40, seed=0)
+    dataset, device = TensorDataset(ROWS), torch.device("cpu")
+    batches = ShuffledBatches(dataset, batch_size=40, seed=[0], device=device)
+    (batch,) = batches.beginning_at(0)
     assert len(batch) == 1

@@ -1,14 +1,20 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from sk_eqsae import EquivariantSAE, GroupTiedSAE, TopKSAE, fit_many
+from sk_eqsae._training_rows import TrainingRows
 from sk_eqsae.sae import Recipe
-from sk_eqsae.sae._outcome import sample
 
 QUICK = {"max_epochs": 2, "random_state": 0}
-KINDS = [TopKSAE, EquivariantSAE, GroupTiedSAE]
-UNREVIVED = Recipe(aux_weight=0, lr=1e-3)
+KINDS = [
+    TopKSAE,
+    partial(EquivariantSAE, symmetry=1),
+    partial(GroupTiedSAE, symmetry=1),
+]
+UNREVIVED = {"recipe": Recipe(aux_weight=0), "lr": 1e-3}
 
 
 @pytest.fixture
@@ -18,7 +24,7 @@ def rows():
 
 def nearly_dead(sae, rows):
     """An autoencoder that goes on with biases far below all that a row can reach."""
-    sae.set_params(recipe=UNREVIVED).fit(rows)
+    sae.set_params(**UNREVIVED).fit(rows)
     sae.intercepts_[-1] -= 1e6
     if hasattr(sae, "threshold_"):
         sae.threshold_ = 0.0
@@ -46,6 +52,7 @@ def test_a_dictionary_that_is_far_too_large_warns():
     sae = TopKSAE(200, k=2, **QUICK)
     with pytest.warns(ConvergenceWarning, match=r"1\d\d of 200 latents are dead"):
         sae.fit(line)
+    sae.fit(line[:990])  # so few that some may have had no chance
     # the paper's recipe says itself that most die
     TopKSAE(200, k=2, recipe="paper", **QUICK).fit(line)
 
@@ -60,12 +67,26 @@ def test_good_data_few_rows_and_short_fits_do_not_warn(kind, recipe, rows):
     kind(12, **settings).fit(np.full((20, 6), 3.0))  # nothing to code but the mean
 
 
-def test_the_sample_is_all_rows_or_enough_of_them():
-    assert sample(50, 1_000, 2).tolist() == list(range(50))
-    rows = sample(100_000, 1_000, 2)
-    assert len(rows) == len(set(rows)) == 5_000
-    assert (rows[0], rows[-1]) == (0, 99_999)
-    assert len(sample(100_000, 10, 2)) == 1_024
+def test_a_sample_is_all_rows_or_as_many_as_asked_for():
+    X = np.arange(20.0)[:, None]
+    inputs, target = TrainingRows(X).sample(50)
+    assert inputs is target
+    np.testing.assert_array_equal(inputs, X)
+    turned = TrainingRows(X, np.arange(20), np.arange(20)[::-1])
+    inputs, target = turned.sample(5)
+    assert inputs.ravel().tolist() == [0, 4, 9, 14, 19]
+    np.testing.assert_array_equal(target, 19 - inputs)
+
+
+def test_latents_are_dead_on_as_many_rows_as_give_each_a_chance(rows, monkeypatch):
+    asked = []
+    sample = TrainingRows.sample
+    monkeypatch.setattr(
+        TrainingRows, "sample", lambda *args: asked.append(args[1]) or sample(*args)
+    )
+    TopKSAE(500, k=2, **UNREVIVED, **QUICK).fit(rows)
+    TopKSAE(12, k=2, **QUICK).fit(rows)
+    assert asked == [10 * 500 // 2, 1_024]
 
 
 def test_weights_that_are_not_finite_after_the_last_step_are_an_error(rows):

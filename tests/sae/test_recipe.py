@@ -10,8 +10,6 @@ from sk_eqsae.sae import Recipe
     ("name", "value"),
     [
         ("normalize", 2),
-        ("lr", 0.0),
-        ("lr", math.inf),
         ("lr_decay", 1.5),
         ("lr_decay", -0.1),
         ("max_grad_norm", -1.0),
@@ -21,8 +19,6 @@ from sk_eqsae.sae import Recipe
         ("aux_k", 0),
         ("consistency_weight", -0.1),
         ("dead_after", 0),
-        ("batch_size", 0),
-        ("max_epochs", 2.5),
     ],
 )
 def test_values_out_of_range_are_errors(name, value):

@@ -1,59 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 
-from sk_eqsae import EquivariantSAE, TopKSAE
+from sk_eqsae import EquivariantSAE, GroupTiedSAE, TopKSAE
 from sk_eqsae.sae import _base
-from sk_eqsae.sae._selection import BatchTopK, Prefixes, Threshold, TopK
 
-ROWS = torch.randn(9, 64, generator=torch.Generator().manual_seed(0))
 X = load_digits(return_X_y=True)[0][:300]
-
-
-def dense(code, n_rows=9, n_components=64):
-    latents = torch.zeros(n_rows, n_components)
-    rows = code.bags if code.rows is None else code.rows[code.bags]
-    latents[rows, code.indices] = code.values
-    return latents
-
-
-def kept(mask):
-    return torch.where(mask, ROWS, 0.0).relu()
-
-
-def test_topk_keeps_the_largest_of_each_row():
-    smallest = ROWS.sort(1, descending=True).values[:, 4:5]
-    assert torch.equal(dense(TopK(5)(ROWS)), kept(smallest <= ROWS))
-
-
-def test_batch_topk_keeps_the_largest_of_the_batch():
-    smallest = ROWS.flatten().sort(descending=True).values[5 * 9 - 1]
-    assert torch.equal(dense(BatchTopK(5)(ROWS)), kept(smallest <= ROWS))
-
-
-def test_batch_topk_sets_negative_values_to_zero():
-    assert dense(BatchTopK(60)(ROWS)).min() == 0
-
-
-def test_threshold_keeps_what_is_above():
-    values = ROWS.round(decimals=0)  # several are equal to the threshold
-    code = Threshold(1.0)(values)
-    assert (code.values > 1).all()
-    assert len(code.values) == (values > 1).sum()
-
-
-@pytest.mark.parametrize("select", [TopK(5), BatchTopK(5)])
-def test_prefixes_split_a_row_into_the_parts_of_the_dictionary(select):
-    sizes = [3, 20, 64]
-    part = np.repeat([0, 1, 2], np.diff(sizes, prepend=0))
-    code = Prefixes(select, part)(ROWS)
-    assert torch.equal(dense(code), dense(select(ROWS)))
-    part = code.bags % 3
-    starts = torch.tensor([0, 3, 20])
-    assert (code.indices >= starts[part]).all()
-    assert (code.indices < torch.tensor(sizes)[part]).all()
-    assert torch.equal(code.offsets.diff(), torch.bincount(code.bags, minlength=27))
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +63,58 @@ def test_what_is_set_after_a_fit_has_to_go_with_it(changed, message):
             use()
 
 
+def pre_activations(sae, rows):
+    latents = (rows - sae.mean_) / sae.scale_ @ sae.coefs_[0] + sae.intercepts_[0]
+    return np.sort((latents * sae.scale_).ravel())
+
+
+@pytest.mark.parametrize("kind", [TopKSAE, GroupTiedSAE])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_threshold_is_half_way_between_two_latents(kind, seed):
+    """Or rounding would decide whether the one that it equals is active."""
+    rng = np.random.default_rng(seed)
+    rows = 37 * rng.normal(size=(200, 8)) + 500 * rng.normal(size=8)
+    symmetry = {} if kind is TopKSAE else {"symmetry": 1}
+    sae = kind(16, k=2, activation="batch_topk", max_epochs=5, random_state=0)
+    sae.set_params(**symmetry).fit(rows)
+    kept, dropped = pre_activations(sae, rows)[[-2 * 200, -2 * 200 - 1]]
+    assert sae.threshold_ == pytest.approx((kept + dropped) / 2, rel=1e-4)
+    each = np.vstack([sae.transform(row[None]) for row in rows])
+    np.testing.assert_allclose(each, sae.transform(rows), rtol=1e-4, atol=0.01)
+    module = sae.to_module().encode(torch.tensor(rows, dtype=torch.float32))
+    np.testing.assert_allclose(
+        module.detach(), sae.transform(rows), rtol=1e-2, atol=0.05
+    )
+
+
+@pytest.mark.parametrize("recipe", ["default", "paper"])
+def test_where_all_latents_are_kept_the_threshold_is_below_them(recipe):
+    sae = TopKSAE(8, k=8, activation="batch_topk", recipe=recipe, max_epochs=2)
+    sae.fit(X)
+    kept = pre_activations(sae, X)[-8 * len(X)]
+    assert sae.threshold_ == pytest.approx(max(kept, 0) / 2, abs=1e-4)
+
+
+def test_k_that_is_set_after_a_fit_by_batch_topk_asks_for_another():
+    sae = TopKSAE(64, k=4, activation="batch_topk", max_epochs=2, random_state=0)
+    sae.fit(X).set_params(k=1)
+    for use in (lambda: sae.transform(X), lambda: sae.score(X), sae.to_module):
+        with pytest.raises(ValueError, match=r"keeps k=4 latents .* Call fit again"):
+            use()
+    assert (sae.fit(X).transform(X) > 0).sum(axis=1).mean() < 1.5
+    sae.set_params(k=3, activation="topk")
+    assert (sae.transform(X) > 0).sum(axis=1).max() == 3
+
+
+@pytest.mark.parametrize(("n_components", "k"), [(64, 32), (20, 20)])
+def test_k_is_32_or_as_many_latents_as_there_are(n_components, k):
+    sae = TopKSAE(n_components, max_epochs=1, random_state=0).fit(X)
+    assert sae.to_module().k == k
+    expected = TopKSAE(n_components, k=k, max_epochs=1, random_state=0).fit(X)
+    np.testing.assert_array_equal(sae.transform(X), expected.transform(X))
+    np.testing.assert_array_equal(sae.components_, expected.components_)
+
+
 def test_batch_topk_codes_a_row_alone_as_in_a_batch(batch_sae):
     np.testing.assert_allclose(
         batch_sae.transform(X[:1]), batch_sae.transform(X)[:1], rtol=1e-5, atol=1e-5
@@ -146,7 +152,7 @@ def test_nested_with_one_prefix_of_everything_changes_nothing():
 
 
 @pytest.mark.parametrize("nested", [[0, 8], [8, 4], [4, 17], [[1, 2]], ["a"]])
-@pytest.mark.parametrize("estimator", [TopKSAE, EquivariantSAE])
-def test_nested_has_to_list_growing_sizes(nested, estimator):
+@pytest.mark.parametrize("sae", [TopKSAE(16, k=4), EquivariantSAE(16, symmetry=1, k=4)])
+def test_nested_has_to_list_growing_sizes(nested, sae):
     with pytest.raises(ValueError, match="nested"):
-        estimator(16, k=4, nested=nested, max_epochs=1).fit(X)
+        clone(sae).set_params(nested=nested, max_epochs=1).fit(X)

@@ -15,15 +15,15 @@ from sk_eqsae import (
     TopKSAE,
     fit_many,
 )
-from sk_eqsae._streams import Stream, StreamedBatches
+from sk_eqsae._training import StreamedBatches
+from sk_eqsae._training_rows import Spread, Stream
 from sk_eqsae.activations import Shards
-from sk_eqsae.sae._rows import Spread
 
 SETTINGS = {"k": 2, "max_epochs": 3, "batch_size": 16, "random_state": 0}
 SAES = [
     TopKSAE(24, **SETTINGS),
     EquivariantSAE(24, hidden_dim=8, activation="batch_topk", **SETTINGS),
-    GroupTiedSAE(6, n_free=2, **SETTINGS),
+    GroupTiedSAE(26, n_free=2, **SETTINGS),
 ]
 SMALL = 0.004  # megabytes: 83 rows of 12 features
 every_sae = pytest.mark.parametrize("sae", SAES, ids=lambda sae: type(sae).__name__)
@@ -166,12 +166,16 @@ def stream_of(n_rows, buffer_rows, n_tensors=1):
     return stream, reads
 
 
+def batches_of(stream, batch_size):
+    return StreamedBatches(stream, batch_size, [0], torch.device("cpu"))
+
+
 @pytest.mark.parametrize("n_rows", [1, 100, 999])
 @pytest.mark.parametrize("buffer_rows", [1, 64, 700])
 def test_an_epoch_has_every_row_once_in_batches_of_one_size(n_rows, buffer_rows):
     stream, _ = stream_of(n_rows, buffer_rows, n_tensors=2)
-    batches = StreamedBatches(stream, 32, 0)
-    first, second = (list(batches) for _ in range(2))
+    batches = batches_of(stream, 32)
+    first, second = (list(batches.beginning_at(0)) for _ in range(2))
     assert len(first) == len(batches) == -(-n_rows // 32)
     assert all(len(b[0]) == 32 for b in first[:-1])
     assert all(torch.equal(inputs, -target) for inputs, target in first)
@@ -182,7 +186,7 @@ def test_an_epoch_has_every_row_once_in_batches_of_one_size(n_rows, buffer_rows)
 
 def test_a_batch_mixes_rows_from_all_over():
     stream, _ = stream_of(100_000, 10_000)
-    for batch in StreamedBatches(stream, 256, 0):
+    for batch in batches_of(stream, 256).beginning_at(0):
         rows = batch[0][:, 0]
         assert 0.4 < rows.mean() / 50_000 < 1.6
         assert rows.std() > 20_000
@@ -190,11 +194,12 @@ def test_a_batch_mixes_rows_from_all_over():
 
 def test_batches_that_were_seen_are_left_out_without_reading_them():
     stream, reads = stream_of(1000, 100)
-    batches = StreamedBatches(stream, 25, 0)
-    state = batches.generator.get_state()
-    expected = [b[0].clone() for b in batches]
+    batches = batches_of(stream, 25)
+    [generator] = batches.generators
+    state = generator.get_state()
+    expected = [b[0].clone() for b in batches.beginning_at(0)]
     reads.clear()
-    batches.generator.set_state(state)
+    generator.set_state(state)
     found = [b[0].clone() for b in batches.beginning_at(30)]
     assert all(map(torch.equal, found, expected[30:]))
     assert sum(last - first for first, last in reads) == 300  # from row 700

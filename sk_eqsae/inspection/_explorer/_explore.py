@@ -1,5 +1,7 @@
 """The public function of the room, and what it puts on the page."""
 
+from __future__ import annotations
+
 import os
 from dataclasses import replace
 from numbers import Integral

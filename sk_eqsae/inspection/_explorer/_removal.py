@@ -1,5 +1,7 @@
 """What is lost when one feature is switched off."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from typing import NamedTuple
 

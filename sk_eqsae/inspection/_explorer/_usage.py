@@ -1,5 +1,7 @@
 """When each feature fires, and for which inputs most."""
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array

@@ -3,19 +3,23 @@ import pytest
 import torch
 from torch.nn.functional import linear
 
-from sk_eqsae._training import seeded
-from sk_eqsae.sae import _sparse_ops
-from sk_eqsae.sae._code import fixed_size_code, join
-from sk_eqsae.sae._module import SAEModule
-from sk_eqsae.sae._selection import BatchTopK, Prefixes, Threshold, TopK
-from sk_eqsae.sae._spare import Spare
-from sk_eqsae.sae._sparse_ops import SparseAutoencode
+from sk_eqsae.sae import _sparse_step
+from sk_eqsae.sae._code import (
+    BatchTopK,
+    Prefixes,
+    Threshold,
+    TopK,
+    fixed_size_code,
+    join,
+)
+from sk_eqsae.sae._network import DenseNetwork
+from sk_eqsae.sae._sparse_step import SparseAutoencode, put
 
 
 @pytest.fixture(params=[True, False], ids=["csr", "embedding_bag"], autouse=True)
 def kernels(request, monkeypatch):
     """Everything here holds with the CSR kernels and without them."""
-    monkeypatch.setattr(_sparse_ops, "_CSR_KERNELS", request.param)
+    monkeypatch.setattr(_sparse_step, "_CSR_KERNELS", request.param)
 
 
 def encoder(select):
@@ -27,7 +31,7 @@ def encoder(select):
 
 def sparse_forward(inputs, weight, bias, components, k):
     select = encoder(TopK(k))
-    return SparseAutoencode.apply(inputs, weight, bias, components, select, Spare())
+    return SparseAutoencode.apply(inputs, weight, bias, components, select, {})
 
 
 def dense_forward(inputs, weight, bias, components, k):
@@ -81,7 +85,7 @@ def with_auxiliary(pre_activations):
 )
 def test_gradients_agree_with_finite_differences(select):
     assert torch.autograd.gradcheck(
-        lambda *args: SparseAutoencode.apply(*args, encoder(select), Spare()),
+        lambda *args: SparseAutoencode.apply(*args, encoder(select), {}),
         tensors(),
         eps=1e-6,
     )
@@ -104,8 +108,8 @@ def test_loss_follows_the_dense_implementation_over_300_steps(hidden_dim):
     data = torch.randn(64, 8, generator=torch.Generator().manual_seed(1)).double()
     curves = []
     for forward in (sparse_forward, dense_forward):
-        with seeded(0):
-            module = SAEModule(8, 64, hidden_dim).double()
+        generator = torch.Generator().manual_seed(0)
+        module = DenseNetwork(8, 64, hidden_dim, generator=generator).double()
         optimizer = torch.optim.Adam(module.parameters(), lr=1e-2)
         curve = []
         for _ in range(300):
@@ -128,11 +132,11 @@ def test_loss_follows_the_dense_implementation_over_300_steps(hidden_dim):
 
 def test_memory_of_gradients_is_used_again():
     weight, components = (torch.randn(12, 4, requires_grad=True) for _ in range(2))
-    spare, left = Spare(), torch.empty(12, 4)
+    spare, left = {}, torch.empty(12, 4)
     place = left.data_ptr()
-    spare.put(left)
+    put(spare, left)
     del left  # a gradient that somebody else holds is copied
     arguments = (torch.zeros(12), components, encoder(TopK(2)), spare)
     SparseAutoencode.apply(torch.randn(5, 4), weight, *arguments).sum().backward()
     pointers = {weight.grad.data_ptr(), components.grad.data_ptr()}
-    assert (place in pointers) == _sparse_ops._CSR_KERNELS
+    assert (place in pointers) == _sparse_step._CSR_KERNELS

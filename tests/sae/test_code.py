@@ -1,0 +1,98 @@
+"""What is active in a code, and who decides."""
+
+import numpy as np
+import pytest
+import torch
+
+from sk_eqsae.sae._code import (
+    BatchTopK,
+    Prefixes,
+    Stacked,
+    Threshold,
+    TopK,
+    top_k,
+)
+
+ROWS = torch.randn(9, 64, generator=torch.Generator().manual_seed(0))
+
+
+def dense(code, n_rows=9, n_components=64):
+    latents = torch.zeros(n_rows, n_components)
+    rows = code.bags if code.rows is None else code.rows[code.bags]
+    latents[rows, code.indices] = code.values
+    return latents
+
+
+def kept(mask):
+    return torch.where(mask, ROWS, 0.0).relu()
+
+
+def test_topk_keeps_the_largest_of_each_row():
+    smallest = ROWS.sort(1, descending=True).values[:, 4:5]
+    assert torch.equal(dense(TopK(5)(ROWS)), kept(smallest <= ROWS))
+
+
+def test_batch_topk_keeps_the_largest_of_the_batch():
+    smallest = ROWS.flatten().sort(descending=True).values[5 * 9 - 1]
+    assert torch.equal(dense(BatchTopK(5)(ROWS)), kept(smallest <= ROWS))
+
+
+def test_batch_topk_sets_negative_values_to_zero():
+    assert dense(BatchTopK(60)(ROWS)).min() == 0
+
+
+def test_threshold_keeps_what_is_above():
+    values = ROWS.round(decimals=0)  # several are equal to the threshold
+    code = Threshold(1.0)(values)
+    assert (code.values > 1).all()
+    assert len(code.values) == (values > 1).sum()
+
+
+@pytest.mark.parametrize("select", [TopK(5), BatchTopK(5)])
+def test_prefixes_split_a_row_into_the_parts_of_the_dictionary(select):
+    sizes = [3, 20, 64]
+    part = np.repeat([0, 1, 2], np.diff(sizes, prepend=0))
+    code = Prefixes(select, part)(ROWS)
+    assert torch.equal(dense(code), dense(select(ROWS)))
+    part = code.bags % 3
+    starts = torch.tensor([0, 3, 20])
+    assert (code.indices >= starts[part]).all()
+    assert (code.indices < torch.tensor(sizes)[part]).all()
+    assert torch.equal(code.offsets.diff(), torch.bincount(code.bags, minlength=27))
+
+
+def test_stacked_selections_select_each_from_its_own_rows():
+    selects = [TopK(5), TopK(5), BatchTopK(3)]
+    code = Stacked(selects)(torch.cat([ROWS, ROWS + 1, ROWS]))
+    found = dense(code, 3 * 9, 3 * 64).reshape(3, 9, 3, 64)
+    for i, select in enumerate(selects):
+        assert torch.equal(found[i, :, i], dense(select(ROWS + (i == 1))))
+        found[i, :, i] = 0
+    assert not found.any()
+
+
+@pytest.mark.parametrize(
+    ("n_components", "k"),
+    [(7, 3), (64, 1), (2048, 8), (2048, 32), (8192, 32), (50, 50), (1750, 32), (71, 1)],
+)
+def test_top_k_equals_torch_topk(n_components, k):
+    x = torch.randn(9, n_components, generator=torch.Generator().manual_seed(2))
+    values, indices = top_k(x, k)
+    expected = torch.topk(x, k, dim=1).values
+    assert torch.equal(values.sort(1, descending=True).values, expected)
+    assert torch.equal(x.gather(1, indices), values)
+    assert all(len(set(row.tolist())) == k for row in indices)
+
+
+def test_top_k_of_tied_rows_keeps_k_different_entries():
+    values, indices = top_k(torch.zeros(3, 2048), 16)
+    assert values.abs().max() == 0
+    assert all(len(set(row.tolist())) == 16 for row in indices)
+
+
+def test_top_k_looks_at_columns_that_fill_no_group():
+    x = torch.arange(71.0).repeat(3, 1)
+    for columns in (x, -x):
+        values, indices = top_k(columns, 2)
+        assert torch.equal(values.sort(1).values, columns.sort(1).values[:, -2:])
+        assert torch.equal(columns.gather(1, indices), values)
