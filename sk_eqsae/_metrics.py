@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
+from ._rows import as_array
+
 _ROUNDING = 8 * np.finfo(np.float64).eps
 
 
@@ -54,9 +56,9 @@ def fvu(X: ArrayLike, reconstruction: ArrayLike) -> float:
     >>> fvu(X, X), fvu(X, X.mean(axis=0, keepdims=True))
     (0.0, 1.0)
     """
-    X = check_array(X, dtype=np.float64, input_name="X")
+    X = check_array(as_array(X), dtype=np.float64, input_name="X")
     made = check_array(
-        reconstruction,
+        as_array(reconstruction, "reconstruction"),
         dtype=np.float64,
         ensure_2d=False,
         ensure_all_finite=False,  # one that overflows has a FVU, too
