@@ -72,8 +72,8 @@ def as_entries(values: ArrayLike, name: str) -> NDArray:
 
 
 def _refuse_missing(is_missing: Any, name: str) -> None:
-    by_row = np.atleast_1d(is_missing)
-    rows = np.flatnonzero(by_row.reshape(len(by_row), -1).any(axis=1))
+    marks = np.atleast_1d(is_missing)
+    rows = np.flatnonzero(marks.any(axis=tuple(range(1, marks.ndim))))
     if len(rows):  # rows without an id would be one orbit
         raise ValueError(
             f"{name} has missing values (NaN, None, NaT, NA or masked) in "

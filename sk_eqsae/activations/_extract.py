@@ -40,7 +40,8 @@ def extract_orbits(
     ----------
     model : torch.nn.Module
         Any model that takes a batch of inputs as its one argument. It is run in
-        evaluation mode without gradients and left as it was found.
+        evaluation mode without gradients, one pass at a time, and is as it was found
+        between them, so that threads may share it. What is compiled runs uncompiled.
     inputs : ndarray or tensor of shape (n_inputs, ...)
         Canonical inputs. Floating inputs are cast to the dtype of the model's first
         floating parameter; others, such as token ids, are passed on as they are.
@@ -55,36 +56,34 @@ def extract_orbits(
         power for each.
     symmetry : int or FiniteGroup, default=None
         The group: the order of the generator, or a FiniteGroup. None takes
-        ``action.symmetry``.
+        ``action.symmetry``. It is tried on a few inputs whether a generator, applied as
+        often as its order says, gives them back.
     batch_size : int, default=256
         Number of inputs in one forward pass.
     device : str or torch.device, default="auto"
         Where to run the model. "auto" leaves a model on a GPU where it is, and
         otherwise uses a GPU if there is one.
     out : path, default=None
-        Folder to write the activations to, in .npy files of about 64 MB. Files that are
-        there already, from a run that was killed, are not computed again, but for one
-        batch, which tells whether they are of this model and action. None keeps all
-        activations in memory.
+        Folder to write the activations to, in .npy files of about 64 MB. Of files that
+        are there already, from a run that was killed, only one batch is computed again,
+        to tell whether they are of this model and action. None keeps all in memory.
 
     Returns
     -------
     orbits : Orbits
         ``n_inputs * order`` rows, orbit by orbit with powers ascending; ``groups``
         holds the index of the input, ``power`` has a column per generator if there
-        are several. Outputs with more axes are flattened to one
-        row per input; half-precision outputs become float32. With `out`, ``X`` is
-        a :class:`~sk_eqsae.activations.Shards`.
+        are several. Outputs with more axes are flattened to one row per input;
+        half-precision outputs become float32. With `out`, ``X`` is a
+        :class:`~sk_eqsae.activations.Shards`.
 
     Raises
     ------
     ValueError
-        If the layer does not exist (the message lists the ones that do), is not
-        called exactly once in a forward pass, or puts out anything else than one
-        finite tensor with a row per input; if the group is missing or contradicts
-        ``action.symmetry``; if `out` holds activations of something else.
-    TypeError
-        If model, inputs or action is of the wrong type.
+        If the layer does not exist (the message lists the ones that do), is not called
+        exactly once in a forward pass, or puts out anything else than one finite tensor
+        with a row per input, which depends on this input alone; if the group is missing
+        or is not that of the action; if `out` holds activations of something else.
 
     See Also
     --------

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state, check_scalar
 
+from .._docs import fill
 from .._rows import as_entries
 from ._shape_tiles import (
     N_ORIENTATIONS,
@@ -110,6 +111,7 @@ class Shapes:  # numpydoc ignore=PR02
         return Shapes(images, shape, orientation, self.base_id.copy())
 
 
+@fill
 def make_shapes(
     n_samples: int = 100,
     *,
@@ -149,11 +151,7 @@ def make_shapes(
     "random" each of the four is equally likely to be the canonical one. "upright" has
     only 8^4 different images: split by ``base_id``.
 
-    References
-    ----------
-    .. [1] E. Erdogan and A. Lucic, "Group Equivariance Meets Mechanistic
-       Interpretability: Equivariant Sparse Autoencoders", arXiv:2511.09432,
-       Appendix C.1.
+    {paper}
 
     Examples
     --------

@@ -17,6 +17,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._doc_link import DocLinkMixin
+from .._docs import fill
 from .._fitted import FEATURES, Fitted
 from .._rows import as_array, as_entries
 
@@ -65,6 +66,7 @@ def _mean_difference(Z: Any, codes: NDArray[np.intp]) -> NDArray:
     return np.ptp(means, axis=0)
 
 
+@fill
 class MeanDifferenceSelector(DocLinkMixin, SelectorMixin, BaseEstimator):
     r"""Keep the latents whose class means differ most.
 
@@ -99,11 +101,7 @@ class MeanDifferenceSelector(DocLinkMixin, SelectorMixin, BaseEstimator):
     With :math:`\bar z_{ci}` the mean of latent i over the rows of class c, the score
     is :math:`\max_c \bar z_{ci} - \min_c \bar z_{ci}`.
 
-    References
-    ----------
-    .. [1] E. Erdogan and A. Lucic, "Group Equivariance Meets Mechanistic
-       Interpretability: Equivariant Sparse Autoencoders", arXiv:2511.09432,
-       section 4.
+    {paper}
 
     Examples
     --------
