@@ -90,13 +90,8 @@ def to_numpy(value: Tensor) -> NDArray:
 class Checkpoint:
     """A file in a folder that holds the state of one training, until that is done.
 
-    Parameters
-    ----------
-    folder : path
-        The folder, which is made if there is none.
-    fingerprint : dict of str
-        What decides the result of training; it names the file, so that fits may share
-        a folder, and a file of another fit is never read.
+    The fingerprint is what decides the result of training; it names the file, so that
+    fits may share a folder, and a file of another fit is never read.
     """
 
     def __init__(

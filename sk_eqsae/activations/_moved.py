@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from .._rows import as_array
 from ..groups import FiniteGroup
 from ..groups._actions import Action as KnownAction
-from ..groups._group import action_powers, as_group, generator_elements
+from ..groups._group import action_powers, generator_elements
+from ..groups._orbit_table import as_group
 
 Inputs = np.ndarray | torch.Tensor
 Action = Callable[[Any, Any], Any]

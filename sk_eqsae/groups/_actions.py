@@ -34,20 +34,9 @@ class Action(ABC):
         """The group that acts."""
 
     def __call__(self, inputs: Inputs, power: int | Powers) -> Inputs:
-        """Move inputs by an element of the group.
+        """Move inputs by an element: its power, or one for each generator.
 
-        Parameters
-        ----------
-        inputs : ndarray or tensor of shape (n_samples, ...)
-            Inputs that the action fits.
-        power : int or sequence of int
-            Power of the generator. Of several generators one each, in their order: the
-            last of them acts first.
-
-        Returns
-        -------
-        outputs : ndarray or tensor of the same shape
-            New array of the same kind.
+        The last generator acts first. What comes back is a new array of the same kind.
         """
         return self._moved(inputs, *_exponents(power, self.symmetry.generator_orders))
 

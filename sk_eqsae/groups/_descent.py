@@ -27,11 +27,9 @@ _WORSE = 0.01  # share of a row's mean square beyond rounding, to lose without a
 def descend(
     X: NDArray, table: NDArray, group: FiniteGroup, **settings: Any
 ) -> tuple[NDArray, NDArray]:
-    """Minimise equation 3 from the identity; the generators and the loss curve.
-
-    Losses (n_epochs,) are over the mean squared norm of a row. Settings are those of
-    `sk_eqsae._training.train`.
-    """
+    """Minimise equation 3 from the identity; the generators and the loss curve."""
+    # Losses (n_epochs,) are over the mean squared norm of a row. Settings are those of
+    # `sk_eqsae._training.train`.
     steps = _steps(group)
     rows = table[:, [element for _, _, element in steps]]
     scale = np.abs(X).max() or 1.0
@@ -48,13 +46,11 @@ def descend(
 def refine(
     law: ExactLaw, X: NDArray, table: NDArray, **settings: Any
 ) -> tuple[ExactLaw, NDArray]:
-    """Minimise equation 3 over all matrices S Q_g S^-1, from a closed form.
-
-    The orthogonal representation Q and the directions with variance stay those of
-    the closed form, so every relation of the group holds all along. Where descent does
-    not lower the loss, the closed form comes back as it was: often there is nothing to
-    gain. If that makes the loss clearly worse, it warns.
-    """
+    """Minimise equation 3 over all matrices S Q_g S^-1, from a closed form."""
+    # The orthogonal representation Q and the directions with variance stay those of the
+    # closed form, so every relation of the group holds all along. Where descent does
+    # not lower the loss, the closed form comes back as it was: often there is nothing
+    # to gain. If that makes the loss clearly worse, it warns.
     rows = X @ law.whitening.vectors.astype(X.dtype)
     squares = np.square(rows, dtype=np.float64)  # may leave the range of float32
     scale = float(np.sqrt(squares.sum(axis=1).mean())) or 1.0
@@ -83,11 +79,9 @@ def refine(
 def warn_if_worse_than_identity(
     generators: NDArray, X: NDArray, table: NDArray, group: FiniteGroup
 ) -> None:
-    """Warn if M explains less of rows that are a generator apart than M = I does.
-
-    Least squares cannot be worse than M = I on the rows it is fitted to; gradient
-    descent can. A sample of the orbits is used.
-    """
+    """Warn if M explains less of rows that are a generator apart than M = I does."""
+    # Least squares cannot be worse than M = I on the rows it is fitted to; gradient
+    # descent can. A sample of the orbits is used.
     table = table[:: max(1, table.size // _SAMPLE)]
     missed = unmoved = squares = 0.0
     for matrix, element in zip(generators, generator_elements(group), strict=True):
@@ -128,11 +122,10 @@ class Moved(Trainable):
 
 
 class MovedCanonical(Moved):
-    """Move canonical rows by every element, each generator from the identity.
+    """Move canonical rows by every element, each generator from the identity."""
 
-    Each element but the first is a generator times an element that comes before it,
-    and each generator's last power closes its cycle: the paper's p = 1, ..., order.
-    """
+    # Each element but the first is a generator times an element that comes before it,
+    # and each generator's last power closes its cycle: the paper's p = 1, ..., order.
 
     def __init__(
         self, n_features: int, n_generators: int, steps: list[tuple[int, int, int]]

@@ -22,12 +22,11 @@ _STILL = 1e-12  # of the mean square of rows: rounding
 
 
 class ElementMatrices:
-    """Products M_1^p1 M_2^p2 ... of powers of generators (n_generators, n, n).
+    """Products M_1^p1 M_2^p2 ... of powers of generators (n_generators, n, n)."""
 
-    Powers are kept once they were asked for: each of them if they all fit into 64 MB,
-    else each up to a step of the root of the order and each multiple of that step,
-    whose products the others are. Where even those are too large none is kept.
-    """
+    # Powers are kept once they were asked for: each of them if they all fit into 64 MB,
+    # else each up to a step of the root of the order and each multiple of that step,
+    # whose products the others are. Where even those are too large none is kept.
 
     def __init__(self, group: FiniteGroup, generators: NDArray) -> None:
         self.group, self.generators = group, generators
@@ -97,11 +96,9 @@ class ElementMatrices:
         return X @ self._power(generator, p).T.astype(X.dtype, copy=False) if p else X
 
     def moved(self, X: NDArray) -> Iterator[tuple[int, NDArray]]:
-        """Each element g once, in any order, and X M_g^T (n_rows, n) in the dtype of X.
-
-        The last generator acts first. So rows that it has moved are shared by all
-        elements that end alike, and an element takes little more than one product.
-        """
+        """Each element g once, in any order, and X M_g^T (n_rows, n)."""
+        # The last generator acts first. So rows that it has moved are shared by all
+        # elements that end alike, and an element takes little more than one product.
         last = self.group.n_generators - 1
         return self._moved_on(X, last, np.arange(self.group.order))
 
@@ -143,17 +140,15 @@ class ElementMatrices:
 
 
 def power_weights(power: NDArray, order: int) -> NDArray:
-    """Weights (n_rows, order) that make real powers of M out of M^0, ..., M^(order-1).
-
-    If M^n = I, M = expm(A) with the frequencies of A between -n/2 and n/2, and
-    trigonometric interpolation gives all of the one-parameter family::
-
-        M^t = expm(t A) = sum over p of c(t - p) M^p
-        c(s) = mean over k = -n/2, ..., n/2 - 1 of cos(2 pi k s / n)
-
-    For even n, the directions that M turns round (frequency n/2) have no real
-    square root of their own; they are scaled by cos(pi t) between the integers.
-    """
+    """Weights (n_rows, order) of the whole powers that make real powers of M."""
+    # If M^n = I, M = expm(A) with the frequencies of A between -n/2 and n/2, and
+    # trigonometric interpolation gives all of the one-parameter family:
+    #
+    #     M^t = expm(t A) = sum over p of c(t - p) M^p
+    #     c(s) = mean over k = -n/2, ..., n/2 - 1 of cos(2 pi k s / n)
+    #
+    # For even n, the directions that M turns round (frequency n/2) have no real square
+    # root of their own; they are scaled by cos(pi t) between the integers.
     frequencies = 2 * np.pi / order * np.fft.fftfreq(order, 1 / order)
     of_power, of_whole = (np.outer(p, frequencies) for p in (power, np.arange(order)))
     # cos(a - b) = cos a cos b + sin a sin b keeps this to two matrices
@@ -209,11 +204,9 @@ def mean_matrix(activation_transform: BaseEstimator) -> NDArray:
 def moved_by_all(
     activation_transform: BaseEstimator, X: NDArray
 ) -> Iterator[tuple[int, NDArray]]:
-    """Each element g of the group once, in any order, and X M_g^T under a fitted M.
-
-    That is what ``act`` makes of X for the powers of each element, for little more
-    than one product each, whatever the group.
-    """
+    """Each element g of the group once, in any order, and X M_g^T under a fitted M."""
+    # That is what ``act`` makes of X for the powers of each element, for little more
+    # than one product each, whatever the group.
     return matrices_of(activation_transform).moved(X)
 
 

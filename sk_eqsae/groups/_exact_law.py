@@ -122,14 +122,12 @@ class ExactLaw:
 def law_of_whole_orbits(
     moments: OrbitMoments, n_features: int, *, use_up: bool = False
 ) -> ExactLaw:
-    """Exact law nearest to what orbits without missing rows say.
-
-    In coordinates in which the rows are white, the moments ``sum of x_gh x_h'`` would
-    be an orthogonal representation if M explained everything; the exact one near to
-    them is taken back to the activations. Variance is compared with its mean over
-    n_features. To use sums up, to free each as soon as it is solved, lowers the peak
-    of memory.
-    """
+    """Exact law nearest to what orbits without missing rows say."""
+    # In coordinates in which the rows are white, the moments ``sum of x_gh x_h'`` would
+    # be an orthogonal representation if M explained everything; the exact one near to
+    # them is taken back to the activations. Variance is compared with its mean over
+    # n_features. To use sums up, to free each as soon as it is solved, lowers the peak
+    # of memory.
     irreps, its_level = moments.levelled(use_up=use_up)
     rows = rows_of_irreps(irreps)
     if rows is not None:
@@ -222,15 +220,13 @@ def _spectrum(
 def leading_representation(
     spectra: list[IrrepSpectrum], group: FiniteGroup, n: int
 ) -> Representation:
-    """Orthogonal representation on the leading invariant subspace.
-
-    Moments ``T_g = Y' P_g Y`` are overlaps of a frame Y with its moved copies P_g Y.
-    The copies together span a space on which the group acts exactly; its n leading
-    directions, those that the copies share, are invariant and make the
-    representation. Found irrep by irrep, they are eigenvectors of the irreps'
-    moments. A copy of an irrep that does not fit whole into n directions is left
-    out; the group leaves the directions that it would have taken alone.
-    """
+    """Orthogonal representation on the leading invariant subspace."""
+    # Moments ``T_g = Y' P_g Y`` are overlaps of a frame Y with its moved copies P_g Y.
+    # The copies together span a space on which the group acts exactly; its n leading
+    # directions, those that the copies share, are invariant and make the
+    # representation. Found irrep by irrep, they are eigenvectors of the irreps'
+    # moments. A copy of an irrep that does not fit whole into n directions is left out;
+    # the group leaves the directions that it would have taken alone.
     owner = np.repeat(np.arange(len(spectra)), [len(s.values) for s in spectra])
     values = np.concatenate([s.values for s in spectra])
     by_clarity = np.argsort(-values, kind="stable")
@@ -374,12 +370,10 @@ def _product(generators: NDArray, word: Word) -> NDArray:
 
 
 def warn_if_untrustworthy(law: ExactLaw, moments: OrbitMoments) -> None:
-    """Warn of too few rows, or of activations that do not follow the group.
-
-    With 2 rows for each direction with variance, R2 on orbits that were not fitted
-    is 0.01 below its ceiling of 0.99 and 0.2 below one of 0.8; with 1.5 it is 0.03
-    and 0.5 below, with 1 row any matrix fits. That holds for C2, C4 and D4 alike.
-    """
+    """Warn of too few rows, or of activations that do not follow the group."""
+    # With 2 rows for each direction with variance, R2 on orbits that were not fitted is
+    # 0.01 below its ceiling of 0.99 and 0.2 below one of 0.8; with 1.5 it is 0.03 and
+    # 0.5 below, with 1 row any matrix fits. That holds for C2, C4 and D4 alike.
     if moments.n_rows < _ROWS_PER_DIRECTION * law.rank:
         needed = -(-_ROWS_PER_DIRECTION * law.rank // moments.group.order)
         warn(
@@ -396,12 +390,10 @@ def warn_if_untrustworthy(law: ExactLaw, moments: OrbitMoments) -> None:
 
 
 def warn_if_rounded(order_error: float, generators: NDArray) -> None:
-    """Warn of matrices that obey the law less well than they should.
-
-    Even the exact matrices, computed with more digits and rounded to float64, are
-    about ``order * eps * norm^2`` away from the law, and products of rounded
-    matrices lose some more; a Newton step in float64 adds errors of that size.
-    """
+    """Warn of matrices that obey the law less well than they should."""
+    # Even the exact matrices, computed with more digits and rounded to float64, are
+    # about ``order * eps * norm^2`` away from the law, and products of rounded matrices
+    # lose some more; a Newton step in float64 adds errors of that size.
     if order_error <= _ROUNDED:
         return
     norm = np.linalg.norm(generators, 2, axis=(1, 2)).max()

@@ -20,11 +20,10 @@ _CHUNK_ENTRIES = 2**22  # 32 MiB in float64
 
 
 class IrrepBasis(NamedTuple):
-    """Coordinates ``y = to_irreps @ x`` in which M_g is orthogonal and in blocks.
+    """Coordinates ``y = to_irreps @ x`` in which M_g is orthogonal and in blocks."""
 
-    In them M_g is block-diagonal, one block ``kron(rho_g, I_m)`` for each irrep rho
-    that occurs m times.
-    """
+    # In them M_g is block-diagonal, one block ``kron(rho_g, I_m)`` for each irrep rho
+    # that occurs m times.
 
     to_irreps: NDArray  # (n_features, n_features)
     from_irreps: NDArray  # its inverse
@@ -32,13 +31,11 @@ class IrrepBasis(NamedTuple):
 
 
 def irrep_basis(activation_transform: BaseEstimator) -> IrrepBasis:
-    """Find the coordinates in which a fitted M, of an exact law, is in blocks.
-
-    Lengths in them are those of the metric that the group keeps,
-    ``S = mean over g of M_g' M_g``, so that all copies M_g d of a vector are equally
-    long; to_irreps is orthogonal where the matrices are. Matrices that do not obey the
-    group's law are a ValueError.
-    """
+    """Find the coordinates in which a fitted M, of an exact law, is in blocks."""
+    # Lengths in them are those of the metric that the group keeps, ``S = mean over g of
+    # M_g' M_g``, so that all copies M_g d of a vector are equally long; to_irreps is
+    # orthogonal where the matrices are. Matrices that do not obey the group's law are a
+    # ValueError.
     return basis_of_matrices(matrices_of(activation_transform))
 
 
@@ -93,13 +90,11 @@ def _roots(metric: NDArray) -> tuple[NDArray, NDArray]:
 def _frames(
     matrices: ElementMatrices, counts: NDArray, root: NDArray, inverse_root: NDArray
 ) -> list[NDArray]:
-    """Orthonormal directions (dim * n_copies, n) of each irrep, in root coordinates.
-
-    For any v, the vectors ``T_c v`` with ``T_c = dim / order sum_g rho_c0(g) Q_g``
-    are moved among themselves as rho says, and are orthogonal and equally long. What
-    Gram and Schmidt make of those of several v are so, too: the copies of rho. As the
-    v are always the same, only M decides the directions.
-    """
+    """Orthonormal directions (dim * n_copies, n) of each irrep, in root coordinates."""
+    # For any v, the vectors ``T_c v`` with ``T_c = dim / order sum_g rho_c0(g) Q_g``
+    # are moved among themselves as rho says, and are orthogonal and equally long. What
+    # Gram and Schmidt make of those of several v are so, too: the copies of rho. As the
+    # v are always the same, only M decides the directions.
     starts = np.random.default_rng(0).standard_normal((counts.max(), len(root)))
     present = [(i, m) for i, m in zip(matrices.group.irreps, counts, strict=True) if m]
     sums = [np.zeros((irrep.dim, m, len(root))) for irrep, m in present]

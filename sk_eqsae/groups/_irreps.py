@@ -11,12 +11,10 @@ _SEED = 0
 
 
 def irreps_of_regular(table: NDArray, inverses: NDArray) -> list[NDArray]:
-    """Every real irrep (order, dim, dim), each once, the trivial one first.
-
-    A random symmetric operator that commutes with the group has as its eigenspaces
-    irreducible subspaces of the regular representation, which holds them all. The
-    irreps are orthogonal matrices, sorted by dimension and then by character.
-    """
+    """Every real irrep (order, dim, dim), each once, the trivial one first."""
+    # A random symmetric operator that commutes with the group has as its eigenspaces
+    # irreducible subspaces of the regular representation, which holds them all. The
+    # irreps are orthogonal matrices, sorted by dimension and then by character.
     quotients = table[inverses]  # a^-1 b
     spaces = _eigenspaces(lambda rng: _symmetric(rng, inverses)[quotients])
     return _distinct([space.T @ space[quotients] for space in spaces])
@@ -36,12 +34,10 @@ def tensor_product(first: NDArray, second: NDArray) -> NDArray:
 
 
 def canonical_basis(space: NDArray) -> NDArray:
-    """Orthonormal basis (n, dim) of the span of one, which only the span decides.
-
-    Which basis of an eigenspace comes out of LAPACK depends on how it rounds. What
-    sums are kept in, from one call to the next, must not: it is what Gram and Schmidt
-    make of fixed vectors projected onto the span.
-    """
+    """Orthonormal basis (n, dim) of the span of one, which only the span decides."""
+    # Which basis of an eigenspace comes out of LAPACK depends on how it rounds. What
+    # sums are kept in, from one call to the next, must not: it is what Gram and Schmidt
+    # make of fixed vectors projected onto the span.
     fixed = np.random.default_rng(_SEED).normal(size=space.shape)
     turned, triangle = np.linalg.qr(space.conj().T @ fixed)
     diagonal = np.diag(triangle)
@@ -61,11 +57,9 @@ def _commuting(rng: np.random.Generator, matrices: NDArray) -> NDArray:
 
 
 def _eigenspaces(draw: Callable[[np.random.Generator], NDArray]) -> list[NDArray]:
-    """Eigenspaces of a random symmetric operator, drawn again if two nearly meet.
-
-    An eigenspace is off by rounding / gap, matrices cut out of it by the square of
-    that, so gaps of 1e-7 cost no digits.
-    """
+    """Eigenspaces of a random symmetric operator, drawn again if two nearly meet."""
+    # An eigenspace is off by rounding / gap, matrices cut out of it by the square of
+    # that, so gaps of 1e-7 cost no digits.
     rng = np.random.default_rng(_SEED)
     while True:
         values, vectors = np.linalg.eigh(draw(rng))

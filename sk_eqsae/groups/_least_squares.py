@@ -27,11 +27,9 @@ _ENOUGH_PAIRS = 0.5  # of the generators': an element has least squares of its o
 
 
 def free_generators(moments: OrbitMoments, n_features: int) -> NDArray:
-    """Least squares (n_generators, n, n) over all pairs one generator apart.
-
-    Minimises ``sum || x_gh - M x_h ||^2 + ridge || M - I ||^2`` for each generator,
-    with a ridge that is a share of the mean eigenvalue over n_features.
-    """
+    """Least squares (n_generators, n, n) over all pairs one generator apart."""
+    # Minimises ``sum || x_gh - M x_h ||^2 + ridge || M - I ||^2`` for each generator,
+    # with a ridge that is a share of the mean eigenvalue over n_features.
     pairs = _checked_pairs(moments)
     at = moments.places_of_generators
     return np.array([_ridge_regression(moments, pairs, i, n_features) for i in at])
@@ -142,11 +140,9 @@ def _by_element(
 
 
 def _missed(start: NDArray, by_element: Iterable[_ElementSums]) -> NDArray:
-    """Second moments of what least squares misses of a row, mean over elements.
-
-    Least squares shrinks what it cannot predict. Without this, directions that it
-    predicts badly would seem to have less variance than they have.
-    """
+    """Second moments of what least squares misses of a row, mean over elements."""
+    # Least squares shrinks what it cannot predict. Without this, directions that it
+    # predicts badly would seem to have less variance than they have.
     missed, n_elements = np.zeros(start.shape[1:]), 0
     for sums in by_element:
         matrix = start[sums.element]

@@ -18,12 +18,11 @@ _ROUNDING = 1e-28  # of the mean's square: no variance, but rounding
 
 
 class OrbitMoments:
-    """Sums over orbits, which orbits can be added to at any time.
+    """Sums over orbits, which orbits can be added to at any time."""
 
-    Rows are summed less the mean of the first ones, so that a large mean does not
-    round their variance away. A basis (n_features, n_components) is what rows are
-    multiplied by before anything else.
-    """
+    # Rows are summed less the mean of the first ones, so that a large mean does not
+    # round their variance away. A basis (n_features, n_components) is what rows are
+    # multiplied by before anything else.
 
     def __init__(
         self, group: FiniteGroup, *, by_irrep: bool, basis: NDArray | None = None
@@ -142,17 +141,16 @@ class OrbitMoments:
 
 
 class IrrepMoments:
-    """Second moments of the Fourier coefficients of orbits in one irrep.
+    """Second moments of the Fourier coefficients of orbits in one irrep."""
 
-    An irrep rho, made complex where it then falls into smaller ones, gives an orbit
-    the vectors ``z_b = sum over g of rho(g)[:, b] x_g`` and the moments::
-
-        F = sum over orbits and b of z_b z_b^H = sum over g of rho(g) (x) T_g
-        T_g = sum over orbits and h of outer(x_gh, x_h)
-
-    As long as there are fewer orbits than features, the vectors themselves are kept,
-    which is smaller and faster to solve.
-    """
+    # An irrep rho, made complex where it then falls into smaller ones, gives an orbit
+    # the vectors ``z_b = sum over g of rho(g)[:, b] x_g`` and the moments:
+    #
+    #     F = sum over orbits and b of z_b z_b^H = sum over g of rho(g) (x) T_g
+    #     T_g = sum over orbits and h of outer(x_gh, x_h)
+    #
+    # As long as there are fewer orbits than features, the vectors themselves are kept,
+    # which is smaller and faster to solve.
 
     def __init__(self, irrep: Irrep, matrices: NDArray, embedding: NDArray) -> None:
         self.irrep = irrep
@@ -350,11 +348,10 @@ def pair_moments(
 
 
 class Level(NamedTuple):
-    """What is done about the mean of rows, for it may be large beside their variance.
+    """What is done about a mean of rows that may be large beside their variance."""
 
-    M leaves the mean alone, so rows less a part of it say the same of M. Of a mean
-    in which variance would drown, only a part is left in.
-    """
+    # M leaves the mean alone, so rows less a part of it say the same of M. Of a mean in
+    # which variance would drown, only a part is left in.
 
     mean: NDArray  # as much of the mean as is left in
     move: NDArray  # what that adds to rows that were summed less a shift

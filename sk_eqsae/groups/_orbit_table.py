@@ -11,9 +11,21 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from .._rows import as_array, as_entries, name_rows
 from .._warnings import warn
-from ._group import CyclicGroup, FiniteGroup, as_group, generator_elements
+from ._group import CyclicGroup, FiniteGroup, generator_elements
 
 _SHOWN = 5
+
+
+def as_group(symmetry: int | FiniteGroup | None) -> FiniteGroup | None:
+    """The group that a ``symmetry`` parameter stands for; None is not known yet."""
+    if symmetry is None or isinstance(symmetry, FiniteGroup):
+        return symmetry
+    if not isinstance(symmetry, int | np.integer) or symmetry < 1:
+        raise ValueError(
+            "symmetry must be the order of a cyclic group, a positive integer, or a "
+            f"FiniteGroup such as DihedralGroup(4), found {symmetry!r}."
+        )
+    return CyclicGroup(int(symmetry))
 
 
 def orbit_table(
@@ -23,12 +35,10 @@ def orbit_table(
     symmetry: int | FiniteGroup | None = None,
     n_rows: int,
 ) -> tuple[FiniteGroup, NDArray]:
-    """Find the group, and the row of X of each orbit and element.
-
-    The table has shape (n_orbits, order) and holds -1 where X has no such row. Orbits
-    come in the order of their first row, so neither their ids nor the order of the
-    rows inside an orbit matter. Metadata that describe no orbits are a ValueError.
-    """
+    """Find the group, and the row of X of each orbit and element."""
+    # The table has shape (n_orbits, order) and holds -1 where X has no such row. Orbits
+    # come in the order of their first row, so neither their ids nor the order of the
+    # rows inside an orbit matter. Metadata that describe no orbits are a ValueError.
     group = as_group(symmetry)
     if groups is None and power is None:
         return _trivial_table(group, n_rows)

@@ -106,7 +106,7 @@ def tied_network(group, hidden_dim=None):
     generator = torch.Generator().manual_seed(0)
     generators = M[generator_elements(group)]
     basis = basis_of_matrices(ElementMatrices(group, generators))
-    network = TiedNetwork(group, basis, 3, 2, hidden_dim, generator=generator).double()
+    network = TiedNetwork(group, basis, 3, 2, hidden_dim, seed=0).double()
     rows = torch.randn(7, M.shape[1], dtype=torch.float64, generator=generator)
     moved = rows @ torch.from_numpy(basis.to_irreps).T
     return network, rows, moved, torch.from_numpy(M)

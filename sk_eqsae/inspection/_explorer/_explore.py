@@ -26,8 +26,7 @@ from ..._fitting import unfrozen
 from ..._rows import checked_rows, read_rows
 from ...activations import Orbits
 from ...groups import FiniteGroup
-from ...groups._group import as_group
-from ...groups._orbit_table import orbit_table
+from ...groups._orbit_table import as_group, orbit_table
 from ...sae._base import BaseSAE, kept_latents, sparse_codes
 from .._element_names import element_names
 from .._feature_symmetry import feature_symmetry
