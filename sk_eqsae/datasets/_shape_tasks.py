@@ -116,7 +116,7 @@ class ShapeTasks(Sequence[ShapeTask]):
         return len(self._tasks)
 
     def __getitem__(self, index: int | slice) -> Any:
-        found = self._tasks[index]
+        found: Any = self._tasks[index]
         return ShapeTasks(found) if isinstance(index, slice) else found
 
     def __repr__(self) -> str:

@@ -463,32 +463,35 @@ def in_threads(*functions):
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_threads_may_extract_from_one_model(whole):
-    """One ends while the other is between two passes, or in one of a part."""
+    """The first ends while the second, perhaps of a part of it, is between passes."""
     model = nn.Sequential(nn.Linear(6, 32), nn.Dropout(0.5)).train()
     other = model if whole else nn.Sequential(model[0], model[1])
     inputs = np.random.RandomState(0).randn(5, 6).astype(np.float32)
-    expected = extract_orbits(model, inputs, layer="1", action=reverse, symmetry=2).X
-    begun, is_over = threading.Event(), threading.Event()
+    arguments = {"inputs": inputs, "layer": "1", "symmetry": 2}
+    expected = extract_orbits(model, action=reverse, **arguments).X
+    first_in, second_in, first_out = (threading.Event() for _ in range(3))
 
-    def long(batch, power):
-        begun.set()
-        assert is_over.wait(60)
+    def in_first(batch, power):
+        first_in.set()
+        assert second_in.wait(60)
         return reverse(batch, power)
 
-    def short():
-        assert begun.wait(60)
-        try:
-            return extract_orbits(
-                other, inputs, layer="1", action=reverse, symmetry=2
-            ).X
-        finally:
-            is_over.set()
+    def in_second(batch, power):
+        second_in.set()
+        assert first_out.wait(60)
+        return reverse(batch, power)
 
-    found = in_threads(
-        lambda: extract_orbits(model, inputs, layer="1", action=long, symmetry=2).X,
-        short,
-    )
-    for X in found:
+    def first():
+        try:
+            return extract_orbits(model, action=in_first, **arguments).X
+        finally:
+            first_out.set()
+
+    def second():
+        assert first_in.wait(60)
+        return extract_orbits(other, action=in_second, **arguments).X
+
+    for X in in_threads(first, second):
         assert_array_equal(X, expected)
     assert all(module.training for module in model.modules())
 
