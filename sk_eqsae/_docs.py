@@ -153,6 +153,15 @@ ax_ : matplotlib Axes
     Axes with the picture.
 figure_ : matplotlib Figure
     Figure that holds it.""",
+    "paper": """\
+References
+----------
+.. [1] E. Erdogan and A. Lucic, "Group Equivariance Meets Mechanistic Interpretability:
+   Equivariant Sparse Autoencoders", arXiv:2511.09432, section 4 and appendix C.1.""",
+    "channel_axis": """\
+channel_axis : {-3, -1}, default=None
+    -3 says that images are (..., channels, height, width), -1 that they are (...,
+    height, width, channels). None is -3, but refuses what looks like -1.""",
     "device": """\
 device : str or torch.device, default="auto"
     Where to compute. "auto" uses a GPU when there is one.""",

@@ -58,7 +58,7 @@ def fvu(X: ArrayLike, reconstruction: ArrayLike) -> float:
     """
     X = check_array(as_array(X), dtype=np.float64, input_name="X")
     made = check_array(
-        as_array(reconstruction),
+        as_array(reconstruction, "reconstruction"),
         dtype=np.float64,
         ensure_2d=False,
         ensure_all_finite=False,  # one that overflows has a FVU, too

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .._fitting import unfrozen
 from .._rows import as_array
-from ..activations._extract import (
+from ..activations._layers import (
     check_called_once,
     check_model,
     check_tensor,

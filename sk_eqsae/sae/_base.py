@@ -33,6 +33,7 @@ from .._fitting import all_or_nothing, ordinary_modes
 from .._metrics import fvu_of_chunks
 from .._rows import (
     TrainingRows,
+    as_array,
     checked_rows,
     dtype_in_memory,
     normalized,
@@ -611,7 +612,7 @@ class BaseSAE(
             Activations, in the dtype of Z.
         """
         check_is_fitted(self)
-        Z = check_array(Z, accept_sparse="csr", dtype=_DTYPES)
+        Z = check_array(as_array(Z, "Z"), accept_sparse="csr", dtype=_DTYPES)
         if Z.shape[1] != len(self.components_):
             raise ValueError(
                 f"Z has {Z.shape[1]} columns, but {type(self).__name__} has "
