@@ -454,8 +454,8 @@ class BaseSAE(
                 lr = self._schedule()["lr"]
                 raise ValueError(
                     "training diverged: weights are not finite after the last step, "
-                    f"with lr={lr:g}. Lower lr (the learning rate), or look for extreme "
-                    "values in X."
+                    f"with lr={lr:g}. Lower lr (the learning rate), or look for "
+                    "extreme values in X."
                 )
 
     # Networks
