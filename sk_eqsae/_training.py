@@ -290,39 +290,11 @@ def train(
     checkpoint: Checkpoint | None = None,
     memory: dict[str, NDArray] | None = None,
 ) -> NDArray:
-    """Train a module in place with Adam.
+    """Train a module in place with Adam; mean losses (n_curves, n_epochs, ...).
 
-    Parameters
-    ----------
-    module : Trainable
-        What to train; it is moved to the device.
-    dataset : TensorDataset or Stream
-        What goes in and what should come out. One tensor is both.
-    lr : float or sequence of float
-        Learning rate of Adam; that of each of several networks, the i-th of which has
-        ``networks.i`` in the names of its parameters.
-    batch_size, max_epochs : int
-        Rows per step and passes over the data.
-    seed : int or sequence of int
-        Seed of the order of the rows, of each network.
-    device : str or torch.device
-        Where to train; "auto" takes a GPU if there is one.
-    lr_decay : float
-        Share of the steps, at the end, over which lr falls linearly to zero.
-    verbose : int
-        1 shows a progress bar over epochs.
-    description : str or None
-        What the progress bar calls it. None is the module's class.
-    checkpoint : Checkpoint or None
-        Where the state of training is written, and read from if there is one.
-    memory : dict of ndarray or None
-        What the optimizer and the module remember of earlier calls, empty at first;
-        renewed in place.
-
-    Returns
-    -------
-    curves : ndarray of shape (n_curves, n_epochs) or (n_curves, n_epochs, n_networks)
-        Mean losses of each finished epoch.
+    Of several networks, `lr` and `seed` have one for each, and the i-th network has
+    ``networks.i`` in the names of its parameters. `memory` is what the optimizer and
+    the module remember of earlier calls, empty at first; it is renewed in place.
     """
     device = resolve_device(device)
     lrs, seeds = np.atleast_1d(lr).tolist(), np.atleast_1d(seed).tolist()

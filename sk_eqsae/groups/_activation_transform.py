@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -14,6 +15,7 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.extmath import randomized_svd
@@ -25,7 +27,7 @@ from .._docs import fill
 from .._fitted import FEATURES, Fitted
 from .._fitting import all_or_nothing, draw_seed
 from .._metrics import fvu
-from .._rows import check_finite, checked_array, checked_rows
+from .._rows import as_array, check_finite, checked_array, checked_rows
 from .._warnings import warn
 from ._descent import descend, refine, warn_if_worse_than_identity
 from ._element_matrices import ElementMatrices, kept_matrices
@@ -590,7 +592,8 @@ class ActivationTransformFitter(
         """Validate X; arrays need no names, for what is decoded or moved has none."""
         if hasattr(X, "columns"):
             return checked_array(self, X, reset=False)
-        X = check_array(X, dtype=(np.float64, np.float32), order="C", estimator=self)
+        floats = (np.float64, np.float32)
+        X = check_array(as_array(X), dtype=floats, order="C", estimator=self)
         _check_n_features(self, X, reset=False)
         return X
 
@@ -721,3 +724,35 @@ def _exact_law(moments: OrbitMoments, n_features: int, *, use_up: bool) -> Exact
 def _beyond(matrices: NDArray, basis: NDArray) -> NDArray:
     """Matrices of all features from those in a basis, which leave the rest alone."""
     return np.eye(len(basis)) + basis @ (matrices - np.eye(basis.shape[1])) @ basis.T
+
+
+def fitted_transform(
+    fitter: BaseEstimator, group: FiniteGroup, X: Any, **metadata: Any
+) -> BaseEstimator:
+    """M fitted to orbits of a group, which has to be that of M."""
+    return _of_group(fitter.fit(X, None, **metadata), group)
+
+
+def more_fitted_transform(
+    fitter: BaseEstimator, group: FiniteGroup, X: Any, **metadata: Any
+) -> BaseEstimator:
+    """A copy of M fitted to more orbits; a frozen one stays as it is."""
+    if isinstance(fitter, FrozenEstimator):
+        return fitted_transform(fitter, group, X, **metadata)
+    if not hasattr(fitter, "partial_fit"):
+        raise ValueError(
+            f"activation_transform={fitter!r} has no partial_fit. Take one that has, "
+            "such as ActivationTransformFitter(), or fit it first and pass it in a "
+            "sklearn.frozen.FrozenEstimator."
+        )
+    fitted = copy(fitter)  # its partial_fit sets new attributes and changes none
+    return _of_group(fitted.partial_fit(X, **metadata), group)
+
+
+def _of_group(fitted: BaseEstimator, group: FiniteGroup) -> BaseEstimator:
+    if fitted.symmetry_ != group:
+        raise ValueError(
+            f"activation_transform was fitted for {fitted.symmetry_}, but the orbits "
+            f"are of {group}. Fit it for the same group."
+        )
+    return fitted

@@ -552,18 +552,6 @@ class ProductGroup(FiniteGroup):
         return np.unravel_index(np.arange(np.prod(self._orders)), self._orders)
 
 
-def as_group(symmetry: int | FiniteGroup | None) -> FiniteGroup | None:
-    """The group that a ``symmetry`` parameter stands for; None is not known yet."""
-    if symmetry is None or isinstance(symmetry, FiniteGroup):
-        return symmetry
-    if not isinstance(symmetry, int | np.integer) or symmetry < 1:
-        raise ValueError(
-            "symmetry must be the order of a cyclic group, a positive integer, or a "
-            f"FiniteGroup such as DihedralGroup(4), found {symmetry!r}."
-        )
-    return CyclicGroup(int(symmetry))
-
-
 def action_powers(group: FiniteGroup) -> list[Any]:
     """Powers of each element as actions take them: ints, or a tuple per element."""
     power = group.power_of(np.arange(group.order)).tolist()

@@ -12,9 +12,8 @@ from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import _num_samples
 
 from .._fitting import unfrozen
+from .._rows import as_entries
 from ._mean_difference import MeanDifferenceSelector, row_batches
-
-FLOATS = [np.float64, np.float32]
 
 
 class Encoded(NamedTuple):
@@ -95,7 +94,7 @@ def check_power(sae: Any, power: ArrayLike, n_rows: int) -> NDArray:
             f"power was given, but inverse_transform of {sae!r} takes none: it "
             "rebuilds every row as it is; leave power=None"
         )
-    powers = np.asarray(power)
+    powers = as_entries(power, "power")
     if powers.shape[:1] != (n_rows,):
         raise ValueError(
             f"power has shape {powers.shape} for {n_rows} rows of X; give one power "

@@ -33,6 +33,7 @@ from .._fitting import all_or_nothing, ordinary_modes
 from .._metrics import fvu_of_chunks
 from .._rows import (
     TrainingRows,
+    as_array,
     checked_rows,
     dtype_in_memory,
     normalized,
@@ -281,7 +282,9 @@ class BaseSAE(
             if going_on
             else self._new_network(n_latents, rows.n_features, seed, memory)
         )
-        previous = self._curves() if going_on else np.empty((2, 0))
+        previous = np.empty((2, 0))
+        if going_on:
+            previous = np.array([self.loss_curve_, self.error_curve_])
         order_seed += previous.shape[1] if partial else 0
         return Plan(
             rows,
@@ -366,38 +369,29 @@ class BaseSAE(
 
     def _train(self, plan: Plan) -> NDArray:
         """Losses and squared errors of each epoch."""
-        partial = plan.memory is not None
-        schedule = self._schedule()
-        if partial:
-            schedule |= {"max_epochs": 1, "lr_decay": 0.0}
+        once = {"max_epochs": 1, "lr_decay": 0.0} if plan.memory is not None else {}
         return train(
             plan.objective,
             plan.dataset,
-            lr=self._lr(),
             seed=plan.seed,
             verbose=self.verbose,
             description=type(self).__name__,
             checkpoint=plan.checkpoint,
             memory=plan.memory,
-            **schedule,
+            **self._schedule() | once,
         )
 
     def _recipe(self) -> Recipe:
         return RECIPES[self.recipe] if isinstance(self.recipe, str) else self.recipe
 
-    def _lr(self) -> float:
-        return self.lr or self._default("lr")
-
-    def _default(self, parameter: str) -> Any:
-        """What lr, batch_size or max_epochs is where it is None."""
-        return SCHEDULES["paper" if self.recipe == "paper" else "default"][parameter]
-
     def _schedule(self) -> dict[str, Any]:
-        """Settings of training that fits at once have in common."""
+        """How `train` is to go about it, with what stands for None."""
+        default = SCHEDULES["paper" if self.recipe == "paper" else "default"]
         return {
+            "lr": self.lr or default["lr"],
             "lr_decay": self._recipe().lr_decay,
-            "batch_size": self.batch_size or self._default("batch_size"),
-            "max_epochs": self.max_epochs or self._default("max_epochs"),
+            "batch_size": self.batch_size or default["batch_size"],
+            "max_epochs": self.max_epochs or default["max_epochs"],
             "device": self.device,
         }
 
@@ -422,15 +416,11 @@ class BaseSAE(
         kind = SharedCheckpoint if _in_several_processes() else Checkpoint
         return kind(self.checkpoint, fingerprint)
 
-    def _curves(self) -> NDArray:
-        """Losses and squared errors so far."""
-        return np.array([self.loss_curve_, self.error_curve_])
-
     def _keep(self, plan: Plan, curves: NDArray) -> Self:
         """Keep what was learned as arrays, and warn of what it has come to."""
         if not np.isfinite(curves).all():  # of one of several networks
             epoch = int(np.flatnonzero(~np.isfinite(curves[0]))[0]) + 1
-            raise DivergedError(curves[0, epoch - 1], epoch, self._lr())
+            raise DivergedError(curves[0, epoch - 1], epoch, self._schedule()["lr"])
         self._set_weights(plan.network, plan.target_mean)
         curves = np.concatenate([plan.previous, curves], axis=1)
         self.loss_curve_, self.error_curve_ = curves
@@ -461,10 +451,11 @@ class BaseSAE(
         self.intercept_ = target_mean + self.scale_ * intercept.astype(np.float64)
         for weights in (*self.coefs_, *self.intercepts_, self.components_, intercept):
             if not np.isfinite(weights).all():  # the loss is that before the last step
+                lr = self._schedule()["lr"]
                 raise ValueError(
                     "training diverged: weights are not finite after the last step, "
-                    f"with lr={self._lr():g}. Lower lr (the learning rate), or look "
-                    "for extreme values in X."
+                    f"with lr={lr:g}. Lower lr (the learning rate), or look for extreme "
+                    "values in X."
                 )
 
     # Networks
@@ -621,7 +612,7 @@ class BaseSAE(
             Activations, in the dtype of Z.
         """
         check_is_fitted(self)
-        Z = check_array(Z, accept_sparse="csr", dtype=_DTYPES)
+        Z = check_array(as_array(Z, "Z"), accept_sparse="csr", dtype=_DTYPES)
         if Z.shape[1] != len(self.components_):
             raise ValueError(
                 f"Z has {Z.shape[1]} columns, but {type(self).__name__} has "

@@ -17,10 +17,11 @@ from sklearn.utils.validation import check_is_fitted
 from .._docs import fill
 from .._rows import TrainingRows
 from ..groups import FiniteGroup
+from ..groups._activation_transform import fitted_transform, more_fitted_transform
 from ..groups._element_matrices import moved_by_all
 from ..groups._orbit_table import orbit_table, power_of_each_row
 from ._recipe import Recipe
-from ._symmetric import SymmetricSAE, fitted_transform, more_fitted_transform
+from ._symmetric import SymmetricSAE
 from ._torch_module import EquivariantAutoencoder
 
 

@@ -23,13 +23,14 @@ from .._docs import fill
 from .._fitted import Fitted
 from .._rows import TrainingRows, read_rows
 from ..groups import FiniteGroup
+from ..groups._activation_transform import fitted_transform
 from ..groups._element_matrices import mean_matrix
-from ..groups._group import as_group
 from ..groups._irrep_basis import IrrepBasis, irrep_basis
+from ..groups._orbit_table import as_group
 from ._base import Plan
 from ._network import Network
 from ._recipe import Recipe
-from ._symmetric import SymmetricSAE, fitted_transform
+from ._symmetric import SymmetricSAE
 from ._tied_network import TiedNetwork
 from ._unexplained import unexplained_moves
 

@@ -182,7 +182,7 @@ def _settings(member: _Member) -> tuple:
     return (
         [parameter.shape for parameter in network.parameters()],
         estimator._prefixes(network.n_latents).tolist(),
-        estimator._schedule(),
+        estimator._schedule() | {"lr": None},
         estimator._recipe(),
     )
 
@@ -217,6 +217,7 @@ def _train(stack: list[_Member]) -> list[NDArray]:
     if len(stack) == 1:
         return [first._train(plan)]
     schedule, n_latents = first._schedule(), plan.network.n_latents
+    schedule["lr"] = [estimator._schedule()["lr"] for estimator in estimators]
     objective = Objective(
         Stack([plan.network.to(resolve_device(schedule["device"])) for plan in plans]),
         Stacked([each._training_selection(n_latents) for each in estimators]),
@@ -228,7 +229,6 @@ def _train(stack: list[_Member]) -> list[NDArray]:
     curves = train(
         objective,
         plan.dataset,
-        lr=[estimator._lr() for estimator in estimators],
         seed=[plan.seed for plan in plans],
         verbose=max(estimator.verbose for estimator in estimators),
         description=f"{len(stack)} {type(first).__name__}",

@@ -28,23 +28,6 @@ class Objective(Trainable):
 
     The second term is there where the target is another row, the third where there are
     dead latents. With several prefixes the first two are means over them.
-
-    Parameters
-    ----------
-    network : Network
-        What is trained; of several networks each has its own loss.
-    select : Selection
-        Which latents are kept.
-    recipe : Recipe
-        How to train.
-    n_rows : int
-        Rows of the training data.
-    prefixes : array-like of shape (n_prefixes,)
-        The first how many latents have to reconstruct a row by themselves; the last
-        entry is all of them.
-    target_shift : torch.Tensor of shape (n_features,), default=None
-        Added to a target it makes a row that may go in: targets are centred by another
-        mean. None where each row is its own target.
     """
 
     idle: Tensor
@@ -57,9 +40,9 @@ class Objective(Trainable):
         select: Selection,
         recipe: Recipe,
         *,
-        n_rows: int,
-        prefixes: np.ndarray,
-        target_shift: Tensor | None = None,
+        n_rows: int,  # of the training data
+        prefixes: np.ndarray,  # sizes that have to rebuild a row; the last is all
+        target_shift: Tensor | None = None,  # makes a target a row that may go in
     ) -> None:
         super().__init__()
         self.network, self.recipe = network, recipe
@@ -154,7 +137,7 @@ class Objective(Trainable):
         """Dead latents of each network, and how much their loss counts."""
         counts = self.is_dead.view(self._n_networks, -1).sum(1)
         self.dead = list(self.is_dead.nonzero()[:, 0].split(counts.tolist()))
-        self.aux_weight = self.recipe.aux_weight * (counts > 0)
+        self.aux_weight = self.recipe.aux_weight * (counts > 0).float()
 
     def get_extra_state(self) -> Tensor:
         """What counts in a checkpoint beside weights and buffers."""

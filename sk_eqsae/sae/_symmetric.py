@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -66,35 +65,3 @@ class SymmetricSAE(BaseSAE):
     def _warn_of_poses(self, X: Any, canonical: NDArray) -> None:
         some = read_rows(X, pose_sample(canonical))
         warn_if_poses_look_alike(some, self.activation_transform_)
-
-
-def fitted_transform(
-    fitter: BaseEstimator, group: FiniteGroup, X: Any, **metadata: Any
-) -> BaseEstimator:
-    """M fitted to orbits of a group, which has to be that of M."""
-    return _of_group(fitter.fit(X, None, **metadata), group)
-
-
-def more_fitted_transform(
-    fitter: BaseEstimator, group: FiniteGroup, X: Any, **metadata: Any
-) -> BaseEstimator:
-    """A copy of M fitted to more orbits; a frozen one stays as it is."""
-    if isinstance(fitter, FrozenEstimator):
-        return fitted_transform(fitter, group, X, **metadata)
-    if not hasattr(fitter, "partial_fit"):
-        raise ValueError(
-            f"activation_transform={fitter!r} has no partial_fit. Take one that has, "
-            "such as ActivationTransformFitter(), or fit it first and pass it in a "
-            "sklearn.frozen.FrozenEstimator."
-        )
-    fitted = copy(fitter)  # its partial_fit sets new attributes and changes none
-    return _of_group(fitted.partial_fit(X, **metadata), group)
-
-
-def _of_group(fitted: BaseEstimator, group: FiniteGroup) -> BaseEstimator:
-    if fitted.symmetry_ != group:
-        raise ValueError(
-            f"activation_transform was fitted for {fitted.symmetry_}, but the orbits "
-            f"are of {group}. Fit it for the same group."
-        )
-    return fitted

@@ -106,7 +106,7 @@ def tied_network(group, hidden_dim=None):
     generator = torch.Generator().manual_seed(0)
     generators = M[generator_elements(group)]
     basis = basis_of_matrices(ElementMatrices(group, generators))
-    network = TiedNetwork(group, basis, 3, 2, hidden_dim, generator=generator).double()
+    network = TiedNetwork(group, basis, 3, 2, hidden_dim, seed=0).double()
     rows = torch.randn(7, M.shape[1], dtype=torch.float64, generator=generator)
     moved = rows @ torch.from_numpy(basis.to_irreps).T
     return network, rows, moved, torch.from_numpy(M)
@@ -213,7 +213,7 @@ def test_as_good_as_a_regular_one_of_as_many_latents(fitted, turning):
 
 def test_adam_holds_as_many_weights_as_there_are_base_vectors(fitted, two_layers):
     for sae in (fitted, two_layers):
-        network = sae._trained_network(sae.mean_, None)
+        network = sae._trained_network(sae.n_components_, sae.mean_, None)
         assert len(network.encoder.weight) == len(network.components) == 6
         assert len(sae.components_) == 24
     assert network.hidden.weight.shape == (5, 12)

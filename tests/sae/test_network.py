@@ -9,11 +9,7 @@ ROWS = torch.randn(10, 6, generator=torch.Generator().manual_seed(0))
 
 @pytest.fixture(params=[None, 5], ids=["linear", "two-layer"])
 def network(request):
-    return DenseNetwork(6, 20, request.param, generator=seeded(0))
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
+    return DenseNetwork(6, 20, request.param, seed=0)
 
 
 def test_arrays_make_the_same_network_again(network):
@@ -29,8 +25,9 @@ def test_weights_lie_row_by_row_in_memory(network):
     assert all(p.is_contiguous() for p in [*network.parameters(), *again.parameters()])
 
 
-def test_tied_start_is_unit_rows_and_an_encoder_like_them(network):
-    network.initialize_tied()
+@pytest.mark.parametrize("hidden_dim", [None, 5])
+def test_tied_start_is_unit_rows_and_an_encoder_like_them(hidden_dim):
+    network = DenseNetwork(6, 20, hidden_dim, tied_init=True)
     torch.testing.assert_close(network.components.norm(dim=1), torch.ones(20))
     assert not network.encoder.bias.any()
     assert not network.intercept.any()
@@ -39,7 +36,7 @@ def test_tied_start_is_unit_rows_and_an_encoder_like_them(network):
 
 
 def test_plain_start_is_that_of_torch_linear():
-    network = DenseNetwork(6, 20, generator=seeded(0))
+    network = DenseNetwork(6, 20, seed=0)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         encoder, decoder = torch.nn.Linear(6, 20), torch.nn.Linear(20, 6)
@@ -51,5 +48,5 @@ def test_plain_start_is_that_of_torch_linear():
 
 def test_a_start_takes_nothing_from_the_generator_that_threads_share():
     before = torch.get_rng_state()
-    DenseNetwork(6, 20, 5, generator=seeded(0)).initialize_tied(seeded(1))
+    DenseNetwork(6, 20, 5, tied_init=True)
     assert torch.equal(torch.get_rng_state(), before)

@@ -15,7 +15,7 @@ ROWS = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
 
 
 def objective(select=None, prefixes=(16,), target_shift=None, **recipe):
-    network = DenseNetwork(6, 16, generator=torch.Generator().manual_seed(0))
+    network = DenseNetwork(6, 16, seed=0)
     network.intercept.data += 1
     return Objective(
         network,

@@ -5,7 +5,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from sk_eqsae import EquivariantSAE, GroupTiedSAE, TopKSAE, fit_many
-from sk_eqsae._training_rows import TrainingRows
+from sk_eqsae._rows import TrainingRows
 from sk_eqsae.sae import Recipe
 
 QUICK = {"max_epochs": 2, "random_state": 0}

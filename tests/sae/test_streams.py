@@ -15,8 +15,8 @@ from sk_eqsae import (
     TopKSAE,
     fit_many,
 )
+from sk_eqsae._rows import Spread, Stream
 from sk_eqsae._training import StreamedBatches
-from sk_eqsae._training_rows import Spread, Stream
 from sk_eqsae.activations import Shards
 
 SETTINGS = {"k": 2, "max_epochs": 3, "batch_size": 16, "random_state": 0}
