@@ -28,12 +28,10 @@ def all_or_nothing(*estimators: BaseEstimator) -> Iterator[None]:
 
 @contextmanager
 def ordinary_modes(device: str | torch.device = "cpu") -> Iterator[None]:
-    """Compute as usual, whatever mode the caller has torch in.
-
-    ``torch.set_grad_enabled(False)``, ``torch.inference_mode()``, ``torch.autocast``
-    and ``torch.set_default_device`` are common where activations are extracted. Where
-    a default device is set, it is the one given meanwhile.
-    """
+    """Compute as usual, whatever mode the caller has torch in."""
+    # torch.set_grad_enabled(False), torch.inference_mode(), torch.autocast and
+    # torch.set_default_device are common where activations are extracted. Where a
+    # default device is set, it is `device` meanwhile.
     if os.getpid() != _PROCESS:
         # a fork does not bring OpenMP's threads along, and would wait for them for ever
         torch.set_num_threads(1)

@@ -36,11 +36,9 @@ def is_on_disk(X: Any) -> bool:
 
 
 def as_array(values: Any, name: str = "X") -> Any:
-    """Make an array of what scikit-learn does not take, and float32 of half precision.
-
-    Those are tensors of any device, frames with two columns of one name, and masked
-    arrays, of which it would take what is under the mask.
-    """
+    """Make an array of what scikit-learn does not take, float32 of half precision."""
+    # Those are tensors of any device, frames with two columns of one name, and masked
+    # arrays, of which it would take what is under the mask.
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
         values = (values.float() if values.dtype in _HALVES else values).numpy()
@@ -150,11 +148,9 @@ def check_finite(X: NDArray, estimator_name: str) -> None:
 
 
 def forget_pages(X: Any) -> None:
-    """Let go of the pages that were read of a memory map, or of a view of one.
-
-    They would count as this process's memory until the system wants them back, so
-    that a large file would seem not to fit.
-    """
+    """Let go of the pages that were read of a memory map, or of a view of one."""
+    # They would count as this process's memory until the system wants them back, so
+    # that a large file would seem not to fit.
     mode = None
     while isinstance(X, np.ndarray):
         mode, X = getattr(X, "mode", mode), X.base
@@ -164,11 +160,10 @@ def forget_pages(X: Any) -> None:
 
 
 class Spread:
-    """Mean of rows and how far they are from it, summed up chunk by chunk.
+    """Mean of rows and how far they are from it, summed up chunk by chunk."""
 
-    Chunks are merged as by Chan, Golub and LeVeque (1979), in norms, which neither
-    overflow nor vanish where squares would.
-    """
+    # Chunks are merged as by Chan, Golub and LeVeque (1979), in norms, which neither
+    # overflow nor vanish where squares would.
 
     def __init__(self) -> None:
         self.mean: Any = 0.0  # of shape (n_features,)
@@ -268,11 +263,9 @@ class TrainingRows:
         coordinates: Callable[[Tensor], Tensor] | None,
         buffer_bytes: float,
     ) -> Dataset:
-        """What training takes its batches from: all rows, or a stream from the disk.
-
-        Rows that go in and rows that should come out have their own mean, and are
-        normalised, in the coordinates that the network takes.
-        """
+        """What training takes its batches from: all rows, or a stream from the disk."""
+        # Rows that go in and rows that should come out have their own mean, and are
+        # normalised, in the coordinates that the network takes.
 
         def read(first: int, last: int) -> tuple[Tensor, ...]:
             pairs = zip(self.read(first, last), means, strict=False)
@@ -308,11 +301,10 @@ def normalized(X: NDArray, mean: NDArray, scale: float) -> Tensor:
 
 
 class Stream(Dataset):
-    """Rows that are read again in each epoch.
+    """Rows that are read again in each epoch."""
 
-    ``read(first, last)`` gives these rows as tensors: what goes in and, where it is not
-    the same, what should come out.
-    """
+    # `read(first, last)` gives these rows as tensors: what goes in and, where it is not
+    # the same, what should come out.
 
     def __init__(
         self,

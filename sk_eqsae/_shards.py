@@ -110,18 +110,7 @@ class Shards:
         return self.shape[0] * self.shape[1] * self.dtype.itemsize
 
     def __getitem__(self, key: Any) -> NDArray:
-        """Read rows.
-
-        Parameters
-        ----------
-        key : slice, int, array of int or bool, or tuple of one of them and a column key
-            Which rows, as of an array.
-
-        Returns
-        -------
-        rows : ndarray
-            The rows, in memory of their own.
-        """
+        """Rows in memory of their own, by a key as of an array; also a column key."""
         if isinstance(key, tuple):
             return self[key[0]][(slice(None), *key[1:])]
         if isinstance(key, slice):

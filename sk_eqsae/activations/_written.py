@@ -114,11 +114,9 @@ def _begun(
 
 
 def _check_recomputed(path: Path, batch: slice, compute: Compute) -> None:
-    """Compute the first batch of a file again, and see that it is the same.
-
-    A fingerprint does not see all that activations depend on, such as an attribute of
-    the model, or the code of a lambda.
-    """
+    """Compute the first batch of a file again, and see that it is the same."""
+    # A fingerprint does not see all that activations depend on, such as an attribute of
+    # the model, or the code of a lambda.
     again = compute(batch.start, batch.stop)
     rows = Shards(path)[: len(again)]
     # A model that draws random numbers differs from itself, too, and cannot be told.

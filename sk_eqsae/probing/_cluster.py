@@ -8,11 +8,9 @@ from joblib.parallel import get_active_backend
 
 
 def keep_on_cluster(shared: Any) -> Any:
-    """What tasks share, or a future of it that workers replace by their one copy.
-
-    Left alone, joblib's dask backend sends it again with every task; what its `scatter`
-    keeps is lost with a worker, but the result of a task is made again.
-    """
+    """What tasks share, or a future of it that workers replace by their one copy."""
+    # Left alone, joblib's dask backend sends it with every task; what its `scatter`
+    # keeps is lost with a worker, but the result of a task is made again.
     backend, _ = get_active_backend()
     client = getattr(backend, "client", None)  # only that of dask has one
     if client is None:

@@ -50,11 +50,9 @@ def class_codes(y: NDArray) -> NDArray[np.intp]:
 
 
 def _mean_difference(Z: Any, codes: NDArray[np.intp]) -> NDArray:
-    """Range of the class means of each column of Z, an ndarray or CSR.
-
-    The sums are kept in float64 and taken row by row, so that equal columns score
-    equally to the last bit, and CSR scores as dense does.
-    """
+    """Range of the class means of each column of Z, an ndarray or CSR."""
+    # The sums are kept in float64 and taken row by row, so that equal columns score
+    # equally to the last bit, and CSR scores as dense does.
     # Row c of the membership matrix marks the rows of class c.
     ones = np.ones(len(codes))
     membership = sparse.csc_array((ones, codes, np.arange(len(codes) + 1)))

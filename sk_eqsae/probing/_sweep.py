@@ -42,11 +42,10 @@ class Rows(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """All that a result depends on beside the labels of its task.
+    """All that a result depends on beside the labels of its task."""
 
-    The sides of the split are the rows to fit on and those to score on, test rows
-    first; they are encoded where the latents are the same in every task.
-    """
+    # The sides of the split are the rows to fit on and those to score on, test rows
+    # first; they are encoded where the latents are the same in every task.
 
     sides: tuple[Rows, ...]
     transformer: Any

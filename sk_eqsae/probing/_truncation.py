@@ -17,11 +17,10 @@ from ._mean_difference import MeanDifferenceSelector, row_batches
 
 
 class Encoded(NamedTuple):
-    """What a reconstruction has to know of some rows, whatever their labels.
+    """What a reconstruction has to know of some rows, whatever their labels."""
 
-    Latents of shape (n_rows, n_latents), whether the SAE takes them as an ndarray, and
-    the power of each row or None.
-    """
+    # Latents of shape (n_rows, n_latents), whether the SAE takes them as an ndarray,
+    # and the power of each row or None.
 
     latents: sparse.csr_array
     as_dense: bool

@@ -300,7 +300,7 @@ class BaseSAE(
             target_mean,
             previous,
             memory,
-            digest and self._checkpoint(network, target_mean, digest.hexdigest()),
+            None if digest is None else self._checkpoint(network, target_mean, digest),
         )
 
     def _is_going_on(self, partial: bool) -> bool:
@@ -396,7 +396,7 @@ class BaseSAE(
         }
 
     def _checkpoint(
-        self, network: Network, target_mean: NDArray, digest: str
+        self, network: Network, target_mean: NDArray, digest: Any
     ) -> Checkpoint:
         fingerprint = {
             name: repr(value)
@@ -411,7 +411,7 @@ class BaseSAE(
             tensors += network.parameters()
         for tensor in tensors:
             start.update(tensor.detach().numpy().tobytes())
-        fingerprint |= {"estimator": type(self).__name__, "rows": digest}
+        fingerprint |= {"estimator": type(self).__name__, "rows": digest.hexdigest()}
         fingerprint |= {"start": start.hexdigest()}
         kind = SharedCheckpoint if _in_several_processes() else Checkpoint
         return kind(self.checkpoint, fingerprint)
@@ -454,8 +454,8 @@ class BaseSAE(
                 lr = self._schedule()["lr"]
                 raise ValueError(
                     "training diverged: weights are not finite after the last step, "
-                    f"with lr={lr:g}. Lower lr (the learning rate), or look for extreme "
-                    "values in X."
+                    f"with lr={lr:g}. Lower lr (the learning rate), or look for "
+                    "extreme values in X."
                 )
 
     # Networks

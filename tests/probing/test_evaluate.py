@@ -164,7 +164,9 @@ def test_names_of_columns_that_xgboost_refuses(data, names):
     assert_frame_equal(table, expected)
 
 
-@pytest.mark.parametrize("convert", [pl.DataFrame, torch.as_tensor], ids=str)
+@pytest.mark.parametrize(
+    "convert", [pl.DataFrame, torch.as_tensor], ids=str, ids=["polars", "tensor"]
+)
 def test_frames_of_polars_and_tensors_give_the_same_table(data, convert):
     X, Y = data
     probes = {"ours": make_probe("xgboost"), "theirs": XGBClassifier(n_estimators=5)}
