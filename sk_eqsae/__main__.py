@@ -19,11 +19,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command of some arguments, or else of those of the process.
-
-    The status is 0, or 1 after an error, which is one line on stderr. Arguments that
-    make no sense exit with 2.
-    """
+    """Run a command: 0, or 1 after an error, which is one line on stderr."""
     arguments = _parser().parse_args(argv)
     try:
         found = describe(arguments.file)

@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -17,9 +17,9 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """Replace a file in one step, when all that is to be in it has been written.
 
     Gives a path in the same folder to write to. At the end of the block, what was
-    written there is brought to the disk and takes the place of `path`; after an error
-    it is removed. Whatever happens in between, a kill, a full disk or a power cut,
-    `path` holds all of the old file or all of the new one.
+    written there takes the place of `path`; after an error it is removed. Whatever
+    happens in between, a kill, a full disk or a power cut, `path` holds all of the old
+    file or all of the new one.
 
     Parameters
     ----------
@@ -56,16 +56,8 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     target = _target(path)
     if target.exists():  # a rename would make a file of a device, for all programs
         _check_regular(os.stat(target), target)
-    with _errors_name(target):
-        part = _new_file_beside(target)
-    try:
+    with _replacing(target, Path.touch) as part:
         yield part
-        _to_disk(part)
-        part.replace(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    _to_disk(target.parent)
 
 
 @contextmanager
@@ -76,18 +68,8 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
         raise FileExistsError(
             f"{os.fspath(path)!r} is there already. Remove it or choose another name."
         )
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    with _errors_name(target):
-        part.mkdir()
-    try:
+    with _replacing(target, Path.mkdir) as part:
         yield part
-        for file in [*part.iterdir(), part]:
-            _to_disk(file)
-        part.rename(target)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    _to_disk(target.parent)
 
 
 def open_regular(path: str | os.PathLike) -> BinaryIO:
@@ -129,22 +111,28 @@ def _target(path: str | os.PathLike) -> Path:
 
 
 @contextmanager
-def _errors_name(target: Path) -> Iterator[None]:
-    """Name what the user has asked for, not the hidden part beside it."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, os.fspath(target)) from error
-
-
-def _new_file_beside(target: Path) -> Path:
-    """Create an empty file with the permissions that the target has or would get."""
+def _replacing(target: Path, make: Callable[[Path], object]) -> Iterator[Path]:
+    """Make a hidden place beside a target, which it takes when all is on the disk."""
     name = f".{target.stem}.{secrets.token_hex(4)}.part{target.suffix}"
     part = target.with_name(name)
-    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    if target.exists():
-        part.chmod(target.stat().st_mode & 0o7777)
-    return part
+    try:
+        make(part)
+    except OSError as error:  # name what the user has asked for
+        raise OSError(error.errno, error.strerror, os.fspath(target)) from error
+    try:
+        if target.is_file():
+            part.chmod(stat.S_IMODE(target.stat().st_mode))
+        yield part
+        for place in [*part.glob("*"), part]:
+            _to_disk(place)
+        part.replace(target)
+    except BaseException:
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
+        raise
+    _to_disk(target.parent)
 
 
 def _to_disk(path: Path) -> None:

@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ._atomic import atomic_write, read_bytes
+from ._fitted import ADAM_PARTS
 from ._tensors import from_bytes, to_bytes
 
 _SECONDS = 60.0  # between two checkpoints
@@ -41,10 +44,7 @@ def without_weights(state: dict[str, NDArray]) -> dict[str, NDArray]:
 
 
 def restore(state: dict[str, NDArray], net: Any) -> None:
-    """Give a net a state, or as much as there is of one.
-
-    Raises a ValueError if it is of another module.
-    """
+    """Give a net a state, or as much of one as there is."""
     module = _below(state, _MODULE)
     try:
         net.module_.load_state_dict(net.module_.state_dict() | module)
@@ -57,18 +57,18 @@ def restore(state: dict[str, NDArray], net: Any) -> None:
 
 def _by_parameter(arrays: dict[str, Tensor], net: Any) -> dict[int, dict[str, Tensor]]:
     """State of Adam: all of it or nothing, in the shapes of the parameters."""
-    if not arrays:
-        return {}
     parameters = [p for g in net.optimizer_.param_groups for p in g["params"]]
     shapes = {
         f"{i}.{part}": () if part == "step" else tuple(parameter.shape)
         for i, parameter in enumerate(parameters)
-        for part in ("step", "exp_avg", "exp_avg_sq")
+        for part in ADAM_PARTS
     }
+    if not arrays:
+        return {}
     if {name: tuple(value.shape) for name, value in arrays.items()} != shapes:
         raise ValueError("it is of weights of another shape")
     return {
-        i: {part: arrays[f"{i}.{part}"] for part in ("step", "exp_avg", "exp_avg_sq")}
+        i: {part: arrays[f"{i}.{part}"] for part in ADAM_PARTS}
         for i in range(len(parameters))
     }
 
@@ -90,13 +90,10 @@ def to_numpy(value: Tensor) -> NDArray:
 class Checkpoint:
     """A file in a folder that holds the state of one training, until that is done.
 
-    The fingerprint is what decides the result of training; it names the file, so that
-    fits may share a folder, and a file of another fit is never read.
+    `fingerprint`, all that decides the result, names it, so that fits share a folder.
     """
 
-    def __init__(
-        self, folder: str | os.PathLike[str], fingerprint: dict[str, str]
-    ) -> None:
+    def __init__(self, folder: str | os.PathLike, fingerprint: dict[str, str]) -> None:
         name = hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode())
         self.folder = Path(folder)
         self.path = self.folder / f"{name.hexdigest()[:32]}.safetensors"
@@ -109,15 +106,13 @@ class Checkpoint:
         if not self._is_due():
             return
         start = time.monotonic()
-        self._write(
-            state_of(net)
-            | {
-                "place": np.array([place.n_batches, place.n_rows]),
-                "totals": to_numpy(place.total),
-                "generator": to_numpy(place.generator),
-                "losses": net.loss_curves.astype(np.float64),
-            }
-        )
+        epoch = {
+            "place": np.array([place.n_batches, place.n_rows]),
+            "totals": to_numpy(place.total),
+            "generator": to_numpy(place.generator),
+            "losses": net.loss_curves.astype(np.float64),
+        }
+        self._write(state_of(net) | epoch)
         self.written = time.monotonic()
         self.pause = max(_SECONDS, (self.written - start) / _SHARE)
 
@@ -133,24 +128,26 @@ class Checkpoint:
         state = self._found()
         if state is None:
             return
-        try:
+        with self._unreadable():
             restore(state, net)
             n_batches, n_rows = map(int, state["place"])
             total = torch.from_numpy(state["totals"]).to(net.device)
             generator = torch.from_numpy(state["generator"])
             losses = state["losses"]
-        except (ValueError, KeyError) as error:
-            raise ValueError(self._unreadable(error)) from None
         self.place = place(n_batches, n_rows, total, generator)
         for each in losses:
             net.history.new_epoch()
             net.history.record("losses", each)
 
-    def _unreadable(self, error: Exception) -> str:
-        return (
-            f"cannot go on from the checkpoint {os.fspath(self.path)!r}: {error}. "
-            "Remove the file to start anew."
-        )
+    @contextmanager
+    def _unreadable(self) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, KeyError) as error:
+            raise ValueError(
+                f"cannot go on from the checkpoint {os.fspath(self.path)!r}: {error}. "
+                "Remove the file to start anew."
+            ) from None
 
     def _found(self) -> dict[str, NDArray] | None:
         """Read the file, if there is one."""
@@ -162,10 +159,8 @@ class Checkpoint:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.path.exists():
             return None
-        try:
+        with self._unreadable():
             return from_bytes(read_bytes(self.path))[0]
-        except ValueError as error:
-            raise ValueError(self._unreadable(error)) from None
 
     def remove(self) -> None:
         """Remove the file, which has served."""

@@ -119,9 +119,28 @@ groups : array-like of shape (n_rows,)
     Orbit id of each row.
 power : array-like of shape (n_rows,) or (n_rows, n_generators)
     Power of the generator, or generators, of each row.""",
+    "no_orbits": """\
+Raises
+------
+ValueError
+    If groups and power do not describe orbits, or no row is moved.""",
     "ax": """\
 ax : matplotlib Axes, default=None
     Where to draw. None makes a new figure.""",
+    "sae": """\
+sae : estimator
+    Fitted autoencoder.""",
+    "sae_transform": """\
+activation_transform : estimator, default=None
+    Fitted M, best with an exact group law. None takes the `activation_transform_` of
+    `sae`.""",
+    "evaluation_state": """\
+random_state : int, RandomState instance or None, default=None
+    Fixes the shuffling, the ceiling and the resamples.""",
+    "frontier_x": """\
+x : {"l0", "l1", "n_components"}, default="l0"
+    What to plot FVU against: the number of active latents, their sum, or the number of
+    learned vectors.""",
     "display": """\
 Returns
 -------
@@ -134,6 +153,15 @@ ax_ : matplotlib Axes
     Axes with the picture.
 figure_ : matplotlib Figure
     Figure that holds it.""",
+    "paper": """\
+References
+----------
+.. [1] E. Erdogan and A. Lucic, "Group Equivariance Meets Mechanistic Interpretability:
+   Equivariant Sparse Autoencoders", arXiv:2511.09432, section 4 and appendix C.1.""",
+    "channel_axis": """\
+channel_axis : {-3, -1}, default=None
+    -3 says that images are (..., channels, height, width), -1 that they are (...,
+    height, width, channels). None is -3, but refuses what looks like -1.""",
     "device": """\
 device : str or torch.device, default="auto"
     Where to compute. "auto" uses a GPU when there is one.""",
@@ -147,8 +175,9 @@ def fill(documented: Documented) -> Documented:
     """
     if isinstance(documented, type):
         for member in vars(documented).values():
-            if inspect.isfunction(member):
-                fill(member)
+            function = getattr(member, "__func__", member)  # of a class method
+            if inspect.isfunction(function):
+                fill(function)
     found = documented.__doc__
     if found is not None:  # python -OO leaves none
         documented.__doc__ = re.sub(

@@ -27,12 +27,11 @@ def all_or_nothing(*estimators: BaseEstimator) -> Iterator[None]:
 
 
 @contextmanager
-def ordinary_modes() -> Iterator[None]:
-    """Compute as usual, whatever mode the caller has torch in.
-
-    ``torch.set_grad_enabled(False)``, ``torch.inference_mode()``, ``torch.autocast``
-    and ``torch.set_default_device`` are common where activations are extracted.
-    """
+def ordinary_modes(device: str | torch.device = "cpu") -> Iterator[None]:
+    """Compute as usual, whatever mode the caller has torch in."""
+    # torch.set_grad_enabled(False), torch.inference_mode(), torch.autocast and
+    # torch.set_default_device are common where activations are extracted. Where a
+    # default device is set, it is `device` meanwhile.
     if os.getpid() != _PROCESS:
         # a fork does not bring OpenMP's threads along, and would wait for them for ever
         torch.set_num_threads(1)
@@ -41,7 +40,7 @@ def ordinary_modes() -> Iterator[None]:
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
         if torch.get_default_device().type != "cpu":
-            stack.enter_context(torch.device("cpu"))  # slows down each call
+            stack.enter_context(torch.device(device))  # slows down each call
         yield
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
+from ._rows import as_array
+
 _ROUNDING = 8 * np.finfo(np.float64).eps
 
 
@@ -54,9 +56,9 @@ def fvu(X: ArrayLike, reconstruction: ArrayLike) -> float:
     >>> fvu(X, X), fvu(X, X.mean(axis=0, keepdims=True))
     (0.0, 1.0)
     """
-    X = check_array(X, dtype=np.float64, input_name="X")
+    X = check_array(as_array(X), dtype=np.float64, input_name="X")
     made = check_array(
-        reconstruction,
+        as_array(reconstruction, "reconstruction"),
         dtype=np.float64,
         ensure_2d=False,
         ensure_all_finite=False,  # one that overflows has a FVU, too
@@ -71,13 +73,16 @@ def fvu(X: ArrayLike, reconstruction: ArrayLike) -> float:
 
 
 def fvu_of_chunks(chunks: Iterable[tuple[ArrayLike, Any]]) -> float:
-    """FVU of rows that come some at a time, as pairs of (X, reconstruction)."""
+    """Same as :func:`fvu`, up to rounding, of rows that come some at a time."""
     unexplained, variance, n_rows = 0.0, 0.0, 0
     mean: Any = 0.0
     low, high = np.inf, -np.inf
+    unit = None
     for rows, reconstruction in chunks:
         X = np.asarray(rows, dtype=np.float64)
-        unexplained += np.square(X - reconstruction).sum()
+        unit = _unit(X) if unit is None else unit
+        X, made = X * unit, np.asarray(reconstruction, dtype=np.float64) * unit
+        unexplained += np.square(X - made).sum()
         apart, n_both = X.mean(axis=0) - mean, n_rows + len(X)
         variance += np.square(X - X.mean(axis=0)).sum()
         variance += np.square(apart).sum() * (n_rows * len(X) / n_both)
@@ -88,11 +93,14 @@ def fvu_of_chunks(chunks: Iterable[tuple[ArrayLike, Any]]) -> float:
     return float(unexplained / variance)
 
 
-def are_constant(X: NDArray) -> NDArray[np.bool_]:
-    """Which features (n_features,) do not vary by more than the rounding of float64.
+def _unit(X: NDArray) -> float:
+    """Power of two, which changes no bit, that keeps squares from overflowing."""
+    _, exponent = np.frexp(np.abs(X).max())
+    return 2.0 ** -max(float(exponent), -1000.0)
 
-    The variance of one is 0 in exact numbers; in float64 its mean is rounded, and a
-    variance of 1e-34 remains.
-    """
+
+def are_constant(X: NDArray) -> NDArray[np.bool_]:
+    """Which features of X (n_rows, n_features) vary by no more than rounding."""
+    # the mean of equal rows is rounded, which leaves a variance of 1e-34
     low, high = X.min(axis=0), X.max(axis=0)
     return high - low <= _ROUNDING * np.maximum(-low, high)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import mmap
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
@@ -22,6 +23,7 @@ from ._shards import Shards
 _FLOATS = (np.float64, np.float32)
 _CHECKED_AT_ONCE = 2**23  # entries
 _HALVES = (torch.float16, torch.bfloat16)
+_SHOWN = 5
 _ROUNDING = 1e-14  # of the mean
 _CHUNK_ENTRIES = 2**20  # read at a time: 8 MiB in float64
 _BLOCK_BYTES = 2**18  # read at once: a disk reads so much about as fast as all
@@ -33,19 +35,54 @@ def is_on_disk(X: Any) -> bool:
     return isinstance(X, np.memmap | Shards)
 
 
-def as_array(values: Any) -> Any:
-    """Make an array of what scikit-learn does not take, and float32 of half precision.
-
-    Those are tensors of any device, and frames with two columns of one name.
-    """
+def as_array(values: Any, name: str = "X") -> Any:
+    """Make an array of what scikit-learn does not take, float32 of half precision."""
+    # Those are tensors of any device, frames with two columns of one name, and masked
+    # arrays, of which it would take what is under the mask.
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
         values = (values.float() if values.dtype in _HALVES else values).numpy()
     names = getattr(values, "columns", ())
     if len(set(names)) < len(names):
         values = np.asarray(values)
-    is_half = isinstance(values, np.ndarray) and values.dtype == np.float16
+    if isinstance(values, np.ma.MaskedArray):
+        _refuse_missing(np.ma.getmaskarray(values), name)
+        values = values.data
+    is_half = {*_dtypes(values)} == {np.dtype(np.float16)}
     return values.astype(np.float32) if is_half and not is_on_disk(values) else values
+
+
+def _dtypes(values: Any) -> Iterable[Any]:
+    """Types of the columns of a frame, or of an array."""
+    if isinstance(values, pd.DataFrame):
+        return values.dtypes
+    return [values.dtype] if isinstance(values, np.ndarray) else []
+
+
+def as_entries(values: ArrayLike, name: str) -> NDArray:
+    """Make an array of what a user says of each row, with no missing value in it."""
+    values = as_array(values, name)
+    # in an array of strings, the NaN of a list would be the text "nan"
+    is_array = hasattr(values, "__array__")
+    entries = np.asarray(values) if is_array else np.asarray(values, dtype=object)
+    _refuse_missing(pd.isna(entries), name)
+    return np.asarray(values)
+
+
+def _refuse_missing(is_missing: Any, name: str) -> None:
+    marks = np.atleast_1d(is_missing)
+    rows = np.flatnonzero(marks.any(axis=tuple(range(1, marks.ndim))))
+    if len(rows):  # rows without an id would be one orbit
+        raise ValueError(
+            f"{name} has missing values (NaN, None, NaT, NA or masked) in "
+            f"{name_rows(rows)}. Leave these rows out, or fill in what is missing."
+        )
+
+
+def name_rows(rows: NDArray) -> str:
+    """Numbers of the first few rows, for a message."""
+    shown = ", ".join(str(row) for row in rows[:_SHOWN])
+    return f"rows {shown}{', ...' if len(rows) > _SHOWN else ''}"
 
 
 def checked_array(
@@ -111,11 +148,9 @@ def check_finite(X: NDArray, estimator_name: str) -> None:
 
 
 def forget_pages(X: Any) -> None:
-    """Let go of the pages that were read of a memory map, or of a view of one.
-
-    They would count as this process's memory until the system wants them back, so
-    that a large file would seem not to fit.
-    """
+    """Let go of the pages that were read of a memory map, or of a view of one."""
+    # They would count as this process's memory until the system wants them back, so
+    # that a large file would seem not to fit.
     mode = None
     while isinstance(X, np.ndarray):
         mode, X = getattr(X, "mode", mode), X.base
@@ -125,11 +160,10 @@ def forget_pages(X: Any) -> None:
 
 
 class Spread:
-    """Mean of rows and how far they are from it, summed up chunk by chunk.
+    """Mean of rows and how far they are from it, summed up chunk by chunk."""
 
-    Chunks are merged as by Chan, Golub and LeVeque (1979), in norms, which neither
-    overflow nor vanish where squares would.
-    """
+    # Chunks are merged as by Chan, Golub and LeVeque (1979), in norms, which neither
+    # overflow nor vanish where squares would.
 
     def __init__(self) -> None:
         self.mean: Any = 0.0  # of shape (n_features,)
@@ -229,11 +263,9 @@ class TrainingRows:
         coordinates: Callable[[Tensor], Tensor] | None,
         buffer_bytes: float,
     ) -> Dataset:
-        """What training takes its batches from: all rows, or a stream from the disk.
-
-        Rows that go in and rows that should come out have their own mean, and are
-        normalised, in the coordinates that the network takes.
-        """
+        """What training takes its batches from: all rows, or a stream from the disk."""
+        # Rows that go in and rows that should come out have their own mean, and are
+        # normalised, in the coordinates that the network takes.
 
         def read(first: int, last: int) -> tuple[Tensor, ...]:
             pairs = zip(self.read(first, last), means, strict=False)
@@ -269,11 +301,10 @@ def normalized(X: NDArray, mean: NDArray, scale: float) -> Tensor:
 
 
 class Stream(Dataset):
-    """Rows that are read again in each epoch.
+    """Rows that are read again in each epoch."""
 
-    ``read(first, last)`` gives these rows as tensors: what goes in and, where it is not
-    the same, what should come out.
-    """
+    # `read(first, last)` gives these rows as tensors: what goes in and, where it is not
+    # the same, what should come out.
 
     def __init__(
         self,

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from ._atomic import open_regular
+
 _IF_CUT_SHORT = (
     "If a full disk or a copy has cut it short, copy it again, or remove it and call "
     "extract_orbits with the same out= again, which computes what is missing."
@@ -108,18 +110,7 @@ class Shards:
         return self.shape[0] * self.shape[1] * self.dtype.itemsize
 
     def __getitem__(self, key: Any) -> NDArray:
-        """Read rows.
-
-        Parameters
-        ----------
-        key : slice, int, array of int or bool, or tuple of one of them and a column key
-            Which rows, as of an array.
-
-        Returns
-        -------
-        rows : ndarray
-            The rows, in memory of their own.
-        """
+        """Rows in memory of their own, by a key as of an array; also a column key."""
         if isinstance(key, tuple):
             return self[key[0]][(slice(None), *key[1:])]
         if isinstance(key, slice):
@@ -181,6 +172,7 @@ def _with_numbers(path: str) -> list[tuple[int, str]]:
 
 def _opened(path: str) -> _File:
     """Read the header of a file."""
+    open_regular(path).close()
     try:
         rows = np.lib.format.open_memmap(path, mode="r")
     except ValueError as error:
@@ -203,13 +195,11 @@ def _opened(path: str) -> _File:
 
 def _read(file: _File, first: int, last: int) -> NDArray:
     n_features = file.shape[1]
-    rows = np.fromfile(
-        file.path,
-        dtype=file.dtype,
-        count=(last - first) * n_features,
-        offset=file.offset + first * n_features * file.dtype.itemsize,
-    )
-    if rows.size != (last - first) * n_features:
+    n_entries = (last - first) * n_features
+    offset = file.offset + first * n_features * file.dtype.itemsize
+    with open_regular(file.path) as opened:
+        rows = np.fromfile(opened, file.dtype, n_entries, offset=offset)
+    if rows.size != n_entries:
         raise ValueError(
             f"{file.path} has become shorter since it was opened. {_IF_CUT_SHORT}"
         )

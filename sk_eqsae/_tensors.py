@@ -8,8 +8,7 @@ the header is checked before, for it would take one of 100 MB.
 from __future__ import annotations
 
 import os
-from math import prod
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 import safetensors
@@ -76,15 +75,8 @@ def _array(name: str, entry: dict[str, Any]) -> NDArray:
     return flat.reshape(entry["shape"])
 
 
-class Claim(NamedTuple):
-    """What a file says of one of its arrays."""
-
-    dtype: np.dtype
-    shape: tuple[int, ...]
-
-
-def read_header(file: BinaryIO) -> tuple[dict[str, Claim], dict[str, str]]:
-    """What an open file says of its arrays, of which none is read, and texts."""
+def read_header(file: BinaryIO) -> tuple[dict[str, NDArray], dict[str, str]]:
+    """Zeros in place of the arrays of an open file, which take no memory, and texts."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     text = _header_text(file.read(8), file.read(MAX_HEADER), size)
@@ -92,21 +84,20 @@ def read_header(file: BinaryIO) -> tuple[dict[str, Claim], dict[str, str]]:
     metadata = header.pop(_METADATA, None) or {}
     if not isinstance(metadata, dict):
         raise ValueError(f"{_METADATA} has to be an object")
-    claims = {name: _claim(name, entry) for name, entry in header.items()}
-    sizes = (claim.dtype.itemsize * prod(claim.shape) for claim in claims.values())
-    if 8 + len(text) + sum(sizes) != size:
+    arrays = {name: _zeros(name, entry) for name, entry in header.items()}
+    if 8 + len(text) + sum(array.nbytes for array in arrays.values()) != size:
         raise ValueError(f"it is cut short: it has {size} bytes, but says others")
-    return claims, metadata
+    return arrays, metadata
 
 
-def _claim(name: str, entry: Any) -> Claim:
+def _zeros(name: str, entry: Any) -> NDArray:
     entry = entry if isinstance(entry, dict) else {}
     dtype, shape = entry.get("dtype"), entry.get("shape")
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise ValueError(f"array {shown(name)} is of {shown(dtype)}")
     if not isinstance(shape, list) or not all(map(is_size, shape)):
         raise ValueError(f"array {shown(name)} has no shape")
-    return Claim(DTYPES[dtype], tuple(shape))
+    return np.broadcast_to(np.zeros((), DTYPES[dtype]), shape)
 
 
 def _header_text(first: bytes, rest: bytes, size: int) -> bytes:

@@ -11,12 +11,10 @@ from threadpoolctl import threadpool_limits
 def one_thread() -> Iterator[None]:
     """Let BLAS, OpenMP and torch use one thread, and put their limits back.
 
-    The limit of torch is set by itself: whoever has called `torch.set_num_threads` has
-    decided for threads that are yet to start, where no limit of OpenMP changes it.
-
-    Threads of one process share limits, so a block that starts threads has to be in
-    one of these itself: those inside then find the limit and leave it.
+    A block that starts threads has to be in one itself: they share the limits.
     """
+    # Whoever has called torch.set_num_threads has decided for threads that are yet to
+    # start, where no limit of OpenMP changes it: so torch's is set by itself.
     before = torch.get_num_threads()
     with threadpool_limits(limits=1):
         torch.set_num_threads(1)

@@ -296,13 +296,9 @@ def train(
     ``networks.i`` in the names of its parameters. `memory` is what the optimizer and
     the module remember of earlier calls, empty at first; it is renewed in place.
     """
-    device = resolve_device(device)
-    lrs, seeds = np.atleast_1d(lr).tolist(), np.atleast_1d(seed).tolist()
+    lrs, bar = np.atleast_1d(lr).tolist(), description or type(module).__name__
     net = Net(
         module,
-        criterion=nn.Identity,
-        optimizer=torch.optim.Adam,
-        optimizer__fused=True,
         optimizer__param_groups=[
             (f"*networks.{i}.*", {"lr": each}) for i, each in enumerate(lrs) if i
         ],
@@ -310,18 +306,8 @@ def train(
         lr_decay=lr_decay,
         checkpoint=checkpoint,
         max_epochs=max_epochs,
-        batch_size=batch_size,
-        iterator_train=StreamedBatches
-        if isinstance(dataset, Stream)
-        else ShuffledBatches,
-        iterator_train__seed=seeds,
-        iterator_train__device=device,
-        train_split=None,
-        callbacks=[EpochBar(description or type(module).__name__)]
-        if verbose
-        else "disable",
-        verbose=0,
-        device=device,
+        callbacks=[EpochBar(bar)] if verbose else "disable",
+        **_of_skorch(dataset, batch_size, seed, resolve_device(device)),
     ).initialize()
     if memory is not None:
         restore(memory, net)
@@ -342,3 +328,22 @@ def train(
     elif checkpoint is not None:
         checkpoint.remove()
     return curves.swapaxes(0, 1)
+
+
+def _of_skorch(
+    dataset: Dataset, batch_size: int, seed: int | Sequence[int], device: torch.device
+) -> dict[str, Any]:
+    """Settings of a net that say how rows come and what it is not to do."""
+    streamed = isinstance(dataset, Stream)
+    return {
+        "criterion": nn.Identity,  # the module has a loss of its own
+        "optimizer": torch.optim.Adam,
+        "optimizer__fused": True,
+        "batch_size": batch_size,
+        "iterator_train": StreamedBatches if streamed else ShuffledBatches,
+        "iterator_train__seed": np.atleast_1d(seed).tolist(),
+        "iterator_train__device": device,
+        "train_split": None,
+        "verbose": 0,
+        "device": device,
+    }

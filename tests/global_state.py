@@ -34,12 +34,27 @@ def global_state():
             torch.backends.cudnn.benchmark,
             torch.get_float32_matmul_precision(),
         ),
-        "gradients": (torch.is_grad_enabled(), torch.is_anomaly_enabled()),
+        "anomalies": torch.is_anomaly_enabled(),
+        "modes": modes(),
         "numpy errors": np.geterr(),
         "warnings": list(warnings.filters),
         "scikit-learn": sklearn.get_config(),
         "matplotlib": dict(matplotlib.rcParams),
         "recursion": sys.getrecursionlimit(),
+    }
+
+
+def modes():
+    """What torch does otherwise in this thread."""
+    return {
+        "gradients": torch.is_grad_enabled(),
+        "inference": torch.is_inference_mode_enabled(),
+        "default device": torch.get_default_device(),
+        "autocast": (
+            torch.is_autocast_enabled("cpu"),
+            torch.get_autocast_dtype("cpu"),
+            torch.is_autocast_cache_enabled(),
+        ),
     }
 
 

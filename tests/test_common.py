@@ -1,9 +1,11 @@
 """What every estimator promises: scikit-learn's checks and the project's own."""
 
 import pickle
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn import config_context
@@ -16,11 +18,11 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 from sk_eqsae import EquivariantSAE, GroupTiedSAE, MeanDifferenceSelector, TopKSAE
+from sk_eqsae.sae._recipe import SCHEDULES
 from tests.instances import (
     AUTOENCODERS,
     BY_DEFAULT,
     INSTANCES,
-    PROBING,
     QUICK,
     WITH_ORBITS,
     name,
@@ -47,7 +49,12 @@ def test_scikit_learn_check(estimator, check):
 
 @pytest.mark.filterwarnings("ignore:.* got no groups and power:UserWarning")
 @pytest.mark.parametrize("estimator", BY_DEFAULT, ids=name)
-def test_every_check_of_scikit_learn_passes_by_default(estimator):
+def test_every_check_of_scikit_learn_passes_by_default(estimator, monkeypatch):
+    """No parameter is set; but the epochs that None stands for are few, as in QUICK.
+
+    The 54 fits of a check would else be 10,000 steps of training, nearly all its time.
+    """
+    monkeypatch.setitem(SCHEDULES["default"], "max_epochs", QUICK["max_epochs"])
     results = check_estimator(estimator)
     assert {result["status"] for result in results} == {"passed"}
 
@@ -100,17 +107,102 @@ def test_dtype_out_is_dtype_in(estimator, dtype, orbits):
     assert clone(estimator).fit(X, y).transform(X).dtype == dtype
 
 
-@pytest.mark.parametrize("estimator", AUTOENCODERS + PROBING[1:], ids=name)
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, np.float16])
-def test_half_precision_comes_out_as_float32(estimator, dtype, orbits):
+@every_estimator
+@pytest.mark.parametrize(
+    "halve",
+    [
+        lambda X: torch.as_tensor(X, dtype=torch.float16),
+        lambda X: torch.as_tensor(X, dtype=torch.bfloat16),
+        lambda X: X.astype(np.float16),
+        lambda X: pd.DataFrame(X.astype(np.float16)),
+    ],
+    ids=["float16", "bfloat16", "array", "frame"],
+)
+def test_half_precision_comes_out_as_float32(estimator, halve, orbits):
     X, y, _ = orbits
-    half = X.astype(dtype) if dtype == np.float16 else torch.as_tensor(X, dtype=dtype)
+    half = halve(X)
     found = clone(estimator).fit(half, y).transform(half)
     assert found.dtype == np.float32
-    single = (
-        np.asarray(half, np.float32) if dtype == np.float16 else half.float().numpy()
-    )
+    tensor = isinstance(half, torch.Tensor)
+    single = half.float().numpy() if tensor else np.asarray(half, np.float32)
     assert np.array_equal(clone(estimator).fit(single, y).transform(single), found)
+
+
+@every_estimator
+def test_tensors_work_where_scikit_learn_dispatches_on_them(estimator, orbits):
+    X, y, _ = orbits
+    expected = clone(estimator).fit(X, y).transform(X)
+    with config_context(array_api_dispatch=True):
+        fitted = clone(estimator).fit(torch.as_tensor(X), torch.as_tensor(y))
+        found = fitted.transform(torch.as_tensor(X))
+        has_inverse = hasattr(fitted, "inverse_transform")
+        if has_inverse and not isinstance(fitted, MeanDifferenceSelector):
+            fitted.inverse_transform(torch.as_tensor(found))
+    assert np.array_equal(found, expected)
+
+
+@every_estimator
+def test_masked_entries_are_missing_values(estimator, orbits):
+    X, y, _ = orbits
+    masked = np.ma.masked_array(X, mask=False)
+    fitted = clone(estimator).fit(masked, y)
+    masked[[4, 9], 3] = np.ma.masked
+    for method in (clone(estimator).fit, fitted.transform):
+        arguments = [masked, y] if method.__name__ == "fit" else [masked]
+        with pytest.raises(ValueError, match=r"X has missing values .* rows 4, 9"):
+            method(*arguments)
+
+
+@contextmanager
+def default_device(device):
+    torch.set_default_device(device)
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+
+
+@contextmanager
+def default_dtype(dtype):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@every_estimator
+@pytest.mark.parametrize(
+    "state",
+    [
+        torch.inference_mode,
+        torch.no_grad,
+        lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+        lambda: default_device("meta"),
+        lambda: default_dtype(torch.float64),
+    ],
+    ids=["inference", "no_grad", "autocast", "device", "dtype"],
+)
+def test_the_state_that_the_caller_has_torch_in_changes_nothing(
+    estimator, state, orbits
+):
+    X, y, _ = orbits
+
+    def results():
+        fitted = clone(estimator).fit(X, y)
+        found = [fitted.transform(X)]
+        for method in ("inverse_transform", "reconstruct", "predict_power"):
+            if hasattr(fitted, method):
+                argument = found[0] if method == "inverse_transform" else X
+                found.append(getattr(fitted, method)(argument))
+        return found + ([fitted.score(X)] if hasattr(fitted, "score") else [])
+
+    expected = results()
+    with state():
+        found = results()
+    for one, other in zip(found, expected, strict=True):
+        assert np.array_equal(one, other)
 
 
 @every_orbit_estimator

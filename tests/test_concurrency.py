@@ -3,7 +3,7 @@
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from threading import Barrier, Event, Thread
 
 import joblib
@@ -13,9 +13,9 @@ import torch
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.model_selection import GridSearchCV
 
-from sk_eqsae import TopKSAE, evaluate_probes
+from sk_eqsae import EquivariantSAE, TopKSAE, evaluate_probes
 from tests.fitted import CASES, data, every_case, fitted
-from tests.global_state import thread_pools
+from tests.global_state import modes, thread_pools
 
 N_THREADS = 8
 
@@ -87,6 +87,32 @@ def test_fits_in_threads_equal_fits_alone_to_the_bit():
     assert torch.equal(torch.get_rng_state(), before)
     for case, Z in zip(cases, together, strict=True):
         np.testing.assert_array_equal(Z, fitted(case).transform(X))
+
+
+MODES = [
+    nullcontext,
+    torch.no_grad,
+    torch.inference_mode,
+    lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    lambda: torch.device("meta"),
+]
+
+
+def test_each_thread_may_have_torch_in_another_mode():
+    """Which is then as the thread has left it, and changes no bit."""
+    X, _, metadata = data()
+    sae = EquivariantSAE(24, k=2, hidden_dim=8, max_epochs=5, random_state=0)
+    expected = clone(sae).fit(X, **metadata).transform(X)
+
+    def fit(mode):
+        with mode():
+            before = modes()
+            Z = clone(sae).fit(X, **metadata).transform(X)
+            assert modes() == before
+        return Z
+
+    for Z in at_once(fit, 2 * MODES):
+        np.testing.assert_array_equal(Z, expected)
 
 
 @contextmanager

@@ -99,7 +99,7 @@ def test_fits_of_cross_validation_equal_direct_ones(case):
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_best_estimator_of_a_grid_search_equals_a_direct_fit(n_jobs):
     X, _, metadata = data()
-    sae = GroupTiedSAE(2, **QUICK)
+    sae = GroupTiedSAE(8, **QUICK)
     search = GridSearchCV(sae, {"k": [1, 2]}, cv=GroupKFold(2), n_jobs=n_jobs)
     with sklearn.config_context(enable_metadata_routing=True):
         best = search.fit(X, **metadata).best_estimator_
@@ -195,6 +195,7 @@ MODES = {
     "no_grad": torch.no_grad,
     "default dtype": default_dtype,
     "default device": lambda: torch.device("meta"),
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
 }
 every_mode = pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
 

@@ -326,7 +326,7 @@ REFUSED = {
     "symmetry: ForeignGroup is no group of sk_eqsae": lambda: EquivariantSAE(
         symmetry=ForeignGroup(3)
     ),
-    "more than 10000 elements": lambda: EquivariantSAE(symmetry=CyclicGroup(10**9)),
+    "more than 10,000": lambda: EquivariantSAE(symmetry=CyclicGroup(10**9)),
     "'my_note' is nothing that fit sets": lambda: with_attribute(my_note="x"),
     "nested.1 is NaN": lambda: TopKSAE(nested=[1, float("nan")]),
     "'k' parameter": lambda: TopKSAE(k=0),

@@ -182,6 +182,24 @@ def test_what_a_format_cannot_say_is_refused_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("activation", ["topk", "batch_topk"])
+def test_a_default_k_is_written_as_the_number_that_it_is(format, activation, tmp_path):
+    X, _, _ = data()
+    sae = TopKSAE(8, activation=activation, **QUICK).fit(X)
+    export(sae, tmp_path / "exported", format=format)
+    back = READERS[format](tmp_path / "exported")
+    assert back.k == 8
+    np.testing.assert_allclose(back.transform(X), sae.transform(X), atol=1e-5)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_k_that_was_set_after_a_fit_by_a_threshold_is_refused(format, tmp_path):
+    sae = TopKSAE(8, k=2, activation="batch_topk", **QUICK).fit(data()[0])
+    with pytest.raises(ValueError, match="k=4 was set after a fit"):
+        export(sae.set_params(k=4), tmp_path / "exported", format=format)
+
+
 def test_an_unknown_format_and_an_unfitted_autoencoder_are_refused(tmp_path):
     sae, _ = exportable("default", 0)
     with pytest.raises(ValueError, match="Choose one of saelens, dictionary_learning"):
@@ -239,9 +257,9 @@ def change(path, **changes):
         ({"reshape_activations": "hook_z"}, "reshape_activations has to be 'none'"),
         ({"apply_b_dec_to_input": 1}, "apply_b_dec_to_input has to be True or False"),
         ({"rescale_acts_by_decoder_norm": "no"}, "rescale_acts_by_decoder_norm"),
-        ({"d_in": 13}, r"shape \(13, 24\), as cfg.json says"),
+        ({"d_in": 13}, r"shape \(13, 24\), as the settings say"),
         ({"d_sae": 2**70}, "d_sae has to be a whole number"),
-        ({"d_sae": 10**12}, "as cfg.json says"),
+        ({"d_sae": 10**12}, "as the settings say"),
         ({"new": 1}, "nothing is known of 'new'"),
         ({"metadata": {}}, "sae_lens_version has to be"),
         ({"metadata": {"sae_lens_version": "5.11.0"}}, "save it again"),
@@ -373,11 +391,11 @@ class Payload:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda state: state.pop("threshold"), "only those"),
-        (lambda state: state.update(more=torch.zeros(1)), "only those"),
-        (lambda state: state.update(b_dec=[0.0] * 12), "b_dec has to be of"),
+        (lambda state: state.pop("threshold"), "has to hold enc"),
+        (lambda state: state.update(more=torch.zeros(1)), "not .*'more'"),
+        (lambda state: state.update(b_dec=[0.0] * 12), "is no tensor"),
         (lambda state: state.update(b_dec=torch.zeros(3)), "b_dec has to be of"),
-        (lambda state: state.update(k=torch.tensor(3.0)), "k has to be of torch.int32"),
+        (lambda state: state.update(k=torch.tensor(3.0)), "hold k, a whole number"),
         (lambda state: state["encoder.bias"].fill_(torch.nan), "holds NaN"),
         (
             lambda state: state.update({"encoder.weight": torch.zeros(3)}),

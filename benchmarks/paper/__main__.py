@@ -44,6 +44,9 @@ def main() -> None:
     if not run.missing:
         print(f"All parts are in {folder}; --fresh deletes and computes them again.")
     tables = run.compute()
+    if tables["transform"].empty:
+        print(f"No report without a base model, such as {run.profile.models[0].name}.")
+        return
     print(f"\n{write_report(args.profile, run, tables, folder)}")
     print(f"\nReport: {folder / 'index.html'}")
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,15 +11,16 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 
-from .._training import resolve_device
+from .._fitting import ordinary_modes
+from .._rows import as_array
 from ..groups import FiniteGroup
 from ..groups._group import action_powers
-from ..groups._orbit_table import as_group
+from ._layers import borrowed, check_model, device_for, named_layer, output_of
+from ._moved import Action, Inputs, check_orders, moved, resolve_symmetry
 from ._orbits import Orbits
 from ._written import fingerprint, written
 
-Inputs = np.ndarray | torch.Tensor
-Action = Callable[[Any, Any], Any]
+_MIXED = 0.05  # how far a row may change with its neighbours, of a typical norm
 
 
 def extract_orbits(
@@ -40,7 +40,8 @@ def extract_orbits(
     ----------
     model : torch.nn.Module
         Any model that takes a batch of inputs as its one argument. It is run in
-        evaluation mode without gradients and left as it was found.
+        evaluation mode without gradients, one pass at a time, and is as it was found
+        between them, so that threads may share it. What is compiled runs uncompiled.
     inputs : ndarray or tensor of shape (n_inputs, ...)
         Canonical inputs. Floating inputs are cast to the dtype of the model's first
         floating parameter; others, such as token ids, are passed on as they are.
@@ -55,36 +56,34 @@ def extract_orbits(
         power for each.
     symmetry : int or FiniteGroup, default=None
         The group: the order of the generator, or a FiniteGroup. None takes
-        ``action.symmetry``.
+        ``action.symmetry``. It is tried on a few inputs whether a generator, applied as
+        often as its order says, gives them back.
     batch_size : int, default=256
         Number of inputs in one forward pass.
     device : str or torch.device, default="auto"
         Where to run the model. "auto" leaves a model on a GPU where it is, and
         otherwise uses a GPU if there is one.
     out : path, default=None
-        Folder to write the activations to, in .npy files of about 64 MB. Files that are
-        there already, from a run that was killed, are not computed again, but for one
-        batch, which tells whether they are of this model and action. None keeps all
-        activations in memory.
+        Folder to write the activations to, in .npy files of about 64 MB. Of files that
+        are there already, from a run that was killed, only one batch is computed again,
+        to tell whether they are of this model and action. None keeps all in memory.
 
     Returns
     -------
     orbits : Orbits
         ``n_inputs * order`` rows, orbit by orbit with powers ascending; ``groups``
         holds the index of the input, ``power`` has a column per generator if there
-        are several. Outputs with more axes are flattened to one
-        row per input; half-precision outputs become float32. With `out`, ``X`` is
-        a :class:`~sk_eqsae.activations.Shards`.
+        are several. Outputs with more axes are flattened to one row per input;
+        half-precision outputs become float32. With `out`, ``X`` is a
+        :class:`~sk_eqsae.activations.Shards`.
 
     Raises
     ------
     ValueError
-        If the layer does not exist (the message lists the ones that do), is not
-        called exactly once in a forward pass, or puts out anything else than one
-        finite tensor with a row per input; if the group is missing or contradicts
-        ``action.symmetry``; if `out` holds activations of something else.
-    TypeError
-        If model, inputs or action is of the wrong type.
+        If the layer does not exist (the message lists the ones that do), is not called
+        exactly once in a forward pass, or puts out anything else than one finite tensor
+        with a row per input, which depends on this input alone; if the group is missing
+        or is not that of the action; if `out` holds activations of something else.
 
     See Also
     --------
@@ -101,52 +100,34 @@ def extract_orbits(
     >>> extract_orbits(model, images, layer="1", action=ImageRotation(order=4))
     <Orbits: 3 orbits of order 4, 64 features>
     """
-    _check_types(model, inputs, action)
-    group = _resolve_symmetry(action, symmetry)
-    order, powers = group.order, action_powers(group)
-    if len(inputs) == 0 or batch_size < 1:
-        raise ValueError(
-            "inputs must hold at least one row and batch_size must be positive, "
-            f"found {len(inputs)} rows and batch_size={batch_size!r}."
-        )
-    with _prepared(model, device) as placed, _recorder(model, layer) as activations_of:
-
-        def compute(first: int, last: int) -> NDArray:
-            """Activations of the orbits of some inputs."""
-            batch = inputs[first:last]
-            moved = [
-                activations_of(
-                    _to_model(action(_copy(batch), p), len(batch), model, placed)
-                )
-                for p in powers
-            ]
-            X = np.stack(moved, axis=1).reshape(len(batch) * order, -1)
-            _check_finite(X, layer, order, first)
-            return X
-
+    _check_arguments(model, inputs, action, batch_size)
+    if isinstance(inputs, np.ma.MaskedArray):
+        inputs = as_array(inputs, "inputs")
+    named_layer(model, layer)  # before anything is computed
+    group = resolve_symmetry(action, symmetry)
+    target = device_for(model, device)
+    with ordinary_modes(target), torch.no_grad(), borrowed(model):
+        check_orders(action, inputs, group)
+        orbits_of = _Extraction(model, inputs, layer, action, group, target)
         batches = list(gen_batches(len(inputs), batch_size))
         if out is None:
-            X = np.concatenate([compute(b.start, b.stop) for b in batches])
+            X = np.concatenate([orbits_of(b.start, b.stop) for b in batches])
         else:
-            job = fingerprint(model, inputs, layer=layer, action=action, order=order)
-            X = written(job, compute, batches, out)
+            job = fingerprint(
+                model, inputs, layer=layer, action=action, order=group.order
+            )
+            X = written(job, orbits_of, batches, out)
     return Orbits(
         X,
-        groups=np.repeat(np.arange(len(inputs)), order),
-        power=np.concatenate([powers] * len(inputs)),
+        groups=np.repeat(np.arange(len(inputs)), group.order),
+        power=np.concatenate([action_powers(group)] * len(inputs)),
         symmetry=group,
     )
 
 
-def check_model(model: object) -> None:
-    """Raise unless a model is one of torch's."""
-    if not isinstance(model, torch.nn.Module):
-        raise TypeError(
-            f"model must be a torch.nn.Module, found {type(model).__name__}."
-        )
-
-
-def _check_types(model: object, inputs: object, action: object) -> None:
+def _check_arguments(
+    model: object, inputs: object, action: object, batch_size: int
+) -> None:
     check_model(model)
     if not isinstance(inputs, np.ndarray | torch.Tensor) or inputs.ndim == 0:
         raise TypeError(
@@ -158,144 +139,82 @@ def _check_types(model: object, inputs: object, action: object) -> None:
             "action must be callable as action(inputs, power), found "
             f"{type(action).__name__}."
         )
-
-
-def _resolve_symmetry(
-    action: Action, symmetry: int | FiniteGroup | None
-) -> FiniteGroup:
-    own, given = as_group(getattr(action, "symmetry", None)), as_group(symmetry)
-    group = given or own
-    if group is None:
+    if len(inputs) == 0 or batch_size < 1:
         raise ValueError(
-            "symmetry is needed: action has no attribute symmetry. Pass symmetry=, the "
-            "number of times that the generator must be applied to change nothing, or "
-            "a FiniteGroup."
+            "inputs must hold at least one row and batch_size must be positive, "
+            f"found {len(inputs)} rows and batch_size={batch_size!r}."
         )
-    if own not in {None, group}:
-        raise ValueError(
-            f"symmetry={symmetry!r} contradicts that of the action, {own!r}. Leave "
-            "symmetry out, or change the action."
-        )
-    return group
 
 
-@contextmanager
-def _prepared(
-    model: torch.nn.Module, device: str | torch.device
-) -> Iterator[torch.device]:
-    """Put a model in evaluation mode on a device, and everything back at the end."""
-    first = next(model.parameters(), None)
-    home = None if first is None else first.device
-    stays = device == "auto" and home is not None and home.type != "cpu"
-    target = home if stays and home is not None else resolve_device(device)
-    modes = {module: module.training for module in model.modules()}
-    try:
-        if home not in (None, target):
-            model.to(target)
-        model.eval()
-        with torch.no_grad():
-            yield target
-    finally:
-        for module, training in modes.items():
-            module.training = training
-        if home not in (None, target):
-            model.to(home)
+@dataclass(eq=False)
+class _Extraction:
+    """Computes the activations of the orbits of some inputs."""
+
+    model: torch.nn.Module
+    inputs: Inputs
+    layer: str
+    action: Action
+    group: FiniteGroup
+    device: torch.device
+    is_checked: bool = field(default=False, init=False)
+
+    def __call__(self, first: int, last: int) -> NDArray:
+        """Rows of shape (n_inputs * order, n_features), orbit by orbit."""
+        batch, powers = self.inputs[first:last], action_powers(self.group)
+        rows = [self._rows(batch, power) for power in powers]
+        X = np.stack(rows, axis=1).reshape(len(batch) * len(powers), -1)
+        _check_finite(X, self.layer, len(powers), first)
+        if not self.is_checked:
+            self._check_alone(batch, rows[0], powers[0])
+            self.is_checked = True
+        return X
+
+    def _rows(self, batch: Inputs, power: Any) -> NDArray:
+        """One row for each input, all moved by one power."""
+        tensor = _to_model(moved(self.action, batch, power), self.model, self.device)
+        output = output_of(self.model, self.layer, tensor)
+        if output.ndim == 0 or len(output) != len(batch):
+            raise ValueError(
+                f"layer={self.layer!r} must put out one row per input: for "
+                f"{len(batch)} inputs found shape {tuple(output.shape)}. Choose a "
+                "layer whose first axis numbers the inputs."
+            )
+        if output.dtype in (torch.float16, torch.bfloat16):
+            output = output.float()
+        return output.reshape(len(batch), -1).cpu().numpy()
+
+    def _check_alone(self, batch: Inputs, rows: NDArray, power: Any) -> None:
+        """Raise if the first row changes when its input fills the batch by itself."""
+        first = [0] * len(batch)
+        alone = self._rows(batch[first], power)
+        if _are_close(rows[first], alone, rows):
+            return
+        # A model that draws random numbers differs from itself, too.
+        if _are_close(self._rows(batch[first], power), alone, rows):
+            raise ValueError(
+                f"layer={self.layer!r}: what it puts out for the first input depends "
+                "on the other inputs of the batch. If its first axis does not number "
+                "the inputs, as in (sequence, batch, features), add a module that "
+                "moves that axis to the front; if the model mixes inputs on purpose, "
+                "set batch_size=1."
+            )
 
 
-def named_layer(model: torch.nn.Module, layer: str) -> torch.nn.Module:
-    """The layer of this name; an error lists the names that there are."""
-    modules = dict(model.named_modules())
-    if layer not in modules:
-        names = ", ".join(repr(name) for name in modules if name)
-        raise ValueError(
-            f"layer={layer!r} does not exist in {type(model).__name__}. Its layers "
-            f"are: {names or 'none'}."
-        )
-    return modules[layer]
-
-
-@contextmanager
-def _recorder(
-    model: torch.nn.Module, layer: str
-) -> Iterator[Callable[[torch.Tensor], NDArray]]:
-    """Give a function from a batch to the layer's activations, one row per input."""
-    outputs: list[Any] = []
-
-    def record(module: torch.nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        is_tensor = isinstance(output, torch.Tensor)
-        # A later layer may work in place, as ReLU(inplace=True) does.
-        outputs.append(output.clone() if is_tensor else output)
-
-    def activations_of(batch: torch.Tensor) -> NDArray:
-        outputs.clear()
-        model(batch)
-        return _to_rows(outputs, len(batch), layer)
-
-    hook = named_layer(model, layer).register_forward_hook(record)
-    try:
-        yield activations_of
-    finally:
-        hook.remove()
-
-
-def _copy(batch: Inputs) -> Inputs:
-    """Copy of a batch, which an action may change in place."""
-    return batch.clone() if isinstance(batch, torch.Tensor) else batch.copy()
+def _are_close(rows: NDArray, others: NDArray, all_rows: NDArray) -> bool:
+    typical = np.sqrt(np.mean(np.linalg.norm(all_rows, axis=1) ** 2))
+    return bool((np.linalg.norm(rows - others, axis=1) <= _MIXED * typical).all())
 
 
 def _to_model(
-    moved: Any, n_rows: int, model: torch.nn.Module, device: torch.device
+    inputs: Inputs, model: torch.nn.Module, device: torch.device
 ) -> torch.Tensor:
-    if not isinstance(moved, np.ndarray | torch.Tensor) or len(moved) != n_rows:
-        found = tuple(moved.shape) if hasattr(moved, "shape") else type(moved).__name__
-        raise ValueError(
-            "action must return an array or tensor with as many rows as it was "
-            f"given, {n_rows}; found {found}."
-        )
     # A copy, so that a model that works in place cannot change the caller's inputs.
-    if isinstance(moved, torch.Tensor):
-        tensor = moved.detach().to(device, copy=True)
+    if isinstance(inputs, torch.Tensor):
+        tensor = inputs.detach().to(device, copy=True)
     else:
-        tensor = torch.tensor(moved.copy(), device=device)
+        tensor = torch.tensor(inputs.copy(), device=device)
     floating = [p.dtype for p in model.parameters() if p.is_floating_point()]
-    if tensor.is_floating_point() and floating:
-        tensor = tensor.to(floating[0])
-    return tensor
-
-
-def check_called_once(n_calls: int, layer: str) -> None:
-    """Raise unless a layer was called once in a forward pass."""
-    if n_calls != 1:
-        raise ValueError(
-            f"layer={layer!r} was called {n_calls} times in one forward pass of "
-            "the model and must be called exactly once. Choose a layer that the "
-            "model calls once, or wrap the call in a module of its own "
-            "(torch.nn.Identity will do)."
-        )
-
-
-def check_tensor(output: object, layer: str) -> None:
-    """Raise unless a layer puts out one tensor."""
-    if not isinstance(output, torch.Tensor):
-        raise ValueError(
-            f"layer={layer!r} must put out a tensor, found {type(output).__name__}. "
-            "Choose a layer inside it, or one that follows it."
-        )
-
-
-def _to_rows(outputs: list[Any], n_rows: int, layer: str) -> NDArray:
-    check_called_once(len(outputs), layer)
-    output = outputs[0]
-    check_tensor(output, layer)
-    if output.ndim == 0 or len(output) != n_rows:
-        raise ValueError(
-            f"layer={layer!r} must put out one row per input: for {n_rows} inputs "
-            f"found shape {tuple(output.shape)}. Choose a layer whose first axis "
-            "numbers the inputs."
-        )
-    if output.dtype in (torch.float16, torch.bfloat16):
-        output = output.float()
-    return output.reshape(n_rows, -1).cpu().numpy()
+    return tensor.to(floating[0]) if tensor.is_floating_point() and floating else tensor
 
 
 def _check_finite(X: NDArray, layer: str, order: int, first_input: int) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import GroupShuffleSplit
 
 from .._rows import as_array, is_on_disk
-from ..groups._orbit_table import orbit_table
+from ..groups._orbit_table import checked_column, orbit_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ class Orbits:  # numpydoc ignore=PR02
         found = {"X": X, "symmetry": symmetry, "_table": table}
         for name, values in self.metadata.items():
             if values is not None:
-                found[name] = np.asarray(as_array(values))
+                found[name] = np.asarray(as_array(values, name))
         for name, values in found.items():
             object.__setattr__(self, name, values)  # it is frozen
 
@@ -168,12 +168,11 @@ class Orbits:  # numpydoc ignore=PR02
 
 
 def _labels_of(ids: NDArray, base: ArrayLike) -> NDArray:
-    base = np.asarray(base)
-    if ids.dtype.kind not in "iu" or base.ndim != 1:
+    base = checked_column(base, "base")
+    if ids.dtype.kind not in "iu":
         raise ValueError(
-            "base is indexed by orbit id: groups must hold integers and base must "
-            f"have one axis; found groups of dtype {ids.dtype} and base of shape "
-            f"{base.shape}."
+            "base is indexed by orbit id: groups must hold integers, found dtype "
+            f"{ids.dtype}."
         )
     if ids[0] < 0 or ids[-1] >= len(base):
         raise ValueError(

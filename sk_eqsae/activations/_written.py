@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .._atomic import atomic_write
+from .._atomic import atomic_write, read_bytes
+from .._json import is_size, parse_json
 from .._rows import as_array
 from .._shards import Shards
 
 _FILE_BYTES = 2**26
 _INPUTS_AT_A_TIME = 1024
-_MANIFEST = "orbits.json"
+_MANIFEST, _MANIFEST_BYTES = "orbits.json", 2**16
 # How far a row may be from itself, in units of a typical row, when another device or
 # half precision has rounded it.
 _ROUNDING, _ROUNDING_OF_FLOAT64 = 1e-2, 1e-6
@@ -94,11 +95,12 @@ def _begun(
     manifest = folder / _MANIFEST
     job = job | {"batch_size": batches[0].stop}
     if manifest.exists():
-        found = json.loads(manifest.read_text())
+        found = parse_json(read_bytes(manifest, _MANIFEST_BYTES), str(manifest))
+        n_together = found.pop("batches_per_file", None)
         other = [name for name, value in job.items() if found.get(name) != value]
-        if other:
-            raise _another(folder, ", ".join(other))
-        return int(found["batches_per_file"])
+        if other or not is_size(n_together, low=1):
+            raise _another(folder, ", ".join(other or [_MANIFEST]))
+        return n_together
     if any(folder.glob("[!.]*.npy")):
         raise ValueError(
             f"out={os.fspath(folder)!r} holds .npy files, but not of extract_orbits. "
@@ -112,11 +114,9 @@ def _begun(
 
 
 def _check_recomputed(path: Path, batch: slice, compute: Compute) -> None:
-    """Compute the first batch of a file again, and see that it is the same.
-
-    A fingerprint does not see all that activations depend on, such as an attribute of
-    the model, or the code of a lambda.
-    """
+    """Compute the first batch of a file again, and see that it is the same."""
+    # A fingerprint does not see all that activations depend on, such as an attribute of
+    # the model, or the code of a lambda.
     again = compute(batch.start, batch.stop)
     rows = Shards(path)[: len(again)]
     # A model that draws random numbers differs from itself, too, and cannot be told.

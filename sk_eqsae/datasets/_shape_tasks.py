@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._rows import as_entries
 from ._shape_tiles import (
     N_ORIENTATIONS,
     N_TILES,
@@ -114,17 +115,9 @@ class ShapeTasks(Sequence[ShapeTask]):
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def __iter__(self) -> Iterator[ShapeTask]:
-        return iter(self._tasks)
-
-    @overload
-    def __getitem__(self, index: int) -> ShapeTask: ...
-    @overload
-    def __getitem__(self, index: slice) -> ShapeTasks: ...
-    def __getitem__(self, index: int | slice) -> ShapeTask | ShapeTasks:
-        if isinstance(index, slice):
-            return ShapeTasks(self._tasks[index])
-        return self._tasks[index]
+    def __getitem__(self, index: int | slice) -> Any:
+        found: Any = self._tasks[index]
+        return ShapeTasks(found) if isinstance(index, slice) else found
 
     def __repr__(self) -> str:
         return f"<ShapeTasks: {len(self)} binary tasks>"
@@ -142,11 +135,9 @@ class ShapeTasks(Sequence[ShapeTask]):
         ----------
         shapes : Shapes
             The images.
-        groups : array-like of shape (n_rows,) or None, default=None
-            Index of the image that each row comes from, as in ``Orbits.groups``.
-        power : array-like of shape (n_rows,) or None, default=None
-            Counter-clockwise quarter-turns of the image in each row, as in
-            ``Orbits.power`` of a rotation of order 4.
+        groups, power : array-like of shape (n_rows,), default=None
+            Index of the image of each row, and its counter-clockwise quarter-turns, as
+            `Orbits` of a rotation of order 4 hold them.
 
         Returns
         -------
@@ -157,21 +148,18 @@ class ShapeTasks(Sequence[ShapeTask]):
         Raises
         ------
         ValueError
-            If only one of groups and power is given, or if they do not fit the
-            images.
+            If only one of groups and power is given, or if they do not fit the images.
 
         Examples
         --------
         >>> from sk_eqsae.datasets import make_shapes, shape_tasks
         >>> shapes, tasks = make_shapes(10, random_state=0), shape_tasks()
-        >>> tasks.label_matrix(shapes).shape
-        (10, 180)
         >>> tasks.label_matrix(shapes, groups=[3, 3], power=[0, 1]).shape
         (2, 180)
         """
         shape, orientation = _rows_of(shapes, groups, power)
-        answers = _answer_all(shape, orientation)
-        return answers[:, [_COLUMN[task] for task in self._tasks]]
+        columns = [_COLUMN[task] for task in self._tasks]
+        return _answer_all(shape, orientation)[:, columns]
 
 
 def shape_tasks() -> ShapeTasks:
@@ -206,10 +194,9 @@ def shape_tasks() -> ShapeTasks:
     ====  ============================  =========================  =========
 
     The two differ only in SO, where the shapes of an "upright" image share one
-    orientation: 1 - (1 - (7/8)^4)/4 against (31/32)^4. From 87.5 (SP) to 88.2
-    (SO, mean) or 89.7 (SO, 4), "upright" spans the paper's 87-89 %; "random", from
-    86.5 to 88.1, does not reach it. This favours "upright" as the paper's reading
-    and does not prove it.
+    orientation: 1 - (1 - (7/8)^4)/4 against (31/32)^4. From 87.5 (SP) to 89.7 (SO, 4)
+    "upright" spans the paper's 87-89 %, which "random" does not reach: this favours it
+    as the paper's reading and does not prove it.
 
     Examples
     --------
@@ -251,23 +238,19 @@ def _check_task(task: ShapeTask, name: str) -> None:
             f"{name} has to be a ShapeTask, such as ShapeTask('arrow'), found "
             f"{type(task).__name__}."
         )
-    if task.shape not in SHAPE_NAMES:
-        raise ValueError(
-            f"{name} is {task}, but there is no shape {task.shape!r}. Shapes are "
-            f"{', '.join(SHAPE_NAMES)}."
-        )
-    if task.position not in (None, *POSITION_NAMES):
-        raise ValueError(
-            f"{name} is {task}, but there is no position {task.position!r}. Positions "
-            f"are {', '.join(POSITION_NAMES)}, and None for any."
-        )
-    n_orientations = N_ORIENTATIONS[SHAPE_NAMES.index(task.shape)]
-    if task.orientation not in (None, *range(n_orientations)):
-        raise ValueError(
-            f"{name} is {task}, but {task.shape!r} has no orientation "
-            f"{task.orientation!r}. Orientations are integers from 0 to "
-            f"{n_orientations - 1}, and None for any."
-        )
+    known: dict[str, tuple] = {
+        "shape": SHAPE_NAMES,
+        "position": (None, *POSITION_NAMES),
+    }
+    if task.shape in SHAPE_NAMES:
+        n_orientations = N_ORIENTATIONS[SHAPE_NAMES.index(task.shape)]
+        known["orientation"] = (None, *range(n_orientations))
+    for part, values in known.items():
+        if getattr(task, part) not in values:
+            raise ValueError(
+                f"{name} is {task}, but there is no {part} {getattr(task, part)!r}. "
+                f"There are {', '.join(map(str, values))}."
+            )
 
 
 def _rows_of(
@@ -287,7 +270,7 @@ def _rows_of(
 
 
 def _check_groups(groups: ArrayLike, n_images: int) -> NDArray[np.int64]:
-    groups = np.asarray(groups)
+    groups = as_entries(groups, "groups")
     if groups.ndim != 1 or groups.dtype.kind not in "iu":
         raise ValueError(
             "groups must hold one integer per row, the index of its image; found "

@@ -82,11 +82,9 @@ def turned(
 
 @cache
 def draw_tiles() -> NDArray[np.float32]:
-    """Every shape in each of its orientations, of shape (28, 32, 32), from 0 to 1.
-
-    A shape is drawn once and then turned pixel by pixel, so that a rotated image
-    equals the image of the rotated labels to the bit.
-    """
+    """Every shape in each of its orientations, of shape (28, 32, 32), from 0 to 1."""
+    # A shape is drawn once and then turned pixel by pixel, so that a rotated image
+    # equals the image of the rotated labels to the bit.
     tiles = np.stack(
         [
             np.rot90(_draw_upright(name, n_orientations), power)

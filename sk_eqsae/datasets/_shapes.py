@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state, check_scalar
 
+from .._docs import fill
+from .._rows import as_entries
 from ._shape_tiles import (
     N_ORIENTATIONS,
     N_TILES,
     SHAPE_NAMES,
-    TILE_SIZE,
     draw_tiles,
     tile_index,
     turned,
@@ -92,11 +93,6 @@ class Shapes:  # numpydoc ignore=PR02
         shapes : Shapes
             The rotated images; their ``base_id`` is unchanged.
 
-        Raises
-        ------
-        ValueError
-            If power does not hold integers, or not one for each image.
-
         Examples
         --------
         >>> from sk_eqsae.datasets import make_shapes
@@ -115,6 +111,7 @@ class Shapes:  # numpydoc ignore=PR02
         return Shapes(images, shape, orientation, self.base_id.copy())
 
 
+@fill
 def make_shapes(
     n_samples: int = 100,
     *,
@@ -143,30 +140,18 @@ def make_shapes(
     shapes : Shapes
         ``images``, ``shape``, ``orientation`` and ``base_id``.
 
-    Raises
-    ------
-    ValueError
-        If n_samples or orientation is out of range.
-    TypeError
-        If n_samples is not an integer.
-
     See Also
     --------
     shape_tasks : The 180 binary tasks on these images.
 
     Notes
     -----
-    The paper does not say how the shapes of its canonical images are turned; the
-    two values of ``orientation`` are the two readings. Under "upright" the
-    canonical image of an orbit can be told from any of its rotations; under
-    "random" each of the four rotations is equally likely to be the canonical one.
-    "upright" has only 8^4 different images: split by ``base_id``.
+    The paper does not say how the shapes of its canonical images are turned. Under
+    "upright" the canonical image of an orbit can be told from its rotations; under
+    "random" each of the four is equally likely to be the canonical one. "upright" has
+    only 8^4 different images: split by ``base_id``.
 
-    References
-    ----------
-    .. [1] E. Erdogan and A. Lucic, "Group Equivariance Meets Mechanistic
-       Interpretability: Equivariant Sparse Autoencoders", arXiv:2511.09432,
-       Appendix C.1.
+    {paper}
 
     Examples
     --------
@@ -192,7 +177,7 @@ def make_shapes(
 
 def check_quarter_turns(power: ArrayLike, n_rows: int) -> NDArray[np.int64]:
     """Quarter-turns as an integer for each row, of shape (n_rows,)."""
-    power = np.asarray(power)
+    power = as_entries(power, "power")
     if power.dtype.kind not in "iu":
         raise ValueError(
             "power must be an integer or integers, the number of quarter-turns; "
@@ -212,12 +197,8 @@ def _draw(
     top_left, bottom_left, bottom_right, top_right = (
         draw_tiles()[tile_index(shape, orientation)[:, i]] for i in range(4)
     )
-    images = np.empty((len(shape), 1, 2 * TILE_SIZE, 2 * TILE_SIZE), dtype=np.float32)
-    images[:, 0, :TILE_SIZE, :TILE_SIZE] = top_left
-    images[:, 0, TILE_SIZE:, :TILE_SIZE] = bottom_left
-    images[:, 0, TILE_SIZE:, TILE_SIZE:] = bottom_right
-    images[:, 0, :TILE_SIZE, TILE_SIZE:] = top_right
-    return images
+    images = np.block([[top_left, top_right], [bottom_left, bottom_right]])
+    return images[:, np.newaxis]
 
 
 def _base_id(

@@ -8,17 +8,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch.nn import functional
 
+from .._docs import fill
 from ._group import CyclicGroup, DihedralGroup, FiniteGroup, ProductGroup
 from ._permutation_groups import GeneratedGroup, SymmetricGroup
 
 Inputs = TypeVar("Inputs", np.ndarray, torch.Tensor)
 Powers = Sequence[int] | np.ndarray
+_N_CHANNELS = (1, 3, 4)  # as of grey, coloured and transparent images
 
 
 class Action(ABC):
@@ -39,6 +41,7 @@ class Action(ABC):
         return self._moved(inputs, *_exponents(power, self.symmetry.generator_orders))
 
 
+@fill
 @dataclass(frozen=True)
 class ImageRotation(Action):  # numpydoc ignore=PR02
     """Rotate images counter-clockwise by 360 / ``order`` degrees.
@@ -52,6 +55,7 @@ class ImageRotation(Action):  # numpydoc ignore=PR02
     ----------
     order : int, default=4
         Number of rotations that make a full turn.
+    {channel_axis}
 
     Raises
     ------
@@ -73,9 +77,11 @@ class ImageRotation(Action):  # numpydoc ignore=PR02
     """
 
     order: int = 4
+    channel_axis: int | None = None
 
     def __post_init__(self) -> None:
         _check_order(self.order)
+        _check_channel_axis(self.channel_axis)
 
     @cached_property
     def symmetry(self) -> CyclicGroup:
@@ -83,17 +89,18 @@ class ImageRotation(Action):  # numpydoc ignore=PR02
         return CyclicGroup(self.order)
 
     def _moved(self, images: Inputs, power: int) -> Inputs:
-        _check_inputs(images, min_ndim=2)
+        axes = _height_and_width(images, self.channel_axis)
         quarter_turns, remainder = divmod(4 * power, self.order)
         if remainder or quarter_turns % 2:
-            _check_square(images)
+            _check_square(images, axes)
         if remainder:
-            return _interpolated(images, 2 * math.pi * power / self.order)
+            return _interpolated(images, axes, 2 * math.pi * power / self.order)
         if isinstance(images, torch.Tensor):
-            return torch.rot90(images, quarter_turns, dims=(-2, -1)).clone()
-        return np.rot90(images, quarter_turns, axes=(-2, -1)).copy()
+            return torch.rot90(images, quarter_turns, dims=axes).clone()
+        return np.rot90(images, quarter_turns, axes=axes).copy()
 
 
+@fill
 @dataclass(frozen=True)
 class ImageFlip(Action):  # numpydoc ignore=PR02
     """Mirror inputs along one axis.
@@ -101,8 +108,9 @@ class ImageFlip(Action):  # numpydoc ignore=PR02
     Parameters
     ----------
     axis : int, default=-1
-        Axis to reverse: -1 swaps left and right of an image, -2 top and bottom. Not
-        the first, which numbers the samples.
+        Axis to reverse: -1 swaps left and right of an image, -2 top and bottom,
+        wherever the channels are. Not the first, which numbers the samples.
+    {channel_axis}
 
     See Also
     --------
@@ -117,6 +125,10 @@ class ImageFlip(Action):  # numpydoc ignore=PR02
     """
 
     axis: int = -1
+    channel_axis: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_channel_axis(self.channel_axis)
 
     @cached_property
     def symmetry(self) -> CyclicGroup:
@@ -124,7 +136,10 @@ class ImageFlip(Action):  # numpydoc ignore=PR02
         return CyclicGroup(2)
 
     def _moved(self, inputs: Inputs, power: int) -> Inputs:
-        axis = _check_axis(inputs, self.axis)
+        axis = self.axis
+        if axis < 0:  # of images, counted from behind
+            axis += 1 + _height_and_width(inputs, self.channel_axis)[1]
+        axis = _check_axis(inputs, axis)
         if isinstance(inputs, torch.Tensor):
             return inputs.flip(axis) if power else inputs.clone()
         return (np.flip(inputs, axis) if power else inputs).copy()
@@ -233,6 +248,7 @@ class AxisRotation(Action):  # numpydoc ignore=PR02
         return outputs
 
 
+@fill
 @dataclass(frozen=True)
 class ImageDihedral(Action):  # numpydoc ignore=PR02
     """Rotate and mirror images: the dihedral group D_n.
@@ -246,6 +262,7 @@ class ImageDihedral(Action):  # numpydoc ignore=PR02
     n_rotations : int, default=4
         Number of rotations that make a full turn. The group law is exact for 1, 2
         and 4; others interpolate, as :class:`ImageRotation` does.
+    {channel_axis}
 
     Raises
     ------
@@ -270,9 +287,11 @@ class ImageDihedral(Action):  # numpydoc ignore=PR02
     """
 
     n_rotations: int = 4
+    channel_axis: int | None = None
 
     def __post_init__(self) -> None:
         _check_order(self.n_rotations, "n_rotations")
+        _check_channel_axis(self.channel_axis)
 
     @cached_property
     def symmetry(self) -> DihedralGroup:
@@ -280,7 +299,9 @@ class ImageDihedral(Action):  # numpydoc ignore=PR02
         return DihedralGroup(self.n_rotations)
 
     def _moved(self, images: Inputs, n_turns: int, n_flips: int) -> Inputs:
-        return ImageRotation(self.n_rotations)(ImageFlip()(images, n_flips), n_turns)
+        flip = ImageFlip(channel_axis=self.channel_axis)
+        turn = ImageRotation(self.n_rotations, self.channel_axis)
+        return turn(flip(images, n_flips), n_turns)
 
 
 @dataclass(frozen=True)
@@ -477,6 +498,8 @@ def _check_inputs(inputs: object, min_ndim: int) -> None:
             "inputs must be a numpy array or a torch tensor, found "
             f"{type(inputs).__name__}."
         )
+    if np.ma.is_masked(inputs):
+        raise ValueError("inputs have masked entries: fill them in, or leave them out.")
     if inputs.ndim < min_ndim:
         raise ValueError(
             f"inputs must have at least {min_ndim} axes, found shape "
@@ -499,11 +522,35 @@ def _check_axis(inputs: np.ndarray | torch.Tensor, axis: int) -> int:
     return axis
 
 
-def _check_square(images: np.ndarray | torch.Tensor) -> None:
-    height, width = images.shape[-2:]
+def _check_channel_axis(axis: int | None) -> None:
+    if axis not in (None, -3, -1):
+        raise ValueError(
+            f"channel_axis must be -3, for images (..., channels, height, width), -1, "
+            f"for images (..., height, width, channels), or None, found {axis!r}."
+        )
+
+
+def _height_and_width(
+    images: np.ndarray | torch.Tensor, channel_axis: int | None
+) -> tuple[int, int]:
+    """Axes of the height and the width, counted from behind."""
+    _check_inputs(images, min_ndim=2)
+    if channel_axis is None and images.ndim > 3:
+        first, last = images.shape[-3], images.shape[-1]
+        if last in _N_CHANNELS and first not in _N_CHANNELS:
+            raise ValueError(
+                f"inputs of shape {tuple(images.shape)} look as if their last axis "
+                "held channels. Set channel_axis=-1 if it does, and channel_axis=-3 "
+                "if it is the width."
+            )
+    return (-3, -2) if channel_axis == -1 else (-2, -1)
+
+
+def _check_square(images: np.ndarray | torch.Tensor, axes: tuple[int, int]) -> None:
+    height, width = (images.shape[axis] for axis in axes)
     if height != width:
         raise ValueError(
-            "ImageRotation needs square images on the last two axes, found inputs of "
+            f"ImageRotation needs square images on the axes {axes}, found inputs of "
             f"shape {tuple(images.shape)}. Crop or pad them, or use "
             "ImageRotation(order=2): half-turns fit any image."
         )
@@ -547,23 +594,19 @@ def _cos_sin(power: int, order: int) -> tuple[float, float]:
     return math.cos(angle), math.sin(angle)
 
 
-@overload
-def _interpolated(images: np.ndarray, angle: float) -> np.ndarray: ...
-@overload
-def _interpolated(images: torch.Tensor, angle: float) -> torch.Tensor: ...
-def _interpolated(
-    images: np.ndarray | torch.Tensor, angle: float
-) -> np.ndarray | torch.Tensor:
-    """Rotate counter-clockwise by an angle in radians."""
+def _interpolated(images: Any, axes: tuple[int, int], angle: float) -> Any:
+    """Rotate images counter-clockwise by an angle in radians."""
     _check_floating(images, "ImageRotation by other than quarter-turns")
     if isinstance(images, np.ndarray):
-        return _interpolated(torch.tensor(images), angle).numpy()
+        tensor = torch.tensor(images, device="cpu")
+        return _interpolated(tensor, axes, angle).numpy()
+    images = images.movedim(axes, (-2, -1))
     height, width = images.shape[-2:]
     channels = images.reshape(1, -1, height, width)
     cos, sin = math.cos(angle), math.sin(angle)
     # Where each output pixel comes from: x to the right, y downwards.
     source = images.new_tensor([[[cos, -sin, 0.0], [sin, cos, 0.0]]])
-    grid = functional.affine_grid(source, [1, channels.shape[1], height, width], False)
-    return functional.grid_sample(channels, grid, align_corners=False).reshape(
-        images.shape
-    )
+    with torch.autocast(images.device.type, enabled=False):
+        grid = functional.affine_grid(source, list(channels.shape), False)
+        turned = functional.grid_sample(channels, grid, align_corners=False)
+    return turned.reshape(images.shape).movedim((-2, -1), axes).contiguous()

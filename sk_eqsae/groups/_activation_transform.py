@@ -29,7 +29,7 @@ from .._docs import fill
 from .._fitted import FEATURES, Fitted
 from .._fitting import all_or_nothing, draw_seed
 from .._metrics import are_constant, fvu_of_chunks
-from .._rows import check_finite, checked_array, checked_rows, read_rows
+from .._rows import as_array, check_finite, checked_array, checked_rows, read_rows
 from .._warnings import warn
 from ._descent import descend, refine
 from ._element_matrices import ElementMatrices, kept_matrices, on_features
@@ -654,7 +654,8 @@ class ActivationTransformFitter(
         """Validate X; arrays need no names, for what is decoded or moved has none."""
         if hasattr(X, "columns"):
             return checked_array(self, X, reset=False)
-        X = check_array(X, dtype=(np.float64, np.float32), order="C", estimator=self)
+        floats = (np.float64, np.float32)
+        X = check_array(as_array(X), dtype=floats, order="C", estimator=self)
         _check_n_features(self, X, reset=False)
         return X
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from .._rows import as_array
+from .._rows import as_array, as_entries, name_rows
 from .._warnings import warn
 from ._group import CyclicGroup, FiniteGroup, generator_elements
 
@@ -45,7 +44,7 @@ def orbit_table(
         return _trivial_table(group, n_rows)
     if groups is None or power is None:
         _raise_half_metadata(groups)
-    groups = _column(groups, "groups")
+    groups = checked_column(groups, "groups")
     element = _elements(power, group)
     check_consistent_length(np.empty(n_rows), groups, element)
     if group is None:
@@ -53,25 +52,31 @@ def orbit_table(
     return group, _filled_table(groups, element, group.order)
 
 
-def _column(values: ArrayLike, name: str, hint: str = "") -> NDArray:
-    values = as_array(values)
-    shape = np.shape(values)
+def checked_column(values: ArrayLike, name: str, hint: str = "") -> NDArray:
+    """One entry per row of shape (n_rows,), none missing, all of one kind."""
+    shape = np.shape(as_array(values, name))
     if len(shape) != 1 and shape[1:] != (1,):
         raise ValueError(f"{name} must hold one entry per row, found {shape}. {hint}")
-    # in an array of strings, the NaN of a list would be the text "nan"
-    entries = values if hasattr(values, "dtype") else np.asarray(values, dtype=object)
-    missing = np.flatnonzero(pd.isna(np.asarray(entries)))
-    if len(missing):  # all of them would be one orbit
+    entries = as_entries(values, name)
+    # of a list, before an array makes texts of its numbers
+    mixed = entries if hasattr(values, "__array__") else np.array(values, dtype=object)
+    try:
+        if mixed.dtype == object:
+            np.unique(mixed)
+    except TypeError as error:
+        kinds = ", ".join(sorted({type(entry).__name__ for entry in mixed.flat}))
         raise ValueError(
-            f"{name} has missing values (NaN, None, NaT or NA) in {_rows(missing)}. "
-            "Leave these rows out, or fill in what is missing."
-        )
-    return column_or_1d(values)
+            f"{name} mixes entries that cannot be compared, of types {kinds}. Make all "
+            "of them numbers, or all of them texts."
+        ) from error
+    return column_or_1d(entries)
 
 
 def check_integers(power: ArrayLike) -> NDArray:
     """Powers of shape (n_rows,), of any sign, as int64."""
-    power = _column(power, "power", "Several generators need symmetry=, a FiniteGroup.")
+    power = checked_column(
+        power, "power", "Several generators need symmetry=, a FiniteGroup."
+    )
     try:
         if power.dtype.kind in "SU":
             raise TypeError
@@ -84,7 +89,7 @@ def check_integers(power: ArrayLike) -> NDArray:
     if (whole != power).any():
         rows = np.flatnonzero(whole != power)
         raise ValueError(
-            f"power must hold integers, found {power[rows[0]]} in {_rows(rows)}."
+            f"power must hold integers, found {power[rows[0]]} in {name_rows(rows)}."
         )
     return whole
 
@@ -100,14 +105,14 @@ def _elements(power: ArrayLike, group: FiniteGroup | None) -> NDArray:
         upper = "" if order is None else f" to {order - 1} (symmetry={group!r})"
         raise ValueError(
             f"power must hold integers from 0{upper}, found {power[bad[0]]} in "
-            f"{_rows(bad)}. Give each row the power of the generator that was applied "
-            "to its canonical input, modulo the order."
+            f"{name_rows(bad)}. Give each row the power of the generator that was "
+            "applied to its canonical input, modulo the order."
         )
     return power
 
 
 def _check_columns(power: ArrayLike, group: FiniteGroup) -> NDArray:
-    power = np.asarray(as_array(power))
+    power = np.asarray(as_array(power, "power"))
     if power.ndim != 2 or power.shape[1] != group.n_generators:
         raise ValueError(
             f"power must have one column for each of the {group.n_generators} "
@@ -186,7 +191,7 @@ def _raise_if_twice(
         same = rows[(orbit[rows] == orbit[rows[0]]) & (power[rows] == power[rows[0]])]
         raise ValueError(
             f"orbit {groups[rows[0]]!s} has power {power[rows[0]]} twice, in "
-            f"{_rows(same)}. An orbit holds each power once: drop the copies or "
+            f"{name_rows(same)}. An orbit holds each power once: drop the copies or "
             "give them a group id of their own."
         )
 
@@ -199,16 +204,11 @@ def _raise_if_no_canonical(counts: NDArray, orbit: NDArray, groups: NDArray) -> 
         raise ValueError(
             f"{len(lacking)} orbit(s) have no row of power 0, the canonical row "
             f"(group ids {ids}{', ...' if len(lacking) > _SHOWN else ''}; "
-            f"{_rows(rows)}). If X comes from a cross-validation split, the split "
+            f"{name_rows(rows)}). If X comes from a cross-validation split, the split "
             "has cut orbits: use GroupKFold or another splitter that keeps groups "
             "whole, and no HalvingGridSearchCV(resource='n_samples'). Otherwise "
             "add the canonical rows."
         )
-
-
-def _rows(rows: NDArray) -> str:
-    shown = ", ".join(str(r) for r in rows[:_SHOWN])
-    return f"rows {shown}{', ...' if len(rows) > _SHOWN else ''}"
 
 
 def warn_if_no_symmetry(estimator: BaseEstimator, groups: Any, becomes: str) -> None:

@@ -15,11 +15,12 @@ from sklearn.base import (
 )
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import HasMethods
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from .._doc_link import DocLinkMixin
 from .._docs import fill
 from .._fitted import FEATURES, Fitted
+from .._rows import checked_array
 from ._activation_transform import ActivationTransformFitter
 from ._element_matrices import (
     ElementMatrices,
@@ -27,7 +28,6 @@ from ._element_matrices import (
     warn_if_poses_look_alike,
 )
 
-_DTYPES = (np.float64, np.float32)
 _SAME_EIGENVALUE = 1e-6  # relative; a symmetry makes eigenvalues equal
 _TIED = 1e-3  # share of the score's variance below which two elements look alike
 _NOTHING = 1e-10  # share of the rows' mean square that counts as no variance
@@ -152,7 +152,7 @@ class PoseCanonicalizer(
             If an element other than the identity leaves more than half of the rows
             alone, so that their poses cannot be told apart.
         """
-        X = validate_data(self, X, dtype=_DTYPES)
+        X = checked_array(self, X, reset=True)
         fitter = self.activation_transform
         fitter = ActivationTransformFitter() if fitter is None else clone(fitter)
         self.activation_transform_ = fitter.fit(X, None, groups=groups, power=power)
@@ -178,7 +178,7 @@ class PoseCanonicalizer(
 
     def _scores(self, X: ArrayLike) -> tuple[NDArray, NDArray]:
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=_DTYPES, reset=False)
+        X = checked_array(self, X, reset=False)
         return X, X.astype(np.float64, copy=False) @ self._readouts.T
 
     def transform(self, X: ArrayLike) -> NDArray:

@@ -37,9 +37,7 @@ def r2_of_resamples(pairs: list[Pairs], errors: NDArray, counts: NDArray) -> NDA
     """R2 (n_resamples, n_maps, n_powers), NaN where the rows drawn do not vary."""
     unexplained = np.einsum("mpo,ro->rmp", errors, counts, optimize=True)
     variance = np.stack([_deviations(p, counts[:, p.orbits]) for p in pairs], axis=1)
-    variance = np.broadcast_to(variance[:, np.newaxis], unexplained.shape)
-    ratio = np.full(unexplained.shape, np.nan)
-    return 1 - np.divide(unexplained, variance, out=ratio, where=variance > 0)
+    return 1 - unexplained / np.where(variance > 0, variance, np.nan)[:, np.newaxis]
 
 
 def _deviations(pairs: Pairs, counts: NDArray) -> NDArray:
@@ -63,16 +61,9 @@ def with_mean(r2: NDArray, known: NDArray) -> NDArray:
 
 
 def interval(samples: NDArray, confidence_level: float) -> NDArray:
-    """Ends of the percentile interval, (2, n_maps, n_powers)."""
+    """Ends (2, n_maps, n_powers), over samples that are no NaN if they are enough."""
     tail = (1 - confidence_level) / 2
-    of_each = samples.reshape(len(samples), -1).T
-    ends = [_quantiles(values, [tail, 1 - tail]) for values in of_each]
-    return np.transpose(ends).reshape(2, *samples.shape[1:])
-
-
-def _quantiles(values: NDArray, levels: list[float]) -> NDArray:
-    """Quantiles of the values that are no NaN, if there are enough of them."""
-    known = values[~np.isnan(values)]
-    if len(known) < max(1, _FEWEST_RESAMPLES * len(values)):
-        return np.full(len(levels), np.nan)
-    return np.quantile(known, levels)
+    few = (~np.isnan(samples)).mean(axis=0) < max(_FEWEST_RESAMPLES, 1 / len(samples))
+    ends = np.nanquantile(np.where(few, 0, samples), [tail, 1 - tail], axis=0)
+    ends[:, few] = np.nan
+    return ends

@@ -23,11 +23,10 @@ _HELD_BACK = 0.2  # share of the rows
 
 
 class LinearThenMLP(RegressorMixin, BaseEstimator):
-    """Ridge regression, and a small network for what it leaves.
+    """Ridge regression, and a small network for what it leaves."""
 
-    A network alone is the worse ceiling: in the time of a test it does not come near
-    to what least squares explains at once.
-    """
+    # A network alone is the worse ceiling: in the time of a test it does not come near
+    # to what least squares explains at once.
 
     def __init__(
         self,
@@ -39,34 +38,27 @@ class LinearThenMLP(RegressorMixin, BaseEstimator):
 
     def fit(self, X: NDArray, y: NDArray) -> Self:
         self.mean_, self.scale_ = X.mean(axis=0), X.std() or 1.0
-        X = self._scaled(X)
+        X = (X - self.mean_) / self.scale_
         self.linear_ = RidgeCV(_RIDGES).fit(X, y)
         rest = y - self.linear_.predict(X)
-        self.rest_scale_ = rest.std()
-        self.network_ = None
-        if self.n_epochs and self.rest_scale_:
-            self.network_ = self._fit_network(X, rest / self.rest_scale_)
+        self.rest_scale_ = rest.std() if self.n_epochs else 0.0
+        if self.rest_scale_:
+            self.network_ = MLPRegressor(
+                hidden_layer_sizes=(_HIDDEN,),
+                batch_size=min(_BATCH, len(X)),
+                max_iter=self.n_epochs,
+                tol=0.0,
+                random_state=self.random_state,
+            )
+            with warnings.catch_warnings():  # the epochs are chosen, not reached
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                self.network_.fit(X, rest / self.rest_scale_)
         return self
 
-    def _fit_network(self, X: NDArray, rest: NDArray) -> MLPRegressor:
-        network = MLPRegressor(
-            hidden_layer_sizes=(_HIDDEN,),
-            batch_size=min(_BATCH, len(X)),
-            max_iter=self.n_epochs,
-            tol=0.0,
-            random_state=self.random_state,
-        )
-        with warnings.catch_warnings():  # the number of epochs is chosen, not reached
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            return network.fit(X, rest)
-
-    def _scaled(self, X: NDArray) -> NDArray:
-        return (X - self.mean_) / self.scale_
-
     def predict(self, X: NDArray) -> NDArray:
-        X = self._scaled(X)
+        X = (X - self.mean_) / self.scale_
         prediction = self.linear_.predict(X)
-        if self.network_ is not None:
+        if self.rest_scale_:
             rest = self.network_.predict(X).reshape(prediction.shape)
             prediction = prediction + self.rest_scale_ * rest
         return prediction

@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 from sklearn.utils import check_array
 
+from .._rows import as_array
+
 
 def dead_latents(Z: ArrayLike | csr_array) -> float:
     """Share of latents that no row activates.
@@ -35,6 +37,6 @@ def dead_latents(Z: ArrayLike | csr_array) -> float:
     >>> dead_latents(np.array([[0.0, 1.0, 0.0, 2.0], [0.0, 1.0, 0.0, 0.0]]))
     0.5
     """
-    latents: Any = check_array(Z, accept_sparse=True, input_name="Z")
+    latents: Any = check_array(as_array(Z), accept_sparse=True, input_name="Z")
     fires = np.asarray((latents > 0).sum(axis=0)).ravel() > 0
     return float(1 - fires.mean())

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_array
 
 from .._docs import fill
 from .._metrics import are_constant, fvu
+from .._rows import read_rows
 from ..groups._group import action_powers
 from ..groups._orbit_table import orbit_table
-from ._transform_checks import check_transform
+from ._checks import check_transform, checked_rows
 
 
 class Pairs(NamedTuple):
@@ -53,10 +53,7 @@ def equivariance_error(
     error : float
         0 is exact; 1 is what predicting the mean of each power scores.
 
-    Raises
-    ------
-    ValueError
-        If groups and power do not describe orbits, or no row is moved.
+    {no_orbits}
 
     See Also
     --------
@@ -69,20 +66,14 @@ def equivariance_error(
     >>> from sk_eqsae.inspection import equivariance_error
     >>> x = np.random.default_rng(0).normal(size=(60, 2))
     >>> X = np.concatenate([x, x[:, ::-1]])  # the input mirrored, features swapped
-    >>> groups, power = np.tile(np.arange(60), 2), np.repeat([0, 1], 60)
-    >>> train, test = groups < 40, groups >= 40
-    >>> fitter = ActivationTransformFitter()
-    >>> fitter = fitter.fit(X[train], groups=groups[train], power=power[train])
-    >>> error = equivariance_error(
-    ...     fitter, X[test], groups=groups[test], power=power[test]
-    ... )
-    >>> error < 1e-6
+    >>> orbits = {"groups": np.tile(np.arange(60), 2), "power": np.repeat([0, 1], 60)}
+    >>> fitter = ActivationTransformFitter().fit(X, **orbits)
+    >>> equivariance_error(fitter, X, **orbits) < 1e-6
     True
     """
     pairs = pairs_by_element(activation_transform, X, groups, power)
-    return float(
-        np.mean([fvu(p.moved, predicted(activation_transform, p)) for p in pairs])
-    )
+    errors = [fvu(p.moved, predicted(activation_transform, p)) for p in pairs]
+    return float(np.mean(errors))
 
 
 @fill
@@ -105,10 +96,7 @@ def r2_per_feature(
         R2, one row per power other than 0. NaN for a feature without variance. The
         mean of a row, weighted by the features' variances, is the R2 of that power.
 
-    Raises
-    ------
-    ValueError
-        If groups and power do not describe orbits, or no row is moved.
+    {no_orbits}
 
     Examples
     --------
@@ -120,25 +108,21 @@ def r2_per_feature(
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=(200, 2))
     >>> X = np.concatenate([x, np.column_stack([-x[:, 0], rng.normal(size=200)])])
-    >>> groups, power = np.tile(np.arange(200), 2), np.repeat([0, 1], 200)
-    >>> fitter = ActivationTransformFitter().fit(X, groups=groups, power=power)
-    >>> r2 = r2_per_feature(fitter, X, groups=groups, power=power)
-    >>> bool(r2.loc[1, 0] > 0.99), bool(r2.loc[1, 1] < 0.1)
-    (True, True)
+    >>> orbits = {"groups": np.tile(np.arange(200), 2), "power": np.repeat([0, 1], 200)}
+    >>> fitter = ActivationTransformFitter().fit(X, **orbits)
+    >>> r2_per_feature(fitter, X, **orbits).loc[1].round(1).tolist()
+    [1.0, -0.8]
     """
     pairs = pairs_by_element(activation_transform, X, groups, power)
-    r2 = [_r2_of_features(p.moved, predicted(activation_transform, p)) for p in pairs]
+    r2 = np.full((len(pairs), pairs[0].moved.shape[1]), np.nan)
+    for row, p in zip(r2, pairs, strict=True):
+        error = np.square(p.moved - predicted(activation_transform, p)).sum(axis=0)
+        variance = np.square(p.moved - p.moved.mean(axis=0)).sum(axis=0)
+        varies = (variance > 0) & ~are_constant(p.moved)
+        row[varies] = 1 - error[varies] / variance[varies]
     columns = getattr(activation_transform, "feature_names_in_", None)
     index = pd.Index([p.power for p in pairs], name="power", tupleize_cols=False)
     return pd.DataFrame(r2, index=index, columns=columns)
-
-
-def _r2_of_features(moved: NDArray, predicted: NDArray) -> NDArray:
-    unexplained = np.square(moved - predicted).sum(axis=0)
-    variance = np.square(moved - moved.mean(axis=0)).sum(axis=0)
-    varies = (variance > 0) & ~are_constant(moved)
-    ratio = np.full(len(variance), np.nan)
-    return 1 - np.divide(unexplained, variance, out=ratio, where=varies)
 
 
 def pairs_by_element(
@@ -146,38 +130,24 @@ def pairs_by_element(
 ) -> list[Pairs]:
     """Pairs of rows for each element of the group but the identity."""
     check_transform(activation_transform)
-    X = _checked_rows(X, activation_transform.n_features_in_)
+    X = checked_rows(X, activation_transform.n_features_in_)
     group = activation_transform.symmetry_
     _, table = orbit_table(groups, power, symmetry=group, n_rows=len(X))
-    names = action_powers(group)
-    pairs = [
-        _pairs_of(element, names[element], X, table)
-        for element in range(1, group.order)
-        if (table[:, element] >= 0).any()
-    ]
+    canonical = table[:, 0]
+    pairs = []
+    for element, name in enumerate(action_powers(group)):
+        orbits = np.flatnonzero(table[:, element] >= 0)
+        if element and len(orbits):
+            moved = table[orbits, element]
+            rows = (read_rows(X, r) for r in (canonical[orbits], moved))
+            rows = (part.astype(np.float64) for part in rows)
+            pairs.append(Pairs(element, name, orbits, len(table), *rows))
     if not pairs:
         raise ValueError(
             "power: no row has any other power than 0, so there is nothing that M "
             "could explain. Add the rows of transformed inputs."
         )
     return pairs
-
-
-def _checked_rows(X: ArrayLike, n_features: int) -> NDArray:
-    X = check_array(X, dtype=(np.float64, np.float32))
-    if X.shape[1] != n_features:
-        raise ValueError(
-            f"X has {X.shape[1]} features, but activation_transform was fitted on "
-            f"{n_features}. Give activations of the same layer."
-        )
-    return X
-
-
-def _pairs_of(element: int, power: Any, X: NDArray, table: NDArray) -> Pairs:
-    orbits = np.flatnonzero(table[:, element] >= 0)
-    canonical = X[table[orbits, 0]].astype(np.float64)
-    moved = X[table[orbits, element]].astype(np.float64)
-    return Pairs(element, power, orbits, len(table), canonical, moved)
 
 
 def predicted(activation_transform: Any, pairs: Pairs) -> NDArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from numbers import Integral, Real
 
@@ -13,19 +13,21 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state, check_scalar
 
+from .._docs import fill
 from .._fitting import unfrozen
 from ..activations import Orbits
 from ..groups import ActivationTransformFitter
 from ._bootstrap import errors_by_orbit, interval, r2_of_resamples, resamples, with_mean
 from ._ceiling import default_ceiling
+from ._checks import check_transform
 from ._equivariance import Pairs, pairs_by_element, predicted
-from ._transform_checks import check_transform
 
 _FEWEST_ORBITS = 5
 
 Predict = Callable[[Pairs], NDArray]
 
 
+@fill
 def equivariance_report(
     train: Orbits,
     test: Orbits,
@@ -72,8 +74,7 @@ def equivariance_report(
         Resamples of the test orbits, the same for all maps and powers.
     confidence_level : float, default=0.95
         Probability that the interval covers.
-    random_state : int, RandomState instance or None, default=None
-        Fixes the shuffling, the ceiling and the resamples.
+    {evaluation_state}
 
     Returns
     -------
@@ -88,9 +89,9 @@ def equivariance_report(
     Raises
     ------
     ValueError
-        If train and test share an orbit, or one of them has fewer than five; if they
-        have no power other than 0 in common; if their groups differ and
-        activation_transform is None.
+        If train and test share an orbit, have no power other than 0 in common or,
+        without activation_transform, different groups; if one has fewer than five
+        orbits.
 
     See Also
     --------
@@ -100,11 +101,10 @@ def equivariance_report(
 
     Notes
     -----
-    The interval is the bootstrap's percentile interval with orbits as units, for the
-    fitted maps; it says nothing of how much another training set would change them.
-    A resample that holds a power in one orbit or none has no R2 of that power, and so
-    no mean. The interval is over the resamples that have a value, and NaN if fewer
-    than a tenth have one.
+    The percentile interval has orbits as units and is for the fitted maps; it says
+    nothing of how much another training set would change them. A resample that holds
+    a power in one orbit or none has no R2 of that power, and so no mean. The interval
+    is over the others, and NaN if they are fewer than a tenth.
 
     Examples
     --------
@@ -121,14 +121,8 @@ def equivariance_report(
     {'M': 1.0, 'nonlinear': 1.0, 'identity': -1.0, 'shuffled': -1.6}
     """
     check_scalar(n_bootstrap, "n_bootstrap", Integral, min_val=1)
-    check_scalar(
-        confidence_level,
-        "confidence_level",
-        Real,
-        min_val=0,
-        max_val=1,
-        include_boundaries="neither",
-    )
+    inside = {"min_val": 0, "max_val": 1, "include_boundaries": "neither"}
+    check_scalar(confidence_level, "confidence_level", Real, **inside)
     _check_parts(train, test)
     if activation_transform is None:
         activation_transform = _default_fitter(train, test)
@@ -136,25 +130,20 @@ def equivariance_report(
     random_state = check_random_state(random_state)
     maps, pairs = _fit_maps(train, test, activation_transform, ceiling, random_state)
     errors = np.stack([errors_by_orbit(predict, pairs) for predict in maps.values()])
-    all_once = np.ones((1, errors.shape[-1]))
-    r2 = r2_of_resamples(pairs, errors, all_once)
+    n_orbits = errors.shape[-1]
+    r2 = r2_of_resamples(pairs, errors, np.ones((1, n_orbits)))
     samples = [
         r2_of_resamples(pairs, errors, counts)
-        for counts in resamples(errors.shape[-1], n_bootstrap, random_state)
+        for counts in resamples(n_orbits, n_bootstrap, random_state)
     ]
     known = ~np.isnan(r2).all(axis=(0, 1))
     samples = with_mean(np.concatenate(samples), known)
     low, high = interval(samples, confidence_level)
-    return _table(list(maps), pairs, with_mean(r2, known)[0], low, high)
-
-
-def _table(
-    maps: list[str], pairs: list[Pairs], r2: NDArray, low: NDArray, high: NDArray
-) -> pd.DataFrame:
+    numbers = np.stack([with_mean(r2, known)[0], low, high], axis=-1)
     powers = [*(pair.power for pair in pairs), "mean"]
     return pd.DataFrame(
         [
-            (name, power, r2[m, p], low[m, p], high[m, p])
+            (name, power, *numbers[m, p])
             for m, name in enumerate(maps)
             for p, power in enumerate(powers)
         ],
@@ -206,39 +195,32 @@ def _fit_maps(
     """The four maps, and the test rows that they are compared on."""
     fitter = _fitted(activation_transform, train, train.groups)
     shuffled = _fitted_on_shuffled(activation_transform, train, random_state)
-    seen = {p.element: p for p in _pairs_of(train, fitter)}
-    pairs = _seen_in_both(_pairs_of(test, fitter), seen)
+    seen, pairs = (
+        {p.element: p for p in pairs_by_element(fitter, o.X, o.groups, o.power)}
+        for o in (train, test)
+    )
+    common = _seen_in_both(seen, pairs)
     ceiling = default_ceiling(random_state) if ceiling is None else ceiling
-    free = {
-        p.element: clone(ceiling).fit(seen[p.element].canonical, seen[p.element].moved)
-        for p in pairs
-    }
+    free = {e: clone(ceiling).fit(seen[e].canonical, seen[e].moved) for e in common}
     maps: dict[str, Predict] = {
         "M": partial(predicted, fitter),
         "nonlinear": lambda p: free[p.element].predict(p.canonical),
         "identity": lambda p: p.canonical,
         "shuffled": partial(predicted, shuffled),
     }
-    return maps, pairs
+    return maps, [pairs[e] for e in common]
 
 
-def _seen_in_both(pairs: list[Pairs], seen: dict[int, Pairs]) -> list[Pairs]:
-    common = [p for p in pairs if p.element in seen]
+def _seen_in_both(train: dict[int, Pairs], test: dict[int, Pairs]) -> list[int]:
+    common = [element for element in test if element in train]
     if not common:
+        found = [", ".join(str(p.power) for p in o.values()) for o in (train, test)]
         raise ValueError(
             "train and test have no power other than 0 in common: train has "
-            f"{_powers_of(seen.values())}, test {_powers_of(pairs)}. Split whole "
-            "orbits with Orbits.split, or add rows."
+            f"{found[0]}, test {found[1]}. Split whole orbits with Orbits.split, or "
+            "add rows."
         )
     return common
-
-
-def _powers_of(pairs: Iterable[Pairs]) -> str:
-    return ", ".join(str(p.power) for p in pairs)
-
-
-def _pairs_of(orbits: Orbits, fitter: BaseEstimator) -> list[Pairs]:
-    return pairs_by_element(fitter, orbits.X, orbits.groups, orbits.power)
 
 
 def _fitted(

@@ -13,10 +13,10 @@ from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from .._docs import fill
+from .._rows import as_array
 from ..sae import GroupTiedSAE
 from ..sae._base import sparse_codes
-from ._display import Display, axes_or_new
-from ._element_names import element_names
+from ._display import Display, axes_or_new, element_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,11 +26,12 @@ _CHARACTERS = 10  # of a heading, per inch
 _SHOWN = 6  # base vectors, if none are named
 
 
+@fill
 class FeatureOrbitDisplay(Display):
     """What base vectors of a group-tied dictionary look like, and what fires them.
 
-    One row per base vector: the copies that the group makes of it, decoded by the
-    network, and the inputs that fire its first copy most.
+    One row each: the copies that the group makes of it, decoded by the network, and the
+    inputs that fire its first copy most.
 
     Parameters
     ----------
@@ -61,14 +62,12 @@ class FeatureOrbitDisplay(Display):
     >>> import numpy as np
     >>> from sk_eqsae import GroupTiedSAE
     >>> from sk_eqsae.inspection import FeatureOrbitDisplay
-    >>> x = np.abs(np.random.default_rng(0).normal(size=(50, 1))) * np.eye(4)[:1]
-    >>> X = np.stack([np.roll(x, p, axis=1) for p in range(4)]).reshape(-1, 4)
-    >>> groups, power = np.tile(np.arange(50), 4), np.repeat(np.arange(4), 50)
-    >>> sae = GroupTiedSAE(8, k=1, max_epochs=5, random_state=0)
-    >>> sae = sae.fit(X, groups=groups, power=power)
-    >>> images = X.reshape(-1, 2, 2)
+    >>> X = np.repeat(np.eye(4), 50, axis=0)
+    >>> orbits = {"groups": np.tile(np.arange(50), 4), "power": X.argmax(axis=1)}
+    >>> sae = GroupTiedSAE(8, k=1, max_epochs=5, random_state=0).fit(X, **orbits)
+    >>> as_images = lambda rows: rows.reshape(-1, 2, 2)
     >>> display = FeatureOrbitDisplay.from_estimator(
-    ...     sae, X, images, decode=lambda rows: rows.reshape(-1, 2, 2), n_top=3
+    ...     sae, X, as_images(X), decode=as_images, n_top=3
     ... )
     >>> display.axes_.shape
     (2, 7)
@@ -88,7 +87,6 @@ class FeatureOrbitDisplay(Display):
         self.powers = powers
 
     @classmethod
-    @fill
     def from_estimator(
         cls,
         sae: GroupTiedSAE,
@@ -106,8 +104,7 @@ class FeatureOrbitDisplay(Display):
         ----------
         sae : GroupTiedSAE
             Fitted autoencoder.
-        X : array-like of shape (n_rows, n_features)
-            Activations.
+        {X}
         images : array-like of shape (n_rows, height, width)
             Inputs that they belong to.
         decode : callable
@@ -117,33 +114,31 @@ class FeatureOrbitDisplay(Display):
             Base vectors to show. None is the 6 with the largest latents, in sum.
         n_top : int, default=4
             Inputs to show.
-        ax : matplotlib Axes, default=None
-            Where to draw: its place is divided among the pictures. None makes a new
-            figure.
+        {ax}
+            The place of axes that are given is divided among the pictures.
 
         {display}
 
         Raises
         ------
-        TypeError
-            If `sae` is no GroupTiedSAE.
-        ValueError
-            If there is not one image per row, or no such base vector.
+        TypeError, ValueError
+            If `sae` is no GroupTiedSAE, if there is not one image per row, or no such
+            base vector.
         """
         if not isinstance(sae, GroupTiedSAE):
             raise TypeError(
                 f"{sae!r} has no base vectors with copies. Pass a fitted GroupTiedSAE."
             )
         check_is_fitted(sae)
-        images = check_array(images, allow_nd=True, ensure_min_features=0)
-        _check_shape("images", images.shape, _num_samples(X), "rows of X")
+        images = _checked_images("images", images, _num_samples(X), "rows of X")
         check_scalar(n_top, "n_top", Integral, min_val=1)
         # latent (i, g) is column i * order_ + g; free ones come last
         Z = sparse_codes(sae, X)[:, : sae.n_orbits_ * sae.order_]
         if features is None:
             total = Z.sum(axis=0).reshape(-1, sae.order_).sum(axis=1)
             features = np.argsort(-total, kind="stable")[:_SHOWN]
-        features = _checked_features(features, sae.n_orbits_)
+        features = np.asarray(as_array(features))
+        _check_features(features, sae.n_orbits_)
         first = Z[:, features * sae.order_].toarray()
         strongest = np.argsort(-first, axis=0, kind="stable")[:n_top].T
         elements = element_names(sae.symmetry_, lambda p: f"^{{{p}}}")
@@ -157,38 +152,38 @@ class FeatureOrbitDisplay(Display):
     def _plot(self, ax: Axes | None) -> Self:
         n_shown, order = self.copies.shape[:2]
         n_top = self.top_images.shape[1]
-        whole: Any = _new_figure(order + n_top, n_shown) if ax is None else _place(ax)
+        whole = _place(ax, order + n_top, n_shown)
         left, right = whole.subfigures(1, 2, width_ratios=[order, n_top])
         copies = _grid(left, self.copies, "the vector, decoded")
         top = _grid(right, self.top_images, "inputs that fire it most")
-        for above, name in zip(copies[0], self.powers, strict=True):
-            above.set_title(name)
-        for above in top[0]:
-            above.set_title(" ")  # as much room as on the left
+        self.axes_, self.figure_ = np.hstack([copies, top]), whole.figure
+        titles = [*self.powers, *" " * n_top]  # as much room on the right
+        for above, title in zip(self.axes_[0], titles, strict=True):
+            above.set_title(title)
         for beside, name in zip(copies[:, 0], self.names, strict=True):
             beside.set_ylabel(name)
-        self.axes_, self.figure_ = np.hstack([copies, top]), whole.figure
         return self
 
 
-def _checked_features(features: ArrayLike, n_orbits: int) -> NDArray:
-    array = np.asarray(features)
-    is_list = array.ndim == 1 and array.dtype.kind in "iu"
-    if not is_list or not np.isin(array, np.arange(n_orbits)).all():
+def _check_features(features: NDArray, n_orbits: int) -> None:
+    is_list = features.ndim == 1 and features.dtype.kind in "iu"
+    if not is_list or not np.isin(features, np.arange(n_orbits)).all():
         raise ValueError(
-            f"features={array.tolist()} has to list base vectors, from 0 to "
+            f"features={features.tolist()} has to list base vectors, from 0 to "
             f"{n_orbits - 1}."
         )
-    return array
 
 
-def _check_shape(name: str, shape: tuple[int, ...], n: int, of: str) -> None:
+def _checked_images(name: str, images: ArrayLike, n: int, of: str) -> NDArray:
+    array: NDArray = np.asarray(as_array(images))
+    shape = array.shape
     gray_or_color = len(shape) == 3 or (len(shape) == 4 and shape[3] in (3, 4))
     if not gray_or_color or shape[0] != n:
         raise ValueError(
             f"{name} has shape {shape}, but has to hold one image for each of the {n} "
             f"{of}, of shape (height, width), or (height, width, 3) in color."
         )
+    return check_array(array, allow_nd=True, input_name=name)
 
 
 def _decoded_copies(
@@ -202,20 +197,19 @@ def _decoded_copies(
     copies = dictionary.reshape(sae.n_orbits_, sae.order_, -1)[features]
     rows = sae.intercept_ + strengths[:, None, None] * copies
     flat = rows.reshape(-1, rows.shape[2]).astype(np.float32)
-    pictures = np.asarray(decode(flat))
-    _check_shape("what decode returns", pictures.shape, len(flat), "rows that it got")
+    pictures = _checked_images(
+        "what decode returns", decode(flat), len(flat), "rows that it got"
+    )
     return pictures.reshape(*copies.shape[:2], *pictures.shape[1:])
 
 
-def _new_figure(n_columns: int, n_rows: int) -> Any:
-    import matplotlib.pyplot as plt  # noqa: PLC0415
+def _place(ax: Axes | None, n_columns: int, n_rows: int) -> Any:
+    """The place of an axes, as scikit-learn's partial dependence does, or a figure."""
+    if ax is None:
+        import matplotlib.pyplot as plt  # noqa: PLC0415
 
-    size = (1.0 * n_columns + 1.2, 1.05 * n_rows + 0.5)
-    return plt.figure(figsize=size, layout="constrained")
-
-
-def _place(ax: Axes) -> SubFigure:
-    """Give the place of an axes to many, as scikit-learn's partial dependence does."""
+        size = (1.0 * n_columns + 1.2, 1.05 * n_rows + 0.5)
+        return plt.figure(figsize=size, layout="constrained")
     ax = axes_or_new(ax)
     place = ax.get_subplotspec()
     if place is None:

@@ -7,28 +7,38 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cholesky, solve_triangular
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from scipy.stats import rankdata
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_scalar, gen_batches
 from sklearn.utils.validation import check_is_fitted
 
+from .._docs import fill
+from .._fitting import unfrozen
+from .._metrics import are_constant
+from .._rows import read_rows
 from .._warnings import warn
 from ..groups import FiniteGroup
 from ..groups._element_matrices import element_matrices
-from ._transform_checks import check_transform
+from ._checks import check_transform, checked_rows
 
 _CHUNK = 1024  # latents whose cosines with all others are held at a time
 _ROUNDING = 1e-6  # cosines are compared in single precision
 _LAW_BROKEN = 1e-3  # order_error_ from which irreps are no longer what they say
+_N_DIRECTIONS = 1000  # random ones that energies are compared with
+_N_ROWS = 4096  # that they are mixed from, at most
+_LEVEL = 0.95  # share of them that is beyond chance in no irrep
 
 
+@fill
 def feature_symmetry(
     sae: BaseEstimator,
     activation_transform: BaseEstimator | None = None,
     *,
+    X: ArrayLike | None = None,
     threshold: float = 0.9,
 ) -> pd.DataFrame:
     """What each vector of a dictionary does under the group.
@@ -47,9 +57,10 @@ def feature_symmetry(
     ----------
     sae : estimator
         Fitted autoencoder with a dictionary in `components_`.
-    activation_transform : estimator, default=None
-        Fitted M, best with an exact group law. None takes the
-        `activation_transform_` of `sae`.
+    {sae_transform}
+    X : array-like of shape (n_rows, n_features), default=None
+        Activations whose spectrum says what chance is. None takes the spectrum of
+        the dictionary's vectors.
     threshold : float, default=0.9
         Cosine from which two directions are taken for one: for the stabilizer and
         for the orbits.
@@ -61,24 +72,23 @@ def feature_symmetry(
 
         - ``invariance``: energy in the trivial irrep, from 0 (the vector's mean over
           the group is zero) to 1 (the group leaves it alone).
-        - ``energy NAME``: energy in the irrep NAME, for each irrep of the group; the
-          first, ``energy trivial``, is the invariance.
+        - ``energy NAME``: energy in each irrep of the group, the first the invariance.
         - ``irrep``: name of the irrep with most energy.
+        - ``chance NAME``: energy in each irrep that a random direction may have, NaN
+          without a spectrum.
+        - ``beyond_chance``: whether the energy in `irrep` is larger than that.
         - ``turns_into_NAME``, ``cosine_NAME``: latent whose vector is nearest to
           M d, and the cosine, for each generator NAME of the group.
         - ``stabilizer_size``, ``orbit_length``: number of elements that leave the
           vector alone, and of different vectors that the group makes of it; their
           product is the group's order.
-        - ``orbit``: number of the orbit of features that the latent belongs to:
-          latents connected by ``turns_into`` with a cosine of at least `threshold`.
-          Orbits are numbered by their first latent.
+        - ``orbit``: number of the orbit of features, in the order of first latents:
+          those connected by ``turns_into`` with a cosine of at least `threshold`.
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If there is no M, or it has another number of features than the dictionary.
-    TypeError
-        If `activation_transform` is no M.
 
     Warns
     -----
@@ -91,19 +101,26 @@ def feature_symmetry(
 
     Notes
     -----
-    A vector whose copies under the group are orthogonal to each other has the energy
-    ``n^2 / (c |G|)`` in each irrep, and so the invariance ``1 / |G|``: that is what a
-    feature of one orientation looks like.
+    Chance is what 1,000 directions d ~ N(0, S) have, with a fixed seed and S the
+    covariance of up to 4,096 rows of X (or the second moment of the dictionary's unit
+    vectors). With F_rho the distribution of their energies in rho::
 
-    Latents that no activation uses have vectors too, near where they started; leave
-    them out before counting. Directions in which the activations do not vary count
-    as invariant, because M leaves them where they are.
+        chance of rho = quantile of F_rho at u,
+        u = quantile at 0.95 of the largest F_rho(energy in rho) over all rho
+
+    so that 5 % of the directions exceed chance in any irrep at all. A vector whose
+    copies under the group are orthogonal to each other has the energy
+    ``n^2 / (c |G|)`` in each irrep, and so the invariance ``1 / |G|``: that is what a
+    feature of one orientation looks like, and a random direction, too. What tells
+    such a feature from chance is that the dictionary holds its copies, ``cosine_NAME``.
+
+    Leave out latents that no activation uses before counting: their vectors are near
+    where they started. Directions in which the activations do not vary count as
+    invariant, because M leaves them where they are.
 
     An orbit has more latents than its `orbit_length` if the dictionary holds a
-    vector more than once, and fewer if it lacks some of what the group makes.
-
-    The stabilizer is a subgroup: from the set S of elements with a cosine of at
-    least `threshold` it keeps those with e S = S.
+    vector more than once, and fewer if it lacks some of what the group makes. The
+    stabilizer keeps those of the set S of near elements with e S = S, a subgroup.
 
     Examples
     --------
@@ -112,37 +129,39 @@ def feature_symmetry(
     >>> import numpy as np
     >>> from sk_eqsae import EquivariantSAE
     >>> from sk_eqsae.inspection import feature_symmetry
-    >>> rng = np.random.default_rng(0)
-    >>> x = rng.normal(size=(50, 2))
+    >>> x = np.random.default_rng(0).normal(size=(50, 2))
     >>> X = np.concatenate([x, x[:, ::-1]])
-    >>> groups, power = np.tile(np.arange(50), 2), np.repeat([0, 1], 50)
-    >>> sae = EquivariantSAE(3, k=1, max_epochs=1, random_state=0)
-    >>> sae = sae.fit(X, groups=groups, power=power)
+    >>> orbits = {"groups": np.tile(np.arange(50), 2), "power": np.repeat([0, 1], 50)}
+    >>> sae = EquivariantSAE(3, k=1, max_epochs=1, random_state=0).fit(X, **orbits)
     >>> sae.components_ = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    >>> table = feature_symmetry(sae)
-    >>> table[["invariance", "turns_into_g", "orbit_length", "orbit"]].round(2)
-           invariance  turns_into_g  orbit_length  orbit
+    >>> table = feature_symmetry(sae, X=X)
+    >>> table[["invariance", "beyond_chance", "turns_into_g", "orbit_length"]].round(2)
+            invariance  beyond_chance  turns_into_g  orbit_length
     latent
-    0             0.5             1             2      0
-    1             0.5             0             2      0
-    2             1.0             2             1      1
+    0              0.5          False             1             2
+    1              0.5          False             0             2
+    2              1.0           True             2             1
     """
     check_is_fitted(sae, "components_")
     check_scalar(threshold, "threshold", Real, min_val=0, max_val=1)
     least = threshold - _ROUNDING
     fitter = _checked_transform(sae, activation_transform)
     group = fitter.symmetry_
-    matrices = element_matrices(fitter)
-    vectors, matrices = _orthogonalized(sae.components_, matrices)
+    upper, matrices = _orthogonal(element_matrices(fitter))
+    vectors = _unit(sae.components_.astype(np.float64) @ upper.T)
     overlaps = _overlaps(vectors, matrices)
-    energies = _energies(overlaps, group)
+    rows = vectors if X is None else _centred_rows(X, len(upper)) @ upper.T
     generators = group.elements_of(np.eye(group.n_generators, dtype=np.int64))
     matches = {
         name: _best_matches(vectors, matrices[element])
         for name, element in zip(group.generator_names, generators, strict=True)
     }
     stabilizers = _stabilizer_sizes(overlaps >= least, group)
-    columns = _energy_columns(energies, group) | _match_columns(matches)
+    columns = _energy_columns(
+        _energies(overlaps, group), _chance(rows, matrices, group), group
+    )
+    for name, (match, cosine) in matches.items():
+        columns |= {f"turns_into_{name}": match, f"cosine_{name}": cosine}
     columns |= {
         "stabilizer_size": stabilizers,
         "orbit_length": group.order // stabilizers,
@@ -175,20 +194,19 @@ def _checked_transform(
             "energies, stabilizers and orbits are rough. Fit it with "
             "group_law='exact'.",
         )
-    return fitter
+    return unfrozen(fitter)
 
 
-def _orthogonalized(vectors: NDArray, matrices: NDArray) -> tuple[NDArray, NDArray]:
-    """Unit dictionary vectors and M_e in coordinates where the M_e are orthogonal."""
-    metric = np.mean([M.T @ M for M in matrices], axis=0)
-    upper = cholesky(metric)  # <a, b> = (upper a) . (upper b)
-    matrices = np.array(
-        [solve_triangular(upper, (upper @ M).T, trans="T").T for M in matrices]
-    )
-    vectors = vectors.astype(np.float64) @ upper.T
+def _orthogonal(matrices: NDArray) -> tuple[NDArray, NDArray]:
+    """Coordinates U x in which <a, b> = (U a) . (U b), and the M_e in them."""
+    upper = cholesky(np.mean([M.T @ M for M in matrices], axis=0))
+    moved = [solve_triangular(upper, (upper @ M).T, trans="T").T for M in matrices]
+    return upper, np.array(moved)
+
+
+def _unit(vectors: NDArray) -> NDArray:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
-    return unit, matrices
+    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
 
 
 def _overlaps(vectors: NDArray, matrices: NDArray) -> NDArray:
@@ -207,6 +225,26 @@ def _energies(overlaps: NDArray, group: FiniteGroup) -> NDArray:
     return energies
 
 
+def _centred_rows(X: ArrayLike, n_features: int) -> NDArray:
+    """So many rows of X as directions are mixed from, without their mean."""
+    X = checked_rows(X, n_features)
+    places = np.arange(len(X))
+    if len(X) > _N_ROWS:
+        places = np.sort(np.random.default_rng(0).permutation(len(X))[:_N_ROWS])
+    rows = read_rows(X, places).astype(np.float64)
+    return np.where(are_constant(rows), 0, rows - rows.mean(axis=0))
+
+
+def _chance(rows: NDArray, matrices: NDArray, group: FiniteGroup) -> NDArray:
+    """Energies (n_irreps,) of which 5 % of random mixtures of rows exceed any."""
+    if not rows.any():  # no spectrum, no chance
+        return np.full(len(group.irreps), np.nan)
+    mixtures = np.random.default_rng(0).normal(size=(_N_DIRECTIONS, len(rows)))
+    energies = _energies(_overlaps(_unit(mixtures @ rows), matrices), group)
+    shares = rankdata(energies, axis=0) / _N_DIRECTIONS  # F_rho of each energy
+    return np.quantile(energies, np.quantile(shares.max(axis=1), _LEVEL), axis=0)
+
+
 def _best_matches(vectors: NDArray, matrix: NDArray) -> tuple[NDArray, NDArray]:
     """Nearest dictionary vector to each moved one, and the cosine."""
     moved, vectors = (vectors @ matrix.T).astype(np.float32), vectors.astype(np.float32)
@@ -221,16 +259,14 @@ def _best_matches(vectors: NDArray, matrix: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def _stabilizer_sizes(same: NDArray, group: FiniteGroup) -> NDArray:
-    """Size of the subgroup that leaves each vector alone."""
+    """Size (n,) of the subgroup that leaves each vector alone."""
     patterns, which = np.unique(same, axis=0, return_inverse=True)
-    sizes = [_subgroup_size(pattern, group) for pattern in patterns]
+    sizes = []
+    for pattern in patterns:
+        inside = np.flatnonzero(pattern)
+        products = group.multiplication_table[np.ix_(inside, inside)]
+        sizes.append(max(pattern[products].all(axis=1).sum(), 1))
     return np.array(sizes)[which.ravel()]
-
-
-def _subgroup_size(same: NDArray, group: FiniteGroup) -> int:
-    inside = np.flatnonzero(same)
-    products = group.multiplication_table[np.ix_(inside, inside)]
-    return max(int(same[products].all(axis=1).sum()), 1)
 
 
 def _feature_orbits(
@@ -247,18 +283,17 @@ def _feature_orbits(
     return np.argsort(np.argsort(first))[label.ravel()]
 
 
-def _energy_columns(energies: NDArray, group: FiniteGroup) -> dict[str, Any]:
+def _energy_columns(
+    energies: NDArray, chance: NDArray, group: FiniteGroup
+) -> dict[str, Any]:
     names = np.array([irrep.name for irrep in group.irreps], dtype=object)
-    columns: dict[str, Any] = {"invariance": energies[:, 0]}
-    columns |= {f"energy {n}": e for n, e in zip(names, energies.T, strict=True)}
-    dominant = names[np.nan_to_num(energies).argmax(axis=1)]
-    dominant[np.isnan(energies[:, 0])] = None
-    return columns | {"irrep": dominant}
-
-
-def _match_columns(matches: dict[str, tuple[NDArray, NDArray]]) -> dict[str, NDArray]:
-    columns = {}
-    for name, (match, cosine) in matches.items():
-        columns[f"turns_into_{name}"] = match
-        columns[f"cosine_{name}"] = cosine
-    return columns
+    known = ~np.isnan(energies[:, 0])
+    main = np.nan_to_num(energies).argmax(axis=1)
+    most = energies[np.arange(len(energies)), main]
+    return {
+        "invariance": energies[:, 0],
+        **{f"energy {n}": e for n, e in zip(names, energies.T, strict=True)},
+        "irrep": np.where(known, names[main], None),
+        **{f"chance {n}": c for n, c in zip(names, chance, strict=True)},
+        "beyond_chance": known & (most > chance[main] + _ROUNDING),
+    }

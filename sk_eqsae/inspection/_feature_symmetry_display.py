@@ -11,8 +11,7 @@ from sklearn.base import BaseEstimator
 
 from .._docs import fill
 from ..sae._base import BaseSAE, sparse_codes
-from ._display import Display
-from ._drawing import legend_of_names, shades
+from ._display import Display, legend_of_names, shades
 from ._feature_symmetry import feature_symmetry
 
 if TYPE_CHECKING:
@@ -23,9 +22,10 @@ if TYPE_CHECKING:
 class FeatureSymmetryDisplay(Display):
     """How the energy of each dictionary vector is spread over the group's irreps.
 
-    One column per latent, ordered by invariance; the shares add up to 1. The dashed
-    line is the invariance of a vector whose copies under the group are orthogonal
-    to each other, such as a feature of one orientation.
+    One column per latent, ordered by invariance; the shares add up to 1. Pale ones are
+    not beyond chance: their main irrep is no more than a random direction has. The
+    dashed line is the invariance of a vector whose copies under the group are
+    orthogonal to each other, such as a feature of one orientation.
 
     Parameters
     ----------
@@ -45,8 +45,8 @@ class FeatureSymmetryDisplay(Display):
     >>> from sk_eqsae.inspection import FeatureSymmetryDisplay
     >>> x = np.abs(np.random.default_rng(0).normal(size=(100, 2)))
     >>> X = np.concatenate([x, x[:, ::-1]])
-    >>> groups, power = np.tile(np.arange(100), 2), np.repeat([0, 1], 100)
-    >>> fitter = ActivationTransformFitter().fit(X, groups=groups, power=power)
+    >>> orbits = {"groups": np.tile(np.arange(100), 2), "power": np.repeat([0, 1], 100)}
+    >>> fitter = ActivationTransformFitter().fit(X, **orbits)
     >>> sae = TopKSAE(4, k=2, max_epochs=5, random_state=0).fit(X)
     >>> display = FeatureSymmetryDisplay.from_estimator(sae, fitter, X=X)
     >>> display.ax_.get_ylabel()
@@ -54,7 +54,8 @@ class FeatureSymmetryDisplay(Display):
     """
 
     _table = "symmetry"
-    _columns = ("invariance", "stabilizer_size", "orbit_length")
+    _labels = ("stabilizer_size", "orbit_length", "beyond_chance")
+    _values = ("invariance",)
     _origin = (
         "the table of feature_symmetry; of the latents that fire for X there may be "
         "none, so leave X out to see all"
@@ -64,7 +65,6 @@ class FeatureSymmetryDisplay(Display):
         self.symmetry = symmetry
 
     @classmethod
-    @fill
     def from_estimator(
         cls,
         sae: BaseEstimator,
@@ -77,49 +77,40 @@ class FeatureSymmetryDisplay(Display):
 
         Parameters
         ----------
-        sae : estimator
-            Fitted autoencoder.
-        activation_transform : estimator, default=None
-            Fitted M. None takes the `activation_transform_` of `sae`.
+        {sae}
+        {sae_transform}
         X : array-like of shape (n_rows, n_features), default=None
-            Activations; latents that no row uses are left out. None shows all, also
-            those that training never moved.
+            Activations, whose spectrum says what chance is; latents that no row uses
+            are left out. None shows all, also those that training never moved.
         {ax}
 
         {display}
         """
-        symmetry = feature_symmetry(sae, activation_transform)
+        symmetry = feature_symmetry(sae, activation_transform, X=X)
         if X is not None:
             symmetry = symmetry[_fires(sae, X)]
         return cls(symmetry).plot(ax=ax)
 
-    def _check(self) -> None:
-        super()._check()
-        if self.symmetry["invariance"].isna().all():
+    def _checked(self) -> pd.DataFrame:
+        table = super()._checked().dropna(subset=["invariance"])
+        if not len(table):
             raise ValueError("symmetry has no latent to show: all vectors are zero.")
+        return table.sort_values("invariance", ascending=False, kind="stable")
 
-    def _draw(self, ax: Axes) -> None:
-        table = self.symmetry.dropna(subset=["invariance"])
-        table = table.sort_values("invariance", ascending=False, kind="stable")
+    def _draw(self, ax: Axes, table: pd.DataFrame) -> None:
+        edges, bottom = np.arange(len(table) + 1), np.zeros(len(table))
         energies = table.filter(regex="^energy ")
-        energies.columns = energies.columns.str.removeprefix("energy ")
-        self._draw_energies(ax, energies)
-        ax.set(
-            xlim=(0, len(table)),
-            ylim=(0, 1),
-            xlabel="latents, most invariant first",
-            ylabel="share of energy",
-        )
-        self._mark_free(ax)
-        legend_of_names(ax, list(energies.columns))
-
-    def _draw_energies(self, ax: Axes, energies: pd.DataFrame) -> None:
-        edges, bottom = np.arange(len(energies) + 1), np.zeros(len(energies))
-        colors = shades(energies.shape[1])
-        for (name, energy), color in zip(energies.items(), colors, strict=True):
-            top = bottom + energy.to_numpy()
+        names = energies.columns.str.removeprefix("energy ").tolist()
+        for name, energy, color in zip(
+            names, energies.to_numpy().T, shades(len(names)), strict=True
+        ):
+            top = bottom + energy
             ax.stairs(top, edges, baseline=bottom, fill=True, color=color, label=name)
             bottom = top
+        ax.set(xlim=(0, len(table)), ylim=(0, 1), ylabel="share of energy")
+        self._mark_free(ax)
+        self._mark_chance(ax, table["beyond_chance"].to_numpy(dtype=bool))
+        legend_of_names(ax, names)
 
     def _mark_free(self, ax: Axes) -> None:
         """Invariance of a vector whose copies under the group are orthogonal."""
@@ -133,6 +124,16 @@ class FeatureSymmetryDisplay(Display):
             va="center",
             fontsize="small",
         )
+
+    def _mark_chance(self, ax: Axes, beyond: NDArray) -> None:
+        """Lay a veil over latents of which the energies say nothing."""
+        label, color = "latents, most invariant first", ax.get_facecolor()
+        if not beyond.all():
+            ends = np.repeat(np.arange(len(beyond) + 1), 2)[1:-1]
+            where = np.repeat(~beyond, 2)
+            ax.fill_between(ends, 0, 1, where=where, color=color, alpha=0.6, lw=0)
+            label += "\n(pale: not beyond chance)"
+        ax.set_xlabel(label)
 
 
 def _fires(sae: Any, X: ArrayLike) -> NDArray:

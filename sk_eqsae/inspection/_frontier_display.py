@@ -15,10 +15,11 @@ from sklearn.utils.validation import _num_samples
 
 from .._docs import fill
 from .._metrics import fvu
+from .._rows import as_array
 from ..sae import GroupTiedSAE
-from ..sae._base import BaseSAE, sparse_codes
-from ._display import Display, check_table
-from ._drawing import draw_lines, log_axis
+from ..sae._base import sparse_codes
+from ._checks import check_mapping, check_sae
+from ._display import Display, checked_table, draw_lines, log_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,17 +36,15 @@ _WIDE = 4  # largest over smallest; below it a linear axis reads better
 class FrontierDisplay(Display):
     """What reconstructions leave unexplained, against what they cost.
 
-    One line per kind of autoencoder, one point per autoencoder: its sparsity, or the
-    size of its dictionary, and its FVU on a logarithmic axis. Lower and further left
-    is better.
+    One line per kind of autoencoder, one point each: its sparsity, or the size of its
+    dictionary, and its FVU on a logarithmic axis. Lower and further left is better.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        One row per autoencoder: its `name`, which those of one line share; `l0` and
-        `l1`, the number of active latents and their sum, means over rows;
-        `n_components`, how many vectors were learned, of a GroupTiedSAE the base
-        vectors and the free ones, not the copies; `fvu`.
+        One row per autoencoder: the `name` of its line; `l0` and `l1`, the number of
+        active latents and their sum, means over rows; `n_components`, the number of
+        learned vectors (of a GroupTiedSAE base and free ones, not copies); `fvu`.
 
     {picture}
 
@@ -61,32 +60,24 @@ class FrontierDisplay(Display):
     >>> from sk_eqsae.inspection import FrontierDisplay
     >>> X, _ = load_digits(return_X_y=True)
     >>> saes = {
-    ...     f"{n} latents": fit_many(
-    ...         [TopKSAE(n, k=k, max_epochs=10, random_state=0) for k in (2, 4, 8)],
-    ...         X[:1500],
-    ...     )
+    ...     n: fit_many([TopKSAE(n, k=k, max_epochs=10) for k in (2, 8)], X[:1500])
     ...     for n in (32, 128)
     ... }
     >>> display = FrontierDisplay.from_estimator(saes, X[1500:])
     >>> display.table[["name", "n_components"]].tail(2)
-              name  n_components
-    4  128 latents           128
-    5  128 latents           128
-
-    The same against the size of the dictionary:
-
+      name  n_components
+    2  128           128
+    3  128           128
     >>> display.plot(x="n_components").ax_.get_xlabel()
     'learned vectors'
     """
 
-    _table = "table"
     _origin = "the table of a FrontierDisplay, or make one by from_estimator"
 
     def __init__(self, table: pd.DataFrame) -> None:
         self.table = table
 
     @classmethod
-    @fill
     def from_estimator(
         cls,
         saes: Iterable[BaseEstimator] | Mapping[str, Iterable[BaseEstimator]],
@@ -103,19 +94,15 @@ class FrontierDisplay(Display):
             Fitted autoencoders, or several lists of them by name.
         X : array-like of shape (n_rows, n_features)
             Held-out activations.
-        x : {"l0", "l1", "n_components"}, default="l0"
-            What to plot FVU against: the number of active latents, their sum, or the
-            number of learned vectors.
+        {frontier_x}
         {ax}
 
         {display}
 
         Raises
         ------
-        TypeError
-            If `saes` holds something else than lists of autoencoders.
-        ValueError
-            If there are none, or if there is no such `x`.
+        TypeError, ValueError
+            If `saes` holds no lists of autoencoders, or there is no such `x`.
 
         Notes
         -----
@@ -124,12 +111,9 @@ class FrontierDisplay(Display):
         """
         _check_x(x)
         rows = [_measures(*named, X) for named in _named_saes(saes)]
-        if not rows:
-            raise ValueError("saes is empty. Pass fitted autoencoders.")
-        return cls(pd.DataFrame(rows)).plot(ax, x=x)
+        return cls(_table(rows, "saes")).plot(ax, x=x)
 
     @classmethod
-    @fill
     def from_predictions(
         cls,
         X: ArrayLike,
@@ -147,33 +131,25 @@ class FrontierDisplay(Display):
         predictions : dict of lists of (latents, reconstruction)
             For each line its points: latents, an array or sparse array of shape
             (n_rows, n_components), and the reconstruction of X from them.
-        x : {"l0", "l1", "n_components"}, default="l0"
-            What to plot FVU against.
+        {frontier_x}
         {ax}
 
         {display}
 
         Raises
         ------
-        TypeError
-            If `predictions` is no dictionary.
-        ValueError
-            If it is empty, its arrays do not fit X, or there is no such `x`.
+        TypeError, ValueError
+            If `predictions` is no dictionary of arrays that fit X, or no such `x`.
         """
         _check_x(x)
-        if not isinstance(predictions, Mapping):
-            raise TypeError(
-                "predictions has to be a dictionary of lists of (latents, "
-                f"reconstruction) by name, found {type(predictions).__name__}."
-            )
+        of = "lists of (latents, reconstruction) by name"
+        check_mapping(predictions, "predictions", of)
         rows = [
             _point(name, _checked_latents(name, Z, X), fvu(X, reconstruction))
             for name, made in predictions.items()
             for Z, reconstruction in made
         ]
-        if not rows:
-            raise ValueError("predictions is empty. Pass latents and reconstructions.")
-        return cls(pd.DataFrame(rows)).plot(ax, x=x)
+        return cls(_table(rows, "predictions")).plot(ax, x=x)
 
     def plot(self, ax: Axes | None = None, *, x: str = "l0") -> Self:
         """Draw.
@@ -181,8 +157,7 @@ class FrontierDisplay(Display):
         Parameters
         ----------
         {ax}
-        x : {"l0", "l1", "n_components"}, default="l0"
-            What to plot FVU against.
+        {frontier_x}
 
         Returns
         -------
@@ -191,15 +166,14 @@ class FrontierDisplay(Display):
         """
         return self._plot(ax, x=x)
 
-    def _check(self, x: str) -> None:
+    def _checked(self, x: str) -> pd.DataFrame:
         _check_x(x)
-        check_table(self.table, self._table, ("name", "fvu", x), self._origin)
+        return checked_table(self.table, "table", ("name",), ("fvu", x), self._origin)
 
-    def _draw(self, ax: Axes, x: str) -> None:
-        draw_lines(ax, self.table, x, "fvu")
-        values = self.table[x].to_numpy()
-        if values.max() > _WIDE * values.min() > 0:
-            log_axis(ax, "x", values, base=2)  # as k and sizes often are
+    def _draw(self, ax: Axes, table: pd.DataFrame, x: str) -> None:
+        draw_lines(ax, table, x, "fvu")
+        if table[x].max() > _WIDE * table[x].min() > 0:
+            log_axis(ax, "x", table[x], base=2)  # as k and sizes often are
         ax.set(xlabel=_X_LABELS[x], ylabel="FVU on held-out rows")
 
 
@@ -212,22 +186,21 @@ def _named_saes(saes: Any) -> Iterator[tuple[str, Any]]:
     """Each autoencoder, and the name that it shares with others."""
     lists = saes if isinstance(saes, Mapping) else {"": saes}
     for name, several in lists.items():
+        place = f"saes[{name!r}]" if name else "saes"
         if isinstance(several, BaseEstimator):
             raise TypeError(
-                f"{_place(name)} is one estimator, {several!r}. Pass a list of fitted "
+                f"{place} is one estimator, {several!r}. Pass a list of fitted "
                 "autoencoders, or a dictionary of lists by name."
             )
         for sae in several:
-            if not isinstance(sae, BaseSAE):
-                raise TypeError(
-                    f"{_place(name)} has {sae!r} in it. Pass fitted autoencoders of "
-                    "this package."
-                )
+            check_sae(sae, f"what {place} holds")
             yield str(name), sae
 
 
-def _place(name: str) -> str:
-    return f"saes[{name!r}]" if name else "saes"
+def _table(rows: list[dict[str, Any]], name: str) -> pd.DataFrame:
+    if not rows:
+        raise ValueError(f"{name} is empty. Pass what is to be compared.")
+    return pd.DataFrame(rows)
 
 
 def _measures(name: str, sae: Any, X: ArrayLike) -> dict[str, Any]:
@@ -248,7 +221,8 @@ def _point(name: str, Z: Any, fvu_of_name: float) -> dict[str, Any]:
 
 
 def _checked_latents(name: str, Z: Any, X: ArrayLike) -> csr_array:
-    latents = csr_array(check_array(Z, accept_sparse="csr", input_name="latents"))
+    Z = check_array(as_array(Z), accept_sparse="csr", input_name="latents")
+    latents = csr_array(Z)
     if latents.shape[0] != _num_samples(X):
         raise ValueError(
             f"predictions[{name!r}] has latents of {latents.shape[0]} rows, but X has "

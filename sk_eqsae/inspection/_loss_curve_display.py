@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
-from sklearn.utils.validation import check_is_fitted
 
 from .._docs import fill
 from .._rows import checked_rows, read_rows
 from ..groups._orbit_table import orbit_table
 from ..sae import EquivariantSAE
 from ..sae._base import BaseSAE
-from ._display import Display
-from ._drawing import draw_lines
+from ._checks import check_sae
+from ._display import Display, draw_lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _CHUNK = 1024  # rows that are held at a time
 _ROUNDING = 1e-14  # of the mean, below which rows count as all the same
-
-
-@fill
-class _Rows(NamedTuple):
-    """What autoencoders were trained on."""
-
-    X: ArrayLike
-    groups: ArrayLike | None
-    power: ArrayLike | None
 
 
 @fill
@@ -61,10 +52,9 @@ class LossCurveDisplay(Display):
     What is drawn of an epoch is the mean over its batches, while weights change. The
     FVU is of the squared error alone, `error_curve_`. The loss is what training makes
     small: with `nested` the mean over all prefixes, with a recipe that revives dead
-    latents the auxiliary loss, too. With the default recipe it is as much as twice the
-    squared error while latents are dead. That of an :class:`~sk_eqsae.EquivariantSAE`
-    holds the consistency loss, too: 0.3 times the squared error, or more while codes
-    are not invariant.
+    latents the auxiliary loss, too (as much as the squared error again), of an
+    :class:`~sk_eqsae.EquivariantSAE` the consistency loss (0.3 times it, or more while
+    codes are not invariant).
 
     Examples
     --------
@@ -80,7 +70,8 @@ class LossCurveDisplay(Display):
     """
 
     _table = "curves"
-    _columns = ("name", "epoch", "loss")
+    _labels = ("name",)
+    _values = ("epoch", "loss")
     _origin = "the curves of a LossCurveDisplay, or make one by from_estimator"
 
     def __init__(
@@ -90,7 +81,6 @@ class LossCurveDisplay(Display):
         self.loss_name = loss_name
 
     @classmethod
-    @fill
     def from_estimator(
         cls,
         saes: BaseEstimator | Mapping[str, BaseEstimator],
@@ -107,26 +97,21 @@ class LossCurveDisplay(Display):
         saes : estimator or dict
             A fitted autoencoder, or several by name.
         X : array-like of shape (n_rows, n_features), default=None
-            Activations that they were trained on. With them the FVU is drawn, so that
-            predicting the mean has 1; where one has `nested`, the loss of all of them
-            over the variance of the rows. None draws losses per row, in units of the
-            activations squared.
-        groups : array-like of shape (n_rows,), default=None
-            Orbit id of each row. Needed with X for an EquivariantSAE, which is trained
-            to reproduce the canonical rows, not all.
-        power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
-            Powers of the generators of each row, needed where `groups` is.
+            Activations that they were trained on, to draw the FVU; where one has
+            `nested`, the loss of all of them over the variance of the rows. None draws
+            losses per row, in units of the activations squared.
+        {groups}
+            Needed, and power, for an EquivariantSAE with X: its targets are canonical.
+        {power}
         {ax}
 
         {display}
 
         Raises
         ------
-        TypeError
-            If `saes` holds something else than autoencoders.
-        ValueError
-            If one was not trained here, if X has no variance, or if `groups` and
-            `power` are needed and missing.
+        TypeError, ValueError
+            If `saes` holds what was not trained here, if X has no variance, or if
+            `groups` and `power` are needed and missing.
         """
         if not isinstance(saes, Mapping):
             saes = {type(saes).__name__: saes}
@@ -134,28 +119,29 @@ class LossCurveDisplay(Display):
             raise ValueError("saes is empty. Pass fitted autoencoders by name.")
         for name, sae in saes.items():
             _check_trained(name, sae)
-        rows = None if X is None else _Rows(X, groups, power)
         # with `nested` the squared error is a mean over prefixes, and no FVU
-        fvu = rows is not None and all(sae.nested is None for sae in saes.values())
-        curves = [_curve(name, sae, rows, fvu=fvu) for name, sae in saes.items()]
+        fvu = X is not None and all(sae.nested is None for sae in saes.values())
+        curves = []
+        for name, sae in saes.items():
+            losses = (sae.error_curve_ if fvu else sae.loss_curve_) * sae.scale_**2
+            if X is not None:
+                losses = losses / _target_variance(name, sae, X, groups, power)
+            epochs = np.arange(1, len(losses) + 1)
+            curves.append({"name": str(name), "epoch": epochs, "loss": losses})
         loss_name = "training FVU" if fvu else "training loss / variance"
-        if rows is None:
+        if X is None:
             loss_name = "training loss per row"
-        return cls(pd.concat(curves, ignore_index=True), loss_name=loss_name).plot(ax)
+        table = pd.concat(map(pd.DataFrame, curves), ignore_index=True)
+        return cls(table, loss_name=loss_name).plot(ax)
 
-    def _draw(self, ax: Axes) -> None:
+    def _draw(self, ax: Axes, curves: pd.DataFrame) -> None:
         # markers evenly spaced along each line, however many epochs it has
-        draw_lines(ax, self.curves, "epoch", "loss", markevery=0.2)
+        draw_lines(ax, curves, "epoch", "loss", markevery=0.2)
         ax.set(xlabel="epoch", ylabel=self.loss_name)
 
 
 def _check_trained(name: str, sae: Any) -> None:
-    if not isinstance(sae, BaseSAE):
-        raise TypeError(
-            f"saes[{name!r}] is {sae!r}. Pass a fitted autoencoder of this package, or "
-            "a dictionary of them by name."
-        )
-    check_is_fitted(sae)
+    check_sae(sae, f"saes[{name!r}]")
     if not len(sae.loss_curve_):
         raise ValueError(
             f"saes[{name!r}] has no losses, as it was trained by another library. "
@@ -163,42 +149,42 @@ def _check_trained(name: str, sae: Any) -> None:
         )
 
 
-def _curve(name: str, sae: Any, rows: _Rows | None, *, fvu: bool) -> pd.DataFrame:
-    """Losses of one autoencoder, in the units of the activations or over variance."""
-    losses = (sae.error_curve_ if fvu else sae.loss_curve_) * sae.scale_**2
-    if rows is not None:
-        X = checked_rows(sae, rows.X, reset=False)
-        losses = losses / _variance(X, _targets(name, sae, len(X), rows))
-    epochs = np.arange(1, len(losses) + 1)
-    return pd.DataFrame({"name": str(name), "epoch": epochs, "loss": losses})
+def _target_variance(
+    name: str,
+    sae: BaseSAE,
+    X: ArrayLike,
+    groups: ArrayLike | None,
+    power: ArrayLike | None,
+) -> float:
+    """Squared distance of what has to come out from its mean, in the mean over rows."""
+    rows = checked_rows(sae, X, reset=False)
+    counts = np.ones(len(rows))  # how often each row has to come out
+    if isinstance(sae, EquivariantSAE) and sae.order_ > 1:
+        counts = _counts_of_canonical(name, sae, len(rows), groups, power)
+    used, scaler = np.flatnonzero(counts), StandardScaler()
+    for batch in gen_batches(len(used), _CHUNK):
+        part = used[batch]
+        scaler.partial_fit(read_rows(rows, part), sample_weight=counts[part])
+    variance = float(scaler.var_.sum())
+    if variance <= np.square(_ROUNDING * scaler.mean_).sum():
+        raise ValueError(
+            "X has no variance, so losses cannot be divided by it. Leave X out."
+        )
+    return variance
 
 
-def _targets(name: str, sae: Any, n_rows: int, rows: _Rows) -> NDArray:
-    """How often each row has to come out: of an EquivariantSAE the canonical ones."""
-    if not isinstance(sae, EquivariantSAE) or sae.order_ == 1:
-        return np.ones(n_rows)
-    if rows.groups is None or rows.power is None:
+def _counts_of_canonical(
+    name: str,
+    sae: EquivariantSAE,
+    n_rows: int,
+    groups: ArrayLike | None,
+    power: ArrayLike | None,
+) -> NDArray:
+    """Rows of the orbit of each row if it is the canonical one, else 0: (n_rows,)."""
+    if groups is None or power is None:
         raise ValueError(
             f"saes[{name!r}] was trained to reproduce canonical rows. Give groups and "
             "power, which tell them, or leave X out."
         )
-    _, table = orbit_table(
-        rows.groups, rows.power, symmetry=sae.symmetry_, n_rows=n_rows
-    )
+    _, table = orbit_table(groups, power, symmetry=sae.symmetry_, n_rows=n_rows)
     return np.bincount(table[:, 0], (table >= 0).sum(axis=1), minlength=n_rows)
-
-
-def _variance(X: Any, counts: NDArray) -> float:
-    """Squared distance from the mean, in the mean over rows that count so often."""
-    chunks = list(gen_batches(len(X), _CHUNK))
-    mean = sum(counts[rows] @ read_rows(X, rows) for rows in chunks) / counts.sum()
-    squares = sum(
-        counts[rows] @ np.square(read_rows(X, rows) - mean).sum(axis=1)
-        for rows in chunks
-    )
-    variance = squares / counts.sum()
-    if variance <= np.square(_ROUNDING * mean).sum():
-        raise ValueError(
-            "X has no variance, so losses cannot be divided by it. Leave X out."
-        )
-    return float(variance)

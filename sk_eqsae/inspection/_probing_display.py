@@ -12,8 +12,16 @@ from sklearn.metrics import f1_score
 from sklearn.utils import check_array
 
 from .._docs import fill
-from ._display import Display, check_table
-from ._drawing import bar_styles, ink, label_ticks, legend_of_names
+from .._rows import as_array
+from ._checks import check_mapping
+from ._display import (
+    Display,
+    bar_styles,
+    checked_table,
+    ink,
+    label_ticks,
+    legend_of_names,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,14 +62,14 @@ class ProbingDisplay(Display):
     """
 
     _table = "summary"
-    _columns = ("group", "source", "f1", "sem")
+    _labels = ("group", "source")
+    _values = ("f1", "sem")
     _origin = "the summary of a ProbingDisplay, or make one by from_scores"
 
     def __init__(self, summary: pd.DataFrame) -> None:
         self.summary = summary
 
     @classmethod
-    @fill
     def from_scores(
         cls,
         scores: pd.DataFrame,
@@ -98,20 +106,19 @@ class ProbingDisplay(Display):
         first: they are not independent, so standard errors are over tasks alone.
         """
         columns = [by] if source in {None, by} else [source, by]
-        _check_columns(scores, columns)
+        origin = (
+            "the table of evaluate_probes, and one of its columns as by and source. "
+            "Kinds are given to evaluate_probes by task_kinds; without, by='probe'"
+        )
+        scores = checked_table(scores, "scores", (*columns, "task", "f1"), (), origin)
         of_tasks = scores.groupby([*columns, "task"], sort=False)["f1"].mean()
-        summary = of_tasks.groupby(columns, sort=False).agg(
-            f1="mean", sem="sem", n_tasks="count"
-        )
-        summary = summary.reset_index()
-        summary = summary.assign(
-            group=summary[by].astype(str),
-            source=summary[source].astype(str) if source else "",
-        )
-        return cls(summary[["group", "source", "f1", "sem", "n_tasks"]]).plot(ax)
+        bars = of_tasks.groupby(columns, sort=False)
+        found = bars.agg(f1="mean", sem="sem", n_tasks="count").reset_index()
+        found.insert(0, "group", found[by].astype(str))
+        found["source"] = found[source].astype(str) if source else ""
+        return cls(found[["group", "source", "f1", "sem", "n_tasks"]]).plot(ax)
 
     @classmethod
-    @fill
     def from_predictions(
         cls,
         Y: ArrayLike,
@@ -136,19 +143,11 @@ class ProbingDisplay(Display):
 
         Raises
         ------
-        TypeError
-            If `predictions` is no dictionary.
-        ValueError
-            If it is empty, or the arrays do not fit together or are not binary.
+        TypeError, ValueError
+            If `predictions` is no dictionary of binary arrays that fit together.
         """
         Y = _binary("Y", Y)
-        if not isinstance(predictions, Mapping):
-            raise TypeError(
-                "predictions has to be a dictionary of arrays by source, found "
-                f"{type(predictions).__name__}."
-            )
-        if not predictions:
-            raise ValueError("predictions is empty. Pass arrays by source.")
+        check_mapping(predictions, "predictions", "arrays by source")
         kinds = ["all tasks"] * Y.shape[1] if task_kinds is None else list(task_kinds)
         if len(kinds) != Y.shape[1]:
             raise ValueError(
@@ -161,12 +160,12 @@ class ProbingDisplay(Display):
         scores = pd.concat(tables).rename_axis("task").reset_index()
         return cls.from_scores(scores, source="source", ax=ax)
 
-    def _draw(self, ax: Axes) -> None:
-        groups = list(dict.fromkeys(self.summary["group"]))
-        sources = list(dict.fromkeys(self.summary["source"]))
+    def _draw(self, ax: Axes, summary: pd.DataFrame) -> None:
+        groups = list(summary["group"].unique())
+        sources = list(summary["source"].unique())
         offsets = (np.arange(len(sources)) + 0.5) / len(sources) - 0.5
         for name, offset, style in zip(sources, offsets, bar_styles(), strict=False):
-            bars = self.summary[self.summary["source"] == name]
+            bars = summary[summary["source"] == name]
             ax.bar(
                 bars["group"].map(groups.index) + _WIDTH * offset,
                 bars["f1"],
@@ -182,7 +181,7 @@ class ProbingDisplay(Display):
 
 
 def _binary(name: str, Y: ArrayLike) -> NDArray:
-    array: NDArray = check_array(Y, dtype=None, input_name=name)
+    array: NDArray = check_array(as_array(Y), dtype=None, input_name=name)
     if not np.isin(array, (0, 1)).all():
         raise ValueError(f"{name} has to hold 0 and 1, or False and True, alone.")
     return array.astype(bool)
@@ -199,15 +198,3 @@ def _f1(name: str, Y: NDArray, predicted: ArrayLike) -> NDArray:
         for answers, guesses in zip(Y.T, made.T, strict=True)
     ]
     return np.array(found)
-
-
-def _check_columns(scores: pd.DataFrame, columns: list[str]) -> None:
-    origin = "the table of evaluate_probes, and one of its columns as by and source"
-    check_table(scores, "scores", (*columns, "task", "f1"), origin)
-    for name in columns:
-        if scores[name].isna().any():
-            raise ValueError(
-                f"column {name!r} of scores does not say of every row what it is. "
-                "Kinds are given to evaluate_probes by task_kinds; or choose another "
-                "column, such as by='probe'."
-            )

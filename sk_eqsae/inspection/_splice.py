@@ -15,14 +15,15 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .._fitting import unfrozen
-from ..activations._extract import (
+from .._rows import as_array
+from ..activations._layers import (
     check_called_once,
     check_model,
     check_tensor,
     named_layer,
 )
-from ..sae._base import BaseSAE
 from ..sae._torch_module import EquivariantAutoencoder, SparseAutoencoder
+from ._checks import check_sae
 
 
 @contextmanager
@@ -39,12 +40,10 @@ def splice(
     """Put an autoencoder's reconstruction in the place of a layer's output.
 
     Inside the ``with`` block, the layer puts out what the autoencoder makes of its
-    output x, with the latents z that are to be changed set to their values z'::
+    output x, with latents z set to z'; after it the model is as it was::
 
         x' = decode(z')                       by default
         x' = decode(z') + (x - decode(z))     with keep_error=True
-
-    At its end, also after an error, the model is as it was.
 
     Parameters
     ----------
@@ -61,11 +60,10 @@ def splice(
     ablate : array-like of int, default=()
         Latents that are set to 0.
     steer : mapping from int to float, default=None
-        Latents that are set to a value, in the units of the activations, for all
-        inputs.
+        Latents that are set to a value, in the units of the activations.
     keep_error : bool, default=False
-        Add back what the autoencoder misses of each activation, so that nothing
-        changes but for the latents that are set. No gradient flows through it.
+        Add back what the autoencoder misses, so that nothing changes but for the
+        latents that are set. No gradient flows through it.
     power : int or array-like of shape (n_inputs,) or (n_inputs, n_generators)
         True powers of the inputs; only for an :class:`~sk_eqsae.EquivariantSAE`.
         None infers them from the latents as they were before any was set.
@@ -77,12 +75,9 @@ def splice(
 
     Raises
     ------
-    ValueError
-        If the layer or a latent does not exist. In a forward pass: if the layer is
-        not called exactly once, or puts out anything that the autoencoder was not
-        fitted for.
-    TypeError
-        If model or sae is of the wrong type.
+    TypeError, ValueError
+        If model or sae is of the wrong type, or the layer or a latent does not exist;
+        in a forward pass if the layer is called not once, or puts out something else.
 
     See Also
     --------
@@ -95,25 +90,22 @@ def splice(
 
     Examples
     --------
-    How much worse a small classifier gets, and which latent it needs most:
-
     >>> import torch
-    >>> from sklearn.datasets import load_digits
     >>> from sk_eqsae import TopKSAE, splice
-    >>> X, y = map(torch.tensor, load_digits(n_class=3, return_X_y=True))
-    >>> _ = torch.manual_seed(0)
+    >>> X = torch.rand(500, 64)
     >>> model = torch.nn.Sequential(torch.nn.Linear(64, 16), torch.nn.Linear(16, 3))
-    >>> sae = TopKSAE(32, k=4, max_epochs=20, random_state=0)
-    >>> sae = sae.fit(model[0](X.float()).detach().numpy())
+    >>> sae = TopKSAE(32, k=4, max_epochs=2).fit(model[0](X).detach().numpy())
     >>> with torch.no_grad(), splice(model, "0", sae, ablate=[3, 5]) as spliced:
-    ...     spliced(X.float()).shape
-    torch.Size([537, 3])
+    ...     spliced(X).shape
+    torch.Size([500, 3])
     """
     check_model(model)
     target = named_layer(model, layer)
     module = _as_module(sae)
-    if power is not None and not isinstance(module, EquivariantAutoencoder):
-        raise ValueError("power is only for an EquivariantSAE. Leave it out.")
+    if power is not None:
+        power = as_array(power)
+        if not isinstance(module, EquivariantAutoencoder):
+            raise ValueError("power is only for an EquivariantSAE. Leave it out.")
     edits = _edits(ablate, steer, module.n_latents)
     splicer = _Splicer(layer, module, edits, keep_error, power)
     with ExitStack() as hooks:
@@ -162,16 +154,13 @@ class _Splicer(threading.local):
         module = self.module.to(x.device)
         x = x.to(module.components.dtype)
         z = module.encode(x)
-        moved = self._pose(x, z)
+        moved: tuple[Any, ...] = ()
+        if isinstance(module, EquivariantAutoencoder):
+            moved = (module.pose(x, z) if self.power is None else self.power,)
         x_hat = module.decode(self._edited(z), *moved)
         if self.keep_error:
             x_hat = x_hat + (x - module.decode(z, *moved)).detach()
         return x_hat
-
-    def _pose(self, x: Tensor, z: Tensor) -> tuple[Any, ...]:
-        if not isinstance(self.module, EquivariantAutoencoder):
-            return ()
-        return (self.module.pose(x, z) if self.power is None else self.power,)
 
     def _edited(self, z: Tensor) -> Tensor:
         if not self.edits:
@@ -185,11 +174,7 @@ def _as_module(sae: Any) -> SparseAutoencoder:
     if isinstance(sae, SparseAutoencoder):
         return sae
     sae = unfrozen(sae)
-    if not isinstance(sae, BaseSAE):
-        raise TypeError(
-            "sae must be a fitted autoencoder of this package or what its to_module "
-            f"has returned, found {type(sae).__name__}."
-        )
+    check_sae(sae)
     if not hasattr(sae, "to_module"):
         raise ValueError(
             "invariant latents cannot be decoded. Set output='equivariant' with "
@@ -210,15 +195,14 @@ def _edits(
     steered = {
         latent: _number(latent, value) for latent, value in (steer or {}).items()
     }
-    ablated = _latents(ablate, n_latents, "ablate")
-    if both := sorted(
-        set(ablated).intersection(_latents([*steered], n_latents, "steer"))
-    ):
-        raise ValueError(
-            f"latent {both[0]} is in ablate, which sets it to 0, and in steer. Name it "
-            "in one of them."
-        )
-    return {**dict.fromkeys(ablated, 0.0), **steered}
+    ablated = dict.fromkeys(_latents(ablate, n_latents, "ablate"), 0.0)
+    for latent in _latents([*steered], n_latents, "steer"):
+        if latent in ablated:
+            raise ValueError(
+                f"latent {latent} is in ablate, which sets it to 0, and in steer. Name "
+                "it in one of them."
+            )
+    return ablated | steered
 
 
 def _number(latent: Any, value: Any) -> float:
@@ -232,9 +216,8 @@ def _number(latent: Any, value: Any) -> float:
 
 
 def _latents(indices: ArrayLike, n_latents: int, name: str) -> list[int]:
-    array = np.asarray(indices)
-    array = array.astype(int) if array.size == 0 else array
-    if array.ndim != 1 or array.dtype.kind not in "iu":
+    array = np.asarray(as_array(indices))
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise ValueError(
             f"{name} has to name latents by their numbers, such as [3, 5], found "
             f"{indices!r}."

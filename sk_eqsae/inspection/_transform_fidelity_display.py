@@ -10,8 +10,7 @@ from sklearn.base import BaseEstimator
 
 from .._docs import fill
 from ..activations import Orbits
-from ._display import Display
-from ._drawing import COLORS, LEAST, ink, label_ticks, legend_of_names
+from ._display import COLORS, LEAST, Display, ink, label_ticks, legend_of_names
 from ._equivariance_report import equivariance_report
 
 if TYPE_CHECKING:
@@ -63,14 +62,14 @@ class TransformFidelityDisplay(Display):
     """
 
     _table = "report"
-    _columns = ("map", "power", "r2", "low", "high")
+    _labels = ("map", "power")
+    _values = ("r2", "low", "high")
     _origin = "the table of equivariance_report"
 
     def __init__(self, report: pd.DataFrame) -> None:
         self.report = report
 
     @classmethod
-    @fill
     def from_estimator(
         cls,
         activation_transform: BaseEstimator | None,
@@ -88,8 +87,7 @@ class TransformFidelityDisplay(Display):
             How M is fitted, see :func:`equivariance_report`.
         train, test : Orbits
             Activations to fit on and to compare on.
-        random_state : int, RandomState instance or None, default=None
-            Fixes the shuffling, the ceiling and the resamples.
+        {evaluation_state}
         {ax}
 
         {display}
@@ -102,23 +100,25 @@ class TransformFidelityDisplay(Display):
         )
         return cls(report).plot(ax=ax)
 
-    def _check(self) -> None:
-        super()._check()
-        if not self.report["map"].isin(_MAPS).any():
+    def _checked(self) -> pd.DataFrame:
+        report = super()._checked()
+        if not report["map"].isin(_MAPS).any():
             raise ValueError(
                 f"column 'map' of report has none of {list(_MAPS)}, but "
-                f"{sorted(map(str, self.report['map'].unique()))}. Pass the table of "
+                f"{sorted(map(str, report['map'].unique()))}. Pass the table of "
                 "equivariance_report."
             )
+        return report
 
-    def _draw(self, ax: Axes) -> None:
-        rows = {name: self.report[self.report["map"] == name] for name in _MAPS}
+    def _draw(self, ax: Axes, report: pd.DataFrame) -> None:
+        rows = {name: report[report["map"] == name] for name in _MAPS}
         rows = {name: of_map for name, of_map in rows.items() if len(of_map)}
         offsets = np.linspace(-0.2, 0.2, len(rows))  # side by side at each power
         for (name, of_map), offset in zip(rows.items(), offsets, strict=True):
             _draw_map(ax, name, of_map, offset)
         _mark_mean(ax)
-        label_ticks(ax, [_power_label(p) for p in next(iter(rows.values()))["power"]])
+        powers = next(iter(rows.values()))["power"]
+        label_ticks(ax, [str(p).strip("()").replace(" ", "") for p in powers])
         ax.set(yscale="log", xlabel="power", ylabel="FVU on held-out orbits")
         legend_of_names(ax, [_MAPS[name]["label"] for name in rows])
 
@@ -150,7 +150,3 @@ def _mark_mean(ax: Axes) -> None:
         color="0.35",
         fontsize="small",
     )
-
-
-def _power_label(power: object) -> str:
-    return ",".join(map(str, power)) if isinstance(power, tuple) else str(power)

@@ -9,13 +9,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from .._atomic import read_bytes
 from .._json import printable, shown
 from ..sae import TopKSAE
-from ._json_file import count, one_of, read_json, setting
-from ._raw_weights import RawWeights, as_estimator
+from ._errors import errors_say
+from ._json_file import count, one_of, read_json, section
+from ._raw_weights import RawWeights, as_estimator, check_arrays
 
 _SETTINGS = "config.json"
 _WEIGHTS = "ae.pt"
@@ -61,8 +64,8 @@ def write_dictionary_learning(weights: RawWeights, folder: Path) -> None:
     }
     text = json.dumps({"trainer": trainer}, indent=2)
     (folder / _SETTINGS).write_bytes(text.encode())
-    content = io.BytesIO()
-    torch.save(tensors, content)  # into a file, a full disk would be a RuntimeError
+    content = io.BytesIO()  # torch makes a RuntimeError of a full disk
+    torch.save(tensors, content)
     (folder / _WEIGHTS).write_bytes(content.getbuffer())
 
 
@@ -95,8 +98,7 @@ def from_dictionary_learning(path: str | os.PathLike) -> TopKSAE:
     Notes
     -----
     ``ae.pt`` is a pickle. It is refused unless it names nothing but tensors, and is
-    then read by torch's own restricted reader, so that no code is run, whatever the
-    file holds. ``AutoEncoderTopK.from_pretrained`` may not be as careful.
+    then read by torch's own restricted reader, so that no code is run.
 
     Examples
     --------
@@ -110,31 +112,32 @@ def from_dictionary_learning(path: str | os.PathLike) -> TopKSAE:
     >>> from_dictionary_learning(path)
     TopKSAE(k=2, n_components=16)
     """
-    folder = Path(path)
-    try:
-        return as_estimator(_read_weights(folder))
-    except ValueError as error:
-        name = os.fspath(path)
-        raise ValueError(
-            f"cannot read {name!r} as dictionary_learning's: {error}."
-        ) from error
+    with errors_say(f"cannot read {os.fspath(path)!r} as dictionary_learning's"):
+        return as_estimator(_read_weights(Path(path)))
 
 
 def _read_weights(folder: Path) -> RawWeights:
-    settings = setting(read_json(folder / _SETTINGS), "trainer")
-    if not isinstance(settings, dict):
-        raise ValueError("trainer has to be an object")
+    settings = section(read_json(folder / _SETTINGS), "trainer")
     dict_class = one_of(settings, "dict_class", [_TOPK, _BATCH_TOPK])
     k = count(settings, "k")
-    tensors = _read_tensors(folder / _WEIGHTS)
-    _check_tensors(tensors, settings, k)
+    arrays = {n: _as_array(n, t) for n, t in _read_tensors(folder / _WEIGHTS).items()}
+    _check_k(arrays.pop("k", None), k)
+    d_sae, d_in = _sizes(arrays, settings)
+    shapes: dict[str, tuple[int, ...]] = {
+        "encoder.weight": (d_sae, d_in),
+        "encoder.bias": (d_sae,),
+        "decoder.weight": (d_in, d_sae),
+        "b_dec": (d_in,),
+        "threshold": (),
+    }
+    check_arrays(arrays, shapes, _WEIGHTS)
     return RawWeights(
-        tensors["encoder.weight"].numpy().T,
-        tensors["encoder.bias"].numpy(),
-        tensors["decoder.weight"].numpy().T,
-        tensors["b_dec"].numpy(),
+        arrays["encoder.weight"].T,
+        arrays["encoder.bias"],
+        arrays["decoder.weight"].T,
+        arrays["b_dec"],
         k,
-        float(tensors["threshold"]) if dict_class == _BATCH_TOPK else None,
+        float(arrays["threshold"]) if dict_class == _BATCH_TOPK else None,
     )
 
 
@@ -149,6 +152,14 @@ def _read_tensors(path: Path) -> dict[str, Any]:
     if not isinstance(tensors, dict):
         raise ValueError(f"{_WEIGHTS} has to hold a dict of tensors")
     return tensors
+
+
+def _as_array(name: Any, tensor: Any) -> NDArray:
+    if type(name) is not str or type(tensor) is not torch.Tensor:
+        raise ValueError(f"{shown(name)} is no tensor")
+    if tensor.nbytes > tensor.untyped_storage().nbytes():
+        raise ValueError(f"{name} has more entries than there are numbers for it")
+    return tensor.detach().numpy()
 
 
 def _checked_members(content: bytes) -> dict[str, bytes]:
@@ -173,23 +184,21 @@ def _checked_members(content: bytes) -> dict[str, bytes]:
 
 def _check_archive(archive: zipfile.ZipFile, size: int) -> None:
     members = archive.infolist()
-    # torch does not tell upper case from lower case
-    names = {member.filename.lower() for member in members}
     pickles = [member for member in members if member.filename.endswith("/data.pkl")]
     if (
-        len(names) < len(members)
+        # torch does not tell upper case from lower case
+        len({member.filename.lower() for member in members}) < len(members)
         # compressed or overlapping members may be far longer than the file
         or any(member.compress_type != zipfile.ZIP_STORED for member in members)
         or sum(member.file_size for member in members) > size
         or min((member.header_offset for member in members), default=1) > 0
-        or len(pickles) != 1
-        or pickles[0].file_size > _MAX_PICKLE
+        or [pickle.file_size > _MAX_PICKLE for pickle in pickles] != [False]
     ):
         raise ValueError(f"{_WEIGHTS} is no file of torch.save")
 
 
 def _rezipped(members: dict[str, bytes]) -> io.BytesIO:
-    """Archive of these members, so that torch reads what was checked and no other."""
+    """Archive of these members, so that torch reads what was checked."""
     parts = io.BytesIO()
     with zipfile.ZipFile(parts, "w") as archive:
         for name, member in members.items():
@@ -209,46 +218,20 @@ def _check_pickle(content: bytes) -> None:
             )
 
 
-def _check_tensors(tensors: dict[str, Any], settings: dict[str, Any], k: int) -> None:
-    d_in, d_sae = _sizes(tensors, settings)
-    shapes: dict[str, tuple[int, ...]] = {
-        "encoder.weight": (d_sae, d_in),
-        "encoder.bias": (d_sae,),
-        "decoder.weight": (d_in, d_sae),
-        "b_dec": (d_in,),
-        "k": (),
-        "threshold": (),
-    }
-    if set(tensors) != set(shapes):
-        raise ValueError(f"{_WEIGHTS} has to hold {', '.join(shapes)}, only those")
-    for name, shape in shapes.items():
-        # older versions kept k in 64 bits
-        dtypes = [torch.int32, torch.int64] if name == "k" else [torch.float32]
-        _check_tensor(name, tensors[name], shape, dtypes)
-    if int(tensors["k"]) != k:
-        raise ValueError(f"k is {int(tensors['k'])} in {_WEIGHTS}, but {k} beside it")
+def _check_k(found: NDArray | None, k: int) -> None:
+    # in 32 bits, and in 64 by older versions
+    if found is None or found.shape or found.dtype not in (np.int32, np.int64):
+        raise ValueError(f"{_WEIGHTS} has to hold k, a whole number")
+    if found != k:
+        raise ValueError(f"k is {found} in {_WEIGHTS}, but {k} beside it")
 
 
-def _sizes(tensors: dict[str, Any], settings: dict[str, Any]) -> tuple[int, int]:
-    """Sizes that the weights have, which the settings may not contradict."""
-    weight = tensors.get("encoder.weight")
-    if not isinstance(weight, torch.Tensor) or weight.ndim != 2:
+def _sizes(arrays: dict[str, NDArray], settings: dict[str, Any]) -> tuple[int, ...]:
+    """Sizes (d_sae, d_in) of the weights, which the settings may not contradict."""
+    sizes = getattr(arrays.get("encoder.weight"), "shape", ())
+    if len(sizes) != 2:
         raise ValueError(f"{_WEIGHTS} has no encoder.weight of two dimensions")
-    d_sae, d_in = weight.shape
-    for name, size in (("dict_size", d_sae), ("activation_dim", d_in)):
+    for name, size in zip(("dict_size", "activation_dim"), sizes, strict=True):
         if name in settings and count(settings, name) != size:
             raise ValueError(f"{name} does not fit the {size} of encoder.weight")
-    return d_in, d_sae
-
-
-def _check_tensor(
-    name: str, tensor: Any, shape: tuple[int, ...], dtypes: list[torch.dtype]
-) -> None:
-    if (
-        type(tensor) is not torch.Tensor
-        or tensor.dtype not in dtypes
-        or tuple(tensor.shape) != shape
-    ):
-        raise ValueError(f"{name} has to be of {dtypes[0]} and shape {shape}")
-    if tensor.nbytes > tensor.untyped_storage().nbytes():
-        raise ValueError(f"{name} has more entries than there are numbers for it")
+    return sizes

@@ -3,11 +3,10 @@
 import os
 from typing import Any
 
-from sklearn.exceptions import NotFittedError
-
 from .._atomic import atomic_folder
 from .._fitting import unfrozen
 from ._dictionary_learning import write_dictionary_learning
+from ._errors import errors_say
 from ._raw_weights import fold
 from ._saelens import write_saelens
 
@@ -57,11 +56,9 @@ def export(sae: Any, path: str | os.PathLike, format: str = "saelens") -> None:
     kept. ``activation="batch_topk"`` becomes what both libraries make of it: latents
     above a threshold.
 
-    dictionary_learning keeps dictionary vectors at norm 1 while it trains. The
-    default recipe does, too, and then nothing is changed. Vectors of other norms
-    (``recipe="paper"``, a :class:`~sk_eqsae.GroupTiedSAE` whose M is not orthogonal)
-    are written as they are: to rescale the latents would change which of them are
-    the k largest, and so the reconstruction.
+    dictionary_learning keeps dictionary vectors at norm 1 while it trains. Vectors of
+    other norms, which the default recipe has not, are written as they are: to rescale
+    the latents would change which of them are the k largest.
 
     Examples
     --------
@@ -80,12 +77,7 @@ def export(sae: Any, path: str | os.PathLike, format: str = "saelens") -> None:
             f"format={format!r} is unknown. Choose one of {', '.join(_WRITERS)}."
         )
     sae = unfrozen(sae)
-    try:
+    with errors_say(f"cannot export this {type(sae).__name__} to {format}"):
         weights = fold(sae)
-    except NotFittedError:
-        raise
-    except ValueError as error:
-        name = type(sae).__name__
-        raise ValueError(f"cannot export this {name} to {format}: {error}.") from error
     with atomic_folder(path) as part:
         _WRITERS[format](weights, part)

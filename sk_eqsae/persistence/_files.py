@@ -13,22 +13,19 @@ from sklearn.base import BaseEstimator
 from .._atomic import atomic_write, read_bytes
 from .._json import parse_json, shown
 from .._tensors import from_bytes, to_bytes
+from ._errors import errors_say
 from ._pack import pack_estimator
 from ._unpack import Unpacker
 
 FORMAT_VERSION = 1
 _KEY = "sk_eqsae"  # of this package's part of the header
-_LONGEST = 500  # characters of an error
 
 
 def save(estimator: BaseEstimator, path: str | os.PathLike) -> None:
     """Write an estimator to a file that holds data and no code.
 
-    The file is a safetensors file: the arrays, and a header in JSON with the version
-    of the format and of the package, the class, the parameters, the names of the
-    features and the other attributes. It replaces an older file in one step.
-    Parameters that say where and on what to compute, `checkpoint` and `device`, are
-    not kept: they are as by default when it is loaded.
+    The file is a safetensors file: the arrays, and a header in JSON with versions,
+    class, parameters and the other attributes. It replaces an older file in one step.
 
     Parameters
     ----------
@@ -69,16 +66,13 @@ def save(estimator: BaseEstimator, path: str | os.PathLike) -> None:
     True
     """
     arrays: dict[str, NDArray] = {}
-    try:
+    with errors_say(f"cannot save this {type(estimator).__name__}"):
         header = {
             "format_version": FORMAT_VERSION,
             "package_version": version("sk-eqsae"),
             "estimator": pack_estimator(estimator, arrays),
         }
         content = to_bytes(arrays, {_KEY: json.dumps(header, separators=(",", ":"))})
-    except ValueError as error:
-        name = type(estimator).__name__
-        raise ValueError(f"cannot save this {name}: {error}.") from error
     with atomic_write(path) as part:
         part.write_bytes(content)
 
@@ -87,7 +81,7 @@ def load(path: str | os.PathLike) -> Any:
     """Read an estimator from a file.
 
     No code is run, whatever the file holds: it can only name this package's classes,
-    and its parameters and arrays are checked before anything is made of them.
+    and what it says is checked before anything is made of it.
 
     Parameters
     ----------
@@ -97,8 +91,9 @@ def load(path: str | os.PathLike) -> Any:
     Returns
     -------
     estimator : estimator
-        What was saved: all parameters but `checkpoint` and `device`, all attributes,
-        and results that are equal to the bit on the same machine.
+        What was saved, with results that are equal to the bit on the same machine. The
+        parameters `checkpoint` and `device`, which say where and on what to compute,
+        are as by default.
 
     Raises
     ------
@@ -110,38 +105,37 @@ def load(path: str | os.PathLike) -> Any:
 
     See Also
     --------
-    save : The way here.
+    save : The way here, with an example.
 
     Notes
     -----
-    Loading takes twice as much memory as the file is long, a quarter of the largest
-    array while that is checked, and what the header needs, at most some 100 MB.
+    Loading takes twice as much memory as the file is long, and what the header needs,
+    at most some 100 MB.
 
     Examples
     --------
     >>> import tempfile
-    >>> from pathlib import Path
     >>> from sk_eqsae import ActivationTransformFitter, load, save
-    >>> from sk_eqsae.groups import DihedralGroup
-    >>> path = Path(tempfile.mkdtemp()) / "fitter.safetensors"
-    >>> save(ActivationTransformFitter(DihedralGroup(4)), path)
+    >>> path = tempfile.mkdtemp() + "/fitter.safetensors"
+    >>> save(ActivationTransformFitter(4), path)
     >>> load(path)
-    ActivationTransformFitter(symmetry=DihedralGroup(n=4))
+    ActivationTransformFitter(symmetry=4)
     """
     content = read_bytes(path)
-    try:
+    with errors_say(f"cannot load {os.fspath(path)!r}"):
         return from_content(content)
-    except ValueError as error:
-        name = os.fspath(path)
-        raise ValueError(f"cannot load {name!r}: {shortened(error)}.") from error
 
 
 def from_content(content: bytes) -> Any:
     """Estimator that the bytes of a file hold."""
-    arrays, metadata = from_bytes(content)
+    return estimator_of(*from_bytes(content))
+
+
+def estimator_of(arrays: dict[str, NDArray], metadata: dict[str, str]) -> Any:
+    """Estimator that is described in a text, of all these arrays."""
     unpacker = Unpacker(arrays)
     try:
-        estimator = unpacker.estimator(described(metadata))
+        estimator = unpacker.estimator(_described(metadata))
     except RecursionError:
         raise ValueError("it is nested too deep") from None
     if arrays:
@@ -149,13 +143,7 @@ def from_content(content: bytes) -> Any:
     return estimator
 
 
-def shortened(error: Exception) -> str:
-    """Message that has no more than a few lines, whatever a file made it quote."""
-    text = str(error).removesuffix(".")
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
-
-
-def described(metadata: dict[str, str]) -> Any:
+def _described(metadata: dict[str, str]) -> Any:
     """Description of the estimator in a file of the present format."""
     if _KEY not in metadata:
         raise ValueError("it is a safetensors file, but not of this package")

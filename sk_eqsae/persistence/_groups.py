@@ -1,7 +1,7 @@
 """Groups as data: by the numbers of their constructor, within bounds."""
 
 import json
-from math import factorial, lcm, prod
+from math import lcm, prod
 from typing import Any
 
 from .._json import is_size, shown
@@ -15,13 +15,11 @@ from ..groups import (
 )
 
 _MAX_ORDER = 10_000  # its multiplication table has 800 MB
-_MAX_FACTORS = 16
+_MAX_PARTS = 16  # factors, or generators
 _MAX_GROUPS = 16  # different ones in a file
 _MAX_STEPS = 200_000  # to find and check the elements of a generated group, 0.1 s
 _COUNTED: dict[str, Any] = {
-    "CyclicGroup": CyclicGroup,
-    "DihedralGroup": DihedralGroup,
-    "SymmetricGroup": SymmetricGroup,
+    kind.__name__: kind for kind in (CyclicGroup, DihedralGroup, SymmetricGroup)
 }
 
 
@@ -39,8 +37,7 @@ def _described(group: FiniteGroup) -> list[Any]:
     if type(group) is ProductGroup:
         return [name, *map(_described, group.groups)]
     if type(group) is GeneratedGroup:
-        words = [[list(pair) for pair in word] for word in group.relations]
-        return [name, [list(g) for g in group.generators], words]
+        return [name, group.generators, group.relations]
     raise ValueError(
         f"{name} is no group of sk_eqsae. Use a GeneratedGroup with the same generators"
     )
@@ -58,54 +55,28 @@ class GroupReader:
         if key not in self._built:
             if len(self._built) >= _MAX_GROUPS:
                 raise ValueError(f"it has more than {_MAX_GROUPS} different groups")
-            self._built[key] = self._new(description)
+            self._built[key] = self._new(json.loads(key))
         return self._built[key]
 
     def _new(self, description: Any) -> FiniteGroup:
-        if not isinstance(description, list) or not description:
-            raise ValueError("a group has to be a list, its class first")
-        name, *parts = description
-        if name == "ProductGroup" and 0 < len(parts) <= _MAX_FACTORS:
-            return _product([self.build(part) for part in parts])
-        if name == "GeneratedGroup" and len(parts) == 2:
-            return _generated(*parts)
-        if isinstance(name, str) and name in _COUNTED and len(parts) == 1:
-            return _counted(name, parts[0])
-        raise ValueError(
-            f"{shown(name)} with {len(parts)} part(s) is no group of sk_eqsae"
-        )
+        match description:
+            case [str(name), n] if name in _COUNTED and is_size(n):
+                _check_order(n)
+                group: FiniteGroup = _COUNTED[name](n)
+                _check_order(group.order)
+                return group
+            case ["ProductGroup", *parts] if 0 < len(parts) <= _MAX_PARTS:
+                groups = [self.build(part) for part in parts]
+                _check_order(prod(group.order for group in groups))
+                return ProductGroup(*groups)
+            case ["GeneratedGroup", generators, relations]:
+                return _generated(generators, relations)
+        raise ValueError(f"{shown(json.dumps(description))} is no group of sk_eqsae")
 
 
-def _counted(name: str, n: Any) -> FiniteGroup:
-    if not is_size(n):
-        raise ValueError(f"n of {name} has to be a whole number, found {shown(n)}")
-    if n > _MAX_ORDER:
-        raise ValueError(f"{name}({n}) has more than {_MAX_ORDER} elements")
-    group = _COUNTED[name](n)
-    _check_order(group)
-    return group
-
-
-def _product(groups: list[FiniteGroup]) -> FiniteGroup:
-    group = ProductGroup(*groups)
-    _check_order(group)
-    return group
-
-
-def _check_order(group: FiniteGroup) -> None:
-    if _order(group) > _MAX_ORDER:
-        raise ValueError(f"{group!r} has more than {_MAX_ORDER} elements")
-
-
-def _order(group: FiniteGroup) -> int:
-    """Order of a group, without a list of its elements."""
-    if isinstance(group, ProductGroup):
-        return prod(map(_order, group.groups))
-    if isinstance(group, SymmetricGroup):
-        return factorial(group.n)
-    if isinstance(group, CyclicGroup):
-        return group.n
-    return 2 * group.n if isinstance(group, DihedralGroup) else group.order
+def _check_order(order: int) -> None:
+    if order > _MAX_ORDER:
+        raise ValueError(f"a group has {order:,} elements, more than {_MAX_ORDER:,}")
 
 
 def _generated(generators: Any, relations: Any) -> GeneratedGroup:
@@ -128,7 +99,7 @@ def _generated(generators: Any, relations: Any) -> GeneratedGroup:
 def _are_permutations(generators: Any) -> bool:
     return (
         isinstance(generators, list)
-        and 0 < len(generators) <= _MAX_FACTORS
+        and 0 < len(generators) <= _MAX_PARTS
         and all(isinstance(g, list) and all(map(is_size, g)) for g in generators)
         and all(sorted(g) == list(range(len(g))) for g in generators)
         and len({len(g) for g in generators}) == 1

@@ -25,6 +25,14 @@ def setting(settings: dict[str, Any], name: str) -> Any:
     return settings[name]
 
 
+def section(settings: dict[str, Any], name: str) -> dict[str, Any]:
+    """Setting that has to be an object of settings."""
+    value = setting(settings, name)
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} has to be an object")
+    return value
+
+
 def count(settings: dict[str, Any], name: str) -> int:
     """Setting that has to be a whole number from 1."""
     value = setting(settings, name)

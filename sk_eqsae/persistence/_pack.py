@@ -30,24 +30,20 @@ def pack_estimator(
     """Describe an estimator; its arrays are put into `arrays`, by where they are."""
     check_kind(estimator, path)
     parameters = estimator.get_params(deep=False)
+    parameters = {k: v for k, v in parameters.items() if k not in NOT_KEPT}
     attributes = attributes_of(estimator)
     if request := attributes.get(REQUESTS):
         attributes[REQUESTS] = requests_as_data(request)
-    parameters = {k: v for k, v in parameters.items() if k not in NOT_KEPT}
-    prefix = f"{path}." if path else ""
-    packed = {
-        "class": type(estimator).__name__,
-        "parameters": {
-            name: _top(value, arrays, prefix + name)
-            for name, value in parameters.items()
-        },
-        "attributes": {
-            name: _top(value, arrays, prefix + name)
-            for name, value in attributes.items()
-        },
-    }
+    packed_parameters, packed_attributes = (
+        {k: _top(v, arrays, f"{path}.{k}".lstrip(".")) for k, v in values.items()}
+        for values in (parameters, attributes)
+    )
     check_estimator(estimator, path)
-    return packed
+    return {
+        "class": type(estimator).__name__,
+        "parameters": packed_parameters,
+        "attributes": packed_attributes,
+    }
 
 
 def _top(value: Any, arrays: dict[str, NDArray], path: str) -> Any:
@@ -86,10 +82,10 @@ def _plain(value: Any, arrays: dict[str, NDArray], path: str) -> Any:
 
 def _numbers(value: Any, arrays: dict[str, NDArray], path: str) -> Any:
     """Describe an array, or a number of numpy's."""
-    if isinstance(value, np.bool_):
-        return bool(value)
     if value.dtype == object and all(type(item) is str for item in value.flat):
         return {"strings": value.tolist()}
+    if isinstance(value, np.bool_):
+        return bool(value)
     if value.dtype not in DTYPES.values() or isinstance(value, np.ma.MaskedArray):
         raise ValueError(
             f"{path} is an array of {value.dtype}, which the file format does not "

@@ -8,28 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from .._json import shown
 from ..sae import EquivariantSAE, GroupTiedSAE, TopKSAE
+from ..sae._base import kept_latents
 from ..sae._torch_module import in_float32, raw_biases
 from ._check import check_estimator
 
 
 class RawWeights(NamedTuple):
-    """A linear autoencoder of activations as they are.
+    """A linear autoencoder of activations as they are."""
 
-    ::
-
-        z = ReLU(TopK((x - b_dec) W_enc + b_enc))
-        x_hat = z W_dec + b_dec
-
-    W_enc is of shape (n_features, n_latents), W_dec of (n_latents, n_features). A row
-    keeps `k` latents, or those above `threshold`, which are `k` on average.
-    """
-
-    W_enc: NDArray
+    # z = ReLU(TopK((x - b_dec) W_enc + b_enc)),  x_hat = z W_dec + b_dec
+    W_enc: NDArray  # (n_features, n_latents)
     b_enc: NDArray
-    W_dec: NDArray
+    W_dec: NDArray  # (n_latents, n_features)
     b_dec: NDArray
-    k: int
+    k: int  # latents of a row: the largest, or, on average, those above
     threshold: float | None
 
 
@@ -43,12 +37,12 @@ def fold(sae: Any) -> RawWeights:
     check_is_fitted(sae)
     check_estimator(sae)
     _check_expressible(sae)
+    sae._selection()  # an error where k was set after a fit by a threshold
     b_dec = in_float32(sae.intercept_)
     [b_enc] = raw_biases(sae, b_dec)
+    k = int(kept_latents(sae))
     threshold = sae.threshold_ if sae.activation == "batch_topk" else None
-    return RawWeights(
-        sae.coefs_[0], b_enc, sae.components_, b_dec, int(sae.k), threshold
-    )
+    return RawWeights(sae.coefs_[0], b_enc, sae.components_, b_dec, k, threshold)
 
 
 def _check_expressible(sae: Any) -> None:
@@ -72,11 +66,7 @@ def _check_expressible(sae: Any) -> None:
 
 
 def as_estimator(weights: RawWeights, *, mean: NDArray | None = None) -> TopKSAE:
-    """Fitted TopKSAE that encodes and decodes to the same.
-
-    `mean`, of shape (n_features,), is subtracted from rows before they are encoded;
-    None is b_dec.
-    """
+    """Fitted TopKSAE that does the same, or subtracts another `mean` at first."""
     by_threshold = weights.threshold is not None
     sae = TopKSAE(
         len(weights.W_dec),
@@ -92,8 +82,25 @@ def as_estimator(weights: RawWeights, *, mean: NDArray | None = None) -> TopKSAE
     sae.scale_ = 1.0
     sae.loss_curve_, sae.error_curve_, sae.n_iter_ = np.empty(0), np.empty(0), 0
     if weights.threshold is not None:
-        # latents are above zero, too
-        sae.threshold_ = max(weights.threshold, 0.0)
+        sae.threshold_ = max(weights.threshold, 0.0)  # latents are above zero, too
         sae._threshold_k = weights.k
     check_estimator(sae)
     return sae
+
+
+def check_arrays(
+    arrays: dict[str, NDArray], shapes: dict[str, tuple[int, ...]], file: str
+) -> None:
+    """Raise a ValueError unless a file holds float32 in these shapes and no more."""
+    if set(arrays) != set(shapes):
+        names = ", ".join(map(shown, sorted(arrays)))
+        raise ValueError(
+            f"{file} has to hold {', '.join(shapes)}, not {names or 'nothing'}"
+        )
+    for name, shape in shapes.items():
+        array = arrays[name]
+        if array.dtype != np.float32 or array.shape != shape:
+            raise ValueError(
+                f"{name} has to be of float32 and shape {shape}, as the settings say, "
+                f"found {array.dtype} and {array.shape}"
+            )

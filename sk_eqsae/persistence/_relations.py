@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 
+from .._fitted import ADAM_PARTS
 from .._fitting import unfrozen
 from ..groups import ActivationTransformFitter, PoseCanonicalizer
 from ..probing import TruncatedReconstruction
 from ..sae import EquivariantSAE, GroupTiedSAE, TopKSAE
 
-_ADAM = ("step", "exp_avg", "exp_avg_sq")
-_SECOND_LAYER = {f"optimizer.{i}.{part}" for i in (4, 5) for part in _ADAM}
+_SECOND_LAYER = {f"optimizer.{i}.{part}" for i in (4, 5) for part in ADAM_PARTS}
 _BASIS = {f"basis.{part}" for part in ("to_irreps", "from_irreps", "multiplicities")}
 _LARGEST_POWER = 2**53  # beyond, a float has no last digit before the point
 

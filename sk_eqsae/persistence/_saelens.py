@@ -15,8 +15,9 @@ from .._atomic import read_bytes
 from .._json import shown
 from .._tensors import from_bytes, to_bytes
 from ..sae import TopKSAE
-from ._json_file import count, one_of, read_json, setting
-from ._raw_weights import RawWeights, as_estimator
+from ._errors import errors_say
+from ._json_file import count, one_of, read_json, section
+from ._raw_weights import RawWeights, as_estimator, check_arrays
 
 _SETTINGS = "cfg.json"
 _WEIGHTS = "sae_weights.safetensors"
@@ -45,11 +46,10 @@ _TOPK_KEYS = {
 
 def write_saelens(weights: RawWeights, folder: Path) -> None:
     """Write the two files into a folder."""
-    arrays = weights._asdict()
-    del arrays["k"]
-    if arrays.pop("threshold") is not None:
-        threshold = np.full(len(weights.W_dec), weights.threshold, np.float32)
-        arrays["threshold"] = threshold
+    names = ("W_enc", "b_enc", "W_dec", "b_dec")
+    arrays = {name: getattr(weights, name) for name in names}
+    if weights.threshold is not None:
+        arrays["threshold"] = np.full_like(weights.b_enc, weights.threshold)
     text = json.dumps(_settings(weights), indent=2)
     (folder / _SETTINGS).write_bytes(text.encode())
     (folder / _WEIGHTS).write_bytes(to_bytes(arrays, {}))
@@ -109,11 +109,9 @@ def from_saelens(path: str | os.PathLike) -> TopKSAE:
 
     Notes
     -----
-    No code is run, whatever the files hold. What SAELens would fill in silently,
-    such as k = 100, has to be there.
-
-    Norms of the dictionary are folded into the latents where
-    ``rescale_acts_by_decoder_norm`` asks for it.
+    No code is run, whatever the files hold. What SAELens would fill in silently, such
+    as k = 100, has to be there. ``rescale_acts_by_decoder_norm`` is folded into the
+    weights.
 
     Examples
     --------
@@ -128,13 +126,10 @@ def from_saelens(path: str | os.PathLike) -> TopKSAE:
     TopKSAE(k=2, n_components=16)
     """
     folder = Path(path)
-    try:
+    with errors_say(f"cannot read {os.fspath(path)!r} as SAELens'"):
         settings = read_json(folder / _SETTINGS)
         _check_settings(settings)
         return _read(folder, settings)
-    except ValueError as error:
-        name = os.fspath(path)
-        raise ValueError(f"cannot read {name!r} as SAELens': {error}.") from error
 
 
 def _check_settings(settings: dict[str, Any]) -> None:
@@ -150,16 +145,9 @@ def _check_settings(settings: dict[str, Any]) -> None:
     one_of(settings, "reshape_activations", ["none"])
 
 
-def _metadata(settings: dict[str, Any]) -> dict[str, Any]:
-    metadata = setting(settings, "metadata")
-    if not isinstance(metadata, dict):
-        raise ValueError("metadata has to be an object")
-    return metadata
-
-
 def _check_version(settings: dict[str, Any]) -> None:
-    found = _metadata(settings).get("sae_lens_version")
-    major = found.split(".")[0] if isinstance(found, str) else ""
+    found = section(settings, "metadata").get("sae_lens_version")
+    major = str(found).partition(".")[0]
     if not major.isdecimal() or int(major) < _VERSION:
         raise ValueError(
             f"sae_lens_version has to be {_VERSION}.0.0 or later, not {shown(found)}. "
@@ -169,27 +157,23 @@ def _check_version(settings: dict[str, Any]) -> None:
 
 def _read(folder: Path, settings: dict[str, Any]) -> TopKSAE:
     d_in, d_sae = count(settings, "d_in"), count(settings, "d_sae")
+    by_threshold = settings["architecture"] == "jumprelu"
+    k = _batch_k(settings) if by_threshold else count(settings, "k")
     shapes = {
         "W_enc": (d_in, d_sae),
         "b_enc": (d_sae,),
         "W_dec": (d_sae, d_in),
         "b_dec": (d_in,),
     }
-    if settings["architecture"] == "jumprelu":
-        k = _batch_k(settings)
-        arrays = _read_arrays(folder / _WEIGHTS, shapes | {"threshold": (d_sae,)})
-        threshold = _one_threshold(arrays.pop("threshold"))
-        return _estimator(RawWeights(**arrays, k=k, threshold=threshold), settings)
-    k = count(settings, "k")
-    arrays = _read_arrays(folder / _WEIGHTS, shapes)
+    shapes |= {"threshold": (d_sae,)} if by_threshold else {}
+    arrays, _ = from_bytes(read_bytes(folder / _WEIGHTS))
+    check_arrays(arrays, shapes, _WEIGHTS)
+    threshold = _one_threshold(arrays.pop("threshold")) if by_threshold else None
     if "rescale_acts_by_decoder_norm" in settings and one_of(
         settings, "rescale_acts_by_decoder_norm", [True, False]
     ):
-        arrays |= _with_unit_rows(**arrays)
-    return _estimator(RawWeights(**arrays, k=k, threshold=None), settings)
-
-
-def _estimator(weights: RawWeights, settings: dict[str, Any]) -> TopKSAE:
+        arrays = _with_unit_rows(arrays)
+    weights = RawWeights(**arrays, k=k, threshold=threshold)
     if settings["apply_b_dec_to_input"]:
         return as_estimator(weights)
     return as_estimator(weights, mean=np.zeros_like(weights.b_dec))
@@ -197,7 +181,7 @@ def _estimator(weights: RawWeights, settings: dict[str, Any]) -> TopKSAE:
 
 def _batch_k(settings: dict[str, Any]) -> int:
     """Give the k of training, which a threshold has taken the place of."""
-    metadata = _metadata(settings)
+    metadata = section(settings, "metadata")
     details = metadata.get("training_architecture_details")
     if metadata.get("training_architecture") not in _BATCH_TOPK or not isinstance(
         details, dict
@@ -215,29 +199,11 @@ def _one_threshold(thresholds: NDArray) -> float:
     return float(thresholds[0])
 
 
-def _with_unit_rows(
-    W_enc: NDArray, b_enc: NDArray, W_dec: NDArray, b_dec: NDArray
-) -> dict[str, NDArray]:
-    norms = np.linalg.norm(W_dec.astype(np.float64), axis=1)
+def _with_unit_rows(arrays: dict[str, NDArray]) -> dict[str, NDArray]:
+    norms = np.linalg.norm(arrays["W_dec"].astype(np.float64), axis=1)
     if not (norms > 0).all():
         raise ValueError("W_dec has a row of norm 0, which cannot be rescaled")
-    arrays = (W_enc * norms, b_enc * norms, W_dec / norms[:, np.newaxis])
-    names = ("W_enc", "b_enc", "W_dec")
-    return {n: a.astype(np.float32) for n, a in zip(names, arrays, strict=True)}
-
-
-def _read_arrays(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArray]:
-    arrays, _ = from_bytes(read_bytes(path))
-    if set(arrays) != set(shapes):
-        names = ", ".join(map(shown, sorted(arrays)))
-        raise ValueError(
-            f"{_WEIGHTS} has to hold {', '.join(shapes)}, not {names or 'nothing'}"
-        )
-    for name, shape in shapes.items():
-        array = arrays[name]
-        if array.dtype != np.float32 or array.shape != shape:
-            raise ValueError(
-                f"{name} has to be of float32 and shape {shape}, as {_SETTINGS} says, "
-                f"found {array.dtype} and {array.shape}"
-            )
-    return arrays
+    W_dec = arrays["W_dec"] / norms[:, np.newaxis]
+    scaled = {name: arrays[name] * norms for name in ("W_enc", "b_enc")}
+    scaled |= {"W_dec": W_dec, "b_dec": arrays["b_dec"]}
+    return {name: array.astype(np.float32) for name, array in scaled.items()}

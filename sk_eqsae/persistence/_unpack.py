@@ -1,9 +1,6 @@
 """An estimator from the JSON values and arrays of a file; nothing of it is run."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from dataclasses import fields
+import inspect
 from typing import Any
 
 import numpy as np
@@ -19,9 +16,8 @@ from ._scikit_learn import NAMES, restore
 
 _MAX_ESTIMATORS = 32  # in a file: a TruncatedReconstruction has ten
 _SYMMETRIES = ("symmetry", "symmetry_")  # where a group may be
-_PARTS = {"class", "parameters", "attributes"}
 _SCALARS = {dtype.name for dtype in DTYPES.values()}
-_RECIPE = {field.name for field in fields(Recipe)}
+_PARTS = {"class", "parameters", "attributes"}
 
 
 class Unpacker:
@@ -31,25 +27,21 @@ class Unpacker:
         self.arrays = arrays
         self.groups = GroupReader()
         self.n_estimators = 0
-        self.builders: dict[str, tuple[type, Callable[[Any, str], Any]]] = {
-            "tuple": (list, lambda content, path: tuple(self._items(content, path))),
-            "dict": (dict, self._entries),
-            "strings": (list, _strings),
-            "array": (str, self._array),
-        }
 
     def estimator(self, description: Any, path: str = "") -> Any:
         """Make an estimator, and check it."""
         self.n_estimators += 1
         if self.n_estimators > _MAX_ESTIMATORS:
             raise ValueError(f"it has more than {_MAX_ESTIMATORS} estimators")
-        check_parts(description, path)
+        where = path or "the estimator"
+        if not isinstance(description, dict) or set(description) != _PARTS:
+            raise ValueError(f"{where} has to have {', '.join(sorted(_PARTS))} alone")
         kind = kind_named(description["class"])
         parameters, attributes = (
-            {k: self._top(v, f"{path}.{k}".lstrip(".")) for k, v in values.items()}
-            for values in (description["parameters"], description["attributes"])
+            self._parts(description[part], path)
+            for part in ("parameters", "attributes")
         )
-        estimator = _constructed(kind, parameters, path or "the estimator")
+        estimator = _made(kind, parameters, where)
         declared = {item.name for item in getattr(kind, "_fitted", ())}
         for name, value in attributes.items():
             if name in NAMES:
@@ -61,54 +53,56 @@ class Unpacker:
         check_estimator(estimator, path)
         return estimator
 
+    def _parts(self, values: Any, path: str) -> dict[str, Any]:
+        if not isinstance(values, dict):
+            raise ValueError("parameters and attributes have to be objects")
+        return {k: self._top(v, f"{path}.{k}".lstrip(".")) for k, v in values.items()}
+
     def _top(self, value: Any, path: str) -> Any:
-        """Value of a parameter or an attribute."""
-        tag, content = tagged(value, path)
-        if tag == "estimator":
-            return self.estimator(content, path)
-        if tag == "group" and path.rsplit(".", maxsplit=1)[-1] in _SYMMETRIES:
-            return self.groups.build(content)
-        if tag == "recipe":
-            return _recipe(content, path)
+        """Make a parameter or an attribute, which may be what no item of a list is."""
+        match _tagged(value, path):
+            case "estimator", content:
+                return self.estimator(content, path)
+            case "group", content if path.rpartition(".")[2] in _SYMMETRIES:
+                return self.groups.build(content)
+            case "recipe", dict(content):
+                return _made(Recipe, content, path)
         return self._plain(value, path)
 
     def _plain(self, value: Any, path: str) -> Any:
-        if isinstance(value, list):
-            return self._items(value, path)
-        tag, content = tagged(value, path)
-        if tag is None:
-            return content
-        if tag in _SCALARS and type(content) in (int, float):
-            return _scalar(tag, content, path)
-        kind, build = self.builders.get(tag, (None, None))
-        if build is None or type(content) is not kind:
-            raise ValueError(f"{path} is a {shown(tag)}, of which nothing can be made")
-        return build(content, path)
+        tag, content = _tagged(value, path)
+        match tag, content:
+            case None, list():
+                return self._items(content, path)
+            case None, _:
+                return content
+            case "tuple", list():
+                return tuple(self._items(content, path))
+            case "dict", dict():
+                return {k: self._plain(v, f"{path}.{k}") for k, v in content.items()}
+        return self._of_numpy(tag, content, path)
+
+    def _of_numpy(self, tag: str, content: Any, path: str) -> Any:
+        match tag, content:
+            case "array", "C" | "F":
+                return self._array(content, path)
+            case "strings", list() if all(isinstance(item, str) for item in content):
+                return np.array(content, dtype=object)
+            case _, int() | float() if tag in _SCALARS:
+                return _scalar(tag, content, path)
+        raise ValueError(f"{path} is a {shown(tag)} that nothing can be made of")
 
     def _items(self, values: list, path: str) -> list:
         return [self._plain(value, f"{path}.{i}") for i, value in enumerate(values)]
 
-    def _entries(self, values: dict, path: str) -> dict:
-        return {k: self._plain(value, f"{path}.{k}") for k, value in values.items()}
-
     def _array(self, order: str, path: str) -> NDArray:
-        if path not in self.arrays or order not in ("C", "F"):
-            raise ValueError(f"array {shown(path)} is missing, or its order")
+        if path not in self.arrays:
+            raise ValueError(f"array {shown(path)} is missing")
         array = self.arrays.pop(path)
         return array if order == "C" else array.T
 
 
-def check_parts(description: Any, path: str) -> None:
-    """Raise an error unless this can be the description of an estimator."""
-    where = path or "the estimator"
-    if not isinstance(description, dict) or set(description) != _PARTS:
-        raise ValueError(f"{where} has to have {', '.join(sorted(_PARTS))}, only those")
-    for part in ("parameters", "attributes"):
-        if not isinstance(description[part], dict):
-            raise ValueError(f"the {part} of {where} have to be an object")
-
-
-def tagged(value: Any, path: str) -> tuple[Any, Any]:
+def _tagged(value: Any, path: str) -> tuple[Any, Any]:
     """Tag and content of an object of one entry; of any other value None and itself."""
     if not isinstance(value, dict):
         return None, value
@@ -117,9 +111,9 @@ def tagged(value: Any, path: str) -> tuple[Any, Any]:
     return next(iter(value.items()))
 
 
-def _constructed(kind: Any, parameters: dict[str, Any], where: str) -> Any:
+def _made(kind: Any, parameters: dict[str, Any], where: str) -> Any:
     """Make an instance; a parameter that the file does not have gets its default."""
-    known = set(kind._get_param_names()) - NOT_KEPT
+    known = set(inspect.signature(kind).parameters) - NOT_KEPT
     if unknown := set(parameters) - known:
         raise ValueError(
             f"{where} has the unknown parameter {shown(min(unknown))}. If the file was "
@@ -131,28 +125,12 @@ def _constructed(kind: Any, parameters: dict[str, Any], where: str) -> Any:
         raise ValueError(f"{where}: {error}") from None
 
 
-def _recipe(content: Any, path: str) -> Recipe:
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} has to be an object")
-    if unknown := set(content) - _RECIPE:
-        raise ValueError(f"{path} has no part {shown(min(unknown))}")
-    return Recipe(**content)
-
-
-def _scalar(dtype: str, content: float, path: str) -> np.generic:
+def _scalar(dtype: str, number: float, path: str) -> np.generic:
     try:
         with np.errstate(over="ignore"):
-            scalar = np.dtype(dtype).type(content)
+            scalar = np.dtype(dtype).type(number)
     except OverflowError:
         scalar = None
-    if scalar != content:
-        raise ValueError(f"{path} is no {dtype}, found {shown(content)}")
+    if scalar != number:
+        raise ValueError(f"{path} is no {dtype}, found {shown(number)}")
     return scalar
-
-
-def _strings(content: list, path: str) -> NDArray:
-    if not all(isinstance(item, str) for item in content):
-        raise ValueError(f"{path} has to be a list of strings")
-    strings = np.empty(len(content), dtype=object)
-    strings[:] = content
-    return strings

@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from xgboost import XGBClassifier
 
+from .._rows import as_entries
+
 
 class BoostedTrees(XGBClassifier):
     """XGBClassifier, which itself takes no labels but 0, 1, 2 and so on."""
 
     def fit(self, X: ArrayLike, y: ArrayLike, **params: Any) -> Self:
         """Fit to the number of each label among all labels."""
-        labels, codes = np.unique(y, return_inverse=True)
+        labels, codes = np.unique(as_entries(y, "y"), return_inverse=True)
         self.labels_ = np.arange(len(labels))  # those that XGBoost is to see
         super().fit(X, codes, **params)
         self.labels_ = labels

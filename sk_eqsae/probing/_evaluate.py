@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import _safe_indexing
 
+from .._docs import fill
 from .._warnings import warn
 from ._probes import PAPER_PROBES
 from ._questions import (
@@ -24,6 +25,7 @@ from ._questions import (
 from ._sweep import Result, Rows, Settings, run_tasks
 
 
+@fill
 def evaluate_probes(
     X: ArrayLike,
     Y: ArrayLike,
@@ -55,16 +57,15 @@ def evaluate_probes(
         Rows to fit on and rows to score on, as indices or as a mask. Keep orbits
         whole.
     validation : array-like of int, or of bool of shape (n_rows,), default=None
-        More rows to score on, to choose among probes, or numbers of latents, without
-        a look at the test rows. Nothing is fitted on them.
+        More rows to score on, to choose among probes without a look at the test rows.
     transformer : estimator, default=None
         What the probes see: the selected latents (:class:`MeanDifferenceSelector`),
         the reconstruction from them (:class:`TruncatedReconstruction` of a
         :class:`~sklearn.frozen.FrozenEstimator`), what any other transformer gives,
         or, if None, the rows as they are.
     probes : sequence of {"knn", "logistic", "xgboost"} or dict, default=all three
-        Names of probes (:func:`make_probe`), or classifiers by name. They get arrays
-        or CSR, without names of columns.
+        Names of probes (:func:`make_probe`), or classifiers by name, which get arrays
+        or CSR.
     power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
         Known power of each row, handed to the `reconstruct` of `transformer`, never to
         a `fit`; so freeze an SAE that was fitted with groups and power. Where the
@@ -74,11 +75,10 @@ def evaluate_probes(
     task_kinds : sequence of str, default=None
         Kind of each task, such as `"SPO"`; copied to the table.
     memory : path or joblib.Memory, default=None
-        Where finished tasks are stored. A run that was killed and is started again
-        computes only what is missing. A result is used again only for the same rows,
-        labels, split, powers, transformer (with its fitted state if it is frozen),
-        probes and package versions. A function inside one of these is known by its
-        name alone: use another folder after changing it.
+        Where finished tasks are stored, so that a run that was killed goes on. A result
+        is used again only for the same rows, labels, split, powers, transformer (with
+        its fitted state if it is frozen), probes and package versions. A function
+        inside one of these is known by its name alone: change the folder with it.
     n_jobs : int, default=None
         Number of tasks that run at once, each in one thread. The table does not
         depend on it.
@@ -111,27 +111,18 @@ def evaluate_probes(
     make_probe : The settings of the probes.
     make_probe_search : One task, with a search over the SAE's parameters.
 
-    References
-    ----------
-    .. [1] E. Erdogan and A. Lucic, "Group Equivariance Meets Mechanistic
-       Interpretability: Equivariant Sparse Autoencoders", arXiv:2511.09432,
-       section 4 and appendix C.1.
+    {paper}
 
     Examples
     --------
     >>> import numpy as np
+    >>> import pandas as pd
     >>> from sk_eqsae.probing import MeanDifferenceSelector, evaluate_probes
     >>> latents = np.random.default_rng(0).normal(size=(200, 8))
-    >>> Y = latents[:, :2] > 0
-    >>> table = evaluate_probes(
-    ...     latents,
-    ...     Y,
-    ...     train=range(100),
-    ...     test=range(100, 200),
-    ...     transformer=MeanDifferenceSelector(1),
-    ...     probes=["knn"],
-    ...     task_names=["first", "second"],
-    ... )
+    >>> Y = pd.DataFrame(latents[:, :2] > 0, columns=["first", "second"])
+    >>> settings = {"transformer": MeanDifferenceSelector(1), "probes": ["knn"]}
+    >>> train, test = np.split(np.arange(200), 2)
+    >>> table = evaluate_probes(latents, Y, train=train, test=test, **settings)
     >>> table[["task", "probe", "train_positives"]]
          task probe  train_positives
     0   first   knn               47

@@ -17,17 +17,24 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._doc_link import DocLinkMixin
+from .._docs import fill
 from .._fitted import FEATURES, Fitted
-from .._rows import as_array
+from .._rows import as_array, as_entries
 
 BYTES_PER_BATCH = 64 * 2**20
 DEFAULT_N_KEPT = 32
+FLOATS = [np.float64, np.float32]
 
 
 def row_batches(n_rows: int, n_columns: int) -> Iterable[slice]:
     """Cut rows of `n_columns` float64 numbers into slices of a few mebibytes."""
     size = max(1, BYTES_PER_BATCH // (8 * n_columns))
     return gen_batches(n_rows, size)
+
+
+def labels_of(y: ArrayLike | None) -> NDArray | None:
+    """Labels as an array, none of which may be missing."""
+    return None if y is None else as_entries(y, "y")
 
 
 def class_codes(y: NDArray) -> NDArray[np.intp]:
@@ -43,11 +50,9 @@ def class_codes(y: NDArray) -> NDArray[np.intp]:
 
 
 def _mean_difference(Z: Any, codes: NDArray[np.intp]) -> NDArray:
-    """Range of the class means of each column of Z, an ndarray or CSR.
-
-    The sums are kept in float64 and taken row by row, so that equal columns score
-    equally to the last bit, and CSR scores as dense does.
-    """
+    """Range of the class means of each column of Z, an ndarray or CSR."""
+    # The sums are kept in float64 and taken row by row, so that equal columns score
+    # equally to the last bit, and CSR scores as dense does.
     # Row c of the membership matrix marks the rows of class c.
     ones = np.ones(len(codes))
     membership = sparse.csc_array((ones, codes, np.arange(len(codes) + 1)))
@@ -59,6 +64,7 @@ def _mean_difference(Z: Any, codes: NDArray[np.intp]) -> NDArray:
     return np.ptp(means, axis=0)
 
 
+@fill
 class MeanDifferenceSelector(DocLinkMixin, SelectorMixin, BaseEstimator):
     r"""Keep the latents whose class means differ most.
 
@@ -93,11 +99,7 @@ class MeanDifferenceSelector(DocLinkMixin, SelectorMixin, BaseEstimator):
     With :math:`\bar z_{ci}` the mean of latent i over the rows of class c, the score
     is :math:`\max_c \bar z_{ci} - \min_c \bar z_{ci}`.
 
-    References
-    ----------
-    .. [1] E. Erdogan and A. Lucic, "Group Equivariance Meets Mechanistic
-       Interpretability: Equivariant Sparse Autoencoders", arXiv:2511.09432,
-       section 4.
+    {paper}
 
     Examples
     --------
@@ -148,9 +150,24 @@ class MeanDifferenceSelector(DocLinkMixin, SelectorMixin, BaseEstimator):
             the number of latents.
         """
         Z, labels = validate_data(
-            self, as_array(X), y, accept_sparse="csr", dtype=[np.float64, np.float32]
+            self, as_array(X), labels_of(y), accept_sparse="csr", dtype=FLOATS
         )
         return self._fit_latents(Z, class_codes(labels))
+
+    def transform(self, X: ArrayLike) -> Any:
+        """Keep the chosen latents.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_rows, n_features)
+            Latents.
+
+        Returns
+        -------
+        {ndarray, sparse matrix} of shape (n_rows, n_features_to_select)
+            The chosen ones, in the order of their index.
+        """
+        return super().transform(as_array(X))
 
     def _fit_latents(self, Z: Any, codes: NDArray[np.intp]) -> Self:
         """Fit to validated latents and the number of each row's class."""

@@ -18,6 +18,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
+from .._docs import fill
 from .._rows import as_array
 from ._mean_difference import MeanDifferenceSelector
 
@@ -85,6 +86,7 @@ def _classifier(kind: str, random_state: int | None) -> Any:
     )
 
 
+@fill
 def make_probe(kind: str, *, random_state: int | None = 0) -> Pipeline:
     """Make one of the paper's probes, unfitted.
 
@@ -121,19 +123,13 @@ def make_probe(kind: str, *, random_state: int | None = 0) -> Pipeline:
     value, and refuses some names of columns; neighbours at equal distance are told
     apart differently for sparse rows.
 
-    The logistic probe is stochastic gradient descent at a constant learning rate,
-    which has both numbers of the paper, on standardised features, since a learning
-    rate means nothing without a unit: on activations as they come, F1 falls by up to
-    0.6 when they are small. The exact minimum of the same objective
-    (:class:`~sklearn.linear_model.LogisticRegression` with
-    `C = 1 / (1e-4 * n_rows)`) has an F1 within 0.02 of it from 10,000 rows on, but
-    `C` would have to follow the number of rows, and it has no learning rate.
+    The logistic probe is stochastic gradient descent at a constant learning rate, which
+    has both numbers of the paper, on standardised features: F1 falls by up to 0.6 on
+    small activations as they come. The exact minimum of the same objective
+    (:class:`~sklearn.linear_model.LogisticRegression` with `C = 1 / (1e-4 * n_rows)`)
+    has an F1 within 0.02 of it from 10,000 rows on.
 
-    References
-    ----------
-    .. [1] E. Erdogan and A. Lucic, "Group Equivariance Meets Mechanistic
-       Interpretability: Equivariant Sparse Autoencoders", arXiv:2511.09432,
-       appendix C.1.
+    {paper}
 
     Examples
     --------
@@ -199,12 +195,10 @@ def make_probe_search(
 
     Examples
     --------
-    Without metadata routing the orbits are named twice, for the splitter and for the
-    SAE. (An SAE without a symmetry, as here, needs neither `sae__groups` nor
-    `sae__power`.)
+    Orbits are for the splitter; an SAE with a symmetry takes them as `sae__groups` and
+    `sae__power`, too, where metadata routing is not enabled.
 
     >>> import numpy as np
-    >>> import sklearn
     >>> from sklearn.decomposition import PCA
     >>> from sk_eqsae.probing import make_probe_search
     >>> rng = np.random.default_rng(0)
@@ -215,11 +209,6 @@ def make_probe_search(
     ... )
     >>> search.fit(X, y, groups=groups).best_params_["select__n_features_to_select"]
     6
-
-    With metadata routing each step gets what it asks for.
-
-    >>> with sklearn.config_context(enable_metadata_routing=True):
-    ...     _ = search.fit(X, y, groups=groups)
     """
     check_probe_names(probes)
     steps = [

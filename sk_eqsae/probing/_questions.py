@@ -7,16 +7,16 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array
 from sklearn.utils.metadata_routing import get_routing_for_object
 
-from .._rows import as_array
+from .._rows import as_array, as_entries
+from ._mean_difference import FLOATS
 from ._probes import check_probe_names, make_probe
-from ._truncation import FLOATS, check_power
+from ._truncation import check_power
 
 NAMED_IN_ERROR = 10
 
@@ -32,15 +32,13 @@ def check_labels(
     Y: ArrayLike, n_rows: int, task_names: Sequence[str] | None
 ) -> tuple[NDArray[np.int64], list[str]]:
     """Labels of shape (n_rows, n_tasks) as 0 and 1, and the names of the tasks."""
-    labels = np.asarray(as_array(Y))
+    labels = as_entries(Y, "Y")
     if labels.ndim != 2 or len(labels) != n_rows:
         raise ValueError(
             f"Y has shape {labels.shape}; give one row per row of X ({n_rows}) and one "
             "column per task"
         )
-    other = pd.isna(labels)
-    if not other.any():  # pandas' NA has no place in a comparison
-        other = ~np.isin(labels, (0, 1))
+    other = ~np.isin(labels, (0, 1))
     if other.any():
         raise ValueError(
             f"Y has values other than 0 and 1, such as {labels[other].tolist()[0]!r}; "
@@ -77,7 +75,7 @@ def check_split(
 
 def _check_indices(rows: ArrayLike, n_rows: int, name: str) -> NDArray[np.intp]:
     """Row indices from indices or a mask."""
-    given: NDArray = np.asarray(rows)
+    given = as_entries(rows, name)
     if given.dtype == bool and given.shape == (n_rows,):
         given = np.flatnonzero(given)
     if given.ndim != 1 or given.size == 0 or given.dtype.kind not in "iu":

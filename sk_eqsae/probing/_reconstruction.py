@@ -23,14 +23,8 @@ from .._doc_link import DocLinkMixin
 from .._docs import fill
 from .._fitted import FEATURES, Fitted
 from .._rows import as_array
-from ._mean_difference import MeanDifferenceSelector, class_codes
-from ._truncation import (
-    FLOATS,
-    check_power,
-    decode,
-    encode,
-    rows_for,
-)
+from ._mean_difference import FLOATS, MeanDifferenceSelector, class_codes, labels_of
+from ._truncation import check_power, decode, encode, rows_for
 
 
 def _asked_for(estimator: Any, metadata: dict[str, Any]) -> dict[str, Any]:
@@ -79,12 +73,11 @@ class TruncatedReconstruction(
     n_features_to_select : int, default=None
         How many latents to keep; None is 32, or all if there are fewer.
     output : {"equivariant", "invariant"}, default="equivariant"
-        For an SAE that rebuilds canonical rows, whose `inverse_transform` takes a
-        power, such as :class:`~sk_eqsae.EquivariantSAE`: whether :meth:`transform`
-        moves the canonical reconstruction by the power inferred for each row, or
-        leaves it canonical. Others have one reconstruction, and this changes nothing;
-        of a :class:`~sklearn.pipeline.Pipeline`, whose `inverse_transform` takes no
-        power, that is the canonical one.
+        For an SAE whose `inverse_transform` takes a power, such as
+        :class:`~sk_eqsae.EquivariantSAE`: whether :meth:`transform` moves the canonical
+        reconstruction by the power inferred for each row, or leaves it canonical.
+        Others have one reconstruction; of a :class:`~sklearn.pipeline.Pipeline` it is
+        the canonical one.
 
     Attributes
     ----------
@@ -112,11 +105,7 @@ class TruncatedReconstruction(
     A power that is known (:meth:`reconstruct`) can tell a probe what it has to find:
     where the canonical inputs are upright, it is the orientation.
 
-    References
-    ----------
-    .. [1] E. Erdogan and A. Lucic, "Group Equivariance Meets Mechanistic
-       Interpretability: Equivariant Sparse Autoencoders", arXiv:2511.09432,
-       section 4 and figure 3.
+    {paper}
 
     Examples
     --------
@@ -175,10 +164,8 @@ class TruncatedReconstruction(
         {X}
         y : array-like of shape (n_rows,)
             Class of each row; used for the selection.
-        groups : array-like of shape (n_rows,), default=None
-            Orbit of each row; passed on to `estimator`.
-        power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
-            Power of each row; passed on to `estimator`.
+        {groups}
+        {power}
 
         Returns
         -------
@@ -188,18 +175,16 @@ class TruncatedReconstruction(
         Raises
         ------
         ValueError
-            If `y` has one class, `n_features_to_select` exceeds the number of
-            latents, or the `fit` of `estimator` takes `groups` or `power` and does not
-            say if it wants them.
+            If `y` has one class or missing values, `n_features_to_select` exceeds the
+            number of latents, or the `fit` of `estimator` takes `groups` or `power` and
+            does not say if it wants them.
 
         Notes
         -----
-        `groups` and `power` go to the `fit` of `estimator` if it requests them
-        (:meth:`get_metadata_routing`, whether or not metadata routing is enabled), and
-        in a :class:`~sklearn.pipeline.Pipeline` to each step that does. They are left
-        out where nothing requests them, as with :class:`~sklearn.decomposition.PCA`.
+        `groups` and `power` go to the `fit` of `estimator`, or of a pipeline's steps,
+        if it requests them, whether or not metadata routing is enabled.
         """
-        X = as_array(X)
+        X, y = as_array(X), labels_of(y)
         checked, labels = validate_data(self, X, y, dtype=FLOATS)
         codes = class_codes(labels)
         self.estimator_ = clone(self.estimator)
@@ -245,9 +230,8 @@ class TruncatedReconstruction(
         Raises
         ------
         ValueError
-            If `power` is given and `estimator` cannot move what it rebuilds, there is
-            not one power per row, or a power is not 0 and `estimator` was fitted
-            without a symmetry.
+            If `power` is given and `estimator` cannot move what it rebuilds, or was
+            fitted without a symmetry; or if there is not one power per row.
         """
         return self._rebuild(X, power, infer_power=power is None)
 

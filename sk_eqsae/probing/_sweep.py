@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -23,9 +24,10 @@ from tqdm import tqdm
 
 from .._threads import one_thread
 from ._cluster import keep_on_cluster
+from ._mean_difference import FLOATS
 from ._probes import as_memory
 from ._reconstruction import TruncatedReconstruction
-from ._truncation import FLOATS, Encoded, decode, encode, rows_for
+from ._truncation import Encoded, decode, encode, rows_for
 
 PACKAGES_IN_KEY = ("sk-eqsae", "scikit-learn", "xgboost", "torch", "numpy")
 
@@ -40,11 +42,10 @@ class Rows(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """All that a result depends on beside the labels of its task.
+    """All that a result depends on beside the labels of its task."""
 
-    The sides of the split are the rows to fit on and those to score on, test rows
-    first; they are encoded where the latents are the same in every task.
-    """
+    # The sides of the split are the rows to fit on and those to score on, test rows
+    # first; they are encoded where the latents are the same in every task.
 
     sides: tuple[Rows, ...]
     transformer: Any
@@ -94,7 +95,7 @@ def run_tasks(
                 initial=len(results),
                 unit="task",
                 desc="probes",
-                disable=not verbose,
+                disable=not verbose or sys.stderr is None,  # without a terminal
             )
             results.update(zip(missing, finished, strict=True))
     return [results[t] for t in range(len(tasks))]

@@ -12,17 +12,15 @@ from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import _num_samples
 
 from .._fitting import unfrozen
+from .._rows import as_entries
 from ._mean_difference import MeanDifferenceSelector, row_batches
-
-FLOATS = [np.float64, np.float32]
 
 
 class Encoded(NamedTuple):
-    """What a reconstruction has to know of some rows, whatever their labels.
+    """What a reconstruction has to know of some rows, whatever their labels."""
 
-    Latents of shape (n_rows, n_latents), whether the SAE takes them as an ndarray, and
-    the power of each row or None.
-    """
+    # Latents of shape (n_rows, n_latents), whether the SAE takes them as an ndarray,
+    # and the power of each row or None.
 
     latents: sparse.csr_array
     as_dense: bool
@@ -95,7 +93,7 @@ def check_power(sae: Any, power: ArrayLike, n_rows: int) -> NDArray:
             f"power was given, but inverse_transform of {sae!r} takes none: it "
             "rebuilds every row as it is; leave power=None"
         )
-    powers = np.asarray(power)
+    powers = as_entries(power, "power")
     if powers.shape[:1] != (n_rows,):
         raise ValueError(
             f"power has shape {powers.shape} for {n_rows} rows of X; give one power "

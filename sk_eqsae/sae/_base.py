@@ -33,6 +33,7 @@ from .._fitting import all_or_nothing, ordinary_modes
 from .._metrics import fvu_of_chunks
 from .._rows import (
     TrainingRows,
+    as_array,
     checked_rows,
     dtype_in_memory,
     normalized,
@@ -299,7 +300,7 @@ class BaseSAE(
             target_mean,
             previous,
             memory,
-            digest and self._checkpoint(network, target_mean, digest.hexdigest()),
+            None if digest is None else self._checkpoint(network, target_mean, digest),
         )
 
     def _is_going_on(self, partial: bool) -> bool:
@@ -395,7 +396,7 @@ class BaseSAE(
         }
 
     def _checkpoint(
-        self, network: Network, target_mean: NDArray, digest: str
+        self, network: Network, target_mean: NDArray, digest: Any
     ) -> Checkpoint:
         fingerprint = {
             name: repr(value)
@@ -410,7 +411,7 @@ class BaseSAE(
             tensors += network.parameters()
         for tensor in tensors:
             start.update(tensor.detach().numpy().tobytes())
-        fingerprint |= {"estimator": type(self).__name__, "rows": digest}
+        fingerprint |= {"estimator": type(self).__name__, "rows": digest.hexdigest()}
         fingerprint |= {"start": start.hexdigest()}
         kind = SharedCheckpoint if _in_several_processes() else Checkpoint
         return kind(self.checkpoint, fingerprint)
@@ -453,8 +454,8 @@ class BaseSAE(
                 lr = self._schedule()["lr"]
                 raise ValueError(
                     "training diverged: weights are not finite after the last step, "
-                    f"with lr={lr:g}. Lower lr (the learning rate), or look for extreme "
-                    "values in X."
+                    f"with lr={lr:g}. Lower lr (the learning rate), or look for "
+                    "extreme values in X."
                 )
 
     # Networks
@@ -611,7 +612,7 @@ class BaseSAE(
             Activations, in the dtype of Z.
         """
         check_is_fitted(self)
-        Z = check_array(Z, accept_sparse="csr", dtype=_DTYPES)
+        Z = check_array(as_array(Z, "Z"), accept_sparse="csr", dtype=_DTYPES)
         if Z.shape[1] != len(self.components_):
             raise ValueError(
                 f"Z has {Z.shape[1]} columns, but {type(self).__name__} has "

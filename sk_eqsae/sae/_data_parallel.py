@@ -61,7 +61,7 @@ class SharedObjective(Objective):
         """Latents are as idle as in the process that saw them active last."""
         dist.all_reduce(self.idle, dist.ReduceOp.MIN)
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """State of the training, over all processes."""
         self._join_idle()
         return super().state_dict(*args, **kwargs)

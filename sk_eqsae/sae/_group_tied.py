@@ -345,7 +345,7 @@ class GroupTiedSAE(SymmetricSAE):
     def _n_latents(self, n_features: int) -> int:
         if self.n_components is not None:
             return self.n_components
-        n_free = 0 if self.n_free == "auto" else self.n_free
+        n_free = 0 if self.n_free == "auto" else int(self.n_free)
         n_orbits = max(1, -(-(8 * n_features - n_free) // self.order_))
         return n_orbits * self.order_ + n_free
 
@@ -364,7 +364,7 @@ class GroupTiedSAE(SymmetricSAE):
         if len(cut):
             whole = int(cut[0] // self.order_ + 1) * self.order_
             raise ValueError(
-                f"nested={self.nested} cuts a latent orbit at {cut[0]}: latents come "
+                f"nested={self.nested!r} cuts a latent orbit at {cut[0]}: latents come "
                 f"in orbits of {self.order_}. Take a multiple of it, such as {whole}."
             )
 

@@ -19,7 +19,7 @@ from .._fitting import ordinary_modes
 from .._training import resolve_device, train
 from ._base import BaseSAE, Plan
 from ._code import Code, Selection, Stacked
-from ._network import DenseNetwork, normalize_rows
+from ._network import DenseNetwork, Network, normalize_rows
 from ._objective import Objective
 from ._sparse_step import Spare, SparseAutoencode, put, take
 
@@ -201,8 +201,7 @@ def _fit_stack(stack: list[_Member]) -> Iterator[tuple[int, ValueError]]:
         except ValueError as error:
             yield member.place, error
         else:
-            vars(member.estimator).clear()
-            vars(member.estimator).update(vars(member.fitting))
+            member.estimator.__dict__ = member.fitting.__dict__
 
 
 def _kept_together(member: _Member) -> tuple:
@@ -237,7 +236,7 @@ def _train(stack: list[_Member]) -> list[NDArray]:
     return list(np.moveaxis(curves, -1, 0))
 
 
-class Stack(nn.Module):
+class Stack(Network):
     """Dense networks of one size, whose products are batched.
 
     The weights of each kind lie in one tensor, of which the networks' are parts; rows
@@ -246,11 +245,12 @@ class Stack(nn.Module):
 
     metric = None
 
-    def __init__(self, networks: Sequence[DenseNetwork]) -> None:
+    def __init__(self, networks: Sequence[Network]) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
         self.n_networks = (len(networks),)
-        self.n_latents = len(networks) * networks[0].n_latents
+        self.n_each = networks[0].n_latents
+        self.n_latents = len(networks) * self.n_each
         self.spare: Spare = {}
         parameters = [dict(network.named_parameters()) for network in networks]
         self.kinds = {
@@ -260,7 +260,7 @@ class Stack(nn.Module):
     @property
     def places(self) -> NDArray:
         """Place of each latent in the dictionary of its network."""
-        return np.tile(self.networks[0].places, len(self.networks))
+        return np.tile(np.arange(self.n_each), len(self.networks))
 
     def forward(self, inputs: Tensor, select: Selection) -> Tensor:
         """Sums of dictionary vectors, of shape (n_bags, n_features)."""
@@ -285,7 +285,7 @@ class Stack(nn.Module):
     def _encode(
         self, select: Selection, inputs: Tensor, weight: Tensor, bias: Tensor
     ) -> Code:
-        n, n_latents = len(self.networks), self.networks[0].n_latents
+        n, n_latents = len(self.networks), self.n_each
         out = take(self.spare, (n, len(inputs) // n, n_latents), inputs)
         torch.baddbmm(
             bias.view(n, 1, -1),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -17,40 +19,53 @@ from ._sparse_step import Spare, SparseAutoencode, encode, gradients_of
 Arrays = tuple[list[NDArray], list[NDArray], NDArray, NDArray]
 
 
-class Network(Protocol):
+class Network(nn.Module, ABC):
     """What training asks of a network; rows are normalised, of shape (n_rows, d)."""
 
-    n_networks: tuple[int, ...]  # () of one, (n,) of n that are trained at once
-    metric: Tensor | None  # G of the squared length e' G e of an error; None is I
     n_latents: int  # of all networks together
     spare: Spare  # memory for the next step
+    n_networks: tuple[int, ...] = ()  # () of one, (n,) of n that are trained at once
+    metric: Tensor | None  # G of the squared length e' G e of an error; None is I
+    coordinates: Callable[[Tensor], Tensor] | None = None  # of rows, if it has its own
 
     @property
+    @abstractmethod
     def places(self) -> NDArray:
         """Place of each latent in the dictionary that `to_arrays` gives."""
 
-    def __call__(self, inputs: Tensor, select: Selection) -> Tensor:
+    @abstractmethod
+    def forward(self, inputs: Tensor, select: Selection) -> Tensor:
         """Sums of dictionary vectors bag by bag, of shape (n_bags, d)."""
 
+    @abstractmethod
     def encode(self, inputs: Tensor, select: Selection) -> Code:
         """Active latents, without gradients."""
 
+    @abstractmethod
     def offset(self) -> Tensor:
         """What is added to all reconstructions."""
 
+    @abstractmethod
     def gradients(self) -> list[Tensor]:
         """Gradients of all weights, the two large ones first."""
 
+    @abstractmethod
     def normalize_components(self) -> None:
         """Bring dictionary vectors to norm 1."""
 
+    def to_arrays(self) -> Arrays:
+        """Weights as those of one dense network: encoder, dictionary, intercept."""
+        raise NotImplementedError
 
-class DenseNetwork(nn.Module):
+
+class DenseNetwork(Network):
     """Encoder of one or two layers, selection, ReLU, linear decoder."""
 
-    n_networks: tuple[int, ...] = ()
+    encoder: nn.Linear
+    hidden: nn.Linear | None
+    components: nn.Parameter
+    intercept: nn.Parameter
     metric = None
-    coordinates = None  # it takes normalised rows as they are
 
     def __init__(
         self,

@@ -137,7 +137,7 @@ class Objective(Trainable):
         """Dead latents of each network, and how much their loss counts."""
         counts = self.is_dead.view(self._n_networks, -1).sum(1)
         self.dead = list(self.is_dead.nonzero()[:, 0].split(counts.tolist()))
-        self.aux_weight = self.recipe.aux_weight * (counts > 0)
+        self.aux_weight = self.recipe.aux_weight * (counts > 0).float()
 
     def get_extra_state(self) -> Tensor:
         """What counts in a checkpoint beside weights and buffers."""

@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from .._warnings import warn
 
 _MANY = 0.9
+_MOST = 0.5  # of the variance; of normal rows a hundredth holds 1 to 4 %
 _FAR = 100  # mean squares of the rows: no fit that starts well ends there
 
 
@@ -25,11 +26,30 @@ def warn_of_outcome(
     recipe = sae._recipe()
     if (target == target[0]).all():  # the intercept is all there is to learn
         return
+    warn_if_few_rows_are_all(sae, target)
     warn_if_dead(fires, most_live=enough and recipe.aux_weight > 0)
     if len(sae.loss_curve_):
         if recipe.normalize:
             target = (target - target.mean(axis=0)) / sae.scale_
         warn_if_far_off(sae.loss_curve_[-1], target, normalized=recipe.normalize)
+
+
+def warn_if_few_rows_are_all(sae: Any, rows: NDArray) -> None:
+    """Warn if the longest hundredth of the rows holds most of the variance."""
+    n_long = len(rows) // 100
+    unit = rows / np.abs(rows).max()  # keeps squares finite
+    squares = np.square(unit - np.median(unit, axis=0), dtype=np.float64).sum(axis=1)
+    order = np.argsort(squares)
+    share = squares[order[len(rows) - n_long :]].sum() / squares.sum()
+    if n_long and share > _MOST:
+        others = sae.score(rows[order[: len(rows) - n_long]])
+        warn(
+            f"The longest 1 % of the rows hold {share:.0%} of the variance, as "
+            f"attention sinks do, so that score is about them: of the other rows "
+            f"{others:.2f} of the variance is explained. Leave them out, or shorten "
+            "them before fit, such as X * np.minimum(1, 3 * np.median(norms) / "
+            "norms)[:, np.newaxis] with norms = np.linalg.norm(X, axis=1)."
+        )
 
 
 def warn_if_dead(fires: NDArray[np.bool_], *, most_live: bool) -> None:

@@ -15,7 +15,7 @@ from ..groups._element_matrices import IrrepBasis
 from ._code import Code, Selection
 from ._network import (
     Arrays,
-    DenseNetwork,
+    Network,
     draw_weights,
     normalize_rows,
     to_array,
@@ -32,7 +32,7 @@ from ._sparse_step import (
 _STRAIGHT = 1e-6  # distance from the usual metric that does not count
 
 
-class TiedNetwork(nn.Module):
+class TiedNetwork(Network):
     """Encoder and decoder, each vector of them moved by all of a group.
 
     Rows are given in the coordinates of an irrep basis, where to move a row takes a
@@ -51,8 +51,12 @@ class TiedNetwork(nn.Module):
     orthogonal those of the basis are skew, which costs free vectors a tenth in FVU.
     """
 
-    n_networks: tuple[int, ...] = ()
-    metric: Tensor | None
+    encoder: nn.Linear
+    hidden: nn.Linear | None
+    components: nn.Parameter
+    intercept: nn.Parameter
+    products: Tensor
+    moves_back: Tensor
     to_irreps: Tensor
     from_irreps: Tensor
 
@@ -190,7 +194,7 @@ class TiedNetwork(nn.Module):
         return gradients_of(self)
 
     @torch.no_grad()
-    def set_weights(self, dense: DenseNetwork) -> None:
+    def set_weights(self, dense: Any) -> None:
         """Take over the weights of a network of all copies, as `to_arrays` gives."""
         n = self.order * self.n_orbits
         kept = [*range(0, n, self.order), *range(n, self.n_latents)]

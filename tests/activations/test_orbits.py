@@ -235,6 +235,7 @@ MISSING = {
     "pandas' NA": lambda ids: pd.Series(np.where(ids == 1, np.nan, ids)).astype(
         "Int64"
     ),
+    "masked": lambda ids: np.ma.masked_array(ids, mask=ids == 1),
     "null of polars": lambda ids: pl.Series(
         [None if i == 1 else i for i in ids.tolist()]
     ),
@@ -289,5 +290,35 @@ def test_base_needs_integer_ids():
 
 
 def test_base_must_have_one_axis():
-    with pytest.raises(ValueError, match="base must have one axis"):
-        make_orbits(3).split(base=np.zeros((3, 1)))
+    with pytest.raises(ValueError, match="base must hold one entry per row"):
+        make_orbits(3).split(base=np.zeros((3, 2)))
+
+
+@pytest.mark.parametrize("lose", MISSING.values(), ids=MISSING)
+def test_missing_labels_of_inputs_are_an_error(lose):
+    """All inputs without a label would be one."""
+    base = lose(np.arange(10))
+    with pytest.raises(ValueError, match=r"base has missing values .* rows 1"):
+        make_orbits(10).split(base=base)
+
+
+@pytest.mark.parametrize(
+    "ids", [[0, "a", 1, 2], np.array(["a", 1.0, "a", 2], object), [None, 0, b"b", 1]]
+)
+def test_ids_of_mixed_kinds_are_an_error(ids):
+    """A list of them would become texts, of which "1" and 1 are the same."""
+    message = "(mixes entries .* of types|has missing values)"
+    with pytest.raises(ValueError, match=f"groups {message}"):
+        Orbits(np.zeros((4, 2)), ids, [0, 0, 0, 0])
+    with pytest.raises(ValueError, match=f"base {message}"):
+        make_orbits(4).split(base=ids)
+
+
+def test_masked_activations_are_missing_values():
+    orbits = make_orbits(3)
+    masked = np.ma.masked_array(orbits.X, mask=orbits.X == 2)
+    with pytest.raises(ValueError, match=r"X has missing values .* rows 2, 6, 8, 9"):
+        Orbits(masked, **orbits.metadata)
+    with pytest.raises(ValueError, match=r"X has missing values"):
+        ActivationTransformFitter().fit(masked, **orbits.metadata)
+    assert type(Orbits(np.ma.masked_array(orbits.X), **orbits.metadata).X) is np.ndarray

@@ -1,5 +1,8 @@
 """Rows in several files look like one array and are read when they are asked for."""
 
+import os
+import sys
+
 import numpy as np
 import pytest
 
@@ -103,3 +106,15 @@ def test_a_file_that_is_cut_short_is_named(folder):
 def test_an_empty_folder_is_an_error(tmp_path):
     with pytest.raises(ValueError, match=r"holds no .npy files"):
         Shards(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+def test_a_pipe_is_an_error_at_once(folder):
+    """To open one would wait for whoever writes to it, for ever."""
+    shards = Shards(folder)
+    (folder / "rows-9.npy").unlink()
+    os.mkfifo(folder / "rows-9.npy")
+    with pytest.raises(OSError, match="no regular file"):
+        shards[:]
+    with pytest.raises(OSError, match="no regular file"):
+        Shards(folder)

@@ -13,6 +13,7 @@ from sk_eqsae.activations import Shards, _written, extract_orbits
 from sk_eqsae.groups import CyclicShift, ImageDihedral
 
 INPUTS = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
+LOOKS = 3 + 1  # calls that apply the generator in turn, and try an input by itself
 FILES = [f"{i:06d}.npy" for i in range(5)]  # of 2 batches of 2 orbits of order 3
 
 
@@ -52,7 +53,7 @@ def small_files(monkeypatch):
 
 def be_killed(folder):
     _written._FILE_BYTES = 200
-    extract(Counted(killed_at=3 + 12 + 4), folder)  # in the third file
+    extract(Counted(killed_at=LOOKS + 3 + 12 + 4), folder)  # in the third file
 
 
 def test_after_a_kill_only_what_is_missing_is_computed(tmp_path):
@@ -63,7 +64,8 @@ def test_after_a_kill_only_what_is_missing_is_computed(tmp_path):
     assert sorted(there) == FILES[:2]
     action = Counted()
     orbits = extract(action, tmp_path)
-    assert action.n == (3 * 2 + 1) * 3  # files, batches, one to compare, powers
+    # files, batches, one to compare, powers
+    assert action.n == LOOKS + (3 * 2 + 1) * 3
     assert {name: (tmp_path / name).stat().st_mtime_ns for name in there} == there
     assert isinstance(orbits.X, Shards)
     assert np.array_equal(orbits.X[:], extract(Counted()).X)
@@ -79,7 +81,7 @@ def test_activations_on_the_disk_are_those_in_memory(tmp_path):
     assert np.array_equal(train.X, expected.split(random_state=0)[0].X)
     again = Counted()
     assert np.array_equal(extract(again, tmp_path / "new" / "folder").X[:], expected.X)
-    assert again.n == 3  # one batch, to compare
+    assert again.n == LOOKS + 3  # one batch, to compare
 
 
 def test_an_estimator_takes_what_was_written(tmp_path):
@@ -194,3 +196,22 @@ def test_an_action_that_was_used_is_still_the_same(tmp_path):
 def test_a_function_without_a_name_can_be_an_action(tmp_path):
     for _ in range(2):
         extract(lambda x, p: np.roll(x, p, -1), tmp_path, symmetry=6)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+def test_a_folder_whose_list_is_a_pipe_is_an_error_at_once(tmp_path):
+    os.mkfifo(tmp_path / "orbits.json")
+    with pytest.raises(OSError, match="no regular file"):
+        extract(Counted(), tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{}", "[" * 70_000, None])
+def test_a_folder_whose_list_is_spoilt_is_an_error(tmp_path, content):
+    extract(Counted(), tmp_path)
+    path = tmp_path / "orbits.json"
+    if content is None:
+        content = path.read_text().replace('"batches_per_file": 2', '"x": 2')
+        assert "batches" not in content
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"orbits\.json|holds activations of another"):
+        extract(Counted(), tmp_path)

@@ -13,6 +13,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from benchmarks.paper import _figures, _models, _probing
+from benchmarks.paper.__main__ import main
 from benchmarks.paper._autoencoders import share_within_orbits
 from benchmarks.paper._profiles import PROFILES
 from benchmarks.paper._report import (
@@ -137,6 +138,17 @@ def test_only_names_the_parts_to_compute(tmp_path):
         "mlp-upright-s0-default-k4-regular",
         "mlp-upright-s0-default-k4-equivariant",
     ]
+
+
+def test_there_is_no_report_without_a_base_model(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(PROFILES, "smoke", TINY)
+    command = ["", "--profile", "smoke", "--out", str(tmp_path), "--jobs", "1"]
+    monkeypatch.setattr(sys, "argv", [*command, "--only", "*-group-tied"])
+    main()
+    assert "No report without a base model, such as mlp-upright-s0" in (
+        capsys.readouterr().out
+    )
+    assert [path.name for path in tmp_path.glob("parts/mlp*")] == [TINY.cells[2].name]
 
 
 @pytest.mark.parametrize(

@@ -158,13 +158,16 @@ def test_bad_metadata(metadata, message):
     [
         (
             ShapeTask("rectangle", orientation=3),
-            r"tasks\[1\] is SO\(rectangle,3\), .* integers from 0 to 1, and None",
+            r"tasks\[1\] is SO\(rectangle,3\), .* There are None, 0, 1",
         ),
-        (ShapeTask("cup", "top-left", 4), r"SPO\(cup,top-left,4\), .* from 0 to 3"),
-        (ShapeTask("arrow", orientation=-1), "'arrow' has no orientation -1"),
+        (
+            ShapeTask("cup", "top-left", 4),
+            r"SPO\(cup,top-left,4\), .* None, 0, 1, 2, 3",
+        ),
+        (ShapeTask("arrow", orientation=-1), "there is no orientation -1"),
         (ShapeTask("arrow", orientation=[1]), r"no orientation \[1\]"),
-        (ShapeTask("star"), r"no shape 'star'. Shapes are rectangle, diagonal,"),
-        (ShapeTask("arrow", "left"), "no position 'left'. Positions are top-left"),
+        (ShapeTask("star"), r"no shape 'star'. There are rectangle, diagonal,"),
+        (ShapeTask("arrow", "left"), "no position 'left'. There are None, top-left"),
     ],
 )
 def test_tasks_that_there_are_not(task, message):

@@ -337,7 +337,7 @@ def test_cube_rotations_are_the_24_signed_permutation_matrices_of_determinant_1(
 
 def test_actions_of_several_generators_are_immutable_values():
     assert ImageDihedral() == ImageDihedral(n_rotations=4)
-    assert repr(ImageDihedral()) == "ImageDihedral(n_rotations=4)"
+    assert repr(ImageDihedral()) == "ImageDihedral(n_rotations=4, channel_axis=None)"
     grid = GridShift(axes=[-2, np.int64(-1)], orders=[3, 4])
     assert grid == GridShift((-2, -1), (3, 4))
     assert repr(grid) == "GridShift(axes=(-2, -1), orders=(3, 4))"

@@ -18,7 +18,7 @@ from sk_eqsae.inspection import (
     equivariance_report,
     feature_symmetry,
 )
-from sk_eqsae.inspection._drawing import label_ticks, legend_of_names, line_styles
+from sk_eqsae.inspection._display import label_ticks, legend_of_names, line_styles
 from tests.inspection.representations import (
     Dictionary,
     fitter_of,
@@ -65,6 +65,23 @@ def test_energies_are_stacked_up_to_one_most_invariant_first(plt, symmetry):
 def test_invariance_of_a_free_vector_is_marked(plt, symmetry):
     display = FeatureSymmetryDisplay(symmetry).plot()
     assert display.ax_.lines[0].get_ydata()[0] == 0.25
+
+
+def test_what_is_not_beyond_chance_is_pale(plt, symmetry):
+    beyond = np.arange(30) % 3 > 0
+    ax = FeatureSymmetryDisplay(symmetry.assign(beyond_chance=beyond)).plot().ax_
+    (veil,) = ax.collections
+    in_order = symmetry.sort_values("invariance", ascending=False, kind="stable")
+    places = np.flatnonzero(~beyond[in_order.index])
+    covered = np.zeros(30)
+    for path in veil.get_paths():
+        first, last = path.get_extents().intervalx.astype(int)
+        covered[first:last] = 1
+    np.testing.assert_array_equal(np.flatnonzero(covered), places)
+    assert "not beyond chance" in ax.get_xlabel()
+    whole = FeatureSymmetryDisplay(symmetry.assign(beyond_chance=True)).plot().ax_
+    assert not whole.collections
+    assert "chance" not in whole.get_xlabel()
 
 
 def test_zero_vectors_are_not_drawn(plt, symmetry):

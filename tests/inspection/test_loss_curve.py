@@ -100,7 +100,7 @@ def test_drawn_where_told_and_nowhere_else(plt, orbits, sae):
 
 def test_what_has_no_loss_curve_is_an_error_and_makes_no_figure(plt, orbits, sae):
     X, metadata = orbits
-    with pytest.raises(TypeError, match=r"saes\['a'\] is \[TopKSAE.*by name"):
+    with pytest.raises(TypeError, match=r"saes.* has to be a fitted .*TopKSAE"):
         LossCurveDisplay.from_estimator({"a": [sae]})
     with pytest.raises(ValueError, match="saes is empty"):
         LossCurveDisplay.from_estimator({})

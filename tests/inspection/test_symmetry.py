@@ -3,6 +3,7 @@ import pytest
 from sklearn.frozen import FrozenEstimator
 
 from sk_eqsae import ActivationTransformFitter, EquivariantSAE, TopKSAE
+from sk_eqsae.activations import Shards
 from sk_eqsae.groups import (
     CyclicGroup,
     DihedralGroup,
@@ -179,6 +180,79 @@ def test_a_zero_vector_has_no_symmetry():
     assert np.isnan(last["cosine_g"])
     assert table["irrep"].isna().tolist() == [False] * 4 + [True]
     assert (table["orbit"] == last["orbit"]).sum() == 1
+
+
+def planted(group, n_rows=2000):
+    """M, and rows with most variance where nothing moves, as activations have it."""
+    matrices, basis = regular_representation(group, n_copies=3, n_invariant=6, mixed=0)
+    scales = np.repeat([1.0, 3.0], [3 * group.order, 6])
+    X = 5 + np.random.default_rng(1).normal(size=(n_rows, len(basis))) * scales
+    return fitter_of(group, matrices), X
+
+
+@pytest.mark.parametrize("group", [CyclicGroup(24), DihedralGroup(4)], ids=repr)
+@pytest.mark.parametrize("spectrum", ["X", "dictionary"])
+def test_few_random_directions_are_beyond_chance(group, spectrum):
+    fitter, X = planted(group)
+    mixtures = np.random.default_rng(2).normal(size=(400, len(X)))
+    table = feature_symmetry(
+        Dictionary(mixtures @ (X - X.mean(axis=0))),
+        fitter,
+        X=X if spectrum == "X" else None,
+    )
+    assert table["beyond_chance"].mean() < 0.1
+    chance = table.filter(regex="^chance ").to_numpy()
+    beyond_any = (energies(table) > chance).any(axis=1)
+    assert 0.01 < beyond_any.mean() < 0.1  # 5 % of them, in any irrep
+
+
+def test_features_of_one_irrep_are_beyond_chance_and_those_of_all_are_not():
+    group = CyclicGroup(24)
+    fitter, X = planted(group)
+    angle = 2 * np.pi * np.arange(24) / 24
+    waves = [np.kron(np.cos(n * angle), [1, 0, 0]) for n in (1, 5, 11)]
+    invariant = np.eye(X.shape[1])[-2:]
+    one_orientation = np.eye(X.shape[1])[:2]
+    vectors = np.vstack([np.pad(waves, ((0, 0), (0, 6))), invariant, one_orientation])
+    table = feature_symmetry(Dictionary(vectors), fitter, X=X)
+    main = ["rotation 1", "rotation 5", "rotation 11", "trivial", "trivial"]
+    assert table["irrep"].tolist()[:5] == main
+    expected = [True, True, True, True, True, False, False]
+    assert table["beyond_chance"].tolist() == expected
+
+
+def test_where_nothing_moves_invariance_is_no_more_than_chance():
+    group = CyclicGroup(4)
+    fitter, X = planted(group)
+    X[:, : 3 * group.order] = 0  # all the variance is in features that stay
+    table = feature_symmetry(Dictionary(np.eye(X.shape[1])[-2:]), fitter, X=X)
+    assert table["invariance"].tolist() == [1, 1]
+    assert not table["beyond_chance"].any()
+
+
+@pytest.mark.parametrize("constant", ["X", "dictionary"])
+def test_without_a_spectrum_nothing_is_beyond_chance(constant):
+    fitter, X = planted(CyclicGroup(4))
+    dictionary, X = Dictionary(np.eye(X.shape[1])), np.full_like(X, 0.1)
+    if constant == "dictionary":
+        dictionary, X = Dictionary(np.zeros_like(dictionary.components_)), None
+    table = feature_symmetry(dictionary, fitter, X=X)
+    assert table.filter(regex="^chance ").isna().all(axis=None)
+    assert not table["beyond_chance"].any()
+
+
+def test_chance_is_that_of_the_rows_wherever_they_are(tmp_path):
+    fitter, X = planted(CyclicGroup(4), n_rows=5000)
+    dictionary = Dictionary(np.eye(X.shape[1]))
+    found = feature_symmetry(dictionary, fitter, X=X)
+    assert found.equals(feature_symmetry(dictionary, fitter, X=X))
+    np.save(tmp_path / "X.npy", X)
+    on_disk = feature_symmetry(dictionary, fitter, X=Shards(tmp_path / "X.npy"))
+    assert found.equals(on_disk)
+    with pytest.raises(ValueError, match="X has 3 features"):
+        feature_symmetry(dictionary, fitter, X=X[:, :3])
+    with pytest.raises(ValueError, match="NaN"):
+        feature_symmetry(dictionary, fitter, X=np.where(X > 7, np.nan, X))
 
 
 def test_equivariant_sae_brings_its_own_m(turning_orbits):

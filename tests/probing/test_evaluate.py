@@ -164,7 +164,9 @@ def test_names_of_columns_that_xgboost_refuses(data, names):
     assert_frame_equal(table, expected)
 
 
-@pytest.mark.parametrize("convert", [pl.DataFrame, torch.as_tensor], ids=str)
+@pytest.mark.parametrize(
+    "convert", [pl.DataFrame, torch.as_tensor], ids=str, ids=["polars", "tensor"]
+)
 def test_frames_of_polars_and_tensors_give_the_same_table(data, convert):
     X, Y = data
     probes = {"ours": make_probe("xgboost"), "theirs": XGBClassifier(n_estimators=5)}
@@ -401,8 +403,10 @@ def bad(**change):
         (bad(Y=np.arange(200)), r"Y has shape \(200,\); give one row per row of X"),
         (bad(Y=np.ones((3, 1))), r"Y has shape \(3, 1\)"),
         (bad(Y=np.full((200, 1), 2)), "Y has values other than 0 and 1, such as"),
-        (bad(Y=np.full((200, 1), np.nan)), "other than 0 and 1, such as nan"),
-        (bad(Y=pd.DataFrame([0, 1, pd.NA, 1] * 50)), "other than 0 and 1, such as <NA"),
+        (bad(Y=np.full((200, 1), np.nan)), "Y has missing values .* rows 0, 1"),
+        (bad(Y=pd.DataFrame([0, 1, pd.NA, 1] * 50)), "Y has missing .* rows 2, 6"),
+        (bad(Y=np.ma.masked_equal(np.eye(200)[:, :1], 1)), "Y has missing .* rows 0"),
+        (bad(train=np.ma.masked_equal(TRAIN, 7)), "train has missing values .* rows 7"),
         (bad(task_names=["a"]), "task_names has 1 entries for 6 columns"),
         (bad(task_kinds=["a"]), "task_kinds has 1 entries for 6 columns"),
         (bad(power=np.zeros(200)), "transformer=None has no reconstruct"),
@@ -512,3 +516,23 @@ def test_warnings_of_a_transformer_are_let_through(data):
     call = {"transformer": WarningTransformer(), "probes": ["knn"]}
     with pytest.warns(ConvergenceWarning, match="not there yet"):
         evaluate_probes(X, Y, **SPLIT, **call)
+
+
+def test_progress_needs_no_terminal(data, monkeypatch):
+    """Programs without a window, and services, have no stderr."""
+    monkeypatch.setattr(sys, "stderr", None)
+    table = evaluate_probes(*data, **SPLIT, probes=["knn"], verbose=1)
+    assert len(table) == 6
+
+
+def test_a_missing_power_is_an_error(orbits):
+    X, Y, _, power, frozen = orbits
+    power = np.where(np.arange(len(X)) == 5, np.nan, power)
+    with pytest.raises(ValueError, match=r"power has missing values .* rows 5"):
+        evaluate_probes(
+            X,
+            Y,
+            **SPLIT,
+            transformer=TruncatedReconstruction(frozen, 4),
+            power=power,
+        )

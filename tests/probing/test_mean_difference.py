@@ -1,9 +1,16 @@
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 from scipy import sparse
+from sklearn.decomposition import PCA
 
-from sk_eqsae.probing import MeanDifferenceSelector, _mean_difference
+from sk_eqsae.probing import (
+    MeanDifferenceSelector,
+    TruncatedReconstruction,
+    _mean_difference,
+    make_probe,
+)
 
 
 @pytest.fixture
@@ -85,3 +92,26 @@ def test_one_class_is_an_error(latents):
 def test_continuous_y_is_an_error(latents):
     with pytest.raises(ValueError, match="Unknown label type: continuous"):
         MeanDifferenceSelector(2).fit(latents[0], latents[0][:, 0])
+
+
+@pytest.mark.parametrize(
+    "lose",
+    [
+        lambda y: np.where(y == 1, np.nan, y),
+        lambda y: [None if label else "none" for label in y],
+        lambda y: [np.nan if label else str(label) for label in y],
+        lambda y: pd.Series(y).where(y == 0).astype("Int64"),
+        lambda y: np.ma.masked_equal(y, 1),
+    ],
+    ids=["NaN", "None", "text", "pandas", "masked"],
+)
+def test_missing_labels_are_an_error(latents, lose):
+    """They would be a class of their own, or the class under the mask."""
+    X, y = latents
+    for estimator in (
+        MeanDifferenceSelector(2),
+        TruncatedReconstruction(PCA(2), 2),
+        make_probe("xgboost"),
+    ):
+        with pytest.raises(ValueError, match=r"y has missing values .* in rows"):
+            estimator.fit(X, lose((y > 0).astype(int)))

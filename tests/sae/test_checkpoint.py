@@ -135,11 +135,15 @@ def interrupted(tmp_path, monkeypatch):
     return sae, X
 
 
-def test_a_fit_that_was_interrupted_goes_on_when_it_is_called_again(interrupted):
+def test_a_fit_that_was_interrupted_goes_on_when_it_is_called_again(
+    interrupted, monkeypatch
+):
     sae, X = interrupted
     expected = clone(CASES["top_k"]).fit(X)
     assert not np.array_equal(sae.components_, expected.components_)
+    steps = Steps(monkeypatch)
     assert np.array_equal(sae.fit(X).components_, expected.components_)
+    assert steps.n == N_STEPS - KILLED + 1
     assert files(sae.checkpoint) == []
 
 

@@ -213,7 +213,7 @@ def test_as_good_as_a_regular_one_of_as_many_latents(fitted, turning):
 
 def test_adam_holds_as_many_weights_as_there_are_base_vectors(fitted, two_layers):
     for sae in (fitted, two_layers):
-        network = sae._trained_network(sae.mean_, None)
+        network = sae._trained_network(sae.n_components_, sae.mean_, None)
         assert len(network.encoder.weight) == len(network.components) == 6
         assert len(sae.components_) == 24
     assert network.hidden.weight.shape == (5, 12)

@@ -111,3 +111,21 @@ def test_rows_too_small_for_a_recipe_without_a_scale_warn(kind, rows):
         sae.fit(1e-20 * rows)
     assert sae.score(1e-20 * rows) < -1e30
     assert kind(12, k=2, **QUICK).fit(1e-20 * rows).score(1e-20 * rows) > 0
+
+
+def rows_with_sinks(factor):
+    """2,000 sparse rows, 20 of which lie far out along one direction."""
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.normal(size=(16, 16)))[0]
+    rows = np.abs(rng.normal(size=(2000, 16))) * (rng.random((2000, 16)) < 0.2) @ basis
+    rows[rng.choice(2000, 20, replace=False)] += factor * basis[0]
+    return rows
+
+
+@pytest.mark.parametrize("kind", [TopKSAE, EquivariantSAE, GroupTiedSAE])
+def test_a_few_long_rows_that_hold_all_variance_are_warned_of(kind):
+    settings = {"k": 4, "max_epochs": 20, "random_state": 0}
+    settings |= {} if kind is TopKSAE else {"symmetry": 1}
+    with pytest.warns(UserWarning, match=r"1 % .* hold 100% .* of the other rows 0\."):
+        kind(32, **settings).fit(rows_with_sinks(1000))
+    kind(32, **settings).fit(rows_with_sinks(1))

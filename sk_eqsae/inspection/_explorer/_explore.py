@@ -11,34 +11,32 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csc_array, csr_array
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_scalar
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     check_consistent_length,
-    check_is_fitted,
     column_or_1d,
 )
 
 from ..._atomic import atomic_write
+from ..._docs import fill
 from ..._fitting import unfrozen
-from ..._rows import checked_rows, read_rows
+from ..._rows import as_array, checked_rows, read_rows
 from ...activations import Orbits
 from ...groups import FiniteGroup
 from ...groups._orbit_table import as_group, orbit_table
 from ...sae._base import BaseSAE, kept_latents, sparse_codes
-from .._element_names import element_names
-from .._feature_symmetry import feature_symmetry
-from .._transform_checks import check_transform
+from .._checks import check_sae, check_transform
+from .._display import element_names
+from ._numbers import activity, columns, removal, rounded, separation, symmetry
 from ._page import page
 from ._pictures import Action, Inputs, check_ids, pictures
-from ._removal import removal
-from ._usage import class_separation, histograms, mean_by_power, top_orbits, usage
 
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
+@fill
 def explore(
     sae: BaseEstimator,
     orbits: Orbits | ArrayLike,
@@ -54,16 +52,14 @@ def explore(
 ) -> Path:
     """Write a page on which the features of an autoencoder can be looked at.
 
-    The page is one HTML file that needs no server and no network. It lists all
-    features, to search, filter and sort, and shows for each one how often and how
-    strongly it fires, what the group does to it, which inputs fire it most, and what
-    is lost without it.
+    One HTML file that needs no server and no network lists all features, to search,
+    filter and sort, and shows for each one how often and how strongly it fires, what
+    the group does to it, which inputs fire it most, and what is lost without it.
 
     Parameters
     ----------
     sae : TopKSAE, EquivariantSAE or GroupTiedSAE
-        Fitted autoencoder. Of a GroupTiedSAE all latents are shown, whatever its
-        `output`.
+        Fitted autoencoder. All latents are shown, whatever its `output`.
     orbits : Orbits or array-like of shape (n_rows, n_features)
         Activations to look at, best ones that were not fitted. Each row of an array is
         that of an input by itself, canonical under the group of M.
@@ -75,16 +71,14 @@ def explore(
         with up to 4 channels, and points (n_points, 2) or (n_points, 3). A pixel that
         is no number is magenta, a point or sample left out. None shows ids alone.
     action : callable, default=None
-        ``action(inputs, power)``, as it went into
-        :func:`~sk_eqsae.extract_orbits`, so that inputs are shown at all places of
-        their orbits. None shows canonical inputs alone.
+        ``action(inputs, power)`` of :func:`~sk_eqsae.extract_orbits`, to show inputs
+        at all places of their orbits. None shows canonical inputs alone.
     labels : array-like of shape (n_rows,), default=None
         Class of each row of the activations, such as ``y[orbits.groups]``.
     names : array-like of shape (n_latents,), default=None
         Name of each feature. None takes those of `get_feature_names_out`.
-    activation_transform : estimator, default=None
-        Fitted M. None takes the `activation_transform_` of `sae`; a TopKSAE has
-        none, and is shown without symmetry then.
+    {sae_transform}
+        A TopKSAE has none, and is shown without symmetry then.
     path : str or path-like, default="features.html"
         Where to write. A file that is there is replaced in one step.
     n_top : int, default=8
@@ -100,11 +94,9 @@ def explore(
 
     Raises
     ------
-    TypeError
-        If `sae` is none of the three autoencoders.
-    ValueError
-        If orbits, inputs, labels, names and M do not fit together, or if a label or a
-        name is missing.
+    TypeError, ValueError
+        If `sae` is none of the three autoencoders, if orbits, inputs, labels, names and
+        M do not fit together, or if a label or a name is missing.
 
     See Also
     --------
@@ -116,11 +108,10 @@ def explore(
     The numbers of a feature, with z its activation in a row:
 
     - Density is the share of rows with z > 0; the mean activation is over those.
-    - Invariance, irreps, orbits and what the feature turns into are those of
-      :func:`~sk_eqsae.inspection.feature_symmetry`, for the feature's vector.
+    - What the group does to its vector is what
+      :func:`~sk_eqsae.inspection.feature_symmetry` says, with chance by `orbits`.
     - An input counts by its strongest place in the orbit.
-    - AUC of a class: the chance that a row of the class has a larger z than a row of
-      another class, where equal ones count half.
+    - AUC of a class is of its rows against all others, where equal z count half.
     - Without a feature (z = 0, all others as they are) the squared error of a row
       grows by ``2 z (r . d) + z^2 |d|^2``, with r the error of the reconstruction and
       d the vector of the feature: a mean over rows with z > 0, and the FVU that it
@@ -133,12 +124,10 @@ def explore(
     >>> from sk_eqsae import TopKSAE, explore
     >>> from sk_eqsae.activations import Orbits
     >>> X = np.random.default_rng(0).normal(size=(40, 6))
-    >>> groups, power = np.repeat(np.arange(20), 2), np.tile([0, 1], 20)
-    >>> orbits = Orbits(X, groups, power)
+    >>> orbits = Orbits(X, np.repeat(np.arange(20), 2), np.tile([0, 1], 20))
     >>> sae = TopKSAE(12, k=2, max_epochs=2, random_state=0).fit(X)
-    >>> path = explore(sae, orbits, path=tempfile.mkdtemp() + "/features.html")
-    >>> "<title>Features of TopKSAE</title>" in path.read_text(encoding="utf-8")
-    True
+    >>> explore(sae, orbits, path=tempfile.mkdtemp() + "/features.html").name
+    'features.html'
     """
     sae, fitter = _checked(sae, activation_transform)
     check_scalar(n_top, "n_top", Integral, min_val=0)
@@ -147,24 +136,24 @@ def explore(
     if given is orbits and inputs is not None:  # each row has an input of its own
         check_consistent_length(given, inputs)
     Z = sparse_codes(sae, given)
-    orbits = _in_orbits(sae, orbits, fitter)
+    orbits = _in_orbits(sae, orbits, given, fitter)
     group, table = orbit_table(
         orbits.groups, orbits.power, symmetry=orbits.symmetry, n_rows=len(orbits)
     )
-    top = top_orbits(Z.tocsc(), table, n_top)
-    shown = _most_needed_first(top)
     ids = orbits.groups[table[:, 0]]
-    data = {
+    data = _numbers(sae, orbits, Z, table) | {
         "title": f"Features of {type(sae).__name__}",
         "names": _names(sae, names),
         "elements": element_names(group, lambda p: str(p).translate(_SUPERSCRIPTS)),
-        **_numbers(sae, group, orbits.X, Z, table),
-        **({} if fitter is None else _symmetry(sae, fitter)),
-        **({} if labels is None else _classes(Z.tocsc(), labels)),
-        "top": _by_place(top, shown),
-        "inputs": [str(orbit_id) for orbit_id in ids[shown]],
         "pictures": None,
     }
+    if fitter is not None:
+        data |= symmetry(sae, fitter, orbits.X)
+    if labels is not None:
+        check_consistent_length(Z, labels)
+        data |= separation(Z.tocsc(), _complete(labels, "labels", "class", "row"))
+    data["top"], shown = _top(Z.tocsc(), table, n_top)
+    data["inputs"] = [str(orbit_id) for orbit_id in ids[shown]]
     if inputs is not None:
         _check_action(action, group)
         check_ids(ids, len(inputs))
@@ -179,12 +168,7 @@ def explore(
 def _checked(sae: Any, activation_transform: Any) -> tuple[BaseSAE, Any]:
     """A fitted autoencoder and its M, or None."""
     sae = unfrozen(sae)
-    if not isinstance(sae, BaseSAE):
-        raise TypeError(
-            "sae has to be a fitted TopKSAE, EquivariantSAE or GroupTiedSAE, found "
-            f"{type(sae).__name__}."
-        )
-    check_is_fitted(sae)
+    check_sae(sae)
     if activation_transform is None:
         activation_transform = getattr(sae, "activation_transform_", None)
     if activation_transform is not None:
@@ -192,9 +176,8 @@ def _checked(sae: Any, activation_transform: Any) -> tuple[BaseSAE, Any]:
     return sae, activation_transform
 
 
-def _in_orbits(sae: BaseSAE, orbits: Orbits | ArrayLike, fitter: Any) -> Orbits:
+def _in_orbits(sae: BaseSAE, orbits: Any, given: Any, fitter: Any) -> Orbits:
     """Checked rows in memory; each one of an array is an orbit's canonical row."""
-    given: Any = orbits.X if isinstance(orbits, Orbits) else orbits
     X = read_rows(checked_rows(sae, given, reset=False), slice(None))
     group = None if fitter is None else fitter.symmetry_
     if isinstance(orbits, Orbits):
@@ -204,36 +187,22 @@ def _in_orbits(sae: BaseSAE, orbits: Orbits | ArrayLike, fitter: Any) -> Orbits:
 
 
 def _numbers(
-    sae: BaseSAE, group: FiniteGroup, X: NDArray, Z: csr_array, table: NDArray
+    sae: BaseSAE, orbits: Orbits, Z: csr_array, table: NDArray
 ) -> dict[str, Any]:
     """What each feature does, and all of them together."""
-    lost = removal(sae, X, Z, table)
-    columns = usage(Z) | {"removal_error": lost.error, "removal_fvu": lost.fvu}
-    about = {
+    found = activity(Z, table)
+    lost, fvu_with_all = removal(sae, orbits.X, Z, table)
+    found["columns"] |= lost
+    found["about"] = {
         "estimator": type(sae).__name__,
-        "n_rows": len(X),
+        "n_rows": len(orbits),
         "n_orbits": len(table),
-        "n_activations": X.shape[1],
+        "n_activations": orbits.X.shape[1],
         "k": kept_latents(sae),
-        "group": repr(group),
-        "fvu": _rounded(lost.fvu_with_all),
+        "group": repr(orbits.symmetry),
+        "fvu": fvu_with_all,
     }
-    return {
-        "about": about,
-        "columns": {name: _rounded(column) for name, column in columns.items()},
-        "histograms": histograms(Z.tocsc()),
-        "by_power": _rounded(mean_by_power(Z, table)),
-    }
-
-
-def _rounded(values: Any, digits: int = 4) -> Any:
-    """Numbers that JSON has, as short as will do; None for what is not finite."""
-    if isinstance(values, np.ndarray | list):
-        return [_rounded(value, digits) for value in values]
-    if not np.isfinite(values):
-        return None
-    short = float(f"{values:.{digits}g}")
-    return int(short) if short.is_integer() and abs(short) < 2**53 else short
+    return found
 
 
 def _names(sae: BaseSAE, names: ArrayLike | None) -> list[str]:
@@ -254,66 +223,44 @@ def _names(sae: BaseSAE, names: ArrayLike | None) -> list[str]:
 
 def _complete(values: ArrayLike, argument: str, what: str, of: str) -> NDArray:
     """Entries of one axis, none of them missing: NaN, NaT, None, or masked."""
-    given: NDArray = column_or_1d(values)
+    # in an array of strings, the NaN of a list would be the text "nan"
+    given: Any = values
+    if not hasattr(values, "dtype"):
+        given = np.asarray(values, dtype=object)
     missing = np.flatnonzero(pd.isna(given) | np.ravel(np.ma.getmask(values)))
     if len(missing):
         raise ValueError(
             f"{argument} has no {what} for {len(missing)} {of}(s), such as "
             f"{missing[0]}. Give these a {what} of their own, such as 'none'."
         )
-    return given
+    return column_or_1d(as_array(values))
 
 
-def _symmetry(sae: BaseSAE, fitter: Any) -> dict[str, Any]:
-    found, group = feature_symmetry(sae, fitter), fitter.symmetry_
-    columns = ["invariance", "stabilizer_size", "orbit_length", "orbit"]
-    irreps = [irrep.name for irrep in group.irreps]
-    return {
-        "irreps": irreps,
-        "irrep": found["irrep"].where(found["irrep"].notna(), None).tolist(),
-        "energies": _rounded(found[[f"energy {name}" for name in irreps]].to_numpy()),
-        "symmetry": {name: _rounded(found[name].to_numpy()) for name in columns},
-        "turns_into": [
-            {
-                "name": name,
-                "latent": found[f"turns_into_{name}"].tolist(),
-                "cosine": _rounded(found[f"cosine_{name}"].to_numpy()),
-            }
-            for name in group.generator_names
-        ],
-    }
-
-
-def _classes(Z: Any, labels: ArrayLike) -> dict[str, Any]:
-    check_consistent_length(Z, labels)
-    given = _complete(labels, "labels", "class", "row")
-    check_classification_targets(given)
-    classes, codes = np.unique(given, return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError(f"labels has to hold two classes or more, found {classes}.")
-    auc, density = class_separation(Z, codes, len(classes))
-    return {
-        "classes": [str(name) for name in classes],
-        "auc": _rounded(auc, 3),
-        "class_density": _rounded(density, 3),
-    }
-
-
-def _most_needed_first(top: list[tuple[NDArray, NDArray]]) -> NDArray:
-    """All orbits that are shown: the strongest of each feature before the others."""
-    ranked = [(rank, orbit) for orbits, _ in top for rank, orbit in enumerate(orbits)]
-    return np.array(
-        list(dict.fromkeys(int(orbit) for _, orbit in sorted(ranked))), dtype=np.int64
-    )
-
-
-def _by_place(top: list[tuple[NDArray, NDArray]], shown: NDArray) -> list[Any]:
-    """Strongest orbits of each feature, by their place among those that are shown."""
-    place = {orbit: i for i, orbit in enumerate(shown.tolist())}
-    return [
-        [[place[orbit], _rounded(z, 3)] for orbit, z in zip(*one, strict=True)]
+def _top(Z: csc_array, table: NDArray, n_top: int) -> tuple[list[Any], NDArray]:
+    """Strongest orbits of each latent, by place among all that are shown, and those."""
+    orbit_of_row = np.empty(Z.shape[0], dtype=np.int64)
+    orbits, elements = np.nonzero(table >= 0)
+    orbit_of_row[table[orbits, elements]] = orbits
+    top = [_top_of_one(*column, orbit_of_row, table, n_top) for column in columns(Z)]
+    # the strongest of each latent before the others
+    ranked = sorted((rank, orbit) for one in top for rank, orbit in enumerate(one[0]))
+    place = {orbit: i for i, orbit in enumerate(dict.fromkeys(o for _, o in ranked))}
+    by_place = [
+        [[place[orbit], rounded(z, 3)] for orbit, z in zip(*one, strict=True)]
         for one in top
     ]
+    return by_place, np.array(list(place), dtype=np.int64)
+
+
+def _top_of_one(
+    rows: NDArray, values: NDArray, orbit_of_row: NDArray, table: NDArray, n_top: int
+) -> tuple[list[int], NDArray]:
+    """Orbits in which a latent is strongest (n,), and what it is there (n, order)."""
+    strongest_first = orbit_of_row[rows[np.argsort(-values, kind="stable")]]
+    top = list(dict.fromkeys(strongest_first.tolist()))[:n_top]
+    column = np.zeros(len(orbit_of_row))
+    column[rows] = values
+    return top, np.where(table[top] >= 0, column[table[top]], np.nan)
 
 
 def _check_action(action: Action | None, group: FiniteGroup) -> None:

@@ -35,32 +35,29 @@ def pictures(
     group: FiniteGroup,
     max_bytes: int,
 ) -> dict[str, Any]:
-    """Draw inputs of orbit ids, each with its whole orbit, until the room is full.
-
-    They are data URIs of all images of an orbit side by side, or for each element
-    lists of coordinates from 0 to 100, None where a number is missing.
-    """
+    """Draw inputs of orbit ids, each with its whole orbit, until the room is full."""
+    # Drawings are data URIs of all images of an orbit side by side, or for each element
+    # lists of coordinates from 0 to 100, None where a number is missing.
     inputs = _checked(inputs)
     kind = kind_of(tuple(inputs.shape[1:]))
-    draw, scale = _DRAWERS[kind], _scale(inputs, kind)
-    powers = action_powers(group)
-    orbits = (orbit for part in _moved(inputs, ids, action, powers) for orbit in part)
-    return {
-        "kind": kind,
-        "aspect": _aspect(inputs, kind),
-        "n_elements": 1 if action is None else len(powers),
-        "drawings": _that_fit((draw(orbit, scale) for orbit in orbits), max_bytes),
-    }
-
-
-def _that_fit(drawings: Iterator[Any], max_bytes: int) -> list[Any]:
-    fit = []
-    for drawing in drawings:
+    scale, aspect = _scale(inputs, kind), None
+    if kind == "image":
+        height, width = _channels_last(_to_array(inputs[:1])[0]).shape[:2]
+        aspect = width / height
+    powers, drawings = action_powers(group), []
+    for orbit in _moved(inputs, ids, action, powers):
+        drawing = _DRAWERS[kind](orbit, scale)
         max_bytes -= len(json.dumps(drawing, separators=(",", ":")))
         if max_bytes < 0:
             break
-        fit.append(drawing)
-    return fit
+        drawings.append(drawing)
+    n_elements = 1 if action is None else len(powers)
+    return {
+        "kind": kind,
+        "aspect": aspect,
+        "n_elements": n_elements,
+        "drawings": drawings,
+    }
 
 
 def kind_of(shape: tuple[int, ...]) -> str:
@@ -118,16 +115,12 @@ def _scale(inputs: Inputs, kind: str) -> tuple[float, float]:
     """What is drawn darkest and brightest, or lowest and highest, in all pictures."""
     if kind == "image" and inputs.dtype in (np.uint8, torch.uint8):
         return 0.0, 255.0
-    parts = [(part.min(), part.max()) for part in _parts(inputs) if part.size]
-    lows, highs = zip(*parts, strict=True) if parts else ([0], [1])
-    return float(min(lows)), float(max(highs))
-
-
-def _parts(inputs: Inputs) -> Iterator[NDArray]:
-    """Numbers of the inputs, without NaN and infinity."""
+    low, high = np.inf, -np.inf
     for rows in gen_batches(len(inputs), _BATCH):
-        part = _to_array(inputs[rows])
-        yield part[np.isfinite(part)]
+        part = _to_array(inputs[rows]).astype(np.float64)
+        part = part[np.isfinite(part)]
+        low, high = part.min(initial=low), part.max(initial=high)
+    return (float(low), float(high)) if low <= high else (0.0, 1.0)
 
 
 def _to_array(inputs: Any) -> NDArray:
@@ -140,20 +133,13 @@ def _to_array(inputs: Any) -> NDArray:
 def _moved(
     inputs: Inputs, ids: NDArray, action: Action | None, powers: Sequence[Any]
 ) -> Iterator[NDArray]:
-    """Batches of shape (n, n_elements, ...)."""
+    """The orbit of one input after the other, each of shape (n_elements, ...)."""
     for start in range(0, len(ids), _BATCH):
         batch = inputs[ids[start : start + _BATCH]]
         if action is None:
-            yield _to_array(batch)[:, np.newaxis]
+            yield from _to_array(batch)[:, np.newaxis]
         else:
-            yield np.stack([_to_array(action(batch, p)) for p in powers], axis=1)
-
-
-def _aspect(inputs: Inputs, kind: str) -> float | None:
-    if kind != "image":
-        return None
-    height, width = _channels_last(_to_array(inputs[:1])[0]).shape[:2]
-    return width / height
+            yield from np.stack([_to_array(action(batch, p)) for p in powers], axis=1)
 
 
 def _draw_images(orbit: NDArray, scale: tuple[float, float]) -> str:
@@ -180,11 +166,10 @@ def _channels_last(image: NDArray) -> NDArray:
 def _resized(image: NDArray) -> NDArray:
     import cv2  # noqa: PLC0415
 
-    height, width = image.shape[:2]
     image = image.astype(np.float32)
-    shrink = _SIDE / max(height, width)
+    shrink = _SIDE / max(image.shape[:2])
     if shrink < 1:
-        size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+        size = [max(1, round(side * shrink)) for side in image.shape[1::-1]]
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     return image.reshape(*image.shape[:2], -1)
 

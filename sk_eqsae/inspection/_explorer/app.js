@@ -63,6 +63,8 @@ function labelOf(column) {
   return one === null ? column.label : `${column.label} of ${CHOICES[column.choice].names[one]}`;
 }
 
+const marked = (irrep, i) => (irrep && !data.beyond_chance[i] ? `${irrep} ?` : irrep);
+
 const COLUMNS = [
   { key: "name", label: "Feature", values: data.names, first: "ascending",
     meaning: "The dictionary vector of one latent. A dead feature fires in no row." },
@@ -75,8 +77,8 @@ if (data.irreps) {
   COLUMNS.push(
     { key: "invariance", label: "Invariance", values: data.symmetry.invariance, show: number,
       meaning: "Share of the vector's energy that the group leaves alone, from 0 to 1. A vector whose copies under the group are orthogonal has one over the order of the group." },
-    { key: "irrep", label: "Irrep", values: data.irrep, text: true, first: "ascending",
-      meaning: "Irreducible representation of the group that holds most of the vector's energy." },
+    { key: "irrep", label: "Irrep", values: data.irrep.map(marked), text: true, first: "ascending",
+      meaning: "Irreducible representation of the group that holds most of the vector's energy. A question mark: no more than a random direction of the activations may have there." },
     { key: "energy", label: "Energy", choice: "irrep", show: percent,
       meaning: "Share of the vector's energy in that irrep, or in the one that is chosen above the table." },
   );
@@ -289,7 +291,7 @@ function numbers(i) {
   ];
   if (data.irreps) {
     const s = data.symmetry;
-    pairs.push(["Invariance", number(s.invariance[i])], ["Main irrep", data.irrep[i] ?? "–"],
+    pairs.push(["Invariance", number(s.invariance[i])], ["Main irrep", `${data.irrep[i] ?? "–"}${data.beyond_chance[i] ? "" : ", no more than by chance"}`],
       ["Length of its orbit", number(s.orbit_length[i])]);
   }
   return facts(pairs);
@@ -298,7 +300,7 @@ function numbers(i) {
 function symmetry(i) {
   if (!data.irreps || data.symmetry.invariance[i] === null) return [];
   const energies = data.irreps.map((name, r) =>
-    [name, data.energies[i][r], percent(data.energies[i][r])]);
+    [name, data.energies[i][r], percent(data.energies[i][r]), percent(data.chance[r])]);
   const turns = data.turns_into.map((g) =>
     el("li", {}, `${g.name}: `, link(g.latent[i]), g.latent[i] === i ? " (itself)" : "",
       ` (cosine ${number(g.cosine[i])})`));
@@ -313,7 +315,8 @@ function symmetry(i) {
     el("ul", { class: "links" }, ...(same.length === 1 ? [] : shown.map((j) =>
       el("li", {}, link(j), (j === i ? " (this)" : "") + (isDead(j) ? " (dead)" : "")))),
       same.length > shown.length ? el("li", {}, `and ${same.length - shown.length} more`) : null),
-    barTable("Energy of its vector by irrep", energies),
+    barTable("Energy of its vector by irrep, and what a random direction may have", energies,
+      ["", "", "energy", "chance"]),
   ];
 }
 

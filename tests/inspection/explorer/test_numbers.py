@@ -242,7 +242,7 @@ def test_elements_are_named_by_their_powers(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"sae": "none"}, TypeError, "found str"),
+        ({"sae": "none"}, TypeError, "found .none."),
         ({"activation_transform": "M"}, TypeError, "ActivationTransformFitter, found"),
         ({"names": ["a"]}, ValueError, "has 1 entries, but the dictionary has 16"),
         ({"labels": np.zeros(120)}, ValueError, "two classes or more"),
