@@ -29,10 +29,10 @@ from .._docs import fill
 from .._fitted import FEATURES, Fitted
 from .._fitting import all_or_nothing, draw_seed
 from .._metrics import are_constant, fvu_of_chunks
-from .._rows import as_array, check_finite, checked_array, checked_rows, read_rows
+from .._rows import as_array, check_finite, checked_array, checked_rows
 from .._warnings import warn
 from ._descent import descend, refine
-from ._element_matrices import ElementMatrices, kept_matrices, on_features
+from ._element_matrices import ElementMatrices, kept_matrices, on_features, r2_of_sample
 from ._exact_law import (
     ExactLaw,
     law_error,
@@ -52,7 +52,6 @@ from ._orbit_table import (
 )
 
 _MOST = 0.9  # of the rows, in whole orbits: the other orbits are left out
-_JUDGES = 100  # orbits that M is judged on, or up to twice as many
 _WORSE = 0.01  # R2 that M may lose against M = I, by rounding and the like
 _CHUNK_ENTRIES = 2**22  # compared at a time: 32 MiB in float64
 
@@ -563,23 +562,10 @@ class ActivationTransformFitter(
 
     def _warn_if_worse_than_nothing(self, X: Any, table: NDArray) -> None:
         """Warn if M explains less than the mean or than M = I; looks at a sample."""
-        table = table[(table >= 0).sum(axis=1) > 1]
-        table = table[:: max(1, len(table) // _JUDGES)]
-        rows, places = np.unique(table, return_inverse=True)
-        absent = int(rows[0] < 0)
-        X, table = read_rows(X, rows[absent:]), places.reshape(table.shape) - absent
-        canonical = X[table[:, 0]]
         M = ElementMatrices(self.symmetry_, *self._factors(), most_kept=0)
-        unmoved = ((element, canonical) for element in range(self.order_))
-        r2, of_identity = (
-            np.nanmean(_r2_of_moves(moves, X, table)[1:])
-            for moves in (M.moved(canonical), unmoved)
-        )
-        varies = not are_constant(X).all()
-        if varies and r2 < max(0.0, of_identity - _WORSE):
-            self._warn_of_r2(r2, of_identity)
-
-    def _warn_of_r2(self, r2: float, of_identity: float) -> None:
+        r2, of_identity = r2_of_sample(M, X, table)
+        if r2 >= max(0.0, of_identity - _WORSE):
+            return
         descended = self.solver == "adam" and self.group_law == "free"
         what_to_do = (
             "Lower lr (the learning rate), raise max_epochs, or set solver='lstsq'."
@@ -602,18 +588,12 @@ class ActivationTransformFitter(
         ----------
         power : float or array-like of shape (n_generators,)
             Powers p of the generators, taken modulo their orders. Powers that are
-            not whole need `group_law="exact"`.
+            not whole need `group_law="exact"`; else they are a ValueError.
 
         Returns
         -------
         matrix : ndarray of shape (n_features, n_features)
             M_1^p1 M_2^p2 ...
-
-        Raises
-        ------
-        ValueError
-            If there is not one power for each generator, or one is not whole
-            without an exact law.
         """
         check_is_fitted(self)
         (row,) = self._as_rows(power, n_rows=1)
@@ -640,11 +620,10 @@ class ActivationTransformFitter(
         moved : ndarray of shape (n_rows, n_features)
             M_1^p1 M_2^p2 ... x, in the dtype of X.
 
-        Raises
-        ------
-        ValueError
-            If the powers are not one for each row and generator, or one is not
-            whole without an exact law.
+        Warns
+        -----
+        UserWarning
+            If powers are not whole and the rows turn too fast for them, see Notes.
         """
         check_is_fitted(self)
         X = self._checked_to_move(X)
@@ -797,29 +776,25 @@ def _r2(rows: NDArray, moved: NDArray, X: NDArray) -> float:
 
 
 def fitted_transform(
-    fitter: BaseEstimator, group: FiniteGroup, X: Any, **metadata: Any
+    fitter: BaseEstimator,
+    group: FiniteGroup,
+    X: Any,
+    *,
+    more: bool = False,
+    **metadata: Any,
 ) -> BaseEstimator:
-    """M fitted to orbits of a group, which has to be that of M."""
-    return _of_group(fitter.fit(X, None, **metadata), group)
-
-
-def more_fitted_transform(
-    fitter: BaseEstimator, group: FiniteGroup, X: Any, **metadata: Any
-) -> BaseEstimator:
-    """A copy of M fitted to more orbits; a frozen one stays as it is."""
-    if isinstance(fitter, FrozenEstimator):
-        return fitted_transform(fitter, group, X, **metadata)
-    if not hasattr(fitter, "partial_fit"):
-        raise ValueError(
-            f"activation_transform={fitter!r} has no partial_fit. Take one that has, "
-            "such as ActivationTransformFitter(), or fit it first and pass it in a "
-            "sklearn.frozen.FrozenEstimator."
-        )
-    fitted = copy(fitter)  # its partial_fit sets new attributes and changes none
-    return _of_group(fitted.partial_fit(X, **metadata), group)
-
-
-def _of_group(fitted: BaseEstimator, group: FiniteGroup) -> BaseEstimator:
+    """M fitted to orbits of a group, or a copy of M to more; a frozen one stays."""
+    if more and not isinstance(fitter, FrozenEstimator):
+        if not hasattr(fitter, "partial_fit"):
+            raise ValueError(
+                f"activation_transform={fitter!r} has no partial_fit. Take one that "
+                "has, such as ActivationTransformFitter(), or fit it first and pass it "
+                "in a sklearn.frozen.FrozenEstimator."
+            )
+        # partial_fit sets new attributes and changes none
+        fitted = copy(fitter).partial_fit(X, **metadata)
+    else:
+        fitted = fitter.fit(X, None, **metadata)
     if fitted.symmetry_ != group:
         raise ValueError(
             f"activation_transform was fitted for {fitted.symmetry_}, but the orbits "

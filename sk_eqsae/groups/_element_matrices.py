@@ -22,6 +22,7 @@ from ._real_powers import frequency_sample, power_weights, warn_if_ambiguous
 
 _MOST_KEPT = 2**26  # bytes of powers of generators
 _POSES = 256  # rows whose poses are looked at
+_JUDGES = 100  # orbits that M is judged on, or up to twice as many
 _ALIKE = 1e-6  # of the mean square of all moves: a row that is not moved
 _STILL = 1e-12  # of the mean square of rows: rounding
 _LAW = 1e-5  # distance from the group's law at which a basis is refused
@@ -222,10 +223,10 @@ def kept_matrices(
 
 def matrices_of(activation_transform: BaseEstimator) -> ElementMatrices:
     """Element matrices of a fitted M of any class that has a method matrix."""
-    fitter = unfrozen(activation_transform)
-    own = getattr(fitter, "_matrices", None)
+    own = getattr(activation_transform, "_matrices", None)  # of a frozen one, too
     if isinstance(own, ElementMatrices):
         return own
+    fitter = unfrozen(activation_transform)
     group = fitter.symmetry_
     powers = group.power_of(np.array(generator_elements(group)))
     generators = np.array([fitter.matrix(power) for power in powers])
@@ -250,6 +251,27 @@ def averaged(activation_transform: BaseEstimator, x: NDArray) -> NDArray:
     """Mean over all g of M_g x (n_features,): the part of x that no g moves."""
     moved = [rows[0] for _, rows in moved_by_all(activation_transform, x[np.newaxis])]
     return np.mean(moved, axis=0)
+
+
+def r2_of_sample(
+    matrices: ElementMatrices, X: NDArray, table: NDArray
+) -> tuple[float, float]:
+    """R2 of M and of M = I on some orbits, the mean over elements that have rows."""
+    # A row of one element is compared with the mean of the rows of that element.
+    table = table[(table >= 0).sum(axis=1) > 1]
+    table = table[:: max(1, len(table) // _JUDGES)]
+    unit = np.abs(X[table[:, 0]]).max() or 1.0  # keeps squares finite
+    canonical = X[table[:, 0]].astype(np.float64) / unit
+    found = []
+    for element, moved in matrices.moved(canonical):
+        seen = table[:, element] >= 0
+        rows = X[table[seen, element]].astype(np.float64) / unit
+        variance = np.square(rows - rows.mean(axis=0)).sum() if len(rows) > 1 else 0.0
+        if element and variance > _STILL * np.square(rows).sum():
+            left = [np.square(rows - x[seen]).sum() for x in (moved, canonical)]
+            found.append(1 - np.array(left) / variance)
+    r2, of_identity = np.mean(found, axis=0) if found else (1.0, 1.0)
+    return float(r2), float(of_identity)
 
 
 def warn_if_poses_look_alike(

@@ -16,7 +16,6 @@ from ._moments import (
     Level,
     OrbitMoments,
     gram_of_irreps,
-    hermitian,
     rows_of_irreps,
 )
 
@@ -172,12 +171,6 @@ class IrrepSpectrum(NamedTuple):
         # Those of a quaternionic irrep come in pairs that span the same.
         return self.irrep.dim // (2 if self.irrep.kind == "quaternionic" else 1)
 
-    def leading(self, n_found: int) -> IrrepSpectrum:
-        """Keep the clearest ones."""
-        return IrrepSpectrum(
-            self.irrep, self.values[:n_found], self.vectors[:, :, :n_found]
-        )
-
 
 def _spectrum_of_moments(moments: IrrepMoments, white: NDArray) -> IrrepSpectrum:
     """Clear directions of one irrep, in white coordinates."""
@@ -194,6 +187,15 @@ def _spectrum_of_moments(moments: IrrepMoments, white: NDArray) -> IrrepSpectrum
         values, weights = _clear_eigenvectors(rows.conj() @ rows.T)
         vectors = rows.T @ weights / np.sqrt(values)
     return _spectrum(moments.irrep, moments.embedding, values, vectors)
+
+
+def hermitian(gram: list[NDArray]) -> NDArray:
+    """Moments F (k * n, k * n) of an irrep, symmetric or Hermitian."""
+    if len(gram) == 1:
+        return gram[0]
+    matrix = gram[0].astype(np.complex128)
+    matrix.imag = gram[1] - gram[1].T
+    return matrix
 
 
 def _both_sides(matrix: NDArray, white: NDArray) -> NDArray:
@@ -246,8 +248,8 @@ def leading_representation(
     n_kept = _last_gap(values, int(np.searchsorted(dims, n, side="right")))
     while True:
         counts = np.bincount(owner[:n_kept], minlength=len(spectra))
-        kept = [s.leading(int(c)) for s, c in zip(spectra, counts, strict=True)]
-        frames, rank = _orthonormal([s.vectors for s in kept])
+        kept = zip(spectra, counts, strict=True)
+        frames, rank = _orthonormal([s.vectors[:, :, :count] for s, count in kept])
         n_dims = dims[n_kept - 1] if n_kept else 0
         if rank == n_dims:
             return Representation(group, frames)

@@ -13,11 +13,12 @@ from ._element_matrices import ElementMatrices
 from ._exact_law import (
     ExactLaw,
     exact_representation,
+    hermitian,
     whitening_of_gram,
     with_fixed_mean,
 )
 from ._group import FiniteGroup, generator_elements
-from ._moments import OrbitMoments, PairMoments
+from ._moments import IrrepMoments, OrbitMoments, PairMoments, gram_of
 
 _RIDGE = 1e-6  # share of the mean eigenvalue
 _ENOUGH_PAIRS = 0.5  # of the generators': an element has least squares of its own
@@ -60,8 +61,35 @@ def law_of_all_pairs(moments: OrbitMoments, n_features: int) -> ExactLaw:
     return with_fixed_mean(law, its_level)
 
 
+def all_pairs(moments: OrbitMoments) -> PairMoments:
+    """Sum over pairs of rows that are one of `elements` apart, of all orbits."""
+    if not moments.n_rows_of_whole:
+        return moments.pairs
+    whole = _pairs_of_whole_orbits(moments)
+    return whole if moments.pairs is None else moments.pairs + whole
+
+
+def _pairs_of_whole_orbits(moments: OrbitMoments) -> PairMoments:
+    elements = moments.elements
+    shares = [_share_of_elements(irrep, [0, *elements]) for irrep in moments.irreps]
+    gram, *cross = np.sum(shares, axis=0)
+    n_pairs = np.full(len(elements), moments.n_rows_of_whole)
+    before = np.repeat(gram[np.newaxis], len(elements), axis=0)
+    sums = np.repeat(np.array([moments.total]), len(elements), axis=0)
+    return PairMoments(before, np.array(cross), n_pairs, sums, sums)
+
+
+def _share_of_elements(moments: IrrepMoments, elements: list[int]) -> NDArray:
+    """Share (n_elements, n_features, n_features) of an irrep in the T_g."""
+    k = moments.matrices.shape[1]
+    F = hermitian(moments.gram or gram_of(moments.rows))
+    F = F.reshape(k, len(F) // k, k, len(F) // k)
+    rho = moments.matrices[elements].conj()
+    return moments.weight * np.einsum("gab,aibj->gij", rho, F).real
+
+
 def _checked_pairs(moments: OrbitMoments) -> PairMoments:
-    pairs, group = moments.all_pairs(), moments.group
+    pairs, group = all_pairs(moments), moments.group
     n_pairs_of = pairs.n_pairs[moments.places_of_generators]
     for name, n_pairs in zip(group.generator_names, n_pairs_of, strict=True):
         if n_pairs == 0:

@@ -123,22 +123,6 @@ class OrbitMoments:
             trivial.forget()
         return [levelled, *others], found
 
-    def all_pairs(self) -> PairMoments:
-        """Sum over pairs of rows that are one of `elements` apart, of all orbits."""
-        both = [self.pairs] if self.pairs is not None else []
-        if self.n_rows_of_whole:
-            both.append(self._pairs_of_whole_orbits())
-        return both[0] if len(both) == 1 else both[0] + both[1]
-
-    def _pairs_of_whole_orbits(self) -> PairMoments:
-        elements = self.elements
-        shares = [irrep.of_elements([0, *elements]) for irrep in self.irreps]
-        gram, *cross = np.sum(shares, axis=0)
-        n_pairs = np.full(len(elements), self.n_rows_of_whole)
-        before = np.repeat(gram[np.newaxis], len(elements), axis=0)
-        sums = np.repeat(np.array([self.total]), len(elements), axis=0)
-        return PairMoments(before, np.array(cross), n_pairs, sums, sums)
-
 
 class IrrepMoments:
     """Second moments of the Fourier coefficients of orbits in one irrep."""
@@ -169,7 +153,7 @@ class IrrepMoments:
             self.rows = rows
             return
         self.rows = []
-        gram = _gram(rows)
+        gram = gram_of(rows)
         for total, more in zip(self.gram, gram, strict=False):
             np.add(total, more, out=total)
         self.gram = self.gram or gram
@@ -238,14 +222,6 @@ class IrrepMoments:
         d = len(self.gram[0]) // k
         return self.weight * np.einsum("aiaj->ij", self.gram[0].reshape(k, d, k, d))
 
-    def of_elements(self, elements: list[int]) -> NDArray:
-        """Share (n_elements, n_features, n_features) of this irrep in the T_g."""
-        k = self.matrices.shape[1]
-        F = hermitian(self.gram or _gram(self.rows))
-        F = F.reshape(k, len(F) // k, k, len(F) // k)
-        rho = self.matrices[elements].conj()
-        return self.weight * np.einsum("gab,aibj->gij", rho, F).real
-
 
 def rows_of_irreps(irreps: list[IrrepMoments]) -> NDArray | None:
     """Rows (n_vectors, n_features) of the Gram matrix of all rows, if they are few."""
@@ -263,21 +239,13 @@ def gram_of_irreps(irreps: list[IrrepMoments]) -> NDArray:
     return gram
 
 
-def _gram(rows: list[NDArray]) -> list[NDArray]:
+def gram_of(rows: list[NDArray]) -> list[NDArray]:
     """Real part of ``sum of z z^H``, and half its imaginary part if there is one."""
     gram = rows[0].T @ rows[0]
     if len(rows) == 1:
         return [gram]
     gram += rows[1].T @ rows[1]
     return [gram, rows[1].T @ rows[0]]
-
-
-def hermitian(gram: list[NDArray]) -> NDArray:
-    if len(gram) == 1:
-        return gram[0]
-    matrix = gram[0].astype(np.complex128)
-    matrix.imag = gram[1] - gram[1].T
-    return matrix
 
 
 class PairMoments(NamedTuple):

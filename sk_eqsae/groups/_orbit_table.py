@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_consistent_length, column_or_1d
@@ -170,15 +171,12 @@ def _raise_half_metadata(groups: ArrayLike | None) -> NoReturn:
 
 
 def _filled_table(groups: NDArray, element: NDArray, order: int) -> NDArray:
-    _, first, orbit = np.unique(groups, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), dtype=np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    orbit = rank[orbit]
-    counts = np.zeros((len(first), order), dtype=np.int64)
+    orbit, ids = pd.factorize(groups)  # in the order of their first row
+    counts = np.zeros((len(ids), order), dtype=np.int64)
     np.add.at(counts, (orbit, element), 1)
     _raise_if_twice(counts, orbit, element, groups)
     _raise_if_no_canonical(counts, orbit, groups)
-    table = np.full((len(first), order), -1, dtype=np.int64)
+    table = np.full(counts.shape, -1, dtype=np.int64)
     table[orbit, element] = np.arange(len(groups))
     return table
 

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._docs import fill
 from .._rows import TrainingRows
 from ..groups import FiniteGroup
-from ..groups._activation_transform import fitted_transform, more_fitted_transform
+from ..groups._activation_transform import fitted_transform
 from ..groups._element_matrices import moved_by_all, warn_if_poses_look_alike
 from ..groups._orbit_table import orbit_table, power_of_each_row
 from ._recipe import Recipe
@@ -162,10 +162,11 @@ class EquivariantSAE(SymmetricSAE):
         """Each row of an orbit goes in, its canonical row should come out."""
         group, table = self._find_orbits(X, groups, power, partial)
         before = getattr(self, "activation_transform_", None) if partial else None
-        fit = more_fitted_transform if partial else fitted_transform
         fitter = before or self._new_fitter(group, seed)
         self.symmetry_, self.order_ = group, group.order
-        self.activation_transform_ = fit(fitter, group, X, groups=groups, power=power)
+        self.activation_transform_ = fitted_transform(
+            fitter, group, X, more=partial, groups=groups, power=power
+        )
         rows, canonical = table[table >= 0], table[:, 0]
         if not partial:
             warn_if_poses_look_alike(self.activation_transform_, X, canonical)
