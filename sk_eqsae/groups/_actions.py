@@ -41,9 +41,23 @@ class Action(ABC):
         return self._moved(inputs, *_exponents(power, self.symmetry.generator_orders))
 
 
+class CyclicAction(Action):
+    """An action of the cyclic group of its order."""
+
+    order: int
+
+    def __post_init__(self) -> None:
+        _check_order(self.order)
+
+    @cached_property
+    def symmetry(self) -> CyclicGroup:
+        """The cyclic group that acts."""
+        return CyclicGroup(self.order)
+
+
 @fill
 @dataclass(frozen=True)
-class ImageRotation(Action):  # numpydoc ignore=PR02
+class ImageRotation(CyclicAction):  # numpydoc ignore=PR02
     """Rotate images counter-clockwise by 360 / ``order`` degrees.
 
     Images have the shape (..., height, width). They have to be square, unless all that
@@ -56,11 +70,6 @@ class ImageRotation(Action):  # numpydoc ignore=PR02
     order : int, default=4
         Number of rotations that make a full turn.
     {channel_axis}
-
-    Raises
-    ------
-    ValueError
-        If order is not positive; on a call, if the images do not fit.
 
     See Also
     --------
@@ -80,13 +89,8 @@ class ImageRotation(Action):  # numpydoc ignore=PR02
     channel_axis: int | None = None
 
     def __post_init__(self) -> None:
-        _check_order(self.order)
+        super().__post_init__()
         _check_channel_axis(self.channel_axis)
-
-    @cached_property
-    def symmetry(self) -> CyclicGroup:
-        """The cyclic group that acts."""
-        return CyclicGroup(self.order)
 
     def _moved(self, images: Inputs, power: int) -> Inputs:
         axes = _height_and_width(images, self.channel_axis)
@@ -95,14 +99,12 @@ class ImageRotation(Action):  # numpydoc ignore=PR02
             _check_square(images, axes)
         if remainder:
             return _interpolated(images, axes, 2 * math.pi * power / self.order)
-        if isinstance(images, torch.Tensor):
-            return torch.rot90(images, quarter_turns, dims=axes).clone()
-        return np.rot90(images, quarter_turns, axes=axes).copy()
+        return _copy(_library(images).rot90(images, quarter_turns, axes))
 
 
 @fill
 @dataclass(frozen=True)
-class ImageFlip(Action):  # numpydoc ignore=PR02
+class ImageFlip(CyclicAction):  # numpydoc ignore=PR02
     """Mirror inputs along one axis.
 
     Parameters
@@ -127,26 +129,21 @@ class ImageFlip(Action):  # numpydoc ignore=PR02
     axis: int = -1
     channel_axis: int | None = None
 
+    order = 2  # no field
+
     def __post_init__(self) -> None:
         _check_channel_axis(self.channel_axis)
-
-    @cached_property
-    def symmetry(self) -> CyclicGroup:
-        """The cyclic group that acts."""
-        return CyclicGroup(2)
 
     def _moved(self, inputs: Inputs, power: int) -> Inputs:
         axis = self.axis
         if axis < 0:  # of images, counted from behind
             axis += 1 + _height_and_width(inputs, self.channel_axis)[1]
         axis = _check_axis(inputs, axis)
-        if isinstance(inputs, torch.Tensor):
-            return inputs.flip(axis) if power else inputs.clone()
-        return (np.flip(inputs, axis) if power else inputs).copy()
+        return _copy(_library(inputs).flip(inputs, (axis,)) if power else inputs)
 
 
 @dataclass(frozen=True)
-class CyclicShift(Action):  # numpydoc ignore=PR02
+class CyclicShift(CyclicAction):  # numpydoc ignore=PR02
     """Shift inputs along one axis by 1 / ``order`` of its length, around the end.
 
     Entries move towards higher indices.
@@ -169,14 +166,6 @@ class CyclicShift(Action):  # numpydoc ignore=PR02
     axis: int
     order: int
 
-    def __post_init__(self) -> None:
-        _check_order(self.order)
-
-    @cached_property
-    def symmetry(self) -> CyclicGroup:
-        """The cyclic group that acts."""
-        return CyclicGroup(self.order)
-
     def _moved(self, inputs: Inputs, power: int) -> Inputs:
         axis = _check_axis(inputs, self.axis)
         length = inputs.shape[axis]
@@ -188,13 +177,11 @@ class CyclicShift(Action):  # numpydoc ignore=PR02
                 "pad the inputs."
             )
         shift = power * (length // self.order)
-        if isinstance(inputs, torch.Tensor):
-            return inputs.roll(shift, axis)
-        return np.roll(inputs, shift, axis)
+        return _library(inputs).roll(inputs, shift, axis)
 
 
 @dataclass(frozen=True)
-class AxisRotation(Action):  # numpydoc ignore=PR02
+class AxisRotation(CyclicAction):  # numpydoc ignore=PR02
     """Rotate point clouds by 360 / ``order`` degrees about a coordinate axis.
 
     Points have the shape (..., 3) and a floating dtype. They turn counter-clockwise
@@ -220,16 +207,11 @@ class AxisRotation(Action):  # numpydoc ignore=PR02
     order: int
 
     def __post_init__(self) -> None:
-        _check_order(self.order)
+        super().__post_init__()
         if self.axis not in (0, 1, 2):
             raise ValueError(
                 f"axis must be 0, 1 or 2 (x, y or z), found {self.axis!r}."
             )
-
-    @cached_property
-    def symmetry(self) -> CyclicGroup:
-        """The cyclic group that acts."""
-        return CyclicGroup(self.order)
 
     def _moved(self, points: Inputs, power: int) -> Inputs:
         _check_inputs(points, min_ndim=1)
@@ -241,7 +223,7 @@ class AxisRotation(Action):  # numpydoc ignore=PR02
             )
         cos, sin = _cos_sin(power, self.order)
         first, second = (self.axis + 1) % 3, (self.axis + 2) % 3
-        outputs = points.clone() if isinstance(points, torch.Tensor) else points.copy()
+        outputs = _copy(points)
         a, b = points[..., first], points[..., second]
         outputs[..., first] = cos * a - sin * b
         outputs[..., second] = sin * a + cos * b
@@ -263,11 +245,6 @@ class ImageDihedral(Action):  # numpydoc ignore=PR02
         Number of rotations that make a full turn. The group law is exact for 1, 2
         and 4; others interpolate, as :class:`ImageRotation` does.
     {channel_axis}
-
-    Raises
-    ------
-    ValueError
-        If n_rotations is not positive; on a call, if the images do not fit.
 
     See Also
     --------
@@ -471,6 +448,15 @@ def _cube_group() -> GeneratedGroup:
     )
 
 
+def _library(inputs: Any) -> Any:
+    """Library whose functions take such inputs."""
+    return torch if isinstance(inputs, torch.Tensor) else np
+
+
+def _copy(inputs: Any) -> Any:
+    return inputs.clone() if isinstance(inputs, torch.Tensor) else inputs.copy()
+
+
 def _check_order(order: int, name: str = "order") -> None:
     if not isinstance(order, int | np.integer) or order < 1:
         raise ValueError(f"{name} must be a positive integer, found {order!r}.")
@@ -556,13 +542,9 @@ def _check_square(images: np.ndarray | torch.Tensor, axes: tuple[int, int]) -> N
         )
 
 
-def _check_floating(inputs: np.ndarray | torch.Tensor, action: str) -> None:
-    floating = (
-        inputs.is_floating_point()
-        if isinstance(inputs, torch.Tensor)
-        else np.issubdtype(inputs.dtype, np.floating)
-    )
-    if not floating:
+def _check_floating(inputs: Any, action: str) -> None:
+    is_tensor = isinstance(inputs, torch.Tensor)
+    if not (inputs.is_floating_point() if is_tensor else inputs.dtype.kind == "f"):
         raise ValueError(
             f"{action} computes new values and needs inputs of a floating dtype, "
             f"found {inputs.dtype}. Convert the inputs, for example to float32."

@@ -435,7 +435,7 @@ class ActivationTransformFitter(
         factors = ("M_", "_small", "_basis")
         others = ("_sums", "rank_", "multiplicities_", "loss_curve_", "n_iter_")
         for name in (*factors, *others):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
 
     def _checked(
         self,

@@ -63,10 +63,10 @@ def law_of_all_pairs(moments: OrbitMoments, n_features: int) -> ExactLaw:
 
 def all_pairs(moments: OrbitMoments) -> PairMoments:
     """Sum over pairs of rows that are one of `elements` apart, of all orbits."""
-    if not moments.n_rows_of_whole:
-        return moments.pairs
-    whole = _pairs_of_whole_orbits(moments)
-    return whole if moments.pairs is None else moments.pairs + whole
+    both = [moments.pairs] if moments.pairs is not None else []
+    if moments.n_rows_of_whole:
+        both.append(_pairs_of_whole_orbits(moments))
+    return both[0] if len(both) == 1 else both[0] + both[1]
 
 
 def _pairs_of_whole_orbits(moments: OrbitMoments) -> PairMoments:

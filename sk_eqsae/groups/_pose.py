@@ -194,7 +194,9 @@ class PoseCanonicalizer(
             M_c(x)^-1 x, in the dtype of X.
         """
         X, scores = self._scores(X)
-        return self._moved_back(X, self._poses(scores))
+        fitter = self.activation_transform_
+        back = fitter.symmetry_.inverses[self._poses(scores)]
+        return fitter.act(X, fitter.symmetry_.power_of(back))
 
     def predict_power(self, X: ArrayLike) -> NDArray:
         """Pose of each row, relative to its canonical form.
@@ -209,7 +211,8 @@ class PoseCanonicalizer(
             Power of the generator, or of each generator if there are several. On
             ties the first element of the group.
         """
-        return self._powers(self._poses(self._scores(X)[1]))
+        poses = self._poses(self._scores(X)[1])
+        return self.activation_transform_.symmetry_.power_of(poses)
 
     def margin(self, X: ArrayLike) -> NDArray:
         """How sure the pose of each row is.
@@ -225,25 +228,16 @@ class PoseCanonicalizer(
             the pose changes when noise as large as a typical move along the orbit
             is added. 0 for rows that the group leaves alone.
         """
-        return self._margins(self._scores(X)[1])
-
-    def _poses(self, scores: NDArray) -> NDArray:
-        """Index of the first element with the best score."""
-        tie = scores.max(axis=1, keepdims=True) - _TIE * self.spread_
-        return (scores >= tie).argmax(axis=1)
-
-    def _margins(self, scores: NDArray) -> NDArray:
+        _, scores = self._scores(X)
         if scores.shape[1] == 1 or self.spread_ == 0:
             return np.zeros(len(scores))
         second, best = np.partition(scores, (-2, -1), axis=1)[:, -2:].T
         return (best - second) / self.spread_
 
-    def _powers(self, elements: NDArray) -> NDArray:
-        return self.activation_transform_.symmetry_.power_of(elements)
-
-    def _moved_back(self, X: NDArray, poses: NDArray) -> NDArray:
-        inverses = self.activation_transform_.symmetry_.inverses[poses]
-        return self.activation_transform_.act(X, self._powers(inverses))
+    def _poses(self, scores: NDArray) -> NDArray:
+        """Index of the first element with the best score."""
+        tie = scores.max(axis=1, keepdims=True) - _TIE * self.spread_
+        return (scores >= tie).argmax(axis=1)
 
     def __sklearn_tags__(self) -> Any:
         """Tags for scikit-learn: float32 and float64 come out as they went in."""
@@ -290,10 +284,8 @@ def canonicalize(
     """
     check_is_fitted(activation_transform)
     canonicalizer = PoseCanonicalizer(FrozenEstimator(activation_transform)).fit(X)
-    X, scores = canonicalizer._scores(X)
-    poses = canonicalizer._poses(scores)
-    canonical = canonicalizer._moved_back(X, poses)
-    return canonical, canonicalizer._powers(poses), canonicalizer._margins(scores)
+    canonical, power = canonicalizer.transform(X), canonicalizer.predict_power(X)
+    return canonical, power, canonicalizer.margin(X)
 
 
 def _seeing_direction(

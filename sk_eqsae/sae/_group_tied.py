@@ -279,7 +279,7 @@ class GroupTiedSAE(SymmetricSAE):
             self._check_unchanged(group, X.shape[1])
         else:
             self.symmetry_, self.order_ = group, group.order
-            metadata = {"groups": groups, "power": power}
+            metadata: dict[str, Any] = {"groups": groups, "power": power}
             self.activation_transform_ = known or fitted_transform(
                 self._new_fitter(group, seed), group, X, **metadata
             )
