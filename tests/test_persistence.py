@@ -216,6 +216,7 @@ def test_names_of_features_output_and_requests_are_kept(tmp_path):
         copy.transform(frame.rename(columns={"unit-0 é": "other"}))
 
 
+@pytest.mark.filterwarnings("ignore:M is not to be trusted")  # in 5 directions
 @pytest.mark.parametrize("n_components", [None, 5])
 @pytest.mark.parametrize("group_law", ["exact", "free"])
 def test_a_loaded_fitter_goes_on_with_partial_fit(n_components, group_law, tmp_path):

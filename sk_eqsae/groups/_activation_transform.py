@@ -52,7 +52,7 @@ from ._orbit_table import (
 )
 
 _MOST = 0.9  # of the rows, in whole orbits: the other orbits are left out
-_WORSE = 0.01  # R2 that M may lose against M = I, by rounding and the like
+_WORSE = 0.05  # R2 that may be missing, since it is that of a sample
 _CHUNK_ENTRIES = 2**22  # compared at a time: 32 MiB in float64
 
 
@@ -564,14 +564,15 @@ class ActivationTransformFitter(
         """Warn if M explains less than the mean or than M = I; looks at a sample."""
         M = ElementMatrices(self.symmetry_, *self._factors(), most_kept=0)
         r2, of_identity = r2_of_sample(M, X, table)
-        if r2 >= max(0.0, of_identity - _WORSE):
+        if r2 >= max(0.0, of_identity) - _WORSE:
             return
         descended = self.solver == "adam" and self.group_law == "free"
         what_to_do = (
             "Lower lr (the learning rate), raise max_epochs, or set solver='lstsq'."
             if descended
-            else "Look for wrong groups or power, for a layer that does not keep the "
-            "symmetry, or for too few orbits: give more, or set n_components."
+            else "Perhaps they do not follow the group: look for wrong groups or power "
+            "or a layer that does not keep the symmetry. Or orbits are too few: give "
+            "more, or set n_components."
         )
         warn(
             "M is not to be trusted: it explains less of the activations than "

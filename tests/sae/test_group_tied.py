@@ -264,6 +264,7 @@ def test_fitted_m_of_another_group_is_an_error(turning, wrong):
         sae.fit(X)
 
 
+@pytest.mark.filterwarnings("ignore:M is not to be trusted")  # as it is noisy
 def test_m_that_breaks_the_law_is_an_error(turning):
     X, metadata = turning
     noisy = X + np.random.default_rng(0).normal(size=X.shape)

@@ -55,6 +55,7 @@ def test_a_symmetry_without_orbits_is_an_error(sae, symmetry):
             getattr(clone(sae).set_params(symmetry=symmetry), fit)(X)
 
 
+@pytest.mark.filterwarnings("ignore:M is not to be trusted")  # without power 1
 @every_sae
 @pytest.mark.parametrize(
     ("kept", "missing"), [([0, 2, 3], "power 1, so"), ([0, 3], "power 1, 2, so")]
