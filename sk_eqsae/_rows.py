@@ -202,7 +202,7 @@ class TrainingRows:
     inputs: NDArray | None = None  # numbers of the rows that go in; None is all
     targets: NDArray | None = None  # which should come out; None is those that go in
     canonical: NDArray | None = None  # those of power 0, where there is a symmetry
-    projection: NDArray | None = None  # onto what the group leaves alone
+    projection: Callable | None = None  # onto what the group leaves alone
 
     def __len__(self) -> int:
         return len(self.X) if self.inputs is None else len(self.inputs)
@@ -225,7 +225,7 @@ class TrainingRows:
 
     def fixed(self, mean: NDArray) -> NDArray:
         """The part of a mean of rows that the group leaves alone, or all of it."""
-        return mean if self.projection is None else self.projection @ mean
+        return mean if self.projection is None else self.projection(mean)
 
     def sample(self, n_rows: int) -> tuple[NDArray, NDArray]:
         """Rows that go in, evenly spaced, and those that should come out."""

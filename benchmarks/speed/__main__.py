@@ -72,6 +72,7 @@ def _all_cases(rounds, large):
     yield "transform", lambda: _cases.transform(rounds)
     for group in _symmetry.GROUPS:
         yield f"moves_{group}", partial(_symmetry.moves, group, rounds)
+    yield "factored", _symmetry.factored
     yield "memory", _cases.peak_memory
     yield "streamed", lambda: _big_data.streamed_fit(rounds)
     yield "shuffling", _big_data.shuffling

@@ -186,6 +186,49 @@ def _peak_of_poses(name: str, n_features: str, n_rows: str) -> dict:
     return {"peak_mb": _peak_mb(), "peak_mb_before": before}
 
 
+def factored(
+    n_features: int = 65_536, n_components: int = 64, n_orbits: int = 200
+) -> dict:
+    """Fit M in a few directions of many features and use it, in a process of its own.
+
+    Peak memory is that of rows, fit, score and act.
+    """
+    command = [sys.executable, "-m", "benchmarks.speed._symmetry", "factored"]
+    command += [str(n_features), str(n_components), str(n_orbits)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True)
+    sizes = {"n_features": n_features, "n_components": n_components}
+    return sizes | {"n_orbits": n_orbits} | json.loads(output.stdout)
+
+
+def _fit_factored(_, *sizes: str) -> dict:
+    n_features, n_components, n_orbits = map(int, sizes)
+    rng = np.random.default_rng(0)
+    latents = rng.standard_normal((n_orbits, n_components), np.float32)
+    directions = rng.standard_normal((n_components, n_features), np.float32)
+    step = n_components // ORDER
+    X = np.empty((ORDER, n_orbits, n_features), np.float32)
+    for p in range(ORDER):
+        np.matmul(np.roll(latents, p * step, axis=1), directions, out=X[p])
+    X = X.reshape(-1, n_features)
+    power, groups = np.indices((ORDER, n_orbits)).reshape(2, -1)
+    metadata = {"groups": groups, "power": power}
+    before, wall = _peak_mb(), -time.perf_counter()
+    fitter = ActivationTransformFitter(
+        ORDER, n_components=n_components, random_state=0
+    ).fit(X, **metadata)
+    wall += time.perf_counter()
+    return {
+        "fit_seconds": wall,
+        "r2": fitter.score(X, **metadata),
+        "order_error": fitter.order_error_,
+        "error_of_act": float(
+            np.abs(fitter.act(X[:n_orbits], 1) - X[n_orbits:][:n_orbits]).max()
+        ),
+        "peak_mb": _peak_mb(),
+        "peak_mb_before": before,
+    }
+
+
 def _shape_orbits(base_model: str, n_images: int):
     model, epochs = BASE_MODELS[base_model]
     model = model()
@@ -237,5 +280,6 @@ def _r2(orbits, matrix):
 
 
 if __name__ == "__main__":
-    task = _peak_of_poses if sys.argv[1] in GROUPS else _fit_file
+    tasks = dict.fromkeys(GROUPS, _peak_of_poses) | {"factored": _fit_factored}
+    task = tasks.get(sys.argv[1], _fit_file)
     print(json.dumps(task(*sys.argv[1:])))

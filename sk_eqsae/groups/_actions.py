@@ -158,11 +158,6 @@ class CyclicShift(Action):  # numpydoc ignore=PR02
     order : int
         Number of shifts that bring every entry back; must divide the axis' length.
 
-    Raises
-    ------
-    ValueError
-        If order is not positive; on a call, if the inputs do not fit.
-
     Examples
     --------
     >>> import numpy as np
@@ -212,11 +207,6 @@ class AxisRotation(Action):  # numpydoc ignore=PR02
         Coordinate that the rotation leaves alone: x, y or z.
     order : int
         Number of rotations that make a full turn.
-
-    Raises
-    ------
-    ValueError
-        If axis or order is out of range; on a call, if the inputs are no points.
 
     Examples
     --------
@@ -329,12 +319,6 @@ class GridShift(Action):  # numpydoc ignore=PR02
         Number of shifts along each axis that bring every entry back; must divide
         the axis' length.
 
-    Raises
-    ------
-    ValueError
-        If there is not one positive order for each axis, or an axis comes twice; on
-        a call, if the inputs do not fit.
-
     See Also
     --------
     CyclicShift : Shifts along one axis.
@@ -393,11 +377,6 @@ class ChannelPermutation(Action):  # numpydoc ignore=PR02
     axis : int, default=1
         Axis to permute; not the first, which numbers the samples.
 
-    Raises
-    ------
-    ValueError
-        If n is not an integer from 2 to 5; on a call, if the inputs do not fit.
-
     See Also
     --------
     SymmetricGroup : The group and its generators, the cycles c2, c3, ..., cn.
@@ -446,11 +425,6 @@ class CubeRotation(Action):
     counter-clockwise quarter-turns g1, g2 and g3 about x, y and z; the group has 24
     elements and is isomorphic to S_4. Every element is g1^p1 g2^p2 g3^p3, most of them
     in several ways.
-
-    Raises
-    ------
-    ValueError
-        On a call, if the inputs are no points.
 
     See Also
     --------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import copy
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -15,8 +16,9 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array, check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.metaestimators import available_if
@@ -26,17 +28,17 @@ from .._doc_link import DocLinkMixin
 from .._docs import fill
 from .._fitted import FEATURES, Fitted
 from .._fitting import all_or_nothing, draw_seed
-from .._metrics import fvu
-from .._rows import as_array, check_finite, checked_array, checked_rows
+from .._metrics import are_constant, fvu_of_chunks
+from .._rows import as_array, check_finite, checked_array, checked_rows, read_rows
 from .._warnings import warn
-from ._descent import descend, refine, warn_if_worse_than_identity
-from ._element_matrices import ElementMatrices, kept_matrices
+from ._descent import descend, refine
+from ._element_matrices import ElementMatrices, kept_matrices, on_features
 from ._exact_law import (
     ExactLaw,
     law_error,
     law_of_whole_orbits,
     warn_if_rounded,
-    warn_if_untrustworthy,
+    warn_if_too_few,
 )
 from ._group import FiniteGroup
 from ._least_squares import free_generators, law_of_all_pairs, orthogonal_generators
@@ -50,6 +52,9 @@ from ._orbit_table import (
 )
 
 _MOST = 0.9  # of the rows, in whole orbits: the other orbits are left out
+_JUDGES = 100  # orbits that M is judged on, or up to twice as many
+_WORSE = 0.01  # R2 that M may lose against M = I, by rounding and the like
+_CHUNK_ENTRIES = 2**22  # compared at a time: 32 MiB in float64
 
 
 def _has_closed_form(fitter: ActivationTransformFitter) -> bool:
@@ -59,6 +64,16 @@ def _has_closed_form(fitter: ActivationTransformFitter) -> bool:
             "many times. Set solver='lstsq'."
         )
     return True
+
+
+class _Multiplied:
+    """M_ of a fitter that keeps factors, made each time; one that is set hides it."""
+
+    def __get__(self, fitter: Any, kind: type) -> Any:
+        if fitter is None:
+            return self
+        M = on_features(*fitter._factors())
+        return M[0] if len(M) == 1 else M
 
 
 @fill
@@ -80,26 +95,24 @@ class ActivationTransformFitter(
         None is the cyclic group of the powers given to `fit`; without any the group is
         trivial and M is the identity, with a warning.
     solver : {"lstsq", "adam"}, default="lstsq"
-        "lstsq" is a closed form from second moments of the orbits, which takes one
-        pass over them. "adam" minimises the loss above by gradient descent: of a free
-        law from the identity, as [1]_ does; of an exact one from the closed form.
+        "lstsq" is a closed form, which takes one pass over the orbits. "adam"
+        minimises the loss above by gradient descent: of a free law from the identity,
+        as [1]_ does; of an exact one from the closed form.
     group_law : {"exact", "free", "orthogonal"}, default="exact"
-        What the matrices have to obey. "exact": the group's law to machine
-        precision, M^order = I and all relations between generators, with either
-        solver. "free": nothing; the closed form
-        is least squares over all pairs of activations one generator apart, with a
-        ridge of 1e-6 times the mean eigenvalue towards the identity. "orthogonal":
-        each generator's matrix is orthogonal (closed form only). All of them leave
-        directions without variance where they are.
+        What the matrices have to obey. "exact": all relations of the group, such as
+        M^order = I, to machine precision. "free": nothing; the closed form is least
+        squares over all pairs of activations one generator apart, with a ridge of 1e-6
+        times the mean eigenvalue towards the identity. "orthogonal": each generator's
+        matrix is orthogonal (closed form only). All of them leave directions without
+        variance where they are.
     power : float or array-like of shape (n_generators,), default=1
         Powers of the generators that `transform` applies. A number stands for each of
         them: by default a row is moved one step by the last generator, then one by
         the one before it, and so on.
     n_components : int, default=None
-        Fit M in so many principal directions of X and leave the others where they
-        are, for many features or few orbits. None uses all directions. At most
-        n_features and, so that they can be found, n_rows; of those without variance
-        none is moved, so `rank_` may be less.
+        Fit M in so many principal directions of X, at most n_features or n_rows, and
+        leave the others where they are, for many features or few orbits. Memory then
+        grows with n_features times n_components. None uses all directions.
     max_epochs : int, default=150
         Passes over the orbits, for `solver="adam"`.
     batch_size : int, default=64
@@ -118,15 +131,14 @@ class ActivationTransformFitter(
     M_ : ndarray of shape (n_features, n_features)
         The generator's matrix; it acts on columns, so rows are moved by
         ``X @ M_.T``. Of a group with several generators: shape (n_generators,
-        n_features, n_features).
+        n_features, n_features). With `n_components` it is made when it is asked for.
     symmetry_ : FiniteGroup
         The group.
     order_ : int
         Order of the group.
     order_error_ : float
         Largest Frobenius norm of ``M_^order_ - I``, and of the other relations of
-        the group, over the square root of n_features: how far M is from obeying the
-        group's law.
+        the group, over the square root of n_features.
     multiplicities_ : ndarray of shape (n_irreps,)
         How often each irrep of `symmetry_.irreps` is in the activations, of
         `group_law="exact"`. Directions without variance count as trivial.
@@ -149,22 +161,19 @@ class ActivationTransformFitter(
 
     Notes
     -----
-    Powers are taken modulo the order, so ``act(X, -1)`` is ``act(X, order - 1)``: it
-    undoes ``act(X, 1)`` as far as `order_error_` is small.
+    Powers are taken modulo the order, so ``act(X, -1)`` undoes ``act(X, 1)`` as far as
+    `order_error_` is small.
 
     The exact law is fitted in coordinates in which the rows are white. There, the
-    moments ``T_g = sum over h of x_gh x_h'`` would be an orthogonal representation
-    if M explained everything: overlaps of the rows with their moved copies. The
-    copies together span a space on which the group acts exactly, and its leading
-    invariant subspace gives the nearest representation. They fall apart by irrep
-    rho, into eigenvectors of ``sum over g of rho(g) (x) T_g``. `solver="adam"` keeps
+    moments ``T_g = sum over h of x_gh x_h'`` would be an orthogonal representation if
+    M explained everything: overlaps of the rows with their moved copies. The leading
+    invariant subspace of what the copies span gives the nearest representation; by
+    irrep rho, eigenvectors of ``sum over g of rho(g) (x) T_g``. `solver="adam"` keeps
     that representation Q and refines the matrix S in ``M_g = S Q_g S^-1``.
 
-    The mean of whole orbits does not move, so it says nothing of M but that M leaves
-    it alone. A mean of up to ten times the root mean square of the distances from it
-    counts as the rows do; of a larger one no more than that, and M is made to map it
-    to itself (of the closed forms, "exact" and "free" need that). So "little
-    variance" means little beside the other directions, however large the mean is.
+    The mean of whole orbits does not move. One of more than ten times the root mean
+    square of the distances from it is scaled down to that, and M is made to map it to
+    itself, so that "little variance" means little beside the other directions.
 
     Orbits with missing rows are left out of an exact law if they hold at most a tenth
     of the rows. Else the moments come from least squares for each element, over all
@@ -172,23 +181,21 @@ class ActivationTransformFitter(
     product of the generators' matrices.
 
     Powers of M are kept in memory after they were used, outside of the estimator and up
-    to 64 MB of them, so that moving rows again takes one product for each generator.
+    to 64 MB of them. The closed form needs memory for second moments, (n_features)^2 a
+    few times over, whatever the number of rows, so X may be a memory map of a file.
 
-    The closed form needs memory for second moments, (n_features)^2 a few times over,
-    whatever the number of rows, so X may be a memory map of a file.
+    Few orbits are a warning: M is well defined where rows vary and leaves all other
+    directions alone, even of a single orbit, which some matrix always moves. What is
+    impossible is an error.
 
-    Few orbits are no error but a warning, as elsewhere in scikit-learn: M is well
-    defined where rows vary and leaves all other directions alone, whether there are
-    fewer rows than features or a single orbit. What is impossible is an error:
-    `n_components` above the number of rows, or a generator that no row has moved.
-
-    M^order = I holds up to rounding of M's entries, about order * eps * ||M||^2 for
-    the spectral norm of M, and of their products. The norm is large where M moves
-    directions with little variance into directions with much.
+    M^order = I holds up to rounding of M's entries, about order * eps * ||M||^2. The
+    norm is large where M moves directions with little variance into ones with much.
 
     With an exact law, M belongs to a one-parameter family ``M^t = expm(t A)``: if g
-    is a rotation by 15 degrees, ``act(X, 0.5)`` rotates by 7.5. It is exact for
-    activations with no angular frequency of order / 2 or above.
+    is a rotation by 15 degrees, ``act(X, 0.5)`` rotates by 7.5. That is right for
+    activations whose angular frequencies stay below order / 2. Where the rows moved
+    by whole powers have more than 5 % of what moves at order / 2 itself (of an odd
+    order, at the highest below it), `act` warns, since their spectrum then goes on.
 
     References
     ----------
@@ -214,11 +221,16 @@ class ActivationTransformFitter(
     True
     """
 
+    M_: Any = _Multiplied()
+
     _fitted: ClassVar[tuple] = (
         *FEATURES,
         Fitted("symmetry_", "FiniteGroup", ("order",)),
         Fitted("order_", "int", ("order",)),
-        Fitted("M_", "float64", ("...", "n_features", "n_features")),
+        Fitted("M_", "float64", ("...", "n_features", "n_features"), optional=True),
+        # or the factors of M = I + V (M_small - I) V'
+        Fitted("_small", "float64", ("", *("n_directions",) * 2), optional=True),
+        Fitted("_basis", "float64", ("n_features", "n_directions"), optional=True),
         Fitted("order_error_", "float"),
         Fitted("rank_", "int", optional=True),
         Fitted("multiplicities_", "int64", ("n_irreps",), optional=True),
@@ -317,34 +329,33 @@ class ActivationTransformFitter(
         Raises
         ------
         ValueError
-            If groups and power do not describe orbits with one canonical row each,
-            if a generator is never observed, if there are fewer rows than
-            `n_components`, if "adam" diverges, or if the parameters contradict each
-            other. A call that raises leaves the estimator as it was.
+            If groups and power do not describe orbits with one canonical row each, if
+            a generator is never observed, if "adam" diverges, or if the parameters
+            contradict each other. The estimator is then left as it was.
 
         Warns
         -----
         UserWarning
-            If nothing says what the group is, or if an exact law is not to be trusted:
-            there are fewer than two rows for each direction in which they vary, M
-            explains less than the mean does, or M moves directions with little
-            variance so far that rounding leaves an `order_error_` above 1e-10.
+            If nothing says what the group is, or M is not to be trusted: there are
+            fewer than two rows for each direction in which they vary, M explains less
+            of these rows than their mean or than M = I does, or it moves directions
+            with little variance so far that `order_error_` is above 1e-10.
         ConvergenceWarning
             If "adam" with an exact law ends above the closed form, which is kept, or
-            with a free law explains less of the activations than M = I does.
+            with a free law explains less than the mean or M = I does.
         """
         with all_or_nothing(self):
             self._forget()
             X, table = self._checked(X, groups, power, reset=True)
             moments = self._new_moments(X)
             if self.symmetry_.order == 1:
-                found: NDArray | ExactLaw = self._identity()
-            elif self.solver == "adam":
+                return self._keep_identity()
+            if self.solver == "adam":
                 found = self._descended(X, table, moments)
             else:
                 moments.add(X, table)
                 found = self._solved(moments, use_up=True)
-            return self._keep(found, moments)
+            return self._keep(found, moments, X, table)
 
     @available_if(_has_closed_form)
     @fill
@@ -366,8 +377,7 @@ class ActivationTransformFitter(
         Parameters
         ----------
         X : array-like of shape (n_rows, n_features)
-            Activations, whole orbits. A row that is missing here is missing for
-            good, as in `fit`.
+            Activations, whole orbits. A row that is missing here is missing for good.
         {y}
         groups : array-like of shape (n_rows,), default=None
             Orbit id of each row. Ids belong to their call: the same id in two calls
@@ -386,14 +396,13 @@ class ActivationTransformFitter(
         AttributeError
             With `solver="adam"`, which needs all orbits at once.
         ValueError
-            As `fit` does. A call that raises leaves the estimator as it was, without
-            the orbits of that call.
+            As `fit` does; the orbits of that call are then not in M.
 
         Warns
         -----
         UserWarning
-            If M is not to be trusted, or if `fit` was called before: it keeps no sums,
-            so that this call starts anew.
+            As `fit` does, or if `fit` was called before: it keeps no sums, so that
+            this call starts anew.
         """
         with all_or_nothing(self):
             sums = self._sums_before()
@@ -402,18 +411,19 @@ class ActivationTransformFitter(
                 moments = self._new_moments(X)
             else:
                 moments = OrbitMoments.from_state(self.symmetry_, sums)
-            found: NDArray | ExactLaw = self._identity()
-            if self.symmetry_.order > 1:
+            if self.symmetry_.order == 1:
+                self._keep_identity()
+            else:
                 moments.add(X, table)
                 found = self._solved(moments, use_up=False)
-            self._keep(found, moments)
+                self._keep(found, moments, X, table)
             self._sums = moments.state()
         return self
 
     def _sums_before(self) -> dict[str, Any] | None:
         """Sums of earlier calls of partial_fit; drops all else that was fitted."""
         sums = getattr(self, "_sums", None)
-        if sums is None and hasattr(self, "M_"):
+        if sums is None and hasattr(self, "order_"):
             warn(
                 "partial_fit forgets what fit has found, because fit keeps no sums "
                 "over orbits. Make all calls partial_fit.",
@@ -423,9 +433,10 @@ class ActivationTransformFitter(
 
     def _forget(self) -> None:
         """Drop what an earlier fit has set and this one may not."""
-        for name in ("_sums", "rank_", "multiplicities_", "loss_curve_", "n_iter_"):
-            if hasattr(self, name):
-                delattr(self, name)
+        factors = ("M_", "_small", "_basis")
+        others = ("_sums", "rank_", "multiplicities_", "loss_curve_", "n_iter_")
+        for name in (*factors, *others):
+            vars(self).pop(name, None)
 
     def _checked(
         self,
@@ -447,9 +458,14 @@ class ActivationTransformFitter(
         warn_if_no_symmetry(self, groups, "leaves rows as they are")
         return X, table
 
-    def _identity(self) -> NDArray:
-        identity = np.eye(self.n_features_in_)[np.newaxis]
-        return identity.repeat(self.symmetry_.n_generators, axis=0)
+    def _keep_identity(self) -> Self:
+        """Set M of a trivial group; with `n_components`, as if in one direction."""
+        n_generators, n = self.symmetry_.n_generators, self.n_features_in_
+        basis = None if self.n_components is None else np.eye(n, 1)
+        small = np.eye(n if basis is None else 1)
+        self._set_factors(np.tile(small, (n_generators, 1, 1)), basis)
+        self.order_, self.order_error_ = 1, 0.0
+        return self
 
     def _principal_directions(self, X: NDArray) -> NDArray | None:
         """Orthonormal directions of shape (n_features, n_components), or None."""
@@ -506,7 +522,6 @@ class ActivationTransformFitter(
         rows = X if basis is None else X @ basis.astype(X.dtype)
         if self.group_law == "free":
             found, losses = descend(rows, table, self.symmetry_, **settings)
-            warn_if_worse_than_identity(found, rows, table, self.symmetry_)
         else:
             moments.add(X, table)
             start = _exact_law(moments, X.shape[1], use_up=True)
@@ -514,23 +529,71 @@ class ActivationTransformFitter(
         self.loss_curve_, self.n_iter_ = losses, len(losses)
         return found
 
-    def _keep(self, found: NDArray | ExactLaw, moments: OrbitMoments) -> Self:
-        """Set what was found, on all features or in the subspace of a basis."""
-        law = found if isinstance(found, ExactLaw) else None
-        if law is not None:
+    def _keep(
+        self, found: NDArray | ExactLaw, moments: OrbitMoments, X: Any, table: NDArray
+    ) -> Self:
+        """Set what was found, and say if it is not to be trusted."""
+        self.order_, law = self.symmetry_.order, None
+        if isinstance(found, ExactLaw):
+            law, found = found, found.generators()
             self.rank_ = law.rank
             self.multiplicities_ = law.representation.multiplicities
             self.multiplicities_[0] += self.n_features_in_ - law.rank
-        matrices = found.generators() if isinstance(found, ExactLaw) else found
-        self.order_ = self.symmetry_.order
-        self.order_error_ = law_error(self.symmetry_, matrices, self.n_features_in_)
-        if moments.basis is not None:
-            matrices = _beyond(matrices, moments.basis)
-        self.M_ = matrices[0] if len(matrices) == 1 else matrices
+            warn_if_too_few(law.rank, moments)
+        self.order_error_ = law_error(self.symmetry_, found, self.n_features_in_)
         if law is not None:
-            warn_if_untrustworthy(law, moments)
-            warn_if_rounded(self.order_error_, matrices)
+            warn_if_rounded(self.order_error_, found)
+        self._set_factors(found, moments.basis)
+        self._warn_if_worse_than_nothing(X, table)
         return self
+
+    def _set_factors(self, generators: NDArray, basis: NDArray | None) -> None:
+        if basis is None:
+            self.M_ = generators[0] if len(generators) == 1 else generators
+        else:
+            self._small, self._basis = generators, basis
+
+    def _factors(self) -> tuple[NDArray, NDArray | None]:
+        """Generators (n_generators, m, m) and their basis (n_features, m), or None."""
+        check_is_fitted(self)
+        M = vars(self).get("M_")
+        if M is None:
+            return self._small, self._basis
+        return M.reshape(-1, *M.shape[-2:]), None
+
+    def _warn_if_worse_than_nothing(self, X: Any, table: NDArray) -> None:
+        """Warn if M explains less than the mean or than M = I; looks at a sample."""
+        table = table[(table >= 0).sum(axis=1) > 1]
+        table = table[:: max(1, len(table) // _JUDGES)]
+        rows, places = np.unique(table, return_inverse=True)
+        absent = int(rows[0] < 0)
+        X, table = read_rows(X, rows[absent:]), places.reshape(table.shape) - absent
+        canonical = X[table[:, 0]]
+        M = ElementMatrices(self.symmetry_, *self._factors(), most_kept=0)
+        unmoved = ((element, canonical) for element in range(self.order_))
+        r2, of_identity = (
+            np.nanmean(_r2_of_moves(moves, X, table)[1:])
+            for moves in (M.moved(canonical), unmoved)
+        )
+        varies = not are_constant(X).all()
+        if varies and r2 < max(0.0, of_identity - _WORSE):
+            self._warn_of_r2(r2, of_identity)
+
+    def _warn_of_r2(self, r2: float, of_identity: float) -> None:
+        descended = self.solver == "adam" and self.group_law == "free"
+        what_to_do = (
+            "Lower lr (the learning rate), raise max_epochs, or set solver='lstsq'."
+            if descended
+            else "Look for wrong groups or power, for a layer that does not keep the "
+            "symmetry, or for too few orbits: give more, or set n_components."
+        )
+        warn(
+            "M is not to be trusted: it explains less of the activations than "
+            f"{'M = I' if r2 < of_identity else 'their mean'} does on rows that it was "
+            f"fitted on (R2 {r2:.2g}, of M = I {of_identity:.2g}), and held out it "
+            f"will be worse. {what_to_do}",
+            ConvergenceWarning if descended else UserWarning,
+        )
 
     def matrix(self, power: ArrayLike) -> NDArray:
         """Matrix of one element of the group, or of one between them.
@@ -558,8 +621,7 @@ class ActivationTransformFitter(
 
     @property
     def _matrices(self) -> ElementMatrices:
-        n = self.n_features_in_
-        return kept_matrices(self, self.symmetry_, self.M_.reshape(-1, n, n))
+        return kept_matrices(self, self.symmetry_, *self._factors())
 
     def act(self, X: ArrayLike, power: ArrayLike) -> NDArray:
         """Move activations by an element of the group, or by one between them.
@@ -641,10 +703,7 @@ class ActivationTransformFitter(
         """
         check_is_fitted(self)
         X = self._checked_to_move(X)
-        power, matrices = self._own_power(len(X)), self._matrices
-        for k in range(self.symmetry_.n_generators):  # the last to act is undone first
-            X = matrices.act_with(k, X, -power[:, k])
-        return X
+        return self._matrices.act(X, self._own_power(len(X)), back=True)
 
     def r2_per_power(
         self,
@@ -668,21 +727,14 @@ class ActivationTransformFitter(
             1 - FVU (R2 per feature, weighted by variance) of M^p times the
             canonical row against the row of power p = 1, ..., order - 1, or, with
             several generators, of the powers ``symmetry_.powers[1:]``; NaN for a power
-            without rows. Of the trivial group: the R2 of power 0, which is 1.
+            without rows. Where all rows of a power are alike, as in a single orbit, the
+            variance is that of all rows. Of the trivial group: the R2 of power 0.
         """
         check_is_fitted(self)
         X = checked_array(self, X, reset=False)
         _, table = orbit_table(groups, power, symmetry=self.symmetry_, n_rows=len(X))
-        elements = range(1, self.order_) if self.order_ > 1 else [0]
-        return np.array([self._r2(X, table, element) for element in elements])
-
-    def _r2(self, X: NDArray, table: NDArray, element: int) -> float:
-        observed = table[table[:, element] >= 0]
-        if len(observed) == 0:
-            return np.nan
-        power = np.tile(self.symmetry_.powers[element], (len(observed), 1))
-        moved = self._matrices.act(X[observed[:, 0]], power)
-        return 1 - fvu(X[observed[:, element]], moved)
+        r2 = _r2_of_moves(self._matrices.moved(X[table[:, 0]]), X, table)
+        return r2[1:] if self.order_ > 1 else r2
 
     def score(
         self,
@@ -704,7 +756,8 @@ class ActivationTransformFitter(
         Returns
         -------
         score : float
-            1 is perfect; 0 is as good as the mean activation of each power.
+            1 is perfect; 0 is as good as the mean activation of each power, or of a
+            single orbit as the mean of its rows.
         """
         return float(np.nanmean(self.r2_per_power(X, groups=groups, power=power)))
 
@@ -721,9 +774,26 @@ def _exact_law(moments: OrbitMoments, n_features: int, *, use_up: bool) -> Exact
     return law_of_all_pairs(moments, n_features)
 
 
-def _beyond(matrices: NDArray, basis: NDArray) -> NDArray:
-    """Matrices of all features from those in a basis, which leave the rest alone."""
-    return np.eye(len(basis)) + basis @ (matrices - np.eye(basis.shape[1])) @ basis.T
+def _r2_of_moves(
+    moves: Iterable[tuple[int, NDArray]], X: NDArray, table: NDArray
+) -> NDArray:
+    """R2 (order,) of moved canonical rows against rows of each element, or NaN."""
+    r2 = np.full(table.shape[1], np.nan)
+    for element, moved in moves:
+        seen = table[:, element] >= 0
+        if seen.any():
+            r2[element] = _r2(X[table[seen, element]], moved[seen], X)
+    return r2
+
+
+def _r2(rows: NDArray, moved: NDArray, X: NDArray) -> float:
+    """R2 against the mean of rows or, where they are all alike, of X."""
+    if are_constant(rows).all() and not are_constant(X).all():
+        variance = X.var(axis=0, dtype=np.float64).sum()
+        unexplained = np.square(rows - moved, dtype=np.float64).sum(axis=1).mean()
+        return float(1 - unexplained / variance)
+    chunks = gen_batches(len(rows), max(1, _CHUNK_ENTRIES // rows.shape[1]))
+    return 1 - fvu_of_chunks((rows[chunk], moved[chunk]) for chunk in chunks)
 
 
 def fitted_transform(

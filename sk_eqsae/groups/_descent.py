@@ -16,12 +16,11 @@ from .._fitting import ordinary_modes
 from .._training import Trainable, train
 from .._warnings import warn
 from ._exact_law import ExactLaw
-from ._group import FiniteGroup, generator_elements
+from ._group import FiniteGroup
 
 _BATCH = 1_024
-_SAMPLE = 1_000  # rows that M is judged on
 _DECAY = 0.5  # share of the steps in which the learning rate falls to zero
-_WORSE = 0.01  # share of a row's mean square beyond rounding, to lose without a warning
+_WORSE = 0.01  # share of a row's mean square, to lose without a warning
 
 
 def descend(
@@ -74,31 +73,6 @@ def refine(
         return law, loss_curve
     skew = module.skew.detach().numpy().astype(np.float64)
     return replace(law, skew=skew), loss_curve
-
-
-def warn_if_worse_than_identity(
-    generators: NDArray, X: NDArray, table: NDArray, group: FiniteGroup
-) -> None:
-    """Warn if M explains less of rows that are a generator apart than M = I does."""
-    # Least squares cannot be worse than M = I on the rows it is fitted to; gradient
-    # descent can. A sample of the orbits is used.
-    table = table[:: max(1, table.size // _SAMPLE)]
-    missed = unmoved = squares = 0.0
-    for matrix, element in zip(generators, generator_elements(group), strict=True):
-        after = table[:, group.multiplication_table[element]]
-        seen = (table >= 0) & (after >= 0)
-        x, moved = (X[rows[seen]].astype(np.float64) for rows in (table, after))
-        missed += np.square(moved - x @ matrix.T).sum()
-        unmoved += np.square(moved - x).sum()
-        squares += np.square(x).sum()
-    if missed > unmoved + _WORSE * squares:
-        warn(
-            "M explains less of the activations than M = I does: it leaves "
-            f"{missed / squares:.2g} of their mean square, where the identity leaves "
-            f"{unmoved / squares:.2g}. Lower lr (the learning rate), raise max_epochs, "
-            "or set solver='lstsq'.",
-            ConvergenceWarning,
-        )
 
 
 @torch.no_grad()

@@ -1,44 +1,84 @@
-"""Matrices of all elements of a group, from those of its generators."""
+"""Matrices of all elements of a group, and the basis in which they are in blocks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import reduce
+from itertools import islice
 from math import isqrt
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag, eigh
 from sklearn.base import BaseEstimator
 
 from .._fitting import unfrozen
+from .._rows import read_rows
 from .._warnings import warn
-from ._group import FiniteGroup, generator_elements
+from ._group import FiniteGroup, generator_elements, multiplicities
+from ._real_powers import frequency_sample, power_weights, warn_if_ambiguous
 
 _MOST_KEPT = 2**26  # bytes of powers of generators
 _POSES = 256  # rows whose poses are looked at
 _ALIKE = 1e-6  # of the mean square of all moves: a row that is not moved
 _STILL = 1e-12  # of the mean square of rows: rounding
+_LAW = 1e-5  # distance from the group's law at which a basis is refused
+_WHOLE = 0.1  # distance of multiplicities from whole numbers, likewise
+_CHUNK_ENTRIES = 2**22  # 32 MiB in float64
+_SEED = 251109432  # not that of anybody's data, whose directions these would be
 
 
 class ElementMatrices:
-    """Products M_1^p1 M_2^p2 ... of powers of generators (n_generators, n, n)."""
+    """Products M_1^p1 M_2^p2 ... of powers of generators (n_generators, m, m).
+
+    They act in the coordinates of a basis (n_features, m) and leave all else alone:
+    ``M = I + V (M_small - I) V'``; without a basis those are the features.
+    """
 
     # Powers are kept once they were asked for: each of them if they all fit into 64 MB,
     # else each up to a step of the root of the order and each multiple of that step,
     # whose products the others are. Where even those are too large none is kept.
 
-    def __init__(self, group: FiniteGroup, generators: NDArray) -> None:
-        self.group, self.generators = group, generators
+    def __init__(
+        self,
+        group: FiniteGroup,
+        generators: NDArray,
+        basis: NDArray | None = None,
+        most_kept: int | None = None,
+    ) -> None:
+        self.group, self.generators, self.basis = group, generators, basis
+        most_kept = _MOST_KEPT if most_kept is None else most_kept
         size = generators[0].size * 8
-        fits = size * sum(group.generator_orders) <= _MOST_KEPT
+        fits = size * sum(group.generator_orders) <= most_kept
         self._steps = [n if fits else isqrt(n - 1) + 1 for n in group.generator_orders]
-        self.keeps_powers = fits or 2 * size * sum(self._steps) <= _MOST_KEPT
+        self.keeps_powers = fits or 2 * size * sum(self._steps) <= most_kept
         self._kept: dict[tuple[int, int], NDArray] = {}
 
-    def is_of(self, group: FiniteGroup, generators: NDArray) -> bool:
+    def is_of(
+        self, group: FiniteGroup, generators: NDArray, basis: NDArray | None
+    ) -> bool:
         """Say if they are made from these."""
-        return self.group == group and np.array_equal(self.generators, generators)
+        same = self.basis is basis and self.group == group
+        return same and np.array_equal(self.generators, generators)
+
+    def on_features(self) -> ElementMatrices:
+        """Give the same without a basis."""
+        generators = on_features(self.generators, self.basis)
+        return self if self.basis is None else ElementMatrices(self.group, generators)
+
+    def inside(self, X: NDArray) -> NDArray:
+        """Coordinates (n_rows, m) of rows (n_rows, n_features)."""
+        return X if self.basis is None else X @ self.basis.astype(X.dtype, copy=False)
+
+    def along(self, Y: NDArray) -> NDArray:
+        """Rows (n_rows, n_features) that have coordinates (n_rows, m) and no more."""
+        return Y if self.basis is None else Y @ self.basis.T.astype(Y.dtype, copy=False)
+
+    def _outside(self, X: NDArray, inside: NDArray, moved: NDArray) -> NDArray:
+        """Rows of which coordinates were moved."""
+        return moved if self.basis is None else X + self.along(moved - inside)
 
     def _power(self, generator: int, p: int) -> NDArray:
         """Matrix of g^p, for p from 0 to the order of g."""
@@ -56,11 +96,12 @@ class ElementMatrices:
         return self._kept[generator, p]
 
     def matrix(self, power: NDArray) -> NDArray:
-        """Matrix (n, n) of powers (n_generators,), whole or between."""
+        """Matrix (n_features, n_features) of powers (n_generators,), real or whole."""
         factors = [self._real_power(k, t) for k, t in enumerate(power) if t]
-        if len(factors) < 2:
-            return factors[0].copy() if factors else np.eye(self.generators.shape[1])
-        return reduce(np.matmul, factors)
+        if len(factors) > 1:
+            return on_features(reduce(np.matmul, factors), self.basis)
+        identity = np.eye(self.generators.shape[1])
+        return on_features(factors[0].copy() if factors else identity, self.basis)
 
     def _real_power(self, generator: int, t: float) -> NDArray:
         order = self.group.generator_orders[generator]
@@ -69,13 +110,15 @@ class ElementMatrices:
         (weights,) = power_weights(np.array([t]), order)
         return sum(w * self._power(generator, p) for p, w in enumerate(weights))
 
-    def act(self, X: NDArray, power: NDArray) -> NDArray:
-        """Move each row by its own powers (n_rows, n_generators), in the dtype of X."""
-        for generator in reversed(range(self.group.n_generators)):
-            X = self.act_with(generator, X, power[:, generator])
-        return X
+    def act(self, X: NDArray, power: NDArray, *, back: bool = False) -> NDArray:
+        """Move each row by its own powers (n_rows, n_generators), or back by them."""
+        inside = moved = self.inside(X)
+        generators = range(self.group.n_generators)
+        for k in generators if back else reversed(generators):
+            moved = self._act_with(k, moved, -power[:, k] if back else power[:, k])
+        return self._outside(X, inside, moved)
 
-    def act_with(self, generator: int, X: NDArray, power: NDArray) -> NDArray:
+    def _act_with(self, generator: int, X: NDArray, power: NDArray) -> NDArray:
         """Move each row by its own power (n_rows,) of one generator."""
         order = self.group.generator_orders[generator]
         power = power % order
@@ -86,9 +129,13 @@ class ElementMatrices:
             moved[rows] = self._moved(X[rows], generator, int(p) % order)
         if between.any():
             weights = power_weights(power[between], order).astype(X.dtype)
+            some = frequency_sample(X[between], order)
+            powers = range(order)
+            warn_if_ambiguous(
+                np.stack([self._moved(some, generator, p) for p in powers])
+            )
             moved[between] = sum(
-                weights[:, [p]] * self._moved(X[between], generator, p)
-                for p in range(order)
+                weights[:, [p]] * self._moved(X[between], generator, p) for p in powers
             )
         return moved
 
@@ -96,7 +143,24 @@ class ElementMatrices:
         return X @ self._power(generator, p).T.astype(X.dtype, copy=False) if p else X
 
     def moved(self, X: NDArray) -> Iterator[tuple[int, NDArray]]:
-        """Each element g once, in any order, and X M_g^T (n_rows, n)."""
+        """Each element g once, in any order, and X M_g^T (n_rows, n_features)."""
+        inside = self.inside(X)
+        for element, moved in self._moved_by_all(inside):
+            yield element, self._outside(X, inside, moved)
+
+    def each(self) -> Iterator[tuple[int, NDArray]]:
+        """Each element g once, in any order, and M_g (m, m)."""
+        identity = np.eye(self.generators.shape[1])
+        return ((element, moved.T) for element, moved in self._moved_by_all(identity))
+
+    def stacked(self) -> NDArray:
+        """Matrices (order, m, m) of all elements, in their order."""
+        matrices = np.empty((self.group.order, *self.generators.shape[1:]))
+        for element, matrix in self.each():
+            matrices[element] = matrix
+        return matrices
+
+    def _moved_by_all(self, X: NDArray) -> Iterator[tuple[int, NDArray]]:
         # The last generator acts first. So rows that it has moved are shared by all
         # elements that end alike, and an element takes little more than one product.
         last = self.group.n_generators - 1
@@ -126,35 +190,13 @@ class ElementMatrices:
             last = p
             yield p, moved.astype(X.dtype, copy=False)
 
-    def each(self) -> Iterator[tuple[int, NDArray]]:
-        """Each element g once, in any order, and M_g (n, n)."""
-        identity = np.eye(self.generators.shape[1])
-        return ((element, moved.T) for element, moved in self.moved(identity))
 
-    def stacked(self) -> NDArray:
-        """Matrices (order, n, n) of all elements, in their order."""
-        matrices = np.empty((self.group.order, *self.generators.shape[1:]))
-        for element, matrix in self.each():
-            matrices[element] = matrix
+def on_features(matrices: NDArray, basis: NDArray | None) -> NDArray:
+    """Matrices (..., n, n) of features from those (..., m, m) in a basis (n, m)."""
+    if basis is None:
         return matrices
-
-
-def power_weights(power: NDArray, order: int) -> NDArray:
-    """Weights (n_rows, order) of the whole powers that make real powers of M."""
-    # If M^n = I, M = expm(A) with the frequencies of A between -n/2 and n/2, and
-    # trigonometric interpolation gives all of the one-parameter family:
-    #
-    #     M^t = expm(t A) = sum over p of c(t - p) M^p
-    #     c(s) = mean over k = -n/2, ..., n/2 - 1 of cos(2 pi k s / n)
-    #
-    # For even n, the directions that M turns round (frequency n/2) have no real square
-    # root of their own; they are scaled by cos(pi t) between the integers.
-    frequencies = 2 * np.pi / order * np.fft.fftfreq(order, 1 / order)
-    of_power, of_whole = (np.outer(p, frequencies) for p in (power, np.arange(order)))
-    # cos(a - b) = cos a cos b + sin a sin b keeps this to two matrices
-    weights = np.cos(of_power) @ np.cos(of_whole).T
-    weights += np.sin(of_power) @ np.sin(of_whole).T
-    return weights / order
+    change = matrices - np.eye(basis.shape[1])
+    return np.eye(len(basis)) + basis @ change @ basis.T
 
 
 # Of each fitter: nothing of it is pickled with it, and it goes when the fitter does.
@@ -162,13 +204,16 @@ _KEPT: WeakKeyDictionary[BaseEstimator, ElementMatrices] = WeakKeyDictionary()
 
 
 def kept_matrices(
-    fitter: BaseEstimator, group: FiniteGroup, generators: NDArray
+    fitter: BaseEstimator,
+    group: FiniteGroup,
+    generators: NDArray,
+    basis: NDArray | None = None,
 ) -> ElementMatrices:
     """Element matrices that were made for a fitter before, if M is still the same."""
     kept = _KEPT.get(fitter)
-    if kept is not None and kept.is_of(group, generators):
+    if kept is not None and kept.is_of(group, generators, basis):
         return kept
-    made = ElementMatrices(group, generators)
+    made = ElementMatrices(group, generators, basis)
     if made.keeps_powers:
         made.generators = generators.copy()  # what is written into M has to be seen
         _KEPT[fitter] = made
@@ -177,10 +222,10 @@ def kept_matrices(
 
 def matrices_of(activation_transform: BaseEstimator) -> ElementMatrices:
     """Element matrices of a fitted M of any class that has a method matrix."""
-    own = getattr(activation_transform, "_matrices", None)
+    fitter = unfrozen(activation_transform)
+    own = getattr(fitter, "_matrices", None)
     if isinstance(own, ElementMatrices):
         return own
-    fitter = unfrozen(activation_transform)
     group = fitter.symmetry_
     powers = group.power_of(np.array(generator_elements(group)))
     generators = np.array([fitter.matrix(power) for power in powers])
@@ -189,16 +234,7 @@ def matrices_of(activation_transform: BaseEstimator) -> ElementMatrices:
 
 def element_matrices(activation_transform: BaseEstimator) -> NDArray:
     """Matrices (order, n_features, n_features) of all elements under a fitted M."""
-    return matrices_of(activation_transform).stacked()
-
-
-def mean_matrix(activation_transform: BaseEstimator) -> NDArray:
-    """Mean (n_features, n_features) of M_g: the projection on what no g moves."""
-    matrices = matrices_of(activation_transform)
-    total = np.zeros(matrices.generators.shape[1:])
-    for _, matrix in matrices.each():
-        total += matrix
-    return total / matrices.group.order
+    return matrices_of(activation_transform).on_features().stacked()
 
 
 def moved_by_all(
@@ -210,17 +246,21 @@ def moved_by_all(
     return matrices_of(activation_transform).moved(X)
 
 
-def pose_sample(rows: NDArray) -> NDArray:
-    """Take some rows, or their numbers, that tell whether poses look alike."""
-    return rows[:: max(1, len(rows) // _POSES)]
+def averaged(activation_transform: BaseEstimator, x: NDArray) -> NDArray:
+    """Mean over all g of M_g x (n_features,): the part of x that no g moves."""
+    moved = [rows[0] for _, rows in moved_by_all(activation_transform, x[np.newaxis])]
+    return np.mean(moved, axis=0)
 
 
-def warn_if_poses_look_alike(X: NDArray, activation_transform: BaseEstimator) -> None:
-    """Warn if M brings most rows back before the group does; looks at a sample."""
+def warn_if_poses_look_alike(
+    activation_transform: BaseEstimator, X: NDArray, rows: NDArray | None = None
+) -> None:
+    """Warn if M brings most (of some) rows back before the group does."""
     order = activation_transform.symmetry_.order
     if order == 1:
         return
-    X = pose_sample(X).astype(np.float64)
+    rows = np.arange(len(X)) if rows is None else rows
+    X = read_rows(X, rows[:: max(1, len(rows) // _POSES)]).astype(np.float64)
     X = X / (np.abs(X).max() or 1.0)  # keeps squares finite
     moves = np.array(
         [
@@ -239,3 +279,99 @@ def warn_if_poses_look_alike(X: NDArray, activation_transform: BaseEstimator) ->
             "activations repeat before the group does, or a layer that sees the "
             "symmetry.",
         )
+
+
+class IrrepBasis(NamedTuple):
+    """Coordinates ``y = to_irreps @ x`` in which M_g is orthogonal and in blocks."""
+
+    # In them M_g is block-diagonal, one block ``kron(rho_g, I_m)`` for each irrep rho
+    # that occurs m times.
+
+    to_irreps: NDArray  # (n_features, n_features)
+    from_irreps: NDArray  # its inverse
+    multiplicities: NDArray  # (n_irreps,)
+
+
+def irrep_basis(activation_transform: BaseEstimator) -> IrrepBasis:
+    """Find the coordinates in which a fitted M, of an exact law, is in blocks."""
+    return basis_of_matrices(matrices_of(activation_transform).on_features())
+
+
+def basis_of_matrices(matrices: ElementMatrices) -> IrrepBasis:
+    """Find the same from matrices; ones that do not obey the law are a ValueError."""
+    # Lengths are those of the metric that the group keeps, ``S = mean over g of
+    # M_g' M_g``, so that all copies M_g d of a vector are equally long; to_irreps is
+    # orthogonal where the matrices are.
+    group, n = matrices.group, matrices.generators.shape[1]
+    metric, character = np.zeros((n, n)), np.empty(group.order)
+    for element, matrix in matrices.each():
+        metric += matrix.T @ matrix / group.order
+        character[element] = np.trace(matrix)
+    found = multiplicities(group, character)
+    counts = np.rint(found).astype(np.int64)
+    dims = np.array([irrep.dim for irrep in group.irreps])
+    lawful = np.abs(found - counts).max() <= _WHOLE and counts @ dims == n
+    if lawful:
+        values, vectors = eigh(metric)
+        root = (vectors * np.sqrt(values)) @ vectors.T
+        inverse_root = (vectors / np.sqrt(values)) @ vectors.T
+        rotation = np.vstack(_frames(matrices, counts, root, inverse_root))
+        basis = IrrepBasis(rotation @ root, inverse_root @ rotation.T, counts)
+    if not lawful or _error(basis, matrices) > _LAW:
+        raise ValueError(
+            f"the matrices do not obey the law of {group}: fit them with "
+            "ActivationTransformFitter(group_law='exact')."
+        )
+    return basis
+
+
+def irrep_block(group: FiniteGroup, counts: NDArray, element: int) -> NDArray:
+    """Matrix of an element in the coordinates of a basis with such multiplicities."""
+    pairs = zip(group.irreps, counts, strict=True)
+    return block_diag(
+        *(np.kron(irrep.matrices[element], np.eye(m)) for irrep, m in pairs if m)
+    )
+
+
+def _frames(
+    matrices: ElementMatrices, counts: NDArray, root: NDArray, inverse_root: NDArray
+) -> list[NDArray]:
+    """Orthonormal directions (dim * n_copies, n) of each irrep, in root coordinates."""
+    # For any v, the vectors ``T_c v`` with ``T_c = dim / order sum_g rho_c0(g) Q_g``
+    # are moved among themselves as rho says, and are orthogonal and equally long. What
+    # Gram and Schmidt make of those of several v are so, too: the copies of rho. As the
+    # v are always the same, only M decides the directions.
+    starts = np.random.default_rng(_SEED).standard_normal((counts.max(), len(root)))
+    present = [(i, m) for i, m in zip(matrices.group.irreps, counts, strict=True) if m]
+    sums = [np.zeros((irrep.dim, m, len(root))) for irrep, m in present]
+    moves = matrices.moved(starts @ inverse_root)
+    while some := list(islice(moves, max(1, _CHUNK_ENTRIES // starts.size))):
+        elements, rows = zip(*some, strict=True)
+        moved = np.array(rows)
+        for i, (irrep, m) in enumerate(present):
+            rho = irrep.matrices[list(elements), :, 0]
+            sums[i] += np.tensordot(rho, moved[:, :m], axes=(0, 0))
+    return [_orthonormal_copies(total @ root) for total in sums]
+
+
+def _orthonormal_copies(directions: NDArray) -> NDArray:
+    """Make the copies (dim, n_copies, n) of an irrep orthonormal, one after another."""
+    dim, _, n = directions.shape
+    columns = directions.transpose(2, 1, 0).reshape(n, -1)  # copy by copy
+    orthonormal, triangle = np.linalg.qr(columns)
+    orthonormal *= np.sign(np.diag(triangle))
+    return orthonormal.reshape(n, -1, dim).transpose(2, 1, 0).reshape(-1, n)
+
+
+def _error(basis: IrrepBasis, matrices: ElementMatrices) -> float:
+    """Largest distance of a generator from its block, over the root of n_features."""
+    group, counts = matrices.group, basis.multiplicities
+    elements = generator_elements(group)
+    distances = [
+        np.linalg.norm(
+            basis.to_irreps @ matrix @ basis.from_irreps
+            - irrep_block(group, counts, element)
+        )
+        for matrix, element in zip(matrices.generators, elements, strict=True)
+    ]
+    return float(max(distances)) / len(basis.to_irreps) ** 0.5

@@ -16,11 +16,11 @@ from ._moments import (
     Level,
     OrbitMoments,
     gram_of_irreps,
+    hermitian,
     rows_of_irreps,
 )
 
 _CUTOFF = 1e-6  # share of the mean variance: directions with less are left alone
-_NO_VARIANCE = 1e-9  # of the sum of squares: there is none beside the mean
 _LARGE = 1_024  # dimensions from which eigenvectors are single precision
 _NOISE = 0.5  # unrelated rows have eigenvalue 1, an exact law has order
 _GAP = 1e-8  # eigenvalues that are closer belong to one irrep
@@ -58,7 +58,6 @@ class Representation:
 
     group: FiniteGroup
     frames: list[NDArray]  # of each irrep (n, dim, n_copies), orthonormal directions
-    values: list[NDArray]  # of each irrep (n_copies,), from 1, unclear, to the order
 
     def factors(self, element: int) -> tuple[NDArray, NDArray]:
         """Factors (n, m), (m, n) of the matrix of an element, ``I + left @ right``."""
@@ -94,7 +93,6 @@ class ExactLaw:
     representation: Representation  # Q, orthogonal, in white coordinates
     whitening: Whitening  # where those come from
     skew: NDArray | None = None  # (rank, rank), what S has beside it; None is I
-    r2: float = 1.0  # over the pairs of rows that it was fitted on
 
     @property
     def rank(self) -> int:
@@ -142,9 +140,7 @@ def law_of_whole_orbits(
             irrep.forget()
     n = len(whitening.root)
     representation = leading_representation(spectra, moments.group, n)
-    mean = np.sqrt(moments.n_rows_of_whole) * its_level.mean
-    r2 = _r2_of_whole_orbits(representation, whitening, mean)
-    return with_fixed_mean(ExactLaw(representation, whitening, r2=r2), its_level)
+    return with_fixed_mean(ExactLaw(representation, whitening), its_level)
 
 
 def whitening_of_gram(gram: NDArray, n_features: int, rounding: float) -> Whitening:
@@ -185,14 +181,29 @@ class IrrepSpectrum(NamedTuple):
 
 def _spectrum_of_moments(moments: IrrepMoments, white: NDArray) -> IrrepSpectrum:
     """Clear directions of one irrep, in white coordinates."""
-    rows = moments.whitened_rows(white)
-    if rows is None or len(rows) >= rows.shape[1]:
-        F = moments.whitened(white) if rows is None else rows.T @ rows.conj()
-        values, vectors = _clear_eigenvectors(F)
+    if not moments.rows:
+        F = hermitian([_both_sides(part, white) for part in moments.gram])
+        return _spectrum(moments.irrep, moments.embedding, *_clear_eigenvectors(F))
+    n_vectors = len(moments.rows[0])
+    parts = [part.reshape(-1, len(white)) @ white for part in moments.rows]
+    rows = parts[0] if len(parts) == 1 else parts[0] + 1j * parts[1]
+    rows = rows.reshape(n_vectors, -1)
+    if n_vectors >= rows.shape[1]:
+        values, vectors = _clear_eigenvectors(rows.T @ rows.conj())
     else:
         values, weights = _clear_eigenvectors(rows.conj() @ rows.T)
         vectors = rows.T @ weights / np.sqrt(values)
     return _spectrum(moments.irrep, moments.embedding, values, vectors)
+
+
+def _both_sides(matrix: NDArray, white: NDArray) -> NDArray:
+    """Multiply each block of a matrix by white, from both sides."""
+    d, n = white.shape
+    k = len(matrix) // d
+    blocks, result = matrix.reshape(k, d, k, d), np.empty((k, n, k, n))
+    for a, b in np.ndindex(k, k):
+        result[a, :, b] = white.T @ blocks[a, :, b] @ white
+    return result.reshape(k * n, k * n)
 
 
 def _clear_eigenvectors(F: NDArray) -> tuple[NDArray, NDArray]:
@@ -239,7 +250,7 @@ def leading_representation(
         frames, rank = _orthonormal([s.vectors for s in kept])
         n_dims = dims[n_kept - 1] if n_kept else 0
         if rank == n_dims:
-            return Representation(group, frames, [s.values for s in kept])
+            return Representation(group, frames)
         n_kept = _last_gap(values, int(np.searchsorted(dims, rank, side="right")))
 
 
@@ -303,25 +314,6 @@ def _gram_error(columns: NDArray) -> NDArray:
     return error
 
 
-def _r2_of_whole_orbits(
-    representation: Representation, whitening: Whitening, mean: NDArray
-) -> float:
-    """R2 over all pairs of rows, from how clear the irreps are.
-
-    The mean is that of the rows, times the root of their number.
-    """
-    order = representation.group.order
-    square = np.square(whitening.root)
-    mean = whitening.vectors.T @ mean
-    centred = square.sum() - mean @ mean
-    if centred <= _NO_VARIANCE * square.sum():
-        return 1.0
-    unclear = square.sum()
-    for frame, values in zip(representation.frames, representation.values, strict=True):
-        unclear -= square @ np.square(frame).sum(axis=1) @ values / order
-    return float(1 - 2 * unclear / centred * order / (order - 1))
-
-
 def with_fixed_mean(law: ExactLaw, its_level: Level) -> ExactLaw:
     """Change S by as little as makes M leave a large mean alone."""
     if its_level.fixed is None:
@@ -369,24 +361,25 @@ def _product(generators: NDArray, word: Word) -> NDArray:
     return matrix
 
 
-def warn_if_untrustworthy(law: ExactLaw, moments: OrbitMoments) -> None:
-    """Warn of too few rows, or of activations that do not follow the group."""
+def warn_if_too_few(rank: int, moments: OrbitMoments) -> None:
+    """Warn of too few rows for the directions in which they vary."""
     # With 2 rows for each direction with variance, R2 on orbits that were not fitted is
     # 0.01 below its ceiling of 0.99 and 0.2 below one of 0.8; with 1.5 it is 0.03 and
     # 0.5 below, with 1 row any matrix fits. That holds for C2, C4 and D4 alike.
-    if moments.n_rows < _ROWS_PER_DIRECTION * law.rank:
-        needed = -(-_ROWS_PER_DIRECTION * law.rank // moments.group.order)
-        warn(
-            f"M is not to be trusted: {moments.n_orbits} orbits with {moments.n_rows} "
-            f"rows are too few for the {law.rank} directions in which they vary. Give "
-            f"{needed} orbits or more, or set n_components to use fewer directions.",
+    if moments.n_rows >= _ROWS_PER_DIRECTION * rank:
+        return
+    needed = -(-_ROWS_PER_DIRECTION * rank // moments.group.order)
+    what_to_do = f"Give {needed} orbits or more, or set"
+    if moments.n_orbits == 1:
+        what_to_do = (
+            "Some matrix moves any single orbit, so that of itself it says nothing. If "
+            "there is no other, as where the group takes each input to each, set"
         )
-    elif law.r2 < 0:
-        warn(
-            "M is not to be trusted: it explains less of the activations than their "
-            "mean does, so they do not follow the group. Look for wrong groups or "
-            "power, or for a layer that does not keep the symmetry.",
-        )
+    warn(
+        f"M is not to be trusted: {moments.n_orbits} orbits with {moments.n_rows} "
+        f"rows are too few for the {rank} directions in which they vary. "
+        f"{what_to_do} n_components to use fewer directions.",
+    )
 
 
 def warn_if_rounded(order_error: float, generators: NDArray) -> None:

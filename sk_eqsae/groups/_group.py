@@ -33,18 +33,6 @@ class Irrep:  # numpydoc ignore=PR02
     matrices : ndarray of shape (order, dim, dim)
         One orthogonal matrix for each element of the group, float64.
 
-    Attributes
-    ----------
-    dim : int
-        Dimension of the real vector space that the matrices act on.
-    character : ndarray of shape (order,)
-        Trace of each matrix.
-    commutant_dim : int
-        Dimension of the space of matrices that commute with all of `matrices`,
-        which is the mean of the squared character: 1, 2 or 4.
-    kind : {"real", "complex", "quaternionic"}
-        The number system that those commuting matrices form.
-
     See Also
     --------
     sk_eqsae.groups.FiniteGroup.irreps : All of a group's.
@@ -86,17 +74,18 @@ class Irrep:  # numpydoc ignore=PR02
 
     @cached_property
     def character(self) -> NDArray:
-        """Trace of each matrix."""
+        """Trace of each matrix, shape (order,)."""
         return _frozen(np.trace(self.matrices, axis1=1, axis2=2))
 
     @property
     def commutant_dim(self) -> int:
-        """Dimension of the space of matrices that commute with all of them."""
+        """Dimension of the space of matrices that commute with all of `matrices`."""
+        # the mean of the squared character
         return round(float(np.mean(self.character**2)))
 
     @property
     def kind(self) -> str:
-        """The number system that the commuting matrices form."""
+        """Number system of those: "real", "complex" or "quaternionic"."""
         return _KINDS[self.commutant_dim]
 
 
@@ -111,32 +100,6 @@ class FiniteGroup(ABC):
 
     Groups are immutable values: equal if they were made alike, hashable, and their
     repr reads back.
-
-    Attributes
-    ----------
-    order : int
-        Number of elements.
-    n_generators : int
-        Number of generators.
-    generator_names : tuple of str
-        Name of each generator.
-    generator_orders : tuple of int
-        Order of each generator.
-    powers : ndarray of shape (order, n_generators)
-        Powers of each element: the lexicographically first that give it.
-    words : tuple of words
-        Each element as a word, a tuple of (generator, exponent) pairs without zero
-        exponents.
-    relations : tuple of words
-        Words that equal the identity.
-    multiplication_table : ndarray of shape (order, order)
-        Entry [a, b] is the element a b.
-    inverses : ndarray of shape (order,)
-        Inverse of each element.
-    irreps : tuple of Irrep
-        Real irreducible representations, the trivial one first.
-    character_table : ndarray of shape (n_irreps, order)
-        Characters of `irreps`.
 
     See Also
     --------
@@ -171,12 +134,12 @@ class FiniteGroup(ABC):
     @property
     @abstractmethod
     def relations(self) -> tuple[Word, ...]:
-        """The words that equal the identity."""
+        """Words that equal the identity."""
 
     @property
     @abstractmethod
     def powers(self) -> NDArray:
-        """The powers of each element."""
+        """Powers (order, n_generators) of each element, the first that give it."""
 
     @property
     @abstractmethod
@@ -206,7 +169,7 @@ class FiniteGroup(ABC):
 
     @cached_property
     def words(self) -> tuple[Word, ...]:
-        """Each element as a word."""
+        """Each element as a word: (generator, exponent) pairs, none of them zero."""
         return tuple(
             tuple((k, p) for k, p in enumerate(row) if p)
             for row in self.powers.tolist()
@@ -214,7 +177,7 @@ class FiniteGroup(ABC):
 
     @cached_property
     def multiplication_table(self) -> NDArray:
-        """Element a b of each pair of elements."""
+        """Element a b at [a, b], shape (order, order)."""
         table = np.empty((self.order, self.order), dtype=np.int64)
         table[0] = np.arange(self.order)
         without = np.argsort(self._left_products, axis=1)  # g_k^-1 e
@@ -225,12 +188,12 @@ class FiniteGroup(ABC):
 
     @cached_property
     def inverses(self) -> NDArray:
-        """Inverse of each element."""
+        """Inverse of each element, shape (order,)."""
         return _frozen(np.argmin(self.multiplication_table, axis=1))
 
     @cached_property
     def character_table(self) -> NDArray:
-        """The characters of `irreps`."""
+        """Characters of `irreps`, shape (n_irreps, order)."""
         return _frozen(np.stack([irrep.character for irrep in self.irreps]))
 
     def elements_of(self, power: ArrayLike) -> NDArray:
@@ -240,17 +203,12 @@ class FiniteGroup(ABC):
         ----------
         power : array-like of shape (n_rows, n_generators)
             Integer exponents of the generators, taken modulo their orders; with
-            one generator also of shape (n_rows,).
+            one generator also of shape (n_rows,). Others are a ValueError.
 
         Returns
         -------
         elements : ndarray of shape (n_rows,)
             Elements g_1^p1 g_2^p2 ...
-
-        Raises
-        ------
-        ValueError
-            If power has another shape or holds anything but integers.
 
         Examples
         --------
@@ -305,15 +263,6 @@ class CyclicGroup(FiniteGroup):  # numpydoc ignore=PR02
     ----------
     n : int
         Number of elements, at least 1.
-
-    Raises
-    ------
-    ValueError
-        If n is not a positive integer.
-
-    See Also
-    --------
-    FiniteGroup : What every group has.
 
     Notes
     -----
@@ -370,15 +319,6 @@ class DihedralGroup(FiniteGroup):  # numpydoc ignore=PR02
     ----------
     n : int
         Order of the rotation r, at least 1.
-
-    Raises
-    ------
-    ValueError
-        If n is not a positive integer.
-
-    See Also
-    --------
-    FiniteGroup : What every group has.
 
     Notes
     -----
@@ -446,17 +386,6 @@ class ProductGroup(FiniteGroup):
     ----------
     *groups : FiniteGroup
         The factors, at least one. Their generators are concatenated.
-
-    Raises
-    ------
-    ValueError
-        If no group is given.
-    TypeError
-        If a factor is not a FiniteGroup.
-
-    See Also
-    --------
-    FiniteGroup : What every group has.
 
     Notes
     -----
@@ -588,7 +517,7 @@ def multiplicities(group: FiniteGroup, character: ArrayLike) -> NDArray:
     group : FiniteGroup
         The group.
     character : array-like of shape (order,)
-        Trace of the matrix of each element of the group.
+        Trace of the matrix of each element of the group; finite.
 
     Returns
     -------
@@ -596,11 +525,6 @@ def multiplicities(group: FiniteGroup, character: ArrayLike) -> NDArray:
         ``<character, chi> / <chi, chi>`` for the character chi of each irrep of
         ``group.irreps``, with <a, b> the mean of a b over the group. Whole numbers
         up to rounding, if the matrices are a representation.
-
-    Raises
-    ------
-    ValueError
-        If there is not one finite number for each element.
 
     Examples
     --------

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +20,6 @@ from ._group import FiniteGroup, generator_elements
 from ._moments import OrbitMoments, PairMoments
 
 _RIDGE = 1e-6  # share of the mean eigenvalue
-_NO_VARIANCE = 1e-9  # of the sum of squares: there is none beside the mean
 _ENOUGH_PAIRS = 0.5  # of the generators': an element has least squares of its own
 
 
@@ -53,15 +50,14 @@ def law_of_all_pairs(moments: OrbitMoments, n_features: int) -> ExactLaw:
     every = PairMoments(*(sums.sum(axis=0, keepdims=True) for sums in pairs))
     its_level = every.level(0, moments.shift)
     gram, _ = every.moved(0, its_level.move)
-    by_element = partial(_by_element, moments, pairs, its_level.move)
-    missed = _missed(start, (sums for sums in by_element() if sums.element in found))
+    by_element = _by_element(moments, pairs, its_level.move)
+    missed = _missed(start, (sums for sums in by_element if sums.element in found))
     filled = (start @ gram @ start.transpose(0, 2, 1)).sum(axis=0)
     filled += every.n_pairs[0] * len(moments.elements) * missed
     whitening = whitening_of_gram(filled, n_features, its_level.rounding)
     T = whitening.white.T @ start @ whitening.colour
     law = ExactLaw(exact_representation(T, moments.group), whitening)
-    law = with_fixed_mean(law, its_level)
-    return replace(law, r2=_r2_of_pairs(law, by_element()))
+    return with_fixed_mean(law, its_level)
 
 
 def _checked_pairs(moments: OrbitMoments) -> PairMoments:
@@ -122,7 +118,6 @@ class _ElementSums(NamedTuple):
     before: NDArray  # of outer(x_h, x_h)
     cross: NDArray  # of outer(x_gh, x_h)
     after: NDArray  # of outer(x_gh, x_gh)
-    mean: NDArray  # of x_gh
 
 
 def _by_element(
@@ -135,8 +130,7 @@ def _by_element(
             sums = pairs.moved(i, move)
             inverse = moments.elements.index(moments.group.inverses[element])
             after, _ = pairs.moved(inverse, move)
-            mean = pairs.total_after[i] / n_pairs + move
-            yield _ElementSums(element, n_pairs, *sums, after, mean)
+            yield _ElementSums(element, n_pairs, *sums, after)
 
 
 def _missed(start: NDArray, by_element: Iterable[_ElementSums]) -> NDArray:
@@ -151,14 +145,3 @@ def _missed(start: NDArray, by_element: Iterable[_ElementSums]) -> NDArray:
         missed += square / sums.n_pairs
         n_elements += 1
     return missed / max(1, n_elements)
-
-
-def _r2_of_pairs(law: ExactLaw, by_element: Iterable[_ElementSums]) -> float:
-    """R2 over the pairs of rows that there are."""
-    unclear = centred = total = 0.0
-    for sums in by_element:
-        matrix, square = law.matrix(sums.element), np.trace(sums.after)
-        unclear += square + np.vdot(matrix @ sums.before - 2 * sums.cross, matrix)
-        centred += square - sums.n_pairs * sums.mean @ sums.mean
-        total += square
-    return float(1 - unclear / centred) if centred > _NO_VARIANCE * total else 1.0

@@ -238,25 +238,10 @@ class IrrepMoments:
         d = len(self.gram[0]) // k
         return self.weight * np.einsum("aiaj->ij", self.gram[0].reshape(k, d, k, d))
 
-    def whitened_rows(self, white: NDArray) -> NDArray | None:
-        """Kept vectors (n_vectors, k * n) times white; None if they were summed."""
-        if not self.rows:
-            return None
-        n_vectors = len(self.rows[0])
-        rows = [
-            (part.reshape(-1, len(white)) @ white).reshape(n_vectors, -1)
-            for part in self.rows
-        ]
-        return rows[0] if len(rows) == 1 else rows[0] + 1j * rows[1]
-
-    def whitened(self, white: NDArray) -> NDArray:
-        """Moments F (k * n, k * n) in white coordinates, symmetric or Hermitian."""
-        return _hermitian([_both_sides(part, white) for part in self.gram])
-
     def of_elements(self, elements: list[int]) -> NDArray:
         """Share (n_elements, n_features, n_features) of this irrep in the T_g."""
         k = self.matrices.shape[1]
-        F = _hermitian(self.gram or _gram(self.rows))
+        F = hermitian(self.gram or _gram(self.rows))
         F = F.reshape(k, len(F) // k, k, len(F) // k)
         rho = self.matrices[elements].conj()
         return self.weight * np.einsum("gab,aibj->gij", rho, F).real
@@ -287,25 +272,12 @@ def _gram(rows: list[NDArray]) -> list[NDArray]:
     return [gram, rows[1].T @ rows[0]]
 
 
-def _hermitian(gram: list[NDArray]) -> NDArray:
+def hermitian(gram: list[NDArray]) -> NDArray:
     if len(gram) == 1:
         return gram[0]
     matrix = gram[0].astype(np.complex128)
     matrix.imag = gram[1] - gram[1].T
     return matrix
-
-
-def _both_sides(matrix: NDArray, white: NDArray) -> NDArray:
-    """Multiply each block of a matrix by white, from both sides."""
-    d, n = white.shape
-    k = len(matrix) // d
-    if k == 1:
-        return white.T @ matrix @ white
-    blocks = matrix.reshape(k, d, k, d)
-    result = np.empty((k, n, k, n))
-    for a, b in np.ndindex(k, k):
-        result[a, :, b] = white.T @ blocks[a, :, b] @ white
-    return result.reshape(k * n, k * n)
 
 
 class PairMoments(NamedTuple):

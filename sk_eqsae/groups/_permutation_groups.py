@@ -91,15 +91,6 @@ class SymmetricGroup(_PermutationGroup):  # numpydoc ignore=PR02
     permutations : ndarray of shape (order, n)
         Entry [e, i] is where element e sends i.
 
-    Raises
-    ------
-    ValueError
-        If n is not an integer from 2 to 5.
-
-    See Also
-    --------
-    FiniteGroup : What every group has.
-
     Notes
     -----
     The relations are the orders of the cycles and those of the Coxeter group, with
@@ -170,10 +161,6 @@ class GeneratedGroup(_PermutationGroup):  # numpydoc ignore=PR02
         lengths; if an element of the group is no product g1^p1 g2^p2 ... of the
         generators in order; if a relation does not hold; if the group has more than
         2,000 elements.
-
-    See Also
-    --------
-    FiniteGroup : What every group has.
 
     Examples
     --------

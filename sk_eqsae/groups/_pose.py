@@ -82,8 +82,7 @@ class PoseCanonicalizer(
     direction that two of them bring back), half the leading direction of what that
     element moves is added, and so on until poses differ or nothing is left.
 
-    The canonical form says nothing of which row the caller calls canonical: it is
-    the same side of each orbit, chosen by w.
+    Which row the caller calls canonical does not matter.
 
     Examples
     --------
@@ -147,11 +146,6 @@ class PoseCanonicalizer(
         self : PoseCanonicalizer
             The fitted estimator.
 
-        Raises
-        ------
-        ValueError
-            If M cannot be fitted, or has another number of features than X.
-
         Warns
         -----
         UserWarning
@@ -163,22 +157,24 @@ class PoseCanonicalizer(
         fitter = ActivationTransformFitter() if fitter is None else clone(fitter)
         self.activation_transform_ = fitter.fit(X, None, groups=groups, power=power)
         matrices = matrices_of(fitter)
-        n_features = matrices.generators.shape[1]
+        n_features = matrices.along(matrices.generators[0]).shape[1]
         if n_features != X.shape[1]:
             raise ValueError(
                 f"activation_transform was fitted on {n_features} features, but "
                 f"X has {X.shape[1]}. Fit it on activations of the same layer."
             )
         self._fit_direction(X.astype(np.float64, copy=False), matrices)
-        warn_if_poses_look_alike(X, fitter)
+        warn_if_poses_look_alike(fitter, X)
         return self
 
     def _fit_direction(self, X: NDArray, matrices: ElementMatrices) -> None:
         scale = np.abs(X).max() or 1.0  # keeps squares of large entries finite
-        moments = (X / scale).T @ (X / scale) / len(X)
-        self.direction_, variance = _seeing_direction(moments, matrices)
+        inside = matrices.inside(X / scale)
+        moments = inside.T @ inside / len(X)
+        direction, variance = _seeing_direction(moments, matrices)
         self.spread_ = float(scale * np.sqrt(variance))
-        self._readouts = _readouts(self.direction_, matrices)
+        self.direction_ = matrices.along(direction)
+        self._readouts = matrices.along(_readouts(direction, matrices))
 
     def _scores(self, X: ArrayLike) -> tuple[NDArray, NDArray]:
         check_is_fitted(self)
@@ -195,8 +191,7 @@ class PoseCanonicalizer(
         Returns
         -------
         canonical : ndarray of shape (n_rows, n_features)
-            M_c(x)^-1 x, in the dtype of X. ``activation_transform_.act(canonical,
-            pose)`` moves it back.
+            M_c(x)^-1 x, in the dtype of X.
         """
         X, scores = self._scores(X)
         return self._moved_back(X, self._poses(scores))
@@ -280,13 +275,6 @@ def canonicalize(
         Pose: what moves the canonical form to X.
     margin : ndarray of shape (n_rows,)
         How sure the pose is, see :meth:`PoseCanonicalizer.margin`.
-
-    Raises
-    ------
-    NotFittedError
-        If activation_transform is not fitted.
-    ValueError
-        If it was fitted on another number of features.
 
     Examples
     --------

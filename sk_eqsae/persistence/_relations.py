@@ -85,7 +85,12 @@ def _check_group_tied(sae: Any, sizes: dict[str, int]) -> None:
 
 def _check_fitter(fitter: Any, sizes: dict[str, int]) -> None:
     n_generators = fitter.symmetry_.n_generators
-    if fitter.M_.shape[:-2] != ((n_generators,) if n_generators > 1 else ()):
+    M, small, basis = map(vars(fitter).get, ("M_", "_small", "_basis"))
+    if (M is None) != (basis is not None) or (small is None) != (basis is None):
+        raise ValueError("it has to have either M_ or the factors _small and _basis")
+    n_matrices = len(small) if M is None else int(np.prod(M.shape[:-2]))
+    expected = (n_generators,) if n_generators > 1 else ()
+    if n_matrices != n_generators or (M is not None and M.shape[:-2] != expected):
         raise ValueError(f"M_ has to hold {n_generators} matrices, one per generator")
     if hasattr(fitter, "n_iter_") != hasattr(fitter, "loss_curve_"):
         raise ValueError("it has no loss_curve_ to its n_iter_, or the other way round")
@@ -93,7 +98,7 @@ def _check_fitter(fitter: Any, sizes: dict[str, int]) -> None:
     if sums is None:
         return
     n_directions = sizes.get("n_directions", sizes["n_features"])
-    if sums["basis"] is None and n_directions != sizes["n_features"]:
+    if M is not None and sums["basis"] is None and n_directions != sizes["n_features"]:
         raise ValueError("_sums has another number of features")
     n_moves = fitter.order_ - 1 if sums["irreps"] else n_generators
     if sizes.get("n_moves", n_moves) != n_moves:

@@ -18,7 +18,7 @@ from .._docs import fill
 from .._rows import TrainingRows
 from ..groups import FiniteGroup
 from ..groups._activation_transform import fitted_transform, more_fitted_transform
-from ..groups._element_matrices import moved_by_all
+from ..groups._element_matrices import moved_by_all, warn_if_poses_look_alike
 from ..groups._orbit_table import orbit_table, power_of_each_row
 from ._recipe import Recipe
 from ._symmetric import SymmetricSAE
@@ -168,7 +168,7 @@ class EquivariantSAE(SymmetricSAE):
         self.activation_transform_ = fit(fitter, group, X, groups=groups, power=power)
         rows, canonical = table[table >= 0], table[:, 0]
         if not partial:
-            self._warn_of_poses(X, canonical)
+            warn_if_poses_look_alike(self.activation_transform_, X, canonical)
         if self.order_ == 1:
             return TrainingRows(X, rows)
         targets = np.broadcast_to(table[:, :1], table.shape)[table >= 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from numbers import Integral
 from os import PathLike
 from typing import Any, ClassVar, Self
@@ -24,8 +25,12 @@ from .._fitted import Fitted
 from .._rows import TrainingRows, read_rows
 from ..groups import FiniteGroup
 from ..groups._activation_transform import fitted_transform
-from ..groups._element_matrices import mean_matrix
-from ..groups._irrep_basis import IrrepBasis, irrep_basis
+from ..groups._element_matrices import (
+    IrrepBasis,
+    averaged,
+    irrep_basis,
+    warn_if_poses_look_alike,
+)
 from ..groups._orbit_table import as_group
 from ._base import Plan
 from ._network import Network
@@ -281,9 +286,9 @@ class GroupTiedSAE(SymmetricSAE):
             self.n_free_ = self._choose_n_free(X, table, seed, **metadata)
         canonical = None if groups is None else table[:, 0]
         if canonical is not None and not partial:
-            self._warn_of_poses(X, canonical)
+            warn_if_poses_look_alike(self.activation_transform_, X, canonical)
         # the mean of the rows but for what the group would move
-        fixed = mean_matrix(self.activation_transform_)
+        fixed = functools.partial(averaged, self.activation_transform_)
         return TrainingRows(X, table[table >= 0], canonical=canonical, projection=fixed)
 
     def _given(self) -> BaseEstimator | None:

@@ -11,9 +11,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import HasMethods, Interval
 
 from .._fitted import Fitted
-from .._rows import read_rows
 from ..groups import ActivationTransformFitter, FiniteGroup
-from ..groups._element_matrices import pose_sample, warn_if_poses_look_alike
 from ..groups._orbit_table import orbit_table, warn_if_no_symmetry
 from ._base import BaseSAE
 
@@ -61,7 +59,3 @@ class SymmetricSAE(BaseSAE):
             and (name == "symmetry" or name.split("__")[-1] == "random_state")
         }
         return fitter.set_params(**unknown)
-
-    def _warn_of_poses(self, X: Any, canonical: NDArray) -> None:
-        some = read_rows(X, pose_sample(canonical))
-        warn_if_poses_look_alike(some, self.activation_transform_)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..groups import FiniteGroup
-from ..groups._irrep_basis import IrrepBasis
+from ..groups._element_matrices import IrrepBasis
 from ._code import Code, Selection
 from ._network import (
     Arrays,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 
-from ..groups._element_matrices import ElementMatrices, matrices_of
+from ..groups._element_matrices import moved_by_all
 
 _HELD_OUT = 0.25  # share of the orbits that judge M
 
@@ -37,20 +37,17 @@ def unexplained_moves(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the fit on all orbits gives them
         judged = clone(fitter).fit(X[rows], None, **parts)
-    unexplained, total = _moves(X, table[held_out], matrices_of(judged))
+    unexplained, total = _moves(X, table[held_out], judged)
     return min(1.0, unexplained / total) if total > 0 else 1.0
 
 
-def _moves(
-    X: NDArray, table: NDArray, matrices: ElementMatrices
-) -> tuple[float, float]:
+def _moves(X: NDArray, table: NDArray, judged: BaseEstimator) -> tuple[float, float]:
     """Sums of squares of what M leaves of the moves, and of the moves."""
     unexplained = total = 0.0
-    for element, matrix in matrices.each():
-        moved_rows = table[:, element]
-        seen = moved_rows >= 0
-        canonical = X[table[seen, 0]].astype(np.float64)
-        moved = X[moved_rows[seen]]
-        unexplained += np.square(moved - canonical @ matrix.T).sum()
-        total += np.square(moved - canonical).sum()
+    canonical = X[table[:, 0]].astype(np.float64)
+    for element, moved in moved_by_all(judged, canonical):
+        seen = table[:, element] >= 0
+        rows = X[table[seen, element]]
+        unexplained += np.square(rows - moved[seen]).sum()
+        total += np.square(rows - canonical[seen]).sum()
     return float(unexplained), float(total)

@@ -220,6 +220,7 @@ def test_diverging_fit_names_the_learning_rate():
         fitter.fit(X, groups=groups, power=power)
 
 
+@pytest.mark.filterwarnings("ignore:M is not to be trusted")  # it does not move
 @pytest.mark.parametrize("scale", [1e-20, 1, 1e20])
 @pytest.mark.parametrize(("law", "powers"), [("free", 4), ("exact", 3)])
 def test_losses_are_over_the_mean_squared_norm_of_a_row(law, powers, scale):
@@ -243,5 +244,6 @@ def test_descent_that_ends_below_the_identity_warns(scale, turning_orbits):
     poor = ActivationTransformFitter(lr=1, max_epochs=3, **settings)
     with pytest.warns(ConvergenceWarning, match="less of the activations than M = I"):
         poor.fit(scale * X, **metadata)
-    good = ActivationTransformFitter(max_epochs=3, **settings)
-    assert good.fit(scale * X, **metadata).score(scale * X, **metadata) < 0.9
+    unfinished = ActivationTransformFitter(max_epochs=3, **settings)
+    with pytest.warns(ConvergenceWarning, match="their mean does.*raise max_epochs"):
+        unfinished.fit(scale * X, **metadata)

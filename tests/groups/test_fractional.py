@@ -4,7 +4,7 @@ from scipy.linalg import expm
 
 from sk_eqsae import ActivationTransformFitter
 from sk_eqsae.groups import CyclicGroup, ProductGroup
-from sk_eqsae.groups._element_matrices import power_weights
+from sk_eqsae.groups._real_powers import power_weights
 
 
 def rotations(*frequencies):
@@ -87,6 +87,7 @@ def test_real_powers_of_several_generators():
     np.testing.assert_allclose(fitter.matrix([0.5, -1.2]), expected, atol=1e-7)
 
 
+@pytest.mark.filterwarnings("ignore:M is not to be trusted")
 def test_real_powers_need_an_exact_law():
     X = np.random.default_rng(0).normal(size=(8, 2))
     groups, power = [0] * 4 + [1] * 4, [0, 1, 2, 3] * 2

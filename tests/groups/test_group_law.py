@@ -183,6 +183,7 @@ def test_a_number_as_power_is_of_each_generator(group):
     np.testing.assert_allclose(fitter.transform(X), moved, atol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:Powers of M that are not whole")
 def test_inverse_transform_undoes_a_real_power_of_two_generators():
     _, fitter = fitted(DihedralGroup(3), power=(0.5, 1))
     X = np.random.default_rng(3).normal(size=(5, fitter.n_features_in_))

@@ -8,7 +8,7 @@ from sk_eqsae.groups import (
     ProductGroup,
     SymmetricGroup,
 )
-from sk_eqsae.groups._irrep_basis import irrep_basis, irrep_block
+from sk_eqsae.groups._element_matrices import irrep_basis, irrep_block
 from tests.inspection.representations import fitter_of
 
 from .representations import known_representation

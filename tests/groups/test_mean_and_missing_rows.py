@@ -7,8 +7,6 @@ import pytest
 
 from sk_eqsae import ActivationTransformFitter, load, save
 from sk_eqsae.groups import CyclicGroup, DihedralGroup
-from sk_eqsae.groups._least_squares import law_of_all_pairs
-from sk_eqsae.groups._moments import OrbitMoments
 
 from .representations import known_representation, orbits_of
 
@@ -187,25 +185,6 @@ def test_wrong_groups_are_not_to_be_trusted_without_some_rows_either(rows):
     X, metadata = some(X[shuffled], metadata, rows(len(X), 4))
     with pytest.warns(UserWarning, match="explains less of the activations than"):
         fitted(X, metadata, C4)
-
-
-@any_group
-@pytest.mark.parametrize("size", [0.0, 1e4])
-def test_r2_of_a_law_is_that_of_the_pairs_that_there_are(group, size):
-    X, _ = rows_of(group, noise=0.5)
-    X += still(group, size)
-    table = np.arange(len(X)).reshape(-1, group.order)
-    table = np.where(nine_in_ten(len(X), group.order).reshape(table.shape), table, -1)
-    moments = OrbitMoments(group, by_irrep=True)
-    moments.add(X, table)
-    law = law_of_all_pairs(moments, X.shape[1])
-    missed = total = 0.0
-    for element in range(1, group.order):
-        after = table[:, group.multiplication_table[element]]
-        x, y = (X[rows[(table >= 0) & (after >= 0)]] for rows in (table, after))
-        missed += np.square(y - x @ law.matrix(element).T).sum()
-        total += np.square(y - y.mean(axis=0)).sum()
-    assert law.r2 == pytest.approx(1 - missed / total, abs=1e-6)
 
 
 @any_law

@@ -15,7 +15,7 @@ from sk_eqsae import (
     load,
     save,
 )
-from sk_eqsae.groups._irrep_basis import irrep_basis
+from sk_eqsae.groups._element_matrices import irrep_basis
 from sk_eqsae.sae import _group_tied
 
 SETTINGS = {"k": 2, "batch_size": 16, "random_state": 0}
