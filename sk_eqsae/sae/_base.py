@@ -554,7 +554,7 @@ class BaseSAE(
 
     @torch.no_grad()
     def _mean_threshold(self, rows: TrainingRows) -> float:
-        """Where BatchTopK draws the line between latents, a mean over chunks of rows."""
+        """Where BatchTopK draws the line between latents, a mean over chunks."""
         # That is half-way from the smallest one kept to the largest one dropped, so
         # that rounding does not decide.
         network, device = self._fitted_network()

@@ -36,7 +36,7 @@ def warn_if_few_rows_are_all(sae: Any, rows: NDArray) -> None:
     """Warn if the longest hundredth of the rows holds most of the variance."""
     n_long = len(rows) // 100
     unit = rows / np.abs(rows).max()  # keeps squares finite
-    squares = np.square(unit - np.median(unit, axis=0), dtype=np.float64).sum(axis=1)
+    squares = np.square(unit - unit.mean(axis=0), dtype=np.float64).sum(axis=1)
     order = np.argsort(squares)
     share = squares[order[len(rows) - n_long :]].sum() / squares.sum()
     if n_long and share > _MOST:

@@ -12,9 +12,12 @@ from sk_eqsae.groups import (
     ProductGroup,
     SymmetricGroup,
 )
-from sk_eqsae.groups._element_matrices import ElementMatrices, element_matrices
+from sk_eqsae.groups._element_matrices import (
+    ElementMatrices,
+    basis_of_matrices,
+    element_matrices,
+)
 from sk_eqsae.groups._group import generator_elements
-from sk_eqsae.groups._element_matrices import basis_of_matrices
 from sk_eqsae.inspection import feature_symmetry
 from sk_eqsae.sae._code import BatchTopK, Prefixes, TopK, fixed_size_code, join
 from sk_eqsae.sae._objective import SquaredLength
