@@ -67,12 +67,12 @@ class Place:
 
 
 class ShuffledBatches:
-    """Batches of a TensorDataset, in a new random order each time.
+    """Batches of a TensorDataset, in a new random order each time."""
 
-    Rows are taken by one index per batch instead of one fetch per row, which is
-    what makes a DataLoader slow on arrays that are already in memory. Of several seeds
-    each has its own order, and a batch holds the rows of one after those of the other.
-    """
+    # Rows are taken by one index per batch instead of one fetch per row, which is what
+    # makes a DataLoader slow on arrays that are already in memory. Of several seeds
+    # each has its own order, and a batch holds the rows of one after those of the
+    # other.
 
     def __init__(
         self,
@@ -100,12 +100,11 @@ class ShuffledBatches:
 
 
 class StreamedBatches:
-    """Batches of a stream, in a new order each time.
+    """Batches of a stream, in a new order each time."""
 
-    Blocks of neighbouring rows are drawn without replacement until the buffer is full,
-    and the rows in the buffer are shuffled. So rows of a batch come from hundreds of
-    random places, and each row is used once in an epoch.
-    """
+    # Blocks of neighbouring rows are drawn without replacement until the buffer is
+    # full, and the rows in the buffer are shuffled. So rows of a batch come from
+    # hundreds of random places, and each row is used once in an epoch.
 
     def __init__(
         self, stream: Stream, batch_size: int, seed: Sequence[int], device: torch.device
@@ -290,12 +289,10 @@ def train(
     checkpoint: Checkpoint | None = None,
     memory: dict[str, NDArray] | None = None,
 ) -> NDArray:
-    """Train a module in place with Adam; mean losses (n_curves, n_epochs, ...).
-
-    Of several networks, `lr` and `seed` have one for each, and the i-th network has
-    ``networks.i`` in the names of its parameters. `memory` is what the optimizer and
-    the module remember of earlier calls, empty at first; it is renewed in place.
-    """
+    """Train a module in place with Adam; mean losses (n_curves, n_epochs, ...)."""
+    # Of several networks, `lr` and `seed` have one for each, and the i-th network has
+    # ``networks.i`` in the names of its parameters. `memory` is what the optimizer and
+    # the module remember of earlier calls, empty at first; it is renewed in place.
     lrs, bar = np.atleast_1d(lr).tolist(), description or type(module).__name__
     net = Net(
         module,

@@ -89,12 +89,11 @@ class Plan:
 class BaseSAE(
     DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
-    """Base class of the sparse autoencoders; not for use by itself.
+    """Base class of the sparse autoencoders; not for use by itself."""
 
-    A fit is three steps: `_prepare` checks parameters and rows, finds what a subclass
-    adds (the symmetry, M), and makes the network; `_train` trains it; `_keep` keeps
-    what was learned as arrays.
-    """
+    # A fit is three steps: `_prepare` checks parameters and rows, finds what a subclass
+    # adds (the symmetry, M), and makes the network; `_train` trains it; `_keep` keeps
+    # what was learned as arrays.
 
     coefs_: list[NDArray]
     intercepts_: list[NDArray]
@@ -555,11 +554,9 @@ class BaseSAE(
 
     @torch.no_grad()
     def _mean_threshold(self, rows: TrainingRows) -> float:
-        """Mean over chunks of rows of where BatchTopK draws the line between latents.
-
-        That is half-way from the smallest one kept to the largest one dropped, so that
-        rounding does not decide.
-        """
+        """Where BatchTopK draws the line between latents, a mean over chunks."""
+        # That is half-way from the smallest one kept to the largest one dropped, so
+        # that rounding does not decide.
         network, device = self._fitted_network()
         k = kept_latents(self)
         select = BatchTopK(min(k + 1, self.n_components_))

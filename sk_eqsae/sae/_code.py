@@ -166,11 +166,9 @@ def _shared_k(select: Selection) -> int | Selection:
 
 
 def top_k(pre_activations: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Exact k largest entries of each row and their columns, in no particular order.
-
-    Long rows are cut into strided groups first: the k largest entries lie in the k
-    groups with the largest maxima, or in the few columns that no group has.
-    """
+    """Exact k largest entries of each row and their columns, in no particular order."""
+    # Long rows are cut into strided groups first: the k largest entries lie in the k
+    # groups with the largest maxima, or in the few columns that no group has.
     size = _group_size(pre_activations.shape[1], k)
     if size < 4:
         return _largest(pre_activations, k)

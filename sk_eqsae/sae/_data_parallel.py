@@ -22,13 +22,12 @@ _OF_A_PROCESS = {"activation_transform", "device", "random_state", "verbose"}
 
 
 class SharedObjective(Objective):
-    """An objective to which each process contributes its share of every batch.
+    """An objective to which each process contributes its share of every batch."""
 
-    All processes have all rows and draw the same batches, as they have the same seed.
-    The loss of a share is weighted by its part of the batch, so the sums of losses and
-    gradients over processes are those of the batch, and every process takes the same
-    step.
-    """
+    # All processes have all rows and draw the same batches, as they have the same seed.
+    # The loss of a share is weighted by its part of the batch, so the sums of losses
+    # and gradients over processes are those of the batch, and every process takes the
+    # same step.
 
     batch_rows = 0
 

@@ -237,11 +237,10 @@ def _train(stack: list[_Member]) -> list[NDArray]:
 
 
 class Stack(Network):
-    """Dense networks of one size, whose products are batched.
+    """Dense networks of one size, whose products are batched."""
 
-    The weights of each kind lie in one tensor, of which the networks' are parts; rows
-    and latents of one network come after those of the other.
-    """
+    # The weights of each kind lie in one tensor, of which the networks' are parts; rows
+    # and latents of one network come after those of the other.
 
     metric = None
 

@@ -160,12 +160,10 @@ def draw_weights(
     tied_init: bool,
     seed: int,
 ) -> None:
-    """Give a network its layers: of the encoder one or two, the last of `n_inputs`.
-
-    With `tied_init`, vectors have norm 1, biases are zero, and a linear encoder starts
-    as the decoder.
-    """
-    # not torch's global generator, which fits in other threads would draw from
+    """Give a network its layers: of the encoder one or two, the last of `n_inputs`."""
+    # With `tied_init`, vectors have norm 1, biases are zero, and a linear encoder
+    # starts as the decoder. not torch's global generator, which fits in other threads
+    # would draw from
     generator = torch.Generator().manual_seed(seed)
     network.hidden = None
     if hidden_dim is not None:

@@ -18,17 +18,16 @@ _CHECKS = 16  # looks for dead latents in the time after which a latent is dead
 
 
 class Objective(Trainable):
-    """Squared error of the reconstruction, and what the recipe adds to it.
+    """Squared error of the reconstruction, and what the recipe adds to it."""
 
-    With z the code of a row x, y its target, z' the latents of x that are active in y,
-    r what dead latents make of x, c and a the weights of the recipe, sg() without
-    gradient, and D z the reconstruction::
-
-        L = ||D z - y||^2 + c ||D z' - y||^2 + a ||sg(y - D z) - r||^2
-
-    The second term is there where the target is another row, the third where there are
-    dead latents. With several prefixes the first two are means over them.
-    """
+    # With z the code of a row x, y its target, z' the latents of x that are active in
+    # y, r what dead latents make of x, c and a the weights of the recipe, sg() without
+    # gradient, and D z the reconstruction:
+    #
+    #     L = ||D z - y||^2 + c ||D z' - y||^2 + a ||sg(y - D z) - r||^2
+    #
+    # The second term is there where the target is another row, the third where there
+    # are dead latents. With several prefixes the first two are means over them.
 
     idle: Tensor
     is_dead: Tensor
@@ -62,11 +61,9 @@ class Objective(Trainable):
         self._list_dead()
 
     def loss(self, inputs: Tensor, target: Tensor) -> Tensor:
-        """Mean over rows of the loss and, below it, of the squared error.
-
-        Of shape (2,) or (2, n_networks); only the first has a gradient. Inputs and
-        targets have shape (n_rows, n_features), as many rows for each network.
-        """
+        """Mean over rows of the loss and, below it, of the squared error."""
+        # Of shape (2,) or (2, n_networks); only the first has a gradient. Inputs and
+        # targets have shape (n_rows, n_features), as many rows for each network.
         taught = self._code_of_targets(target) if self.teaches else None
         offset = self.network.offset()  # once: a stack keeps the gradient of one call
         sums = self.network(inputs, partial(self._code, taught=taught))

@@ -18,11 +18,9 @@ _FAR = 100  # mean squares of the rows: no fit that starts well ends there
 def warn_of_outcome(
     sae: Any, fires: NDArray[np.bool_], target: NDArray, *, enough: bool
 ) -> None:
-    """Warn of dead latents and of reconstructions that are far off.
-
-    `fires` says which latents are active in some rows, which should become `target`;
-    `enough`, whether the rows are so many that each latent could have been.
-    """
+    """Warn of dead latents and of reconstructions that are far off."""
+    # `fires` says which latents are active in some rows, which should become `target`;
+    # `enough`, whether the rows are so many that each latent could have been.
     recipe = sae._recipe()
     if (target == target[0]).all():  # the intercept is all there is to learn
         return
@@ -38,7 +36,7 @@ def warn_if_few_rows_are_all(sae: Any, rows: NDArray) -> None:
     """Warn if the longest hundredth of the rows holds most of the variance."""
     n_long = len(rows) // 100
     unit = rows / np.abs(rows).max()  # keeps squares finite
-    squares = np.square(unit - np.median(unit, axis=0), dtype=np.float64).sum(axis=1)
+    squares = np.square(unit - unit.mean(axis=0), dtype=np.float64).sum(axis=1)
     order = np.argsort(squares)
     share = squares[order[len(rows) - n_long :]].sum() / squares.sum()
     if n_long and share > _MOST:
@@ -53,11 +51,9 @@ def warn_if_few_rows_are_all(sae: Any, rows: NDArray) -> None:
 
 
 def warn_if_dead(fires: NDArray[np.bool_], *, most_live: bool) -> None:
-    """Warn if no latent is active, or hardly any where most should be.
-
-    Where dead ones were not revived, as by ``recipe="paper"``, it is normal that most
-    are dead.
-    """
+    """Warn if no latent is active, or hardly any where most should be."""
+    # Where dead ones were not revived, as by ``recipe="paper"``, it is normal that most
+    # are dead.
     n_latents, n_dead = len(fires), int((~fires).sum())
     if n_dead == n_latents:
         warn(

@@ -33,23 +33,22 @@ _STRAIGHT = 1e-6  # distance from the usual metric that does not count
 
 
 class TiedNetwork(Network):
-    """Encoder and decoder, each vector of them moved by all of a group.
+    """Encoder and decoder, each vector of them moved by all of a group."""
 
-    Rows are given in the coordinates of an irrep basis, where to move a row takes a
-    few operations per coordinate: it is moved back by each element and met with one
-    copy of each weight, and what the vectors of an element make of it is moved on::
-
-        z_ig = < w_i, M_g^-1 x > + c_i,    x_hat = sum_g M_g sum_i z_ig d_i
-
-    With a hidden layer a vector u_j stands for a unit h_jq for each element q, and the
-    last layer is a convolution over the group::
-
-        h_jq = ReLU(< u_j, M_q^-1 x > + a_j),    z_ig = sum_jp v_ijp h_j(gp) + c_i
-
-    Latents are in the order (g, i), and then those of the free vectors. These meet the
-    rows in their own coordinates, in which the error counts: where M is far from
-    orthogonal those of the basis are skew, which costs free vectors a tenth in FVU.
-    """
+    # Rows are given in the coordinates of an irrep basis, where to move a row takes a
+    # few operations per coordinate: it is moved back by each element and met with one
+    # copy of each weight, and what the vectors of an element make of it is moved on:
+    #
+    #     z_ig = < w_i, M_g^-1 x > + c_i,    x_hat = sum_g M_g sum_i z_ig d_i
+    #
+    # With a hidden layer a vector u_j stands for a unit h_jq for each element q, and
+    # the last layer is a convolution over the group:
+    #
+    #     h_jq = ReLU(< u_j, M_q^-1 x > + a_j),    z_ig = sum_jp v_ijp h_j(gp) + c_i
+    #
+    # Latents are in the order (g, i), and then those of the free vectors. These meet
+    # the rows in their own coordinates, in which the error counts: where M is far from
+    # orthogonal those of the basis are skew, which costs free vectors a tenth in FVU.
 
     encoder: nn.Linear
     hidden: nn.Linear | None

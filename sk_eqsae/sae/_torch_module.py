@@ -16,13 +16,12 @@ _SCALES = (1e-30, 1e30)  # whose squares are still numbers, nearly
 
 
 class SparseAutoencoder(nn.Module):
-    """A fitted autoencoder, on activations as they are.
+    """A fitted autoencoder, on activations as they are."""
 
-    With the scale of the activations folded into the biases::
-
-        z = ReLU(TopK(encoder(x - mean)))
-        x_hat = intercept + z components
-    """
+    # With the scale of the activations folded into the biases:
+    #
+    #     z = ReLU(TopK(encoder(x - mean)))
+    #     x_hat = intercept + z components
 
     mean: Tensor
     threshold: Tensor | None
@@ -74,13 +73,12 @@ class SparseAutoencoder(nn.Module):
 
 
 class EquivariantAutoencoder(SparseAutoencoder):
-    """A fitted EquivariantSAE, on activations as they are.
+    """A fitted EquivariantSAE, on activations as they are."""
 
-    Latents decode to canonical activations, which the matrices M move to where the
-    activations were::
-
-        x_hat = M^p (intercept + z components)
-    """
+    # Latents decode to canonical activations, which the matrices M move to where the
+    # activations were:
+    #
+    #     x_hat = M^p (intercept + z components)
 
     powers: Tensor
 
@@ -144,13 +142,11 @@ class EquivariantAutoencoder(SparseAutoencoder):
 
 
 def raw_biases(sae: Any, origin: NDArray) -> list[NDArray]:
-    """Fold the scale and the mean of the activations into the encoder's biases.
-
-    All layers but the biases are homogeneous, so that the scale s comes out::
-
-        s E((x - mean) / s) = E'(x - origin)    with    b' = s b
-        and in the first layer    b' = s b + (origin - mean) W
-    """
+    """Fold the scale and the mean of the activations into the encoder's biases."""
+    # All layers but the biases are homogeneous, so that the scale s comes out:
+    #
+    #     s E((x - mean) / s) = E'(x - origin)    with    b' = s b
+    #     and in the first layer    b' = s b + (origin - mean) W
     if not _SCALES[0] < sae.scale_ < _SCALES[1]:
         raise ValueError(
             f"activations of root mean square {sae.scale_:.0e} are lost in float32. "

@@ -22,11 +22,9 @@ def unexplained_moves(
     power: ArrayLike,
     seed: int,
 ) -> float:
-    """Share of the moves along orbits that M, fitted on other orbits, leaves.
-
-    ``sum ||x_g - M_g x_e||^2 / sum ||x_g - x_e||^2`` with x_e the canonical row: 0
-    where M explains all, 1 where it is no better than M = I or nothing moves.
-    """
+    """Share of the moves along orbits that M, fitted on other orbits, leaves."""
+    # ``sum ||x_g - M_g x_e||^2 / sum ||x_g - x_e||^2`` with x_e the canonical row: 0
+    # where M explains all, 1 where it is no better than M = I or nothing moves.
     if len(table) < 2:
         raise ValueError(
             "n_free='auto' judges M on orbits that it is not fitted on, so it needs "

@@ -165,7 +165,7 @@ def test_names_of_columns_that_xgboost_refuses(data, names):
 
 
 @pytest.mark.parametrize(
-    "convert", [pl.DataFrame, torch.as_tensor], ids=str, ids=["polars", "tensor"]
+    "convert", [pl.DataFrame, torch.as_tensor], ids=["polars", "tensor"]
 )
 def test_frames_of_polars_and_tensors_give_the_same_table(data, convert):
     X, Y = data
