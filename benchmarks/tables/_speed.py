@@ -31,10 +31,10 @@ def steps() -> str:
             f"{batch:,}",
             k,
             f"{case['fit_paper_ms']:.1f} ms",
-            f"{case['fit_ratio']:.2f}",
-            f"{case['dense_ratio']:.1f}",
-            f"{case['dense_fused_ratio']:.1f}",
-            f"{100 * case['roofline_ratio']:.0f} %",
+            f"{case['fit_ms'] / case['fit_paper_ms']:.2f}",
+            f"{case['dense_ms'] / case['fit_paper_ms']:.1f}",
+            f"{case['dense_fused_ms'] / case['fit_paper_ms']:.1f}",
+            f"{100 * case['roofline_ms'] / case['fit_paper_ms']:.0f} %",
         ]
         for (n, batch, k), case in _cases("step_").items()
     ]

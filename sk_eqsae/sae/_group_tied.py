@@ -73,7 +73,7 @@ class GroupTiedSAE(SymmetricSAE):
 
     To move a row moves its code: ``z(M_h x)_ig = z(x)_i(h^-1 g)``, unless there are
     free vectors, which stay where they are. No row needs to be told to be canonical,
-    and the dictionary has as many free parameters as one of `n_components` vectors.
+    and the dictionary has as many free parameters as one of `n_orbits_` vectors.
 
     Parameters
     ----------
