@@ -23,6 +23,7 @@ from sklearn.utils.validation import (
 from .._docs import fill
 from .._fitted import Fitted
 from .._rows import TrainingRows, read_rows
+from .._warnings import warn
 from ..groups import FiniteGroup
 from ..groups._activation_transform import fitted_transform
 from ..groups._element_matrices import (
@@ -40,6 +41,7 @@ from ._tied_network import TiedNetwork
 from ._unexplained import unexplained_moves
 
 _FREE_PER_UNEXPLAINED = 25  # n_free="auto", by benchmarks/group_tied
+_MOSTLY_FREE = 0.75  # of the latents
 
 
 def _knows_pose(sae: GroupTiedSAE) -> bool:
@@ -89,9 +91,8 @@ class GroupTiedSAE(SymmetricSAE):
         linear.
     n_free : int or "auto", default=0
         How many of the latents have vectors that stand for themselves alone, so that
-        what does not follow the group is coded too. "auto" chooses how many, about half
-        at most, from the share of the moves along orbits that M does not explain, see
-        Notes.
+        what does not follow the group is coded too. "auto" chooses how many from the
+        share of the moves along orbits that M does not explain, see Notes.
     activation_transform : estimator, default=None
         How M is fitted: it is cloned and fitted on the same orbits. None is
         ``ActivationTransformFitter()``. A fitted one is taken as it is if `fit` gets
@@ -152,10 +153,10 @@ class GroupTiedSAE(SymmetricSAE):
         u = sum || x_g - M_g x_e ||^2 / sum || x_g - x_e ||^2
 
     ``n_free="auto"`` takes it over a quarter of the orbits, drawn by `random_state`,
-    with M fitted on the others; a frozen M is taken as it is. There are then
-    ``min(1, 25 u)`` times as many free latents as tied ones, so about half at most. The
-    factor is the one that kept a mixture within 5 % of the FVU of a regular autoencoder
-    of equal size on small networks.
+    with M fitted on the others; a frozen M is taken as it is. A share ``min(1, 25 u)``
+    of the latents is then free, in whole orbits, but for one base vector at least; more
+    than three quarters are warned of. The factor is the one that kept a mixture within
+    5 % of the FVU of a regular autoencoder of equal size on small networks.
 
     Dictionaries that are closed under a group are known from group-equivariant
     sparse coding [1]_ and from crosscoders over a group's copies of a network [2]_.
@@ -337,10 +338,19 @@ class GroupTiedSAE(SymmetricSAE):
         unexplained = unexplained_moves(fitter, X, table, seed=seed, **metadata)
         share = min(1.0, _FREE_PER_UNEXPLAINED * unexplained)
         n_latents = self._n_latents(X.shape[1])
-        n_orbits = round(n_latents / (1 + share) / self.order_)
+        n_orbits = round((1 - share) * n_latents / self.order_)
         # rounded up there may be more than fit
         n_orbits = max(1, min(n_orbits, n_latents // self.order_))
-        return max(0, n_latents - n_orbits * self.order_)
+        n_free = max(0, n_latents - n_orbits * self.order_)
+        if n_free > _MOSTLY_FREE * n_latents:
+            warn(
+                f"n_free='auto' makes {n_free} of {n_latents} latents free and leaves "
+                f"{n_orbits} base vector(s), since M leaves {unexplained:.0%} of the "
+                "moves along orbits unexplained: hardly any code will move with the "
+                "rows. Set n_free to a number to keep more of the symmetry, or take a "
+                "layer or a group that M explains better."
+            )
+        return n_free
 
     def _n_latents(self, n_features: int) -> int:
         if self.n_components is not None:
