@@ -139,7 +139,7 @@ def tied_step(
     X = X.astype(np.float32)
     orbits = np.stack([np.roll(X[:256], p * N_FEATURES // 4, axis=1) for p in range(4)])
     groups, power = np.tile(np.arange(256), 4), np.repeat(np.arange(4), 256)
-    M = ActivationTransformFitter(4, n_components=32, random_state=0)
+    M = ActivationTransformFitter(4)
     M.fit(orbits.reshape(-1, N_FEATURES), groups=groups, power=power)
     settings = {"k": 32, "recipe": "paper", "batch_size": batch_size}
     settings |= {"max_epochs": EPOCHS, "random_state": 0}

@@ -29,6 +29,8 @@ from ._sparse_step import (
     take,
 )
 
+_MANY_BLOCKS = 32
+_MOST_IN_MATRICES = 2**24
 _STRAIGHT = 1e-6  # distance from the usual metric that does not count
 
 
@@ -264,6 +266,7 @@ class IrrepBlocks:
     def __init__(self, group: FiniteGroup, multiplicities: NDArray) -> None:
         self.group, self.multiplicities = group, multiplicities
         self._entries = lru_cache(maxsize=4)(self._entries_as)
+        self._matrices = lru_cache(maxsize=4)(self._matrices_as)
 
     def move_on(self, rows: Tensor) -> Tensor:
         """Q_g y of rows y and all g, of shape (order, n_rows, n_features)."""
@@ -274,6 +277,9 @@ class IrrepBlocks:
         return self._moved(rows, back=True)
 
     def _moved(self, rows: Tensor, *, back: bool) -> Tensor:
+        if self._has_many_blocks(rows.shape[1]):
+            matrices = self._matrices(rows.dtype, rows.device)
+            return rows @ (matrices if back else matrices.mT)
         moved = rows.new_empty((self.group.order, *rows.shape))
         written = set()
         for place, other, entry in self._entries(rows.dtype, rows.device):
@@ -287,10 +293,34 @@ class IrrepBlocks:
 
     def sum_moved_on(self, parts: Tensor) -> Tensor:
         """Sum over g of Q_g y_g, from parts (order, n_rows, n_features)."""
+        if self._has_many_blocks(parts.shape[2]):
+            matrices = self._matrices(parts.dtype, parts.device)
+            return parts.transpose(0, 1).flatten(1) @ matrices.mT.flatten(0, 1)
         total = torch.zeros_like(parts[0])
         for place, other, entry in self._entries(parts.dtype, parts.device):
             total[:, slice(*place)] += (entry * parts[:, :, slice(*other)]).sum(0)
         return total
+
+    def _has_many_blocks(self, n_features: int) -> bool:
+        """Whether products with whole matrices cost less than many small ones."""
+        n_entries = sum(
+            irrep.dim**2
+            for irrep, m in zip(self.group.irreps, self.multiplicities, strict=True)
+            if m
+        )
+        n_in_matrices = self.group.order * n_features**2
+        return n_entries > _MANY_BLOCKS and n_in_matrices <= _MOST_IN_MATRICES
+
+    def _matrices_as(self, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """All Q_g, of shape (order, n_features, n_features)."""
+        entries = self._entries(dtype, device)
+        n_features = max(place[1] for place, _, _ in entries)
+        matrices = torch.zeros(
+            self.group.order, n_features, n_features, dtype=dtype, device=device
+        )
+        for place, other, entry in entries:
+            matrices[:, range(*place), range(*other)] = entry[:, :, 0]
+        return matrices
 
     def _entries_as(
         self, dtype: torch.dtype, device: torch.device

@@ -19,6 +19,7 @@ from sk_eqsae.groups._element_matrices import (
 )
 from sk_eqsae.groups._group import generator_elements
 from sk_eqsae.inspection import feature_symmetry
+from sk_eqsae.sae import _tied_network
 from sk_eqsae.sae._code import BatchTopK, Prefixes, TopK, fixed_size_code, join
 from sk_eqsae.sae._objective import SquaredLength
 from sk_eqsae.sae._tied_network import TiedNetwork
@@ -650,3 +651,16 @@ def test_poses_of_float32_rows_do_not_depend_on_their_unit(turning_orbits, unit)
     X = X * np.float32(unit)
     scaled = sae.fit(X, groups=groups, power=power).predict_power(X)
     np.testing.assert_array_equal(scaled, small)
+
+
+@pytest.mark.parametrize("group", [CyclicGroup(9), SymmetricGroup(3)], ids=str)
+def test_whole_matrices_move_rows_as_their_blocks_do(group, monkeypatch):
+    blocks = _tied_network.IrrepBlocks(group, np.arange(1, len(group.irreps) + 1))
+    n_features = sum(i * irrep.dim for i, irrep in enumerate(group.irreps, start=1))
+    rows = torch.randn(5, n_features, dtype=torch.float64)
+    results = []
+    for many in (0, 10**9):
+        monkeypatch.setattr(_tied_network, "_MANY_BLOCKS", many)
+        moved = blocks.move_on(rows)
+        results += [(moved, blocks.move_back(rows), blocks.sum_moved_on(moved))]
+    torch.testing.assert_close(*results)

@@ -126,6 +126,8 @@ def rows_with_sinks(factor):
 def test_a_few_long_rows_that_hold_all_variance_are_warned_of(kind):
     settings = {"k": 4, "max_epochs": 20, "random_state": 0}
     settings |= {} if kind is TopKSAE else {"symmetry": 1}
-    with pytest.warns(UserWarning, match=r"1 % .* hold 100% .* of the other rows 0\."):
+    with pytest.warns(
+        UserWarning, match=r"1 % .* hold (99|100)% .* of the other rows 0\."
+    ):
         kind(32, **settings).fit(rows_with_sinks(1000))
     kind(32, **settings).fit(rows_with_sinks(1))
