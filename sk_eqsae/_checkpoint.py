@@ -1,7 +1,5 @@
 """The state of training, as arrays and as a file from which it goes on."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Rows, in memory or in files: checked, read some at a time, and made for training."""
 
-from __future__ import annotations
-
 import mmap
 import sys
 from collections.abc import Callable, Iterable, Iterator

@@ -5,8 +5,6 @@ it maps into memory and that is cut short meanwhile kills the process; and the l
 the header is checked before, for it would take one of 100 MB.
 """
 
-from __future__ import annotations
-
 import os
 from typing import Any, BinaryIO
 

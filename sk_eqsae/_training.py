@@ -1,7 +1,5 @@
 """How every network of the package is trained: one lean skorch net."""
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence

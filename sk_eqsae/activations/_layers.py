@@ -1,7 +1,5 @@
 """What a layer of a model puts out, of a model that is left as it was found."""
 
-from __future__ import annotations
-
 import sys
 import threading
 from collections.abc import Iterator

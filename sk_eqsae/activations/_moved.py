@@ -1,7 +1,5 @@
 """Inputs moved by an action, which is looked at before it is believed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

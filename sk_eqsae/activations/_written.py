@@ -1,7 +1,5 @@
 """Activations written to a folder, block by block, and gone on with after a kill."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

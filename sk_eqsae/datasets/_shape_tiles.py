@@ -1,7 +1,5 @@
 """The eight shapes and their 28 tiles, one for each shape and orientation."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Matrices that obey a group's law, from moments of orbits; when to trust them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Real irreps of a group that is known by its multiplication table alone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Matrices by least squares over pairs of rows: free, orthogonal, or nearly exact."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Which row of X is element g of orbit i: the metadata contract, checked once."""
 
-from __future__ import annotations
-
 from typing import Any, NoReturn
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Real powers of M, between the whole ones."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

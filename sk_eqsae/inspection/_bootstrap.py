@@ -1,7 +1,5 @@
 """R2 of maps between rows, and its bootstrap intervals over orbits."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import numpy as np

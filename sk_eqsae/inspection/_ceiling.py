@@ -1,7 +1,5 @@
 """How well any map, linear or not, predicts one activation from another."""
 
-from __future__ import annotations
-
 import warnings
 from typing import Self
 

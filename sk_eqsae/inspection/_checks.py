@@ -1,7 +1,5 @@
 """What may stand for an autoencoder, for M, and for its rows."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

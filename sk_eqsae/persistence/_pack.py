@@ -5,8 +5,6 @@ one entry, whose name says what it is: ``{"tuple": [1, 2]}``, ``{"float32": 0.5}
 ``{"array": "F"}`` for an array in Fortran order, named by where it is.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import asdict
 from typing import Any

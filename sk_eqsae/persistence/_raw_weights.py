@@ -1,7 +1,5 @@
 """What the formats of other libraries can say of an autoencoder."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

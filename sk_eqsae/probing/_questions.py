@@ -1,7 +1,5 @@
 """What `evaluate_probes` is asked, checked before anything is fitted."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any

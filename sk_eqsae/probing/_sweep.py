@@ -1,7 +1,5 @@
 """Many tasks: what is known is looked up, the rest computed in parallel."""
 
-from __future__ import annotations
-
 import sys
 import warnings
 from collections.abc import Mapping, Sequence

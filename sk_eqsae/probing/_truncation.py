@@ -1,7 +1,5 @@
 """Latents of rows, and rows rebuilt from the few latents that are kept."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Several processes that train one autoencoder together."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

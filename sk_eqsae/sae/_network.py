@@ -1,7 +1,5 @@
 """The network of a sparse autoencoder, and what every network can do."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable

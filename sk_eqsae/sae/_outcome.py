@@ -1,7 +1,5 @@
 """Warnings of what a fit has come to."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The network of a dictionary that is closed under a group."""
 
-from __future__ import annotations
-
 from functools import lru_cache, partial
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A fitted autoencoder as a plain torch module, to run inside other models."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from typing import Any
 

@@ -1,7 +1,5 @@
 """How much of what a group does to activations M leaves unexplained."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What each feature does, in numbers that JSON has."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Small pictures of inputs, and of what the group makes of them."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Callable, Iterator, Sequence
