@@ -119,6 +119,13 @@ groups : array-like of shape (n_rows,)
     Orbit id of each row.
 power : array-like of shape (n_rows,) or (n_rows, n_generators)
     Power of the generator, or generators, of each row.""",
+    "orbit_rows": """\
+groups : array-like of shape (n_rows,)
+    Group id of each row: the input that it comes from.
+power : array-like of shape (n_rows,) or (n_rows, n_generators)
+    Powers of the generators of each row; 0 is the canonical row.
+site : array-like of shape (n_rows,), default=None
+    Site of each row, of a layer that has sites.""",
     "no_orbits": """\
 Raises
 ------
