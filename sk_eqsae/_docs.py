@@ -119,13 +119,14 @@ order_ : int
 activation_transform : estimator
     Fitted M.
 X : array-like of shape (n_rows, n_features)
-    Activations, of orbits that M was not fitted on.
+    Activations, of orbits that M was not fitted on.""",
+    "orbit_rows": """\
 groups : array-like of shape (n_rows,)
     Input that each row is of.
 power : array-like of shape (n_rows,) or (n_rows, n_generators)
-    Power of the generator, or generators, of each row.
+    Powers of the generators of each row; 0 is the canonical row.
 site : array-like of shape (n_rows,), default=None
-    Site of each row: an orbit is one pair of groups and site.""",
+    Site of each row, of a layer that has sites.""",
     "no_orbits": """\
 Raises
 ------

@@ -48,6 +48,7 @@ def equivariance_error(
     Parameters
     ----------
     {held_out}
+    {orbit_rows}
 
     Returns
     -------
@@ -93,6 +94,7 @@ def r2_per_feature(
     Parameters
     ----------
     {held_out}
+    {orbit_rows}
 
     Returns
     -------
