@@ -128,6 +128,22 @@ def test_module_is_called_between_gradients_and_step():
     assert torch.equal(module.layer.weight, before)
 
 
+def test_gradients_are_divided_by_what_the_module_says():
+    class Divided(Linear):
+        seen = []
+
+        def before_step(self):
+            self.whole = self.layer.weight.grad.clone()
+            return torch.tensor(4.0)
+
+        def after_step(self):
+            self.seen.append((self.whole, self.layer.weight.grad.clone()))
+
+    fit(Divided())
+    for whole, used in Divided.seen:
+        torch.testing.assert_close(used, whole / 4)
+
+
 class TwoNetworks(Trainable):
     """Two vectors that should become the mean of the rows."""
 
