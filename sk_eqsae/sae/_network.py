@@ -46,7 +46,7 @@ class Network(nn.Module, ABC):
         """What is added to all reconstructions."""
 
     @cached_property
-    def weights(self) -> list[nn.Parameter]:
+    def weights(self) -> list[Tensor]:
         """All parameters, those of encoder and dictionary first."""
         # once: a walk through a module's parameters takes a tenth of a small step
         large = [self.encoder.weight, self.components]
