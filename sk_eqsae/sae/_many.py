@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
+from .._docs import fill
 from .._fitting import ordinary_modes
 from .._training import resolve_device, train
 from ._base import BaseSAE, Plan
@@ -37,6 +38,7 @@ class _Member(NamedTuple):
     plan: Plan
 
 
+@fill
 def fit_many(
     estimators: Iterable[BaseSAE],
     X: ArrayLike,
@@ -44,6 +46,7 @@ def fit_many(
     *,
     groups: ArrayLike | None = None,
     power: ArrayLike | None = None,
+    site: ArrayLike | None = None,
 ) -> list[BaseSAE]:
     """Fit several autoencoders on the same rows, those of one size at once.
 
@@ -61,10 +64,9 @@ def fit_many(
         Activations.
     y : None
         Ignored.
-    groups : array-like of shape (n_rows,), default=None
-        Orbit id of each row.
-    power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
-        Powers of the generators of each row.
+    {groups}
+    {power}
+    {site}
 
     Returns
     -------
@@ -90,14 +92,16 @@ def fit_many(
     >>> scores == sorted(scores)
     True
     """
-    estimators, stacks = list(estimators), []
+    estimators = list(estimators)
+    metadata = {"groups": groups, "power": power, "site": site}
+    stacks: list[list[_Member]] = []
     _check_estimators(estimators)
     with ordinary_modes():
         for place, estimator in enumerate(estimators):
             with _named(place):
                 fitting = copy(estimator)  # so that a failure leaves no trace
                 fitting._validate_params()
-                plan = fitting._prepare(X, groups, power)
+                plan = fitting._prepare(X, metadata)
                 _add(stacks, _Member(place, estimator, fitting, plan))
         failures = [failure for stack in stacks for failure in _fit_stack(stack)]
     if failures:
@@ -274,9 +278,8 @@ class Stack(Network):
         return self._encode(select, inputs, *self._last_layer())
 
     def _layer(self, name: str) -> tuple[Tensor, Tensor]:
-        return self.kinds[f"{name}.weight"].joined(), self.kinds[
-            f"{name}.bias"
-        ].joined()
+        weight, bias = (self.kinds[f"{name}.{each}"] for each in ("weight", "bias"))
+        return weight.joined(), bias.joined()
 
     def _last_layer(self) -> Iterator[Tensor]:
         return (part.flatten(0, 1) for part in self._layer("encoder"))
