@@ -82,10 +82,6 @@ class ShapeTasks(Sequence[ShapeTask]):
         If one asks for a shape, a position or an orientation that there is not; a
         rectangle and a diagonal have two orientations, all others four.
 
-    See Also
-    --------
-    sk_eqsae.shape_tasks : All 180 tasks.
-
     Examples
     --------
     >>> from sk_eqsae import make_shapes
@@ -173,10 +169,6 @@ def shape_tasks() -> ShapeTasks:
     -------
     tasks : ShapeTasks
         The tasks in this order, with ``names``, ``kinds`` and ``label_matrix``.
-
-    See Also
-    --------
-    make_shapes : The images.
 
     Notes
     -----

@@ -53,11 +53,6 @@ class Shapes:  # numpydoc ignore=PR02
     position_names : tuple of str
         Names of the 4 quadrants.
 
-    See Also
-    --------
-    sk_eqsae.make_shapes : Draw such images.
-    sk_eqsae.shape_tasks : The binary tasks on them.
-
     Examples
     --------
     >>> from sk_eqsae import make_shapes
@@ -139,10 +134,6 @@ def make_shapes(
     -------
     shapes : Shapes
         ``images``, ``shape``, ``orientation`` and ``base_id``.
-
-    See Also
-    --------
-    shape_tasks : The 180 binary tasks on these images.
 
     Notes
     -----

@@ -156,10 +156,6 @@ class ActivationTransformFitter(
     feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, where X had them.
 
-    See Also
-    --------
-    EquivariantSAE : Uses M to move canonical reconstructions.
-
     Notes
     -----
     Powers are taken modulo the order, so ``act(X, -1)`` undoes ``act(X, 1)`` as far as

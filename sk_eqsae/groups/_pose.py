@@ -71,11 +71,6 @@ class PoseCanonicalizer(
     feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, where X had them.
 
-    See Also
-    --------
-    canonicalize : Canonical form, pose and margin in one call.
-    sk_eqsae.EquivariantSAE : Learns to encode a canonical row that is given to it.
-
     Notes
     -----
     w is the leading direction of the variance inside the orbits of the rows. If the

@@ -93,12 +93,6 @@ def equivariance_report(
         without activation_transform, different groups; if one has fewer than five
         orbits.
 
-    See Also
-    --------
-    equivariance_error : One number for a fitted M.
-    r2_per_feature : Which features M explains.
-    TransformFidelityDisplay : The table as a picture.
-
     Notes
     -----
     The percentile interval has orbits as units and is for the fitted maps; it says

@@ -95,10 +95,6 @@ def feature_symmetry(
     UserWarning
         If M does not obey the group's law, so that energies mean little.
 
-    See Also
-    --------
-    FeatureSymmetryDisplay : The energies as a picture.
-
     Notes
     -----
     Chance is what 1,000 directions d ~ N(0, S) have, with a fixed seed and S the

@@ -43,10 +43,6 @@ class LossCurveDisplay(Display):
 
     {picture}
 
-    See Also
-    --------
-    FrontierDisplay : How good the trained autoencoders are.
-
     Notes
     -----
     What is drawn of an epoch is the mean over its batches, while weights change. The

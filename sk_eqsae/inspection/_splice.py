@@ -87,10 +87,6 @@ def splice(
         in a forward pass if the layer is called another number of times than `call`
         says, or puts out something else.
 
-    See Also
-    --------
-    sk_eqsae.extract_orbits : The activations to fit an autoencoder on.
-
     Notes
     -----
     Activations of another type than the autoencoder's are converted and the result

@@ -44,12 +44,6 @@ def export(sae: Any, path: str | os.PathLike, format: str = "saelens") -> None:
     FileExistsError
         If there is something at `path`, but for an empty folder.
 
-    See Also
-    --------
-    from_saelens : The way back.
-    from_dictionary_learning : The way back.
-    save : The format that keeps all.
-
     Notes
     -----
     Feature names, parameters of training and the sizes of nested prefixes are not

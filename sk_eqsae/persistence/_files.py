@@ -44,10 +44,6 @@ def save(estimator: BaseEstimator, path: str | os.PathLike) -> None:
     OSError
         If the file cannot be written; the older file is whole then.
 
-    See Also
-    --------
-    load : The way back.
-
     Notes
     -----
     A Pipeline, or an estimator with others inside, can be kept with
@@ -102,10 +98,6 @@ def load(path: str | os.PathLike) -> Any:
         could; the message says what is wrong.
     OSError
         If it cannot be read, or is a device or a pipe.
-
-    See Also
-    --------
-    save : The way here, with an example.
 
     Notes
     -----

@@ -106,11 +106,6 @@ def evaluate_probes(
         Once for each probe that stopped at its `max_iter` in some of the tasks; the
         message says in how many.
 
-    See Also
-    --------
-    make_probe : The settings of the probes.
-    make_probe_search : One task, with a search over the SAE's parameters.
-
     {paper}
 
     Examples

@@ -89,11 +89,6 @@ class MeanDifferenceSelector(DocLinkMixin, SelectorMixin, BaseEstimator):
     feature_names_in_ : ndarray of shape (n_features,)
         Names of the latents, when `X` had string column names.
 
-    See Also
-    --------
-    TruncatedReconstruction : The activations rebuilt from the selected latents.
-    sklearn.feature_selection.SelectKBest : Selection by a statistical test.
-
     Notes
     -----
     With :math:`\bar z_{ci}` the mean of latent i over the rows of class c, the score

@@ -111,11 +111,6 @@ def make_probe(kind: str, *, random_state: int | None = 0) -> Pipeline:
     ValueError
         If `kind` is not the name of a probe.
 
-    See Also
-    --------
-    make_probe_search : Choose the probe and the number of latents.
-    evaluate_probes : Run the probes on many tasks.
-
     Notes
     -----
     All probes turn CSR rows and frames into arrays first, so that they give the same
@@ -188,10 +183,6 @@ def make_probe_search(
     sklearn.model_selection.GridSearchCV
         The search, unfitted, over a pipeline with the steps `sae`, `select` and
         `probe`.
-
-    See Also
-    --------
-    evaluate_probes : Many tasks, for an SAE that is already fitted.
 
     Examples
     --------

@@ -91,11 +91,6 @@ class TruncatedReconstruction(
     feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, when `X` had string column names.
 
-    See Also
-    --------
-    MeanDifferenceSelector : The selected latents themselves.
-    evaluate_probes : Probes over this for many tasks.
-
     Notes
     -----
     The rows are encoded and decoded a few at a time, so the dense latents of all rows

@@ -98,11 +98,6 @@ def explore(
         If `sae` is none of the three autoencoders, if orbits, inputs, labels, names and
         M do not fit together, or if a label or a name is missing.
 
-    See Also
-    --------
-    sk_eqsae.inspection.feature_symmetry : What the group does to features.
-    sk_eqsae.inspection.FeatureOrbitDisplay : Base vectors of a GroupTiedSAE, decoded.
-
     Notes
     -----
     The numbers of a feature, with z its activation in a row:
