@@ -186,9 +186,7 @@ def shape_tasks() -> ShapeTasks:
     ====  ============================  =========================  =========
 
     The two differ only in SO, where the shapes of an "upright" image share one
-    orientation: 1 - (1 - (7/8)^4)/4 against (31/32)^4. From 87.5 (SP) to 89.7 (SO, 4)
-    "upright" spans the paper's 87-89 %, which "random" does not reach: this favours it
-    as the paper's reading and does not prove it.
+    orientation. "upright" spans the paper's 87-89 %, which "random" does not reach.
 
     Examples
     --------

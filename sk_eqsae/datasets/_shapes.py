@@ -42,9 +42,8 @@ class Shapes:  # numpydoc ignore=PR02
         Counter-clockwise quarter-turns of each shape from its upright form: modulo
         2 for the rectangle and the diagonal, modulo 4 for the others.
     base_id : ndarray of shape (n_samples,), dtype int64
-        The same for two images exactly when one is a rotation of the other. Split
-        by it, and no image appears on both sides. It does not depend on the
-        sample: ids of two calls of :func:`~sk_eqsae.make_shapes` can be compared.
+        The same for two images, also of different calls, exactly when one is a
+        rotation of the other. Split by it, and no image appears on both sides.
 
     Attributes
     ----------

@@ -52,10 +52,9 @@ def splice(
     model : torch.nn.Module
         Any model.
     layer : str
-        Dotted name of the layer in ``model.named_modules()``; "" is the model
-        itself. It puts out a tensor with as many entries per input as the autoencoder
-        has features, as :func:`~sk_eqsae.extract_orbits` flattens them, or with that
-        many along its last axis, such as a vector for each token.
+        Dotted name of the layer in ``model.named_modules()``; "" is the model itself.
+        Its output has as many entries per input, or along its last axis, as the
+        autoencoder has features.
     sae : estimator or torch.nn.Module
         A fitted autoencoder, or what its `to_module` has returned, the parameters of
         which then get gradients. The latter is moved to the activations' device.
