@@ -72,7 +72,7 @@ def explore(
         ``action(inputs, power)`` of :func:`~sk_eqsae.extract_orbits`, to show inputs
         at all places of their orbits. None shows canonical inputs alone.
     labels : array-like of shape (n_rows,), default=None
-        Class of each row of the activations, such as ``y[orbits.groups]``.
+        Class of each row of the activations, such as ``y[orbits.inputs]``.
     names : array-like of shape (n_latents,), default=None
         Name of each feature. None takes those of `get_feature_names_out`.
     {sae_transform}
@@ -128,9 +128,9 @@ def explore(
     Z = sparse_codes(sae, given)
     orbits = _in_orbits(sae, orbits, given, fitter)
     group, table = orbit_table(
-        orbits.groups, orbits.power, symmetry=orbits.symmetry, n_rows=len(orbits)
+        **orbits.metadata, symmetry=orbits.symmetry, n_rows=len(orbits)
     )
-    ids = orbits.groups[table[:, 0]]
+    ids = orbits.inputs[table[:, 0]]
     data = _numbers(sae, orbits, Z, table) | {
         "title": f"Features of {type(sae).__name__}",
         "names": _names(sae, names),
