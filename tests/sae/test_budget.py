@@ -41,6 +41,7 @@ def test_few_rows_are_seen_as_often_as_without_a_budget(monkeypatch):
     assert np.array_equal(TopKSAE(8, **SETTINGS).fit(X).components_, free.components_)
 
 
+@pytest.mark.filterwarnings("ignore:partial_fit forgets what fit has found")  # of M
 @pytest.mark.parametrize(
     "sae", [TopKSAE(8), EquivariantSAE(8, symmetry=1), GroupTiedSAE(8, symmetry=1)]
 )
