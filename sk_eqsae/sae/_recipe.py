@@ -52,7 +52,8 @@ class Recipe:
         the canonical row. Of :class:`~sk_eqsae.EquivariantSAE` alone; for other
         autoencoders a row is its own target.
     dead_after : float, default=1
-        Epochs without being active after which a latent counts as dead.
+        Epochs without being active after which a latent counts as dead. 100,000 rows
+        count as an epoch if it has more.
 
     Raises
     ------

@@ -2,8 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
 from sk_eqsae import EquivariantSAE, GroupTiedSAE, TopKSAE, fit_many
+from sk_eqsae.sae import Recipe
+from sk_eqsae.sae._code import TopK
+from sk_eqsae.sae._network import DenseNetwork
+from sk_eqsae.sae._objective import Objective
 from sk_eqsae.sae._recipe import SCHEDULES
 
 X = np.random.default_rng(0).normal(size=(100, 6))  # 4 batches of 30 rows
@@ -63,6 +68,20 @@ def test_networks_that_are_fitted_at_once_share_the_budget(monkeypatch):
     for sae in many:
         own = TopKSAE(**sae.get_params()).fit(X)
         np.testing.assert_allclose(own.components_, sae.components_, atol=1e-5)
+
+
+def test_latents_die_within_the_budget_of_many_rows(monkeypatch):
+    """Those that are never active are found before all rows were seen."""
+    network = DenseNetwork(2, 3, None, tied_init=True, seed=0)
+    settings = {"prefixes": np.array([3]), "n_rows": 10**9}
+    objective = Objective(network, TopK(1), Recipe(), **settings)
+    with torch.no_grad():
+        network.encoder.bias[2] = -1e3
+        rows = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+        for _ in range(100):
+            assert not objective.is_dead.any()
+            objective.loss(rows, rows)
+    assert objective.is_dead.tolist() == [False, False, True]
 
 
 def test_the_bar_counts_steps(monkeypatch, capsys):
