@@ -21,8 +21,8 @@ _INPUTS, _SITES = 32, 64  # that are looked at, and of each of them
 _FLOATS = 2**23  # held of a layer
 _COMPONENTS, _ROWS_EACH = 32, 8  # of the rows, and the fewest rows for each
 _FEWEST = 4, 64  # inputs and rows
-# What is warned of: an offset of so many sites and standard errors, where R2 is as large
-# as this, and larger than that of a neighbour by as much.
+# What is warned of: an offset of so many sites and standard errors, where R2 is that
+# large, and larger than that of a neighbour by as much.
 _OFF, _ERRORS, _R2, _SPREAD = 0.25, 3.0, 0.1, 0.02
 
 
@@ -85,27 +85,26 @@ class AlignmentCheck:
         neighbours = np.concatenate([*canonical.values()], axis=1)
         inputs = np.repeat([*canonical], n_rows // len(canonical))
         shape = tuple(3 if n >= 3 else 1 for n in self._grids[layer])
-        return {
-            element: _compared(
-                neighbours, np.concatenate([*moved.values()]), inputs, shape
-            )
-            for (name, element), moved in self._rows.items()
-            if name == layer and element and moved.keys() == canonical.keys()
-        }
+        found = {}
+        for element in filter(None, generator_elements(self.moves.group)):
+            moved = np.concatenate([*self._rows[layer, element].values()])
+            found[element] = _compared(neighbours, moved, inputs, shape)
+        return found
 
     def warn(self, layer: str) -> None:
         """Warn if a shifted comparison explains clearly more."""
-        found = {e: a for e, a in self.judge(layer).items() if a.is_clear}
-        for element, alignment in list(found.items())[:1]:
-            power = action_powers(self.moves.group)[element]
-            offset = ", ".join(f"{d:+.1f}" for d in alignment.offset)
-            warn(
-                f"layer={layer!r}: its maps of moved inputs fit best when they are "
-                f"shifted by ({offset}) sites, at power {power}; as they are, R2 is "
-                f"{alignment.r2:.2f}. Strides and padding do not map the grid "
-                f"{self._grids[layer]} onto itself at this size of the inputs: look "
-                "for one that does with sk_eqsae.activations.site_alignment."
-            )
+        for element, alignment in self.judge(layer).items():
+            if alignment.is_clear:
+                power = action_powers(self.moves.group)[element]
+                offset = ", ".join(f"{d:+.1f}" for d in alignment.offset)
+                warn(
+                    f"layer={layer!r}: maps of inputs moved by power {power} fit the "
+                    f"canonical ones best when shifted by ({offset}) sites; as they "
+                    f"are, R2 is {alignment.r2:.2f}. Strides and padding do not map "
+                    f"the grid {self._grids[layer]} onto itself. Look for a size of "
+                    "the inputs that does with site_alignment."
+                )
+                return
 
 
 def _steps(grid: Grid) -> NDArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -81,7 +81,30 @@ class Nodes:  # numpydoc ignore=PR02
         object.__setattr__(self, "sizes", sizes.astype(np.int64))
 
 
+# "map", "tokens", ...
 SitesLike = str | Tokens | Nodes | Callable[[torch.Tensor], torch.Tensor]
+
+
+def check_sites(sites: Any, n_sites: Any, margin: Any, n_inputs: int) -> None:
+    """Raise unless these arguments of `extract_orbits` fit together."""
+    layouts = [*sites.values()] if isinstance(sites, Mapping) else [sites]
+    for layout in layouts:
+        is_kind = layout is None or callable(layout) or isinstance(layout, Tokens | Nodes)
+        if not is_kind and layout not in ("map", "tokens"):
+            raise ValueError(
+                "sites must be 'map', 'tokens', Tokens(), Nodes(), a function or None, "
+                f"found {layout!r}."
+            )
+        if isinstance(layout, Nodes) and (len(layout.sizes) != n_inputs or margin):
+            raise ValueError(
+                f"sites=Nodes() has {len(layout.sizes)} sizes and no border, found "
+                f"{n_inputs} inputs and margin={margin!r}."
+            )
+    for name, value, low in (("n_sites", n_sites or 1, 1), ("margin", margin, 0)):
+        if not isinstance(value, int | np.integer) or value < low:
+            raise ValueError(f"{name} must be a whole number from {low}, found {value!r}.")
+    if layouts == [None] and (n_sites or margin):
+        raise ValueError("n_sites and margin need sites=, such as sites='map'.")
 
 
 @dataclass(frozen=True)
@@ -103,7 +126,7 @@ class Layout:
 
 
 def laid_out(
-    sites: SitesLike, output: torch.Tensor, numbers: NDArray, layer: str
+    sites: SitesLike | None, output: torch.Tensor, numbers: NDArray, layer: str
 ) -> tuple[torch.Tensor, Layout]:
     """Arrange what a layer puts out for inputs, by their numbers, as rows of sites.
 
@@ -111,7 +134,9 @@ def laid_out(
     """
     if isinstance(sites, Nodes):
         return _laid_nodes(sites, output, numbers, layer)
-    _check_shape(output, layer, len(numbers), 1, "an entry per input")
+    _check_shape(output, layer, len(numbers), 1, "one row per input")
+    if sites is None:
+        return output.reshape(len(output), 1, -1), Layout(())
     if isinstance(sites, Tokens):
         return _laid_tokens(sites, output, layer)
     if sites == "map":
@@ -131,9 +156,9 @@ def _check_shape(
     if output.ndim < min_ndim or len(output) != n_inputs:
         raise ValueError(
             f"layer={layer!r} must put out {form}: for {n_inputs} inputs found shape "
-            f"{tuple(output.shape)}. Choose another layer or other sites=, 'map', "
-            "'tokens', Tokens(), Nodes() or a function that turns its output into "
-            "(n_inputs, n_sites, n_features)."
+            f"{tuple(output.shape)}. Choose a layer whose first axis numbers the "
+            "inputs, or say with sites= how it lays out its sites: 'map', 'tokens', "
+            "Tokens(), Nodes() or a function of its output."
         )
 
 
@@ -180,6 +205,8 @@ class SiteMoves:
 
     def __call__(self, grid: Grid, element: int) -> NDArray[np.int64]:
         """Site to which an element moves each site of a grid, shape (n_sites,)."""
+        if not grid:  # all of an input is one site
+            return np.zeros(1, dtype=np.int64)
         if (grid, element) not in self._found:
             power = action_powers(self.group)[element]
             self._found[grid, element] = self._permutation(grid, power)
@@ -222,18 +249,23 @@ class SiteRows:
     Row (x, u, g) holds the activation of g x at g u.
     """
 
-    sites: SitesLike
+    sites: SitesLike | Mapping[str, SitesLike] | None
     moves: SiteMoves
-    n_sites: int | None
-    margin: int
-    seed: int
+    n_sites: int | None = None
+    margin: int = 0
+    seed: int = 0
+    see: Callable[..., None] = lambda *_: None  # shown all that layers put out
     layouts: dict[str, Layout] = field(default_factory=dict, init=False)
 
     def __call__(
         self, output: torch.Tensor, numbers: NDArray, element: int, layer: str
     ) -> torch.Tensor:
         """Rows (n_kept, n_features) of a layer's output for moved inputs."""
-        rows, layout = laid_out(self.sites, output, numbers, layer)
+        sites = self.sites
+        if isinstance(sites, Mapping):
+            sites = sites.get(layer)
+        rows, layout = laid_out(sites, output, numbers, layer)
+        self.see(rows, layout, numbers, element, layer)
         known = self.layouts.setdefault(layer, layout)
         if known.grid != layout.grid:
             raise ValueError(
@@ -246,6 +278,8 @@ class SiteRows:
     def _taken(
         self, rows: torch.Tensor, at: list[NDArray], n_sites: NDArray
     ) -> torch.Tensor:
+        if rows.ndim == 3 and rows.shape[1] == 1:
+            return rows[:, 0]
         counts = [len(sites) for sites in at]
         if rows.ndim == 2:  # of nodes, input after input
             index = np.concatenate(at) + np.repeat(np.cumsum(n_sites) - n_sites, counts)
@@ -279,6 +313,33 @@ class SiteRows:
             return inside
         rng = np.random.default_rng([self.seed, number])
         return np.sort(rng.choice(inside, n, replace=False))
+
+    def metadata(
+        self, layer: str, n_inputs: int, base: NDArray | None
+    ) -> dict[str, Any]:
+        """What Orbits say of each row, orbit by orbit with elements ascending."""
+        group = self.moves.group
+        kept = [self.kept(layer, number) for number in range(n_inputs)]
+        inputs = np.repeat(np.arange(n_inputs), [len(s) * group.order for s in kept])
+        found = {
+            "groups": inputs if base is None else base[inputs],
+            "power": np.concatenate([action_powers(group)] * sum(map(len, kept))),
+            "inputs": inputs,
+        }
+        if self.layouts[layer].grid != ():
+            elements = range(group.order)
+            places = [
+                np.stack([self.moved(layer, number, g) for g in elements], axis=1)
+                for number in range(n_inputs)
+            ]
+            found["site"] = np.repeat(np.concatenate(kept), group.order)
+            found["position"] = np.concatenate(places).ravel()
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        # all that decides which rows are kept, for a hash
+        settings = {name: getattr(self, name) for name in ("n_sites", "margin", "seed")}
+        return settings | {"sites": self.sites, "by": self.moves.site_action}
 
 
 @lru_cache(maxsize=256)
