@@ -191,7 +191,7 @@ def extract_orbits(  # type: ignore[misc]
 
     >>> network = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 5), torch.nn.ReLU())
     >>> orbits = extract_orbits(
-    ...     network, images[:, None], layer="1", action=ImageRotation(order=4),
+    ...     network, images, layer="1", action=ImageRotation(order=4),
     ...     sites="map", n_sites=10, random_state=0,
     ... )
     >>> orbits

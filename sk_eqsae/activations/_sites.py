@@ -89,7 +89,9 @@ def check_sites(sites: Any, n_sites: Any, margin: Any, n_inputs: int) -> None:
     """Raise unless these arguments of `extract_orbits` fit together."""
     layouts = [*sites.values()] if isinstance(sites, Mapping) else [sites]
     for layout in layouts:
-        is_kind = layout is None or callable(layout) or isinstance(layout, Tokens | Nodes)
+        is_kind = (
+            layout is None or callable(layout) or isinstance(layout, Tokens | Nodes)
+        )
         if not is_kind and layout not in ("map", "tokens"):
             raise ValueError(
                 "sites must be 'map', 'tokens', Tokens(), Nodes(), a function or None, "
@@ -100,9 +102,14 @@ def check_sites(sites: Any, n_sites: Any, margin: Any, n_inputs: int) -> None:
                 f"sites=Nodes() has {len(layout.sizes)} sizes and no border, found "
                 f"{n_inputs} inputs and margin={margin!r}."
             )
-    for name, value, low in (("n_sites", n_sites or 1, 1), ("margin", margin, 0)):
+    for name, value, low in (
+        ("n_sites", 1 if n_sites is None else n_sites, 1),
+        ("margin", margin, 0),
+    ):
         if not isinstance(value, int | np.integer) or value < low:
-            raise ValueError(f"{name} must be a whole number from {low}, found {value!r}.")
+            raise ValueError(
+                f"{name} must be a whole number from {low}, found {value!r}."
+            )
     if layouts == [None] and (n_sites or margin):
         raise ValueError("n_sites and margin need sites=, such as sites='map'.")
 
@@ -137,14 +144,15 @@ def laid_out(
     _check_shape(output, layer, len(numbers), 1, "one row per input")
     if sites is None:
         return output.reshape(len(output), 1, -1), Layout(())
-    if isinstance(sites, Tokens):
-        return _laid_tokens(sites, output, layer)
-    if sites == "map":
+    if isinstance(sites, Tokens) or sites == "tokens":
+        tokens = sites if isinstance(sites, Tokens) else Tokens()
+        return _laid_tokens(tokens, output, layer)
+    if isinstance(sites, str):  # "map"
         form = "a map (n_inputs, channels, *grid)"
         _check_shape(output, layer, len(numbers), 3, form)
         rows = output.movedim(1, -1)
     else:
-        rows = sites(output) if callable(sites) else output
+        rows = sites(output)
         form = "sites (n_inputs, n_sites, n_features)"
         _check_shape(rows, layer, len(numbers), 3, form)
     return rows.flatten(1, -2), Layout(tuple(rows.shape[1:-1]))
@@ -303,7 +311,7 @@ class SiteRows:
         inside = sites_inside(grid, (self.margin,) * len(grid)) + layout.n_prefix
         inside = np.append(np.arange(layout.n_prefix), inside)
         n = len(inside) if self.n_sites is None else self.n_sites
-        if not len(inside) or (n > len(inside) and layout.grid is not None):
+        if not len(inside) or (n > len(inside) and layout.grid):
             raise ValueError(
                 f"layer={layer!r} has a grid of {layout.grid}, of which margin="
                 f"{self.margin} leaves {len(inside)} sites: too few for n_sites="
