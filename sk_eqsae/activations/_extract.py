@@ -173,7 +173,7 @@ def extract_orbits(  # type: ignore[misc]
     See Also
     --------
     sk_eqsae.activations.Orbits : The result.
-    sk_eqsae.activations.site_alignment : Sizes of the inputs that map grids onto
+    sk_eqsae.site_alignment : Sizes of the inputs that map grids onto
         themselves.
 
     Examples

@@ -107,7 +107,7 @@ def site_alignment(
     A convolution of stride 2 without padding needs inputs of an odd length:
 
     >>> import torch
-    >>> from sk_eqsae.activations import site_alignment
+    >>> from sk_eqsae import site_alignment
     >>> from sk_eqsae.groups import ImageFlip
     >>> from sk_eqsae.datasets import make_shapes
     >>> images = make_shapes(16, random_state=0).images

@@ -82,12 +82,9 @@ def test_aligned_rows_are_equal_up_to_m_and_a_wrong_size_warns(
     assert_allclose(X, np.repeat(X[:, :1], X.shape[1], axis=1), atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [16, 17])
-@pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize(("size", "stride"), [(16, 1), (17, 1), (17, 2)])
 def test_turned_kernels_permute_channels(size, stride, padding):
-    if not fits(size, (stride, padding)):
-        pytest.skip("the grid is not mapped onto itself")
     orbits = extract_orbits(
         Lifting(stride, padding),
         images_of(size),
