@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.model_selection import KFold, cross_val_predict
 
 from .._rows import TrainingRows, read_rows
 from .._warnings import warn
@@ -116,7 +116,7 @@ def warn_of_canonical_rows(sae: Any, rows: TrainingRows) -> bool:
     variance = np.square(canonical - canonical.mean(axis=0)).sum()
     lost = (1 - 1 / sae.order_) / 2 * np.square(canonical - moved).sum()
     lost = lost / variance if variance else 0.0
-    told = _share_told(canonical, moved) if lost > _MATTERS else 1.0
+    told = _share_told(both) if lost > _MATTERS else 1.0
     if told < _GUESSED:
         warn(
             "The canonical rows cannot be recognised: of two rows of an orbit, a "
@@ -139,22 +139,20 @@ def _pairs(rows: Any) -> NDArray:
     n_others = np.diff(first, append=len(rows)) - 1
     first, n_others = first[n_others > 0], n_others[n_others > 0]
     other = first + rng.integers(1, n_others + 1)
-    chosen = rng.permutation(len(first))[:_ORBITS]
+    chosen = np.sort(rng.permutation(len(first))[:_ORBITS])
     return rows.inputs[np.column_stack([first, other])[chosen]]
 
 
-def _share_told(canonical: NDArray, moved: NDArray) -> float:
-    """Share of held-out pairs of which a classifier picks the canonical row."""
-    n_pairs = len(canonical)
-    probability = cross_val_predict(
-        ExtraTreesClassifier(_TREES, random_state=0),
-        np.concatenate([canonical, moved]),
-        np.repeat([1, 0], n_pairs),
-        groups=np.tile(np.arange(n_pairs), 2),
-        cv=GroupKFold(2),
-        method="predict_proba",
-    )[:, 1].reshape(2, n_pairs)
-    apart = np.sign(probability[0] - probability[1])
+def _share_told(both: NDArray) -> float:
+    """Share of the pairs (2 * n_pairs, n) of which a classifier picks the canonical."""
+    # Pairs are in the order of orbits, so that halves do not cut what has several sites.
+    is_canonical = np.tile([1, 0], len(both) // 2)
+    trees = ExtraTreesClassifier(_TREES, random_state=0)
+    halves = KFold(2)
+    seen = cross_val_predict(
+        trees, both, is_canonical, cv=halves, method="predict_proba"
+    )
+    apart = np.sign(seen[::2, 1] - seen[1::2, 1])
     return float(1 + apart.mean()) / 2
 
 
