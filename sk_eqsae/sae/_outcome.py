@@ -145,7 +145,7 @@ def _pairs(rows: Any) -> NDArray:
 
 def _share_told(both: NDArray) -> float:
     """Share of the pairs (2 * n_pairs, n) of which a classifier picks the canonical."""
-    # Pairs are in the order of orbits, so that halves do not cut what has several sites.
+    # Pairs come in the order of orbits, so that halves do not cut between sites.
     is_canonical = np.tile([1, 0], len(both) // 2)
     trees = ExtraTreesClassifier(_TREES, random_state=0)
     halves = KFold(2)
