@@ -150,14 +150,12 @@ class TwoNetworks(Trainable):
 
     def __init__(self):
         super().__init__()
-        self.networks = nn.ModuleList(
+        self.runs = nn.ModuleList(
             nn.ParameterList([nn.Parameter(torch.zeros(3))]) for _ in range(2)
         )
 
     def loss(self, inputs, target):
-        errors = (
-            target.view(2, -1, 3) - torch.stack([n[0] for n in self.networks])[:, None]
-        )
+        errors = target.view(2, -1, 3) - torch.stack([n[0] for n in self.runs])[:, None]
         losses = errors.square().sum(2).mean(1)
         return torch.stack([losses, losses.detach()])
 
