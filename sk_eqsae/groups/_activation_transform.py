@@ -29,10 +29,10 @@ from .._docs import fill
 from .._fitted import FEATURES, Fitted
 from .._fitting import all_or_nothing, draw_seed
 from .._metrics import are_constant, fvu_of_chunks
-from .._rows import as_array, check_finite, checked_array, checked_rows
+from .._rows import as_array, checked_array, checked_rows
 from .._warnings import warn
 from ._descent import descend, refine
-from ._element_matrices import ElementMatrices, kept_matrices, on_features, r2_of_sample
+from ._element_matrices import ElementMatrices, matrices_of, on_features, r2_of_sample
 from ._exact_law import (
     ExactLaw,
     law_error,
@@ -416,8 +416,7 @@ class ActivationTransformFitter(
         """Rows and their table; sets the group."""
         one_pass = self.solver == "lstsq" and self.n_components is None
         checked = checked_rows if one_pass else checked_array
-        X = checked(self, X, reset=reset, ensure_all_finite=False)
-        check_finite(X, type(self).__name__)
+        X = checked(self, X, reset=reset)
         symmetry = self.symmetry if reset else self.symmetry_
         group, table = orbit_table(**metadata, symmetry=symmetry, n_rows=len(X))
         check_generators(group, table)
@@ -566,11 +565,7 @@ class ActivationTransformFitter(
         """
         check_is_fitted(self)
         (row,) = self._as_rows(power, n_rows=1)
-        return self._matrices.matrix(row)
-
-    @property
-    def _matrices(self) -> ElementMatrices:
-        return kept_matrices(self, self.symmetry_, *self._factors())
+        return matrices_of(self).matrix(row)
 
     def act(self, X: ArrayLike, power: ArrayLike) -> NDArray:
         """Move activations by an element of the group, or by one between them.
@@ -596,7 +591,7 @@ class ActivationTransformFitter(
         """
         check_is_fitted(self)
         X = self._checked_to_move(X)
-        return self._matrices.act(X, self._as_rows(power, n_rows=len(X)))
+        return matrices_of(self).act(X, self._as_rows(power, n_rows=len(X)))
 
     def _checked_to_move(self, X: ArrayLike) -> NDArray:
         """Validate X; arrays need no names, for what is decoded or moved has none."""
@@ -635,7 +630,7 @@ class ActivationTransformFitter(
         """
         check_is_fitted(self)
         X = checked_array(self, X, reset=False)
-        return self._matrices.act(X, self._own_power(len(X)))
+        return matrices_of(self).act(X, self._own_power(len(X)))
 
     def inverse_transform(self, X: ArrayLike) -> NDArray:
         """Move activations by the inverse of `self.power`.
@@ -651,7 +646,7 @@ class ActivationTransformFitter(
         """
         check_is_fitted(self)
         X = self._checked_to_move(X)
-        return self._matrices.act(X, self._own_power(len(X)), back=True)
+        return matrices_of(self).act(X, self._own_power(len(X)), back=True)
 
     def r2_per_power(
         self,
@@ -684,7 +679,7 @@ class ActivationTransformFitter(
         X = checked_array(self, X, reset=False)
         metadata = {"groups": groups, "power": power, "site": site}
         _, table = orbit_table(**metadata, symmetry=self.symmetry_, n_rows=len(X))
-        r2 = _r2_of_moves(self._matrices.moved(X[table[:, 0]]), X, table)
+        r2 = _r2_of_moves(matrices_of(self).moved(X[table[:, 0]]), X, table)
         return r2[1:] if self.order_ > 1 else r2
 
     def score(
