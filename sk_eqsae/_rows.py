@@ -176,6 +176,7 @@ class TrainingRows:
     inputs: NDArray | None = None  # numbers of the rows that go in; None is all
     targets: NDArray | None = None  # which should come out; None is those that go in
     canonical: NDArray | None = None  # those of power 0, where there is a symmetry
+    elements: NDArray | None = None  # of the group, that made each row that goes in
     projection: Callable | None = None  # onto what the group leaves alone
 
     def __len__(self) -> int:
