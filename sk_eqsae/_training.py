@@ -167,11 +167,10 @@ class StreamedBatches:
 
 
 class Net(NeuralNet):
-    """A skorch net without per-batch bookkeeping, whose module is a `Trainable`.
+    """A skorch net without per-batch bookkeeping, whose module is a `Trainable`."""
 
-    It takes `n_steps` steps, which may end inside of the last epoch; learning rates
-    fall linearly to zero over the last `lr_decay` of them.
-    """
+    # It takes `n_steps` steps, which may end inside of the last epoch; learning rates
+    # fall linearly to zero over the last `lr_decay` of them.
 
     def __init__(
         self,
