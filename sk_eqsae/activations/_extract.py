@@ -186,11 +186,29 @@ def _in_memory(
     passes: Passes, batches: list[tuple[int, int]], bar: tqdm
 ) -> list[NDArray]:
     """Rows of each layer."""
-    blocks = []
+    collected: list[_Rows] = []
     for first, last in batches:
-        blocks.append(passes(first, last))
+        blocks = passes(first, last)
+        collected = collected or [_Rows(b, batches[-1][1] / last) for b in blocks]
+        for rows, block in zip(collected, blocks, strict=True):
+            rows.add(block)
         bar.update()
-    return [np.concatenate(rows) for rows in zip(*blocks, strict=True)]
+    return [rows.X[: rows.n_rows] for rows in collected]
+
+
+class _Rows:
+    """Rows, in memory that is taken once if each batch of inputs has as many."""
+
+    def __init__(self, block: NDArray, n_blocks: float) -> None:
+        self.X = np.empty((round(len(block) * n_blocks), *block.shape[1:]), block.dtype)
+        self.n_rows = 0
+
+    def add(self, block: NDArray) -> None:
+        end = self.n_rows + len(block)
+        if end > len(self.X):
+            self.X = np.concatenate([self.X, np.empty_like(self.X), block])
+        self.X[self.n_rows : end] = block
+        self.n_rows = end
 
 
 def _of_layer(setting: Any, layer: str) -> Any:

@@ -53,7 +53,7 @@ def small_files(monkeypatch):
 
 def be_killed(folder):
     _written._FILE_BYTES = 200
-    extract(Counted(killed_at=LOOKS + 3 + 12 + 4), folder)  # in the third file
+    extract(Counted(killed_at=LOOKS + 12 + 4), folder)  # in the third file
 
 
 def test_after_a_kill_only_what_is_missing_is_computed(tmp_path):
