@@ -51,10 +51,6 @@ class FeatureOrbitDisplay(Display):
     figure_ : matplotlib Figure
         Figure that holds them.
 
-    See Also
-    --------
-    FeatureSymmetryDisplay : The same for all vectors, in numbers.
-
     Examples
     --------
     One pixel of four, seen from four sides; the network's decoder is the identity:
