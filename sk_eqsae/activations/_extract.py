@@ -201,10 +201,8 @@ def extract_orbits(  # type: ignore[misc]
     """
     inputs = checked_inputs(inputs)
     _check_arguments(model, inputs, action, batch_size)
-    names = [layer] if isinstance(layer, str) else [*dict.fromkeys(layer)]
-    readings = [Reading(n, _of_layer(output, n), _of_layer(call, n)) for n in names]
-    for name in names:  # before anything is computed
-        named_layer(model, name)
+    readings = _readings(model, layer, output, call)
+    names = [reading.layer for reading in readings]
     group, n = resolve_symmetry(action, symmetry), n_inputs(inputs)
     target, moves = device_for(model, device), Moves(action, collate)
     check_sites(sites, n_sites, margin, n)
@@ -278,9 +276,26 @@ class _Rows:
         self.n_rows = end
 
 
-def _of_layer(setting: Any, layer: str) -> Any:
-    """What is set for a layer, by its name or for all."""
-    return setting.get(layer) if isinstance(setting, Mapping) else setting
+def _readings(
+    model: torch.nn.Module, layer: Any, output: Any, call: Any
+) -> list[Reading]:
+    """What is read, in the order of the layers."""
+    names = [layer] if isinstance(layer, str) else [*dict.fromkeys(layer)]
+    if not names:
+        raise ValueError("layer is an empty list. Name a layer.")
+    for name in names:  # before anything is computed
+        named_layer(model, name)
+    of_layer: list[dict[str, Any]] = []
+    for argument, value in (("output", output), ("call", call)):
+        settings = value if isinstance(value, Mapping) else dict.fromkeys(names, value)
+        unknown = settings.keys() - set(names)
+        if unknown:
+            raise ValueError(
+                f"{argument} names {min(unknown)!r}, which is not in layer={layer!r}."
+            )
+        of_layer.append(dict(settings))
+    outputs, calls = of_layer
+    return [Reading(name, outputs.get(name), calls.get(name)) for name in names]
 
 
 def _check_arguments(
