@@ -192,7 +192,7 @@ def test_rows_without_a_class_are_named(tmp_path, missing):
     sae, _ = fitted("topk", orbits)
     labels = np.array(["a", "b"] * (len(orbits) // 2), dtype=object)
     labels[3] = missing
-    with pytest.raises(ValueError, match=r"no class for 1 row\(s\), such as 3"):
+    with pytest.raises(ValueError, match=r"has missing values .* rows 3"):
         explored(sae, orbits, tmp_path, labels=labels)
 
 
@@ -202,7 +202,7 @@ def test_features_without_a_name_are_named(tmp_path, missing):
     sae, _ = fitted("topk", orbits)
     names = np.ma.array([f"feature {i}" for i in range(16)], dtype=object)
     names[5] = missing
-    with pytest.raises(ValueError, match=r"no name for 1 feature\(s\), such as 5"):
+    with pytest.raises(ValueError, match=r"has missing values .* rows 5"):
         explored(sae, orbits, tmp_path, names=names)
 
 
