@@ -141,7 +141,7 @@ def test_a_list_of_texts_with_nan_has_a_gap(turning, tmp_path):
     orbits, sae, _ = turning
     labels = ["a", "b"] * (len(orbits) // 2)
     labels[3] = np.nan  # as an array the text "nan"
-    with pytest.raises(ValueError, match=r"labels has missing values .* rows 3"):
+    with pytest.raises(ValueError, match=r"no class for 1 row\(s\), such as 3"):
         explore(sae, orbits, labels=labels, path=tmp_path / "page.html")
 
 

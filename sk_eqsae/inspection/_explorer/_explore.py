@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csc_array, csr_array
 from sklearn.base import BaseEstimator
@@ -21,7 +22,7 @@ from sklearn.utils.validation import (
 from ..._atomic import atomic_write
 from ..._docs import fill
 from ..._fitting import unfrozen
-from ..._rows import as_entries, checked_rows, read_rows
+from ..._rows import as_array, checked_rows, read_rows
 from ...activations import Orbits
 from ...groups import FiniteGroup
 from ...groups._orbit_table import as_group, orbit_table
@@ -139,7 +140,7 @@ def explore(
         data |= symmetry(sae, fitter, orbits.X)
     if labels is not None:
         check_consistent_length(Z, labels)
-        data |= separation(Z.tocsc(), column_or_1d(as_entries(labels, "labels")))
+        data |= separation(Z.tocsc(), _complete(labels, "labels", "class", "row"))
     data["top"], shown = _top(Z.tocsc(), table, n_top)
     data["inputs"] = [str(orbit_id) for orbit_id in ids[shown]]
     if inputs is not None:
@@ -196,7 +197,7 @@ def _numbers(
 def _names(sae: BaseSAE, names: ArrayLike | None) -> list[str]:
     n_latents = len(sae.components_)
     if names is not None:
-        given = column_or_1d(as_entries(names, "names"))
+        given = _complete(names, "names", "name", "feature")
         if len(given) != n_latents:
             raise ValueError(
                 f"names has {len(given)} entries, but the dictionary has {n_latents} "
@@ -207,6 +208,23 @@ def _names(sae: BaseSAE, names: ArrayLike | None) -> list[str]:
     if len(own) != n_latents:  # pooled latents
         return [f"latent{i}" for i in range(n_latents)]
     return own.tolist()
+
+
+def _complete(values: ArrayLike, argument: str, what: str, of: str) -> NDArray:
+    """Entries of one axis, none of them missing: NaN, NaT, None, or masked."""
+    # in an array of strings, the NaN of a list would be the text "nan"
+    given: Any = values
+    if not hasattr(values, "dtype"):
+        given = np.asarray(values, dtype=object)
+    missing = np.flatnonzero(pd.isna(given) | np.ravel(np.ma.getmask(values)))
+    if len(missing):
+        raise ValueError(
+            f"{argument} has no {what} for {len(missing)} {of}(s), such as "
+            f"{missing[0]}. Give these a {what} of their own, such as 'none'."
+        )
+    # an array of strings drops NUL at their end
+    are_texts = all(isinstance(value, str) for value in np.ravel(given))
+    return column_or_1d(given if are_texts else as_array(values))
 
 
 def _top(Z: csc_array, table: NDArray, n_top: int) -> tuple[list[Any], NDArray]:

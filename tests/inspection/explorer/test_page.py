@@ -192,7 +192,7 @@ def test_rows_without_a_class_are_named(tmp_path, missing):
     sae, _ = fitted("topk", orbits)
     labels = np.array(["a", "b"] * (len(orbits) // 2), dtype=object)
     labels[3] = missing
-    with pytest.raises(ValueError, match=r"has missing values .* rows 3"):
+    with pytest.raises(ValueError, match=r"no class for 1 row\(s\), such as 3"):
         explored(sae, orbits, tmp_path, labels=labels)
 
 
@@ -202,7 +202,7 @@ def test_features_without_a_name_are_named(tmp_path, missing):
     sae, _ = fitted("topk", orbits)
     names = np.ma.array([f"feature {i}" for i in range(16)], dtype=object)
     names[5] = missing
-    with pytest.raises(ValueError, match=r"has missing values .* rows 5"):
+    with pytest.raises(ValueError, match=r"no name for 1 feature\(s\), such as 5"):
         explored(sae, orbits, tmp_path, names=names)
 
 
@@ -237,3 +237,13 @@ def test_no_rows_and_sparse_ones_are_refused(tmp_path):
         explored(sae, np.empty((0, 12)), tmp_path)
     with pytest.raises(TypeError, match="dense data is required"):
         explored(sae, csr_array((3, 12)), tmp_path)
+
+
+def test_names_of_a_list_keep_nul_at_their_end(tmp_path):
+    _, orbits = turning_orbits()
+    sae, _ = fitted("topk", orbits)
+    names = [f"feature {i}\0" for i in range(16)]
+    labels = [f"class {i % 2}\0\0" for i in range(len(orbits))]
+    data = explored(sae, orbits, tmp_path, names=names, labels=labels)
+    assert data["names"] == names
+    assert "class 1\0\0" in repr(data).replace(r"\x00", "\0")
