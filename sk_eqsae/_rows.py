@@ -46,6 +46,10 @@ def as_array(values: Any, name: str = "X") -> Any:
     if isinstance(values, np.ma.MaskedArray):
         _refuse_missing(np.ma.getmaskarray(values), name)
         values = values.data
+    if getattr(values, "dtype", None) == np.dtype(
+        object
+    ):  # None would become NaN, or stay
+        _refuse_missing(pd.isna(values), name)
     is_half = {*_dtypes(values)} == {np.dtype(np.float16)}
     return values.astype(np.float32) if is_half and not is_on_disk(values) else values
 
