@@ -1,0 +1,246 @@
+"""How far each layer of a model follows each symmetry."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.utils import check_random_state, check_scalar
+
+from .._atomic import atomic_write, read_bytes
+from .._fitting import draw_seed
+from ..activations import Orbits, extract_orbits
+from ..activations._batches import checked_inputs, n_inputs, taken
+from ..activations._moved import resolve_symmetry
+from ..activations._written import hash_of_inputs, hash_of_model
+from ._symmetry_measures import measured
+
+
+def scan_symmetry(
+    model: torch.nn.Module,
+    inputs: Any,
+    *,
+    layers: Sequence[str],
+    actions: Mapping[str, Any] | Sequence[Any],
+    sites: Any = None,
+    n_sites: int = 12,
+    base: Any = None,
+    n_rows: int = 20_000,
+    out: str | os.PathLike | None = None,
+    random_state: int | np.random.RandomState | None = None,
+    **extraction: Any,
+) -> pd.DataFrame:
+    """How far each layer of a model follows each symmetry.
+
+    For each symmetry the model is run once over moved inputs, and M of every layer is
+    fitted on three quarters of the groups and judged on the others.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Any model that :func:`~sk_eqsae.extract_orbits` takes.
+    inputs : array, tensor, or what `extract_orbits` takes
+        Canonical inputs.
+    layers : sequence of str
+        Dotted names of layers, in the order of depth.
+    actions : dict of callables by name, or sequence of callables
+        The symmetries, such as ``{"turn": ImageRotation(4), "mirror": ImageFlip()}``.
+        Of a sequence the names are what the actions print as. In the place of a
+        callable may be a dict of what `extract_orbits` has to know of it, such as
+        ``{"action": swap, "symmetry": 2}``.
+    sites : str, Tokens, Nodes, callable or dict of them by layer, default=None
+        How layers lay out their sites, see `extract_orbits`. A dict may name some
+        layers; the others have one row per input.
+    n_sites : int, default=12
+        Sites drawn in each input, where layers have sites.
+    base : array-like of shape (n_inputs,), default=None
+        What each input was made from, such as a photograph. Held out are all inputs
+        of some of them.
+    n_rows : int, default=20_000
+        Rows of each layer, at most. Of more inputs some are drawn at random.
+    out : path, default=None
+        Folder in which each row of the table is kept when it is found, so that a scan
+        goes on if it was killed, or takes more layers. What was found for another
+        model, other inputs or settings is not used.
+    random_state : int, RandomState instance or None, default=None
+        Fixes inputs, sites, split and intervals.
+    **extraction : dict
+        More arguments of `extract_orbits`, such as ``forward`` or ``collate``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per layer and symmetry, layer by layer, R2 as means over the elements of
+        the group but the identity, on held-out groups:
+
+        - ``layer``, ``symmetry``
+        - ``r2``, ``low``, ``high``: R2 of M with an exact law, and its 95 % bootstrap
+          interval, in which groups are drawn.
+        - ``r2_free``: of one without a law.
+        - ``r2_identity``: of M = I. As much as `r2`: the layer is nearly invariant.
+        - ``r2_shuffled``: of M fitted to orbits of which the rows were shuffled.
+        - ``moves``: share of the moves along orbits that M explains.
+        - ``n_features``, ``n_groups``: of the layer, and how many groups there were.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `extract_orbits` refuses the model, the inputs or a layer, or there are too
+        few groups to hold some out.
+
+    See Also
+    --------
+    SymmetryScanDisplay : The table as a picture.
+    equivariance_report : More of one layer: per power, with a nonlinear ceiling.
+
+    Notes
+    -----
+    With x the canonical row of an orbit and x_g the others::
+
+        moves = 1 - sum ||x_g - M_g x||^2 / sum ||x_g - x||^2
+
+    M is fitted in at most 512 principal directions, and one for four rows; all others
+    stay where they are.
+
+    Examples
+    --------
+    A convolution follows shifts of its input; what comes after a dense layer need not:
+
+    >>> import torch
+    >>> from sk_eqsae import scan_symmetry
+    >>> from sk_eqsae.groups import CyclicShift
+    >>> _ = torch.manual_seed(0)
+    >>> model = torch.nn.Sequential(
+    ...     torch.nn.Conv1d(1, 4, 3, padding=1, padding_mode="circular"),
+    ...     torch.nn.ReLU(),
+    ...     torch.nn.Flatten(),
+    ...     torch.nn.Linear(32, 8),
+    ...     torch.nn.ReLU(),
+    ... )
+    >>> signals = torch.randn(200, 1, 8)
+    >>> shift = {"shift": CyclicShift(4, step=2)}
+    >>> scan = scan_symmetry(
+    ...     model, signals, layers=["1", "4"], actions=shift, random_state=0
+    ... )
+    >>> scan[["layer", "symmetry", "r2"]].round(1)
+      layer symmetry  r2
+    0     1    shift  1.0
+    1     4    shift  0.2
+    """
+    check_scalar(n_rows, "n_rows", Integral, min_val=1)
+    check_scalar(n_sites, "n_sites", Integral, min_val=1)
+    scan = _Scan(model, inputs, n_sites, base, n_rows, random_state, out, extraction)
+    found = [
+        row
+        for name, action in _named(actions).items()
+        for layout, some in _by_layout(sites, list(dict.fromkeys(layers)))
+        for row in scan.rows(name, action, layout, some)
+    ]
+    table = pd.DataFrame(found)
+    by_layer = table["layer"].map({name: i for i, name in enumerate(layers)})
+    return table.loc[by_layer.sort_values(kind="stable").index].reset_index(drop=True)
+
+
+def _named(actions: Any) -> dict[str, dict[str, Any]]:
+    """Arguments of `extract_orbits` that say what a symmetry is, by its name."""
+    if not isinstance(actions, Mapping):
+        actions = {repr(action): action for action in actions}
+    if not actions:
+        raise ValueError("actions is empty. Name one symmetry or more.")
+    return {
+        str(name): dict(given) if isinstance(given, Mapping) else {"action": given}
+        for name, given in actions.items()
+    }
+
+
+def _by_layout(sites: Any, layers: list[str]) -> list[tuple[Any, list[str]]]:
+    """Layers that lay out their sites alike."""
+    if not layers:
+        raise ValueError("layers is empty. Name one layer or more.")
+    if not isinstance(sites, Mapping):
+        return [(sites, layers)]
+    found: list[tuple[Any, list[str]]] = []
+    for layer in layers:
+        layout = sites.get(layer)
+        alike = [some for other, some in found if other == layout]
+        if alike:
+            alike[0].append(layer)
+        else:
+            found.append((layout, [layer]))
+    return found
+
+
+class _Scan:
+    """What all rows of a table have in common."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        inputs: Any,
+        n_sites: int,
+        base: Any,
+        n_rows: int,
+        random_state: Any,
+        out: str | os.PathLike | None,
+        extraction: dict[str, Any],
+    ) -> None:
+        self.model, self.inputs, self.n_rows = model, checked_inputs(inputs), n_rows
+        self.options = {"n_sites": n_sites, "base": base} | extraction
+        self.seed = draw_seed(check_random_state(random_state))
+        self.out = None if out is None else Path(out)
+        if self.out is not None:
+            self.out.mkdir(parents=True, exist_ok=True)
+            kept = random_state if isinstance(random_state, Integral) else None
+            same = (hash_of_model(model), hash_of_inputs(self.inputs), n_rows, kept)
+            self.job = f"{same} {joblib.hash(self.options)}"
+
+    def rows(
+        self, name: str, action: dict[str, Any], layout: Any, layers: list[str]
+    ) -> Iterator[dict[str, Any]]:
+        """One row for each layer; the model runs only if one was not found before."""
+        files = {layer: self._file(layer, action, layout) for layer in layers}
+        lacking = [layer for layer, file in files.items() if not _is_there(file)]
+        orbits = self._orbits(action, layout, lacking) if lacking else {}
+        for layer, file in files.items():
+            if layer in orbits:
+                row = measured(orbits.pop(layer), self.seed)
+                if file is not None:
+                    with atomic_write(file) as part:
+                        part.write_text(json.dumps(row))
+            else:
+                row = json.loads(read_bytes(file))
+            yield {"layer": layer, "symmetry": name} | row
+
+    def _orbits(
+        self, action: dict[str, Any], layout: Any, layers: list[str]
+    ) -> dict[str, Orbits]:
+        """Orbits of so many inputs that there are not too many rows."""
+        order = resolve_symmetry(action["action"], action.get("symmetry")).order
+        n_sites = 1 if layout is None else self.options["n_sites"]
+        n, most = n_inputs(self.inputs), max(1, self.n_rows // (order * n_sites))
+        some = np.random.default_rng(self.seed).permutation(n)[:most]
+        options = self.options | action | {"layer": layers, "random_state": self.seed}
+        if layout is None:
+            del options["n_sites"]
+        if options["base"] is not None:
+            options["base"] = np.asarray(options["base"])[some]
+        inputs = taken(self.inputs, some.tolist())
+        return extract_orbits(self.model, inputs, sites=layout, **options)
+
+    def _file(self, layer: str, action: dict[str, Any], layout: Any) -> Path | None:
+        if self.out is None:
+            return None
+        name = joblib.hash((self.job, layer, repr(layout), repr(action)))
+        return self.out / f"{name}.json"
+
+
+def _is_there(file: Path | None) -> bool:
+    return file is not None and file.exists()
