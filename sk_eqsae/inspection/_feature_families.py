@@ -115,7 +115,9 @@ def feature_families(
     check_sae(sae)
     Z = sparse_codes(sae, X).astype(np.float64)
     known = as_group(symmetry) or getattr(sae, "symmetry_", None)
-    group, table = orbit_table(groups, power, symmetry=known, n_rows=Z.shape[0])
+    group, table = orbit_table(
+        groups, power, site=site, symmetry=known, n_rows=Z.shape[0]
+    )
     if group.order == 1:
         raise ValueError(
             "power: no row has any other power than 0, so no latent turns into "

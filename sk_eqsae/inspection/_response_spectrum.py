@@ -98,7 +98,9 @@ def response_spectrum(
     rows: Any = X
     if not is_on_disk(X):
         rows = check_array(as_array(X), accept_sparse="csr")
-    group, table = orbit_table(groups, power, symmetry=symmetry, n_rows=rows.shape[0])
+    group, table = orbit_table(
+        groups, power, site=site, symmetry=symmetry, n_rows=rows.shape[0]
+    )
     table = table[(table >= 0).all(axis=1)]
     if not len(table):
         raise ValueError(
