@@ -1,6 +1,6 @@
-"""R2 of maps between rows, and its bootstrap intervals over orbits."""
+"""R2 of maps between rows, and its bootstrap intervals over inputs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,13 +8,19 @@ from numpy.typing import NDArray
 from .._metrics import are_constant
 from ._equivariance import Pairs
 
+Predict = Callable[[Pairs], NDArray]
+
 _CHUNK = 100  # resamples at a time
 _FEWEST_RESAMPLES = 0.1  # share that must have a value, or there is no interval
 _ROUNDING = 8 * np.finfo(np.float64).eps
 
 
-def errors_by_orbit(predict: Callable[[Pairs], NDArray], pairs: list[Pairs]) -> NDArray:
-    """Squared errors (n_powers, n_orbits), 0 where an orbit lacks the row."""
+def errors_by_orbit(maps: Iterable[Predict], pairs: list[Pairs]) -> NDArray:
+    """Squared errors (n_maps, n_powers, n_orbits), 0 where an orbit lacks the row."""
+    return np.stack([_errors(predict, pairs) for predict in maps])
+
+
+def _errors(predict: Predict, pairs: list[Pairs]) -> NDArray:
     errors = np.zeros((len(pairs), pairs[0].n_orbits))
     for error, p in zip(errors, pairs, strict=True):
         predicted = np.reshape(predict(p), p.moved.shape)
@@ -22,13 +28,35 @@ def errors_by_orbit(predict: Callable[[Pairs], NDArray], pairs: list[Pairs]) -> 
     return errors
 
 
-def resamples(
-    n_orbits: int, n_bootstrap: int, random_state: np.random.RandomState
+def r2_with_intervals(
+    pairs: list[Pairs],
+    errors: NDArray,
+    inputs: NDArray,
+    *,
+    n_bootstrap: int,
+    confidence_level: float,
+    random_state: np.random.RandomState,
+) -> NDArray:
+    """R2, low and high of each map, for each power and in the mean, (m, p + 1, 3)."""
+    # inputs (n_orbits,) are drawn, with all their sites, which are alike
+    r2 = r2_of_resamples(pairs, errors, np.ones((1, len(inputs))))
+    of_orbit = np.unique(inputs, return_inverse=True)[1]
+    samples = [
+        r2_of_resamples(pairs, errors, counts[:, of_orbit])
+        for counts in _resamples(of_orbit.max() + 1, n_bootstrap, random_state)
+    ]
+    known = ~np.isnan(r2).all(axis=(0, 1))
+    low, high = interval(_with_mean(np.concatenate(samples), known), confidence_level)
+    return np.stack([_with_mean(r2, known)[0], low, high], axis=-1)
+
+
+def _resamples(
+    n: int, n_bootstrap: int, random_state: np.random.RandomState
 ) -> Iterator[NDArray]:
-    """How often each orbit is drawn, in parts of shape (n_resamples, n_orbits)."""
+    """How often each of n inputs is drawn, in parts of shape (n_resamples, n)."""
     for start in range(0, n_bootstrap, _CHUNK):
         size = min(_CHUNK, n_bootstrap - start)
-        yield random_state.multinomial(n_orbits, np.full(n_orbits, 1 / n_orbits), size)
+        yield random_state.multinomial(n, np.full(n, 1 / n), size)
 
 
 def r2_of_resamples(pairs: list[Pairs], errors: NDArray, counts: NDArray) -> NDArray:
@@ -50,7 +78,7 @@ def _deviations(pairs: Pairs, counts: NDArray) -> NDArray:
     return np.where(deviations > rounding, deviations, 0)
 
 
-def with_mean(r2: NDArray, known: NDArray) -> NDArray:
+def _with_mean(r2: NDArray, known: NDArray) -> NDArray:
     """R2 of the powers, and then its mean over those that are known in `test`."""
     mean = np.full_like(r2[..., :1], np.nan)
     if known.any():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from functools import partial
 from numbers import Integral, Real
 
@@ -17,14 +16,13 @@ from .._docs import fill
 from .._fitting import unfrozen
 from ..activations import Orbits
 from ..groups import ActivationTransformFitter
-from ._bootstrap import errors_by_orbit, interval, r2_of_resamples, resamples, with_mean
+from ..groups._orbit_table import orbit_table
+from ._bootstrap import Predict, errors_by_orbit, r2_with_intervals
 from ._ceiling import default_ceiling
 from ._checks import check_transform
 from ._equivariance import Pairs, pairs_by_element, predicted
 
 _FEWEST_ORBITS = 5
-
-Predict = Callable[[Pairs], NDArray]
 
 
 @fill
@@ -71,7 +69,7 @@ def equivariance_report(
         None is ridge regression, plus a network with one hidden layer of 256 units
         on what it leaves if that is better on a fifth of the training orbits.
     n_bootstrap : int, default=1000
-        Resamples of the test orbits, the same for all maps and powers.
+        Resamples of the test part's groups, the same for all maps and powers.
     confidence_level : float, default=0.95
         Probability that the interval covers.
     {evaluation_state}
@@ -81,7 +79,7 @@ def equivariance_report(
     pandas.DataFrame
         One row per map and power (0 aside), then per map the `power` "mean": `map`,
         `power` (a tuple if there are several generators), `r2` (1 - FVU against the
-        per-feature mean of that power), and the bootstrap interval over orbits from
+        per-feature mean of that power), and the bootstrap interval over groups from
         `low` to `high`. Powers without a row in either part are left out. `r2` is NaN
         for a power whose test rows do not vary, such as a single one; "mean" is over
         the others.
@@ -89,9 +87,9 @@ def equivariance_report(
     Raises
     ------
     ValueError
-        If train and test share an orbit, have no power other than 0 in common or,
-        without activation_transform, different groups; if one has fewer than five
-        orbits.
+        If train and test share a group, have no power other than 0 in common or,
+        without activation_transform, different symmetries; if one has fewer than
+        five groups.
 
     See Also
     --------
@@ -101,10 +99,10 @@ def equivariance_report(
 
     Notes
     -----
-    The percentile interval has orbits as units and is for the fitted maps; it says
-    nothing of how much another training set would change them. A resample that holds
-    a power in one orbit or none has no R2 of that power, and so no mean. The interval
-    is over the others, and NaN if they are fewer than a tenth.
+    The percentile interval draws groups, with all their sites, and is for the fitted
+    maps; it says nothing of how much another training set would change them. A resample
+    that holds a power in one orbit or none has no R2 of that power, and so no mean. The
+    interval is over the others, and NaN if they are fewer than a tenth.
 
     Examples
     --------
@@ -129,17 +127,14 @@ def equivariance_report(
     check_transform(activation_transform, fitted=False)
     random_state = check_random_state(random_state)
     maps, pairs = _fit_maps(train, test, activation_transform, ceiling, random_state)
-    errors = np.stack([errors_by_orbit(predict, pairs) for predict in maps.values()])
-    n_orbits = errors.shape[-1]
-    r2 = r2_of_resamples(pairs, errors, np.ones((1, n_orbits)))
-    samples = [
-        r2_of_resamples(pairs, errors, counts)
-        for counts in resamples(n_orbits, n_bootstrap, random_state)
-    ]
-    known = ~np.isnan(r2).all(axis=(0, 1))
-    samples = with_mean(np.concatenate(samples), known)
-    low, high = interval(samples, confidence_level)
-    numbers = np.stack([with_mean(r2, known)[0], low, high], axis=-1)
+    numbers = r2_with_intervals(
+        pairs,
+        errors_by_orbit(maps.values(), pairs),
+        inputs_of(test),
+        n_bootstrap=n_bootstrap,
+        confidence_level=confidence_level,
+        random_state=random_state,
+    )
     powers = [*(pair.power for pair in pairs), "mean"]
     return pd.DataFrame(
         [
@@ -193,8 +188,8 @@ def _fit_maps(
     random_state: np.random.RandomState,
 ) -> tuple[dict[str, Predict], list[Pairs]]:
     """The four maps, and the test rows that they are compared on."""
-    fitter = _fitted(activation_transform, train, train.groups)
-    shuffled = _fitted_on_shuffled(activation_transform, train, random_state)
+    fitter = clone(activation_transform).fit(train.X, None, **train.metadata)
+    shuffled = fitted_on_shuffled(activation_transform, train, random_state)
     seen, pairs = (
         {p.element: p for p in pairs_by_element(fitter, o.X, **o.metadata)}
         for o in (train, test)
@@ -223,24 +218,27 @@ def _seen_in_both(train: dict[int, Pairs], test: dict[int, Pairs]) -> list[int]:
     return common
 
 
-def _fitted(
-    activation_transform: BaseEstimator, train: Orbits, groups: NDArray
-) -> BaseEstimator:
-    fitter = clone(activation_transform)
-    return fitter.fit(train.X, None, groups=groups, power=train.power)
+def inputs_of(orbits: Orbits) -> NDArray:
+    """Input (n_orbits,) that each orbit is of."""
+    return orbits.groups[_table_of(orbits)[:, 0]]
 
 
-def _fitted_on_shuffled(
+def _table_of(orbits: Orbits) -> NDArray:
+    metadata = {"symmetry": orbits.symmetry, "n_rows": len(orbits)} | orbits.metadata
+    return orbit_table(**metadata)[1]
+
+
+def fitted_on_shuffled(
     activation_transform: BaseEstimator,
     train: Orbits,
     random_state: np.random.RandomState,
 ) -> BaseEstimator:
     """M of orbits whose rows, the canonical one aside, come from any orbit."""
-    powers, element = np.unique(train.power, axis=0, return_inverse=True)
-    groups = train.groups.copy()
-    for e in np.flatnonzero(powers.reshape(len(powers), -1).any(axis=1)):
-        rows = np.flatnonzero(element.ravel() == e)
-        groups[rows] = random_state.permutation(groups[rows])
+    orbit = np.empty(len(train), dtype=np.int64)
+    for element, rows in enumerate(_table_of(train).T):
+        seen = np.flatnonzero(rows >= 0)
+        orbit[rows[seen]] = random_state.permutation(seen) if element else seen
+    fitter = clone(unfrozen(activation_transform))
     with warnings.catch_warnings():  # that this M is not to be trusted is its purpose
         warnings.simplefilter("ignore", UserWarning)
-        return _fitted(unfrozen(activation_transform), train, groups)
+        return fitter.fit(train.X, None, groups=orbit, power=train.power)

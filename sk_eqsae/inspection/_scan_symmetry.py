@@ -137,7 +137,9 @@ def scan_symmetry(
     """
     check_scalar(n_rows, "n_rows", Integral, min_val=1)
     check_scalar(n_sites, "n_sites", Integral, min_val=1)
-    scan = _Scan(model, inputs, n_sites, base, n_rows, random_state, out, extraction)
+    options = {"n_sites": n_sites, "base": base} | extraction
+    settings = {"n_rows": n_rows, "random_state": random_state, "out": out}
+    scan = _Scan(model, inputs, options, **settings)
     found = [
         row
         for name, action in _named(actions).items()
@@ -185,22 +187,21 @@ class _Scan:
         self,
         model: torch.nn.Module,
         inputs: Any,
-        n_sites: int,
-        base: Any,
+        options: dict[str, Any],
+        *,
         n_rows: int,
         random_state: Any,
         out: str | os.PathLike | None,
-        extraction: dict[str, Any],
     ) -> None:
-        self.model, self.inputs, self.n_rows = model, checked_inputs(inputs), n_rows
-        self.options = {"n_sites": n_sites, "base": base} | extraction
+        self.model, self.inputs = model, checked_inputs(inputs)
+        self.options, self.n_rows = options, n_rows
         self.seed = draw_seed(check_random_state(random_state))
         self.out = None if out is None else Path(out)
         if self.out is not None:
             self.out.mkdir(parents=True, exist_ok=True)
             kept = random_state if isinstance(random_state, Integral) else None
             same = (hash_of_model(model), hash_of_inputs(self.inputs), n_rows, kept)
-            self.job = f"{same} {joblib.hash(self.options)}"
+            self.job = f"{same} {joblib.hash(options)}"
 
     def rows(
         self, name: str, action: dict[str, Any], layout: Any, layers: list[str]

@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -7,7 +8,7 @@ import torch
 from torch import nn
 
 from sk_eqsae.activations import Orbits
-from sk_eqsae.groups import CyclicShift, ImageDihedral, ImageFlip, ImageRotation
+from sk_eqsae.groups import ImageDihedral, ImageFlip, ImageRotation
 from sk_eqsae.inspection import SymmetryScanDisplay, scan_symmetry
 from sk_eqsae.inspection import _scan_symmetry as module
 
@@ -28,7 +29,12 @@ def network():
     with torch.no_grad():  # left and right alike, up and down not
         mirror.weight += mirror.weight.flip(-1)
     return nn.Sequential(
-        Symmetric(1, 4, 3), nn.ReLU(), mirror, nn.ReLU(), nn.Flatten(), nn.Linear(180, 6)
+        Symmetric(1, 4, 3),
+        nn.ReLU(),
+        mirror,
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(180, 6),
     )
 
 
@@ -108,7 +114,9 @@ def test_rows_are_bounded_and_inputs_of_one_base_stay_together(
     network, images, monkeypatch
 ):
     seen = []
-    monkeypatch.setattr(module, "measured", lambda orbits, seed: seen.append(orbits) or {})
+    monkeypatch.setattr(
+        module, "measured", lambda orbits, seed: seen.append(orbits) or {}
+    )
     settings = SETTINGS | {"actions": [ImageDihedral(4)], "n_rows": 1000}
     scan_symmetry(network, images, **settings, base=np.arange(120) // 4)
     assert [len(orbits) for orbits in seen] == [960, 960, 960]
@@ -180,13 +188,15 @@ def test_the_heat_map_has_a_row_per_layer_and_a_column_per_symmetry(plt, scan):
 
 
 def test_heat_maps_are_one_column_wide_and_as_high_as_the_network_is_deep(plt, scan):
-    deep = pd.concat([scan.assign(layer=f"blocks.{i}.long.name.of.a.layer") for i in range(20)])
+    deep = pd.concat(
+        [scan.assign(layer=f"blocks.{i}.long.name.of.a.layer") for i in range(20)]
+    )
     deep = deep.drop_duplicates(["layer", "symmetry"])
     display = SymmetryScanDisplay(deep).plot()
     display.figure_.canvas.draw()
     assert display.figure_.get_size_inches()[0] == 3.5
     boxes = [t.get_window_extent() for t in display.ax_.get_yticklabels()]
-    assert not any(one.overlaps(two) for one, two in zip(boxes, boxes[1:], strict=False))
+    assert not any(one.overlaps(two) for one, two in pairwise(boxes))
     axis = display.ax_.get_window_extent()
     assert axis.width > 0.4 * display.figure_.bbox.width
 
