@@ -460,7 +460,7 @@ def test_tokens_are_replaced_and_a_prefix_only_if_it_is_kept(kept):
 
 
 def test_powers_of_inputs_are_those_of_all_their_sites(equivariant):
-    sae, X, power = equivariant
+    sae, X, _ = equivariant
     inputs = X[: len(X) // 2 * 2].reshape(-1, 1, 2, X.shape[1])
     expected = sae.reconstruct(inputs.reshape(-1, X.shape[1]).numpy(), power=1)
     model = nn.Sequential(nn.Identity())

@@ -66,10 +66,11 @@ def explore(
     inputs : ndarray or tensor of shape (n_inputs, ...), default=None
         Canonical inputs, indexed by ``orbits.inputs``: what went into
         :func:`~sk_eqsae.extract_orbits`; of an array of activations the input of each
-        row. Where the layer has sites on a grid, a frame shows the place that fired. Drawn are images (height, width), (channels, height, width) or (height,
+        row. Drawn are images (height, width), (channels, height, width) or (height,
         width, channels) with 1 or 3 channels, signals (length,) or (channels, length)
         with up to 4 channels, and points (n_points, 2) or (n_points, 3). A pixel that
-        is no number is magenta, a point or sample left out. None shows ids alone.
+        is no number is magenta, a point or sample left out. Of a layer with sites on a
+        grid a frame marks the one that fired. None shows ids alone.
     action : callable, default=None
         ``action(inputs, power)`` of :func:`~sk_eqsae.extract_orbits`, to show inputs
         at all places of their orbits. None shows canonical inputs alone.
@@ -252,7 +253,7 @@ def _top(
     orbit_of_row[table[orbits, elements]] = orbits
     known, input_of = np.unique(ids, return_inverse=True)
     top = [
-        _top_of_one(*column, orbit_of_row, input_of, table, n_top)
+        _top_of_one(column, orbit_of_row, input_of, table, n_top)
         for column in columns(Z)
     ]
     # the strongest of each latent before the others
@@ -270,8 +271,7 @@ def _top(
 
 
 def _top_of_one(
-    rows: NDArray,
-    values: NDArray,
+    latent: tuple[NDArray, NDArray],
     orbit_of_row: NDArray,
     input_of: NDArray,
     table: NDArray,
@@ -279,6 +279,7 @@ def _top_of_one(
 ) -> tuple[list[int], NDArray]:
     """Orbits in which a latent is strongest (n,), and what it is there (n, order)."""
     # each of another input: of one with several sites it is the strongest
+    rows, values = latent
     strongest_first = orbit_of_row[rows[np.argsort(-values, kind="stable")]]
     first = np.unique(input_of[strongest_first], return_index=True)[1]
     top = strongest_first[np.sort(first)[:n_top]]
