@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from functools import partial
 from numbers import Integral, Real
 
@@ -16,13 +17,14 @@ from .._docs import fill
 from .._fitting import unfrozen
 from ..activations import Orbits
 from ..groups import ActivationTransformFitter
-from ..groups._orbit_table import orbit_table
-from ._bootstrap import Predict, errors_by_orbit, r2_with_intervals
+from ._bootstrap import errors_by_orbit, r2_with_intervals
 from ._ceiling import default_ceiling
 from ._checks import check_transform
 from ._equivariance import Pairs, pairs_by_element, predicted
 
-_FEWEST_ORBITS = 5
+_FEWEST = 5  # groups
+
+Predict = Callable[[Pairs], NDArray]
 
 
 @fill
@@ -57,7 +59,7 @@ def equivariance_report(
     Parameters
     ----------
     train, test : Orbits
-        Activations to fit on and to compare on, without a common orbit; see
+        Activations to fit on and to compare on, without a common group; see
         :meth:`~sk_eqsae.activations.Orbits.split`.
     activation_transform : estimator, default=None
         How M is fitted: cloned and fitted on `train`. None is
@@ -67,9 +69,10 @@ def equivariance_report(
     ceiling : estimator, default=None
         Regressor for the ceiling, from (n_orbits, n_features) to the same shape.
         None is ridge regression, plus a network with one hidden layer of 256 units
-        on what it leaves if that is better on a fifth of the training orbits.
+        on what it leaves if that is better on a fifth of the training groups.
     n_bootstrap : int, default=1000
-        Resamples of the test part's groups, the same for all maps and powers.
+        Resamples of the groups in `test`, each with all sites of its inputs, the same
+        for all maps and powers.
     confidence_level : float, default=0.95
         Probability that the interval covers.
     {evaluation_state}
@@ -88,8 +91,8 @@ def equivariance_report(
     ------
     ValueError
         If train and test share a group, have no power other than 0 in common or,
-        without activation_transform, different symmetries; if one has fewer than
-        five groups.
+        without activation_transform, different groups; if one has fewer than five
+        groups.
 
     See Also
     --------
@@ -99,10 +102,10 @@ def equivariance_report(
 
     Notes
     -----
-    The percentile interval draws groups, with all their sites, and is for the fitted
-    maps; it says nothing of how much another training set would change them. A resample
-    that holds a power in one orbit or none has no R2 of that power, and so no mean. The
-    interval is over the others, and NaN if they are fewer than a tenth.
+    The percentile interval has orbits as units and is for the fitted maps; it says
+    nothing of how much another training set would change them. A resample that holds
+    a power in one orbit or none has no R2 of that power, and so no mean. The interval
+    is over the others, and NaN if they are fewer than a tenth.
 
     Examples
     --------
@@ -127,13 +130,9 @@ def equivariance_report(
     check_transform(activation_transform, fitted=False)
     random_state = check_random_state(random_state)
     maps, pairs = _fit_maps(train, test, activation_transform, ceiling, random_state)
+    errors = np.stack([errors_by_orbit(predict, pairs) for predict in maps.values()])
     numbers = r2_with_intervals(
-        pairs,
-        errors_by_orbit(maps.values(), pairs),
-        inputs_of(test),
-        n_bootstrap=n_bootstrap,
-        confidence_level=confidence_level,
-        random_state=random_state,
+        pairs, errors, n_bootstrap, confidence_level, random_state
     )
     powers = [*(pair.power for pair in pairs), "mean"]
     return pd.DataFrame(
@@ -156,16 +155,16 @@ def _check_parts(train: Orbits, test: Orbits) -> None:
     common = np.intersect1d(train.groups, test.groups)
     if len(common):
         raise ValueError(
-            f"train and test share {len(common)} orbit id(s), such as {common[0]}, so "
-            "test is not held out. Split with Orbits.split, or give orbits of "
-            "different inputs different ids."
+            f"train and test share {len(common)} group id(s), such as {common[0]}, so "
+            "test is not held out. Split with Orbits.split, or give different "
+            "inputs different ids."
         )
     for name, part in (("train", train), ("test", test)):
-        n_orbits = len(np.unique(part.groups))
-        if n_orbits < _FEWEST_ORBITS:
+        n_groups = len(np.unique(part.groups))
+        if n_groups < _FEWEST:
             raise ValueError(
-                f"{name} has {n_orbits} orbit(s), but {_FEWEST_ORBITS} are the fewest "
-                "that a comparison can be made with. Add orbits."
+                f"{name} has {n_groups} group(s), but {_FEWEST} are the fewest that a "
+                "comparison can be made with. Add inputs."
             )
 
 
@@ -195,8 +194,7 @@ def _fit_maps(
         for o in (train, test)
     )
     common = _seen_in_both(seen, pairs)
-    ceiling = default_ceiling(random_state) if ceiling is None else ceiling
-    free = {e: clone(ceiling).fit(seen[e].canonical, seen[e].moved) for e in common}
+    free = _free_maps(ceiling, [seen[e] for e in common], random_state)
     maps: dict[str, Predict] = {
         "M": partial(predicted, fitter),
         "nonlinear": lambda p: free[p.element].predict(p.canonical),
@@ -218,14 +216,19 @@ def _seen_in_both(train: dict[int, Pairs], test: dict[int, Pairs]) -> list[int]:
     return common
 
 
-def inputs_of(orbits: Orbits) -> NDArray:
-    """Input (n_orbits,) that each orbit is of."""
-    return orbits.groups[_table_of(orbits)[:, 0]]
-
-
-def _table_of(orbits: Orbits) -> NDArray:
-    metadata = {"symmetry": orbits.symmetry, "n_rows": len(orbits)} | orbits.metadata
-    return orbit_table(**metadata)[1]
+def _free_maps(
+    ceiling: BaseEstimator | None,
+    seen: list[Pairs],
+    random_state: np.random.RandomState,
+) -> dict[int, BaseEstimator]:
+    """A map of each element, of which that by default is chosen on other inputs."""
+    if ceiling is not None:
+        return {p.element: clone(ceiling).fit(p.canonical, p.moved) for p in seen}
+    search = default_ceiling(random_state)
+    return {
+        p.element: clone(search).fit(p.canonical, p.moved, groups=p.inputs[p.orbits])
+        for p in seen
+    }
 
 
 def fitted_on_shuffled(
@@ -234,11 +237,12 @@ def fitted_on_shuffled(
     random_state: np.random.RandomState,
 ) -> BaseEstimator:
     """M of orbits whose rows, the canonical one aside, come from any orbit."""
-    orbit = np.empty(len(train), dtype=np.int64)
-    for element, rows in enumerate(_table_of(train).T):
-        seen = np.flatnonzero(rows >= 0)
-        orbit[rows[seen]] = random_state.permutation(seen) if element else seen
-    fitter = clone(unfrozen(activation_transform))
+    powers, element = np.unique(train.power, axis=0, return_inverse=True)
+    dealt = np.arange(len(train))
+    for e in np.flatnonzero(powers.reshape(len(powers), -1).any(axis=1)):
+        rows = np.flatnonzero(element.ravel() == e)
+        dealt[rows] = random_state.permutation(rows)
+    told = {name: values[dealt] for name, values in train.metadata.items()}
     with warnings.catch_warnings():  # that this M is not to be trusted is its purpose
         warnings.simplefilter("ignore", UserWarning)
-        return fitter.fit(train.X, None, groups=orbit, power=train.power)
+        return clone(unfrozen(activation_transform)).fit(train.X, None, **told)

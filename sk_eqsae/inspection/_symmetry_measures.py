@@ -10,13 +10,13 @@ from sklearn.utils import check_random_state
 
 from ..activations import Orbits
 from ..groups import ActivationTransformFitter
-from ._bootstrap import Predict, errors_by_orbit, r2_with_intervals
+from ._bootstrap import errors_by_orbit, r2_with_intervals
 from ._equivariance import pairs_by_element, predicted
-from ._equivariance_report import fitted_on_shuffled, inputs_of
+from ._equivariance_report import Predict, fitted_on_shuffled
 
 _MOST_DIRECTIONS = 512  # in which M is fitted
 _ROWS_PER_DIRECTION = 4  # at least, so that M can be told
-_RESAMPLING = {"n_bootstrap": 200, "confidence_level": 0.95}
+_N_RESAMPLES, _LEVEL = 200, 0.95
 
 
 def measured(orbits: Orbits, seed: int) -> dict[str, float]:
@@ -25,10 +25,8 @@ def measured(orbits: Orbits, seed: int) -> dict[str, float]:
     rng = check_random_state(seed)
     exact, maps = _maps(train, seed, rng)
     pairs = pairs_by_element(exact, test.X, **test.metadata)
-    errors = errors_by_orbit(maps.values(), pairs)
-    numbers = r2_with_intervals(
-        pairs, errors, inputs_of(test), random_state=rng, **_RESAMPLING
-    )[:, -1]
+    errors = np.stack([errors_by_orbit(predict, pairs) for predict in maps.values()])
+    numbers = r2_with_intervals(pairs, errors, _N_RESAMPLES, _LEVEL, rng)[:, -1]
     with_m, _, with_identity, _ = errors.sum(axis=(1, 2))
     return {
         **dict(zip(("r2", "low", "high"), numbers[0].tolist(), strict=True)),

@@ -139,7 +139,7 @@ def explore(
     Z = sparse_codes(sae, given)
     orbits = _in_orbits(sae, orbits, given, fitter)
     group, table = orbit_table(
-        orbits.groups, orbits.power, symmetry=orbits.symmetry, n_rows=len(orbits)
+        **orbits.metadata, symmetry=orbits.symmetry, n_rows=len(orbits)
     )
     ids = orbits.inputs[table[:, 0]]
     data = _numbers(sae, orbits, Z, table) | {

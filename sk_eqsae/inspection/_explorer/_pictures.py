@@ -96,7 +96,7 @@ def check_ids(ids: NDArray, n_inputs: int) -> None:
     by_place = (
         "they index inputs, so give the canonical inputs that went into "
         "extract_orbits, all of them. Of inputs that lie in the order of their sorted "
-        "ids, make orbits with groups=np.unique(groups, return_inverse=True)[1]."
+        "ids, make orbits with inputs=np.unique(groups, return_inverse=True)[1]."
     )
     if ids.dtype.kind not in "iu":
         raise ValueError(
