@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
@@ -17,11 +18,16 @@ from sklearn.utils import check_random_state, check_scalar
 
 from .._atomic import atomic_write, read_bytes
 from .._fitting import draw_seed
-from ..activations import Orbits, extract_orbits
-from ..activations._batches import checked_inputs, n_inputs, taken
+from ..activations import Nodes, Orbits, extract_orbits, site_alignment
+from ..activations._alignment import LOOKED_AT
+from ..activations._batches import checked_inputs, is_array, n_inputs, taken
 from ..activations._moved import resolve_symmetry
+from ..activations._site_alignment import cropped
 from ..activations._written import hash_of_inputs, hash_of_model
 from ._symmetry_measures import measured
+
+# arguments of `extract_orbits` that `site_alignment` takes, too
+_OF_ALIGNMENT = ("forward", "output", "call", "device")
 
 
 def scan_symmetry(
@@ -33,6 +39,7 @@ def scan_symmetry(
     sites: Any = None,
     n_sites: int = 12,
     base: Any = None,
+    sizes: Sequence[int] | None = None,
     n_rows: int = 20_000,
     out: str | os.PathLike | None = None,
     random_state: int | np.random.RandomState | None = None,
@@ -64,6 +71,10 @@ def scan_symmetry(
     base : array-like of shape (n_inputs,), default=None
         What each input was made from, such as a photograph. Held out are all inputs
         of some of them.
+    sizes : sequence of int, default=None
+        Lengths of the inputs, of which each layer gets the one at which the symmetry
+        maps its grid onto itself best, see
+        :func:`~sk_eqsae.activations.site_alignment`. None takes inputs as they are.
     n_rows : int, default=20_000
         Rows of each layer, at most. Of more inputs some are drawn at random.
     out : path, default=None
@@ -89,6 +100,10 @@ def scan_symmetry(
         - ``r2_shuffled``: of M fitted to orbits of which the rows were shuffled.
         - ``moves``: share of the moves along orbits that M explains.
         - ``n_features``, ``n_groups``: of the layer, and how many groups there were.
+        - ``size``: length of the inputs, where a layer has sites on a grid.
+        - ``offset``: by how many sites maps of moved inputs have to be shifted to fit
+          best. From about 0.25 on, the symmetry does not map the grid onto itself, and
+          R2 is that of other places: look for another size.
 
     Raises
     ------
@@ -137,18 +152,21 @@ def scan_symmetry(
     """
     check_scalar(n_rows, "n_rows", Integral, min_val=1)
     check_scalar(n_sites, "n_sites", Integral, min_val=1)
-    options = {"n_sites": n_sites, "base": base} | extraction
-    settings = {"n_rows": n_rows, "random_state": random_state, "out": out}
-    scan = _Scan(model, inputs, options, **settings)
+    options = {"n_sites": n_sites, "sites": sites, "base": base} | extraction
+    settings = {"n_rows": n_rows, "sizes": sizes, "random_state": random_state}
+    scan = _Scan(model, inputs, options, **settings, out=out)
+    names = list(dict.fromkeys(layers))
+    if not names:
+        raise ValueError("layers is empty. Name one layer or more.")
     found = [
         row
         for name, action in _named(actions).items()
-        for layout, some in _by_layout(sites, list(dict.fromkeys(layers)))
-        for row in scan.rows(name, action, layout, some)
+        for row in scan.rows(name, action, names)
     ]
-    table = pd.DataFrame(found)
-    by_layer = table["layer"].map({name: i for i, name in enumerate(layers)})
-    return table.loc[by_layer.sort_values(kind="stable").index].reset_index(drop=True)
+    depth = {name: i for i, name in enumerate(names)}
+    table = pd.DataFrame(found).astype({"size": "Int64"})
+    order = table["layer"].map(depth).sort_values(kind="stable").index
+    return table.loc[order].reset_index(drop=True)
 
 
 def _named(actions: Any) -> dict[str, dict[str, Any]]:
@@ -163,23 +181,6 @@ def _named(actions: Any) -> dict[str, dict[str, Any]]:
     }
 
 
-def _by_layout(sites: Any, layers: list[str]) -> list[tuple[Any, list[str]]]:
-    """Layers that lay out their sites alike."""
-    if not layers:
-        raise ValueError("layers is empty. Name one layer or more.")
-    if not isinstance(sites, Mapping):
-        return [(sites, layers)]
-    found: list[tuple[Any, list[str]]] = []
-    for layer in layers:
-        layout = sites.get(layer)
-        alike = [some for other, some in found if other == layout]
-        if alike:
-            alike[0].append(layer)
-        else:
-            found.append((layout, [layer]))
-    return found
-
-
 class _Scan:
     """What all rows of a table have in common."""
 
@@ -190,58 +191,107 @@ class _Scan:
         options: dict[str, Any],
         *,
         n_rows: int,
+        sizes: Sequence[int] | None,
         random_state: Any,
         out: str | os.PathLike | None,
     ) -> None:
-        self.model, self.inputs = model, checked_inputs(inputs)
-        self.options, self.n_rows = options, n_rows
+        self.model, self.inputs, self.options = model, checked_inputs(inputs), options
+        self.n_rows, self.sizes = n_rows, sizes
         self.seed = draw_seed(check_random_state(random_state))
         self.out = None if out is None else Path(out)
         if self.out is not None:
             self.out.mkdir(parents=True, exist_ok=True)
             kept = random_state if isinstance(random_state, Integral) else None
             same = (hash_of_model(model), hash_of_inputs(self.inputs), n_rows, kept)
-            self.job = f"{same} {joblib.hash(options)}"
+            others = {name: options[name] for name in options if name != "sites"}
+            self.job = f"{same} {joblib.hash(others)} {sizes}"
 
     def rows(
-        self, name: str, action: dict[str, Any], layout: Any, layers: list[str]
+        self, name: str, action: dict[str, Any], layers: list[str]
     ) -> Iterator[dict[str, Any]]:
         """One row for each layer; the model runs only if one was not found before."""
-        files = {layer: self._file(layer, action, layout) for layer in layers}
-        lacking = [layer for layer, file in files.items() if not _is_there(file)]
-        orbits = self._orbits(action, layout, lacking) if lacking else {}
-        for layer, file in files.items():
-            if layer in orbits:
-                row = measured(orbits.pop(layer), self.seed)
-                if file is not None:
-                    with atomic_write(file) as part:
-                        part.write_text(json.dumps(row))
-            else:
-                row = json.loads(read_bytes(file))
+        files = {layer: self._file(layer, action) for layer in layers}
+        lacking = [n for n, file in files.items() if not (file and file.exists())]
+        for layer, row in self._measured(action, lacking):
+            if (file := files[layer]) is not None:
+                with atomic_write(file) as part:
+                    part.write_text(json.dumps(row))
             yield {"layer": layer, "symmetry": name} | row
+        for layer, file in files.items():
+            if file is not None and layer not in lacking:
+                yield {"layer": layer, "symmetry": name} | json.loads(read_bytes(file))
+
+    def _measured(
+        self, action: dict[str, Any], layers: list[str]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        aligned = self._aligned(action, layers)
+        by_size: dict[Any, list[str]] = {}
+        for layer in layers:
+            by_size.setdefault(aligned[layer]["size"], []).append(layer)
+        for size, some in by_size.items():
+            orbits = self._orbits(action, some, size)
+            for layer in some:  # as it is measured, it is let go of
+                row = measured(orbits.pop(layer), self.seed)
+                yield layer, row | aligned[layer]
+
+    def _aligned(
+        self, action: dict[str, Any], layers: list[str]
+    ) -> dict[str, dict[str, Any]]:
+        """Size of the inputs for each layer, and how far off its grid is then."""
+        found = {layer: {"size": None, "offset": np.nan} for layer in layers}
+        if not is_array(self.inputs):
+            return found
+        inputs = taken(self.inputs, self._drawn(LOOKED_AT))
+        sizes = [max(inputs.shape[1:])] if self.sizes is None else self.sizes
+        for layout in {self._layout(layer) for layer in layers}:
+            if layout is None or isinstance(layout, Nodes):
+                continue
+            some = [layer for layer in layers if self._layout(layer) == layout]
+            options = {n: v for n, v in self.options.items() if n in _OF_ALIGNMENT}
+            table = site_alignment(
+                self.model,
+                inputs,
+                layer=some,
+                sites=layout,
+                sizes=sizes,
+                **options,
+                **action,
+            )
+            for layer, rows in table.groupby("layer"):
+                best = rows.sort_values(["aligned", "r2"]).iloc[-1]
+                offset = float(np.abs(best["offset"]).max(initial=0))
+                found[layer] = {"size": int(best["size"]), "offset": offset}
+        return found
+
+    def _layout(self, layer: str) -> Any:
+        sites = self.options["sites"]
+        return sites.get(layer) if isinstance(sites, Mapping) else sites
+
+    def _drawn(self, n: int) -> list[int]:
+        """Numbers of n inputs, or of all."""
+        rng = np.random.default_rng(self.seed)
+        return rng.permutation(n_inputs(self.inputs))[:n].tolist()
 
     def _orbits(
-        self, action: dict[str, Any], layout: Any, layers: list[str]
+        self, action: dict[str, Any], layers: list[str], size: int | None
     ) -> dict[str, Orbits]:
         """Orbits of so many inputs that there are not too many rows."""
         order = resolve_symmetry(action["action"], action.get("symmetry")).order
-        n_sites = 1 if layout is None else self.options["n_sites"]
-        n, most = n_inputs(self.inputs), max(1, self.n_rows // (order * n_sites))
-        some = np.random.default_rng(self.seed).permutation(n)[:most]
-        options = self.options | action | {"layer": layers, "random_state": self.seed}
-        if layout is None:
-            del options["n_sites"]
+        options = self.options | {"random_state": self.seed} | action
+        if all(self._layout(layer) is None for layer in layers):
+            options |= {"n_sites": None, "sites": None}
+        some = self._drawn(max(1, self.n_rows // (order * (options["n_sites"] or 1))))
         if options["base"] is not None:
             options["base"] = np.asarray(options["base"])[some]
-        inputs = taken(self.inputs, some.tolist())
-        return extract_orbits(self.model, inputs, sites=layout, **options)
+        inputs = taken(self.inputs, some)
+        if size is not None:
+            inputs = cropped(inputs, size)
+        with warnings.catch_warnings():  # of the offset, which is in the table
+            warnings.simplefilter("ignore", UserWarning)
+            return extract_orbits(self.model, inputs, layer=layers, **options)
 
-    def _file(self, layer: str, action: dict[str, Any], layout: Any) -> Path | None:
+    def _file(self, layer: str, action: dict[str, Any]) -> Path | None:
         if self.out is None:
             return None
-        name = joblib.hash((self.job, layer, repr(layout), repr(action)))
+        name = joblib.hash((self.job, layer, repr(self._layout(layer)), repr(action)))
         return self.out / f"{name}.json"
-
-
-def _is_there(file: Path | None) -> bool:
-    return file is not None and file.exists()

@@ -396,14 +396,14 @@ function frame(drawing, cell) { // round the cell of the grid that the row is of
   return el("span", { class: "framed" }, drawing, node);
 }
 
-function example([place, activations, cells = []], i) {
+function example([place, activations, at = []], i) {
   const name = data.inputs[place];
   const most = Math.max(...activations.map((z) => z ?? -1));
   const cells = activations.map((z, e) => {
     const label = moves ? `input ${name} moved by ${data.elements[e]}` : `input ${name}`;
     const strongest = moves && z !== null && z === most;
     return el("li", { class: strongest ? "strongest" : null },
-      frame(picture(place, e, label), cells[e]),
+      frame(picture(place, e, label), at[e]),
       el("span", { class: "value" }, el("span", {}, moves ? data.elements[e] : "z"), el("span", {}, number(z))),
       bar(z / data.columns.max[i]));
   });
