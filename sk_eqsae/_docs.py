@@ -108,6 +108,23 @@ n_features_in_ : int
     Number of features seen in `fit`.
 feature_names_in_ : ndarray of shape (n_features,)
     Names of the features, where X had them.""",
+    "unreadable": """\
+Raises
+------
+ValueError
+    If it holds anything else; the message says what.
+OSError
+    If it cannot be read.""",
+    "features_in": """\
+n_features_in_ : int
+    Number of features seen in `fit`.
+feature_names_in_ : ndarray of shape (n_features,)
+    Names of the features, where X had them.""",
+    "self": """\
+Returns
+-------
+self : estimator
+    The fitted estimator.""",
     "fitted_symmetry": """\
 activation_transform_ : estimator
     Fitted M.

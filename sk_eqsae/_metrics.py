@@ -32,9 +32,8 @@ def fvu(X: ArrayLike, reconstruction: ArrayLike) -> float:
     Returns
     -------
     fvu : float
-        0 is perfect, and predicting the mean scores exactly 1. For activations
-        without variance, or with no more than the rounding of float64 makes: 0 if
-        they are reproduced exactly, else 1.
+        0 is perfect, and predicting the mean scores exactly 1. Without variance, or
+        with no more than rounding makes: 0 if rows are reproduced exactly, else 1.
 
     Raises
     ------

@@ -19,7 +19,6 @@ from torch.utils.data import Dataset, TensorDataset
 from ._shards import Shards
 
 _FLOATS = (np.float64, np.float32)
-_CHECKED_AT_ONCE = 2**23  # entries
 _HALVES = (torch.float16, torch.bfloat16)
 _SHOWN = 5
 _ROUNDING = 1e-14  # of the mean
@@ -83,36 +82,19 @@ def name_rows(rows: NDArray) -> str:
     return f"rows {shown}{', ...' if len(rows) > _SHOWN else ''}"
 
 
-def checked_array(
-    estimator: BaseEstimator,
-    X: ArrayLike,
-    *,
-    reset: bool,
-    ensure_all_finite: bool = True,
-) -> NDArray:
+def checked_array(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> NDArray:
     """Validate X as scikit-learn does; float32 or float64 of shape (rows, features)."""
     # sums over rows in another memory order round differently
-    checks = {"dtype": _FLOATS, "order": "C", "ensure_all_finite": ensure_all_finite}
-    return validate_data(estimator, as_array(X), reset=reset, **checks)
+    X = as_array(X)
+    return validate_data(estimator, X, reset=reset, dtype=_FLOATS, order="C")
 
 
-def checked_rows(
-    estimator: BaseEstimator,
-    X: ArrayLike,
-    *,
-    reset: bool,
-    ensure_all_finite: bool = True,
-) -> Any:
+def checked_rows(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
     """Validate X, but leave on the disk what is there, for `read_rows` to check."""
-    if not (is_on_disk(X) and _is_table(X)):
-        return checked_array(
-            estimator, X, reset=reset, ensure_all_finite=ensure_all_finite
-        )
+    is_table = is_on_disk(X) and X.ndim == 2 and len(X) and X.dtype.kind in "fiu"
+    if not is_table:
+        return checked_array(estimator, X, reset=reset)
     return validate_data(estimator, X, reset=reset, skip_check_array=True)
-
-
-def _is_table(X: Any) -> bool:
-    return X.ndim == 2 and len(X) > 0 and X.dtype.kind in "fiu"
 
 
 def dtype_in_memory(X: Any) -> np.dtype:
@@ -136,13 +118,6 @@ def _as_slice(rows: slice | NDArray) -> slice | NDArray:
     if isinstance(rows, slice) or len(rows) == 0 or (np.diff(rows) != 1).any():
         return rows
     return slice(int(rows[0]), int(rows[-1]) + 1)
-
-
-def check_finite(X: NDArray, estimator_name: str) -> None:
-    """Raise if X holds NaN or infinity, without a copy of X."""
-    for chunk in gen_batches(len(X), max(1, _CHECKED_AT_ONCE // X.shape[1])):
-        assert_all_finite(X[chunk], estimator_name=estimator_name, input_name="X")
-        forget_pages(X)
 
 
 def forget_pages(X: Any) -> None:

@@ -222,11 +222,10 @@ def kept_matrices(
 
 def matrices_of(activation_transform: BaseEstimator) -> ElementMatrices:
     """Element matrices of a fitted M of any class that has a method matrix."""
-    own = getattr(activation_transform, "_matrices", None)  # of a frozen one, too
-    if isinstance(own, ElementMatrices):
-        return own
+    group = activation_transform.symmetry_
+    if factors := getattr(activation_transform, "_factors", None):  # of a frozen one
+        return kept_matrices(activation_transform, group, *factors())
     fitter = unfrozen(activation_transform)
-    group = fitter.symmetry_
     powers = group.power_of(np.array(generator_elements(group)))
     generators = np.array([fitter.matrix(power) for power in powers])
     return kept_matrices(fitter, group, generators)

@@ -34,19 +34,11 @@ class Irrep:  # numpydoc ignore=PR02
     matrices : ndarray of shape (order, dim, dim)
         One orthogonal matrix for each element of the group, float64.
 
-    See Also
-    --------
-    sk_eqsae.groups.FiniteGroup.irreps : All of a group's.
-
     Notes
     -----
     Over the complex numbers, a "real" one stays irreducible, a "complex" one is the
-    sum of two conjugates and a "quaternionic" one is twice the same [1]_.
-
-    References
-    ----------
-    .. [1] Serre, J.-P. (1977). Linear Representations of Finite Groups. Springer,
-       section 13.2.
+    sum of two conjugates and a "quaternionic" one is twice the same (Serre, Linear
+    Representations of Finite Groups, section 13.2).
 
     Examples
     --------
@@ -101,14 +93,6 @@ class FiniteGroup(ABC):
 
     Groups are immutable values: equal if they were made alike, hashable, and their
     repr reads back.
-
-    See Also
-    --------
-    CyclicGroup : Rotations by steps, shifts along an axis.
-    DihedralGroup : Rotations and a flip.
-    ProductGroup : Symmetries that do not touch each other.
-    SymmetricGroup : All permutations.
-    GeneratedGroup : Any group, from permutations.
 
     Examples
     --------

@@ -57,10 +57,6 @@ def equivariance_error(
 
     {no_orbits}
 
-    See Also
-    --------
-    equivariance_report : Per power, with baselines, intervals and a ceiling.
-
     Examples
     --------
     >>> import numpy as np

@@ -46,15 +46,12 @@ def equivariance_report(
     ``"M"``
         The matrix.
     ``"nonlinear"``
-        The ceiling: one free map per power, without any law of a group. If it
-        explains more than M, linearity or the law has a price; if it explains less,
-        the law spares data that a free map would need.
+        The ceiling: one free map per power, without any law of a group.
     ``"identity"``
         M = I. If it explains as much as M, the activations are nearly invariant.
     ``"shuffled"``
         M fitted on training orbits whose rows were dealt to other orbits at random.
-        What it explains, any matrix would. With an exact law it scores about -1
-        where M has to learn everything, because M cannot shrink to the mean.
+        With an exact law it scores about -1, because M cannot shrink to the mean.
 
     Parameters
     ----------
@@ -94,18 +91,11 @@ def equivariance_report(
         without activation_transform, different groups; if one has fewer than five
         groups.
 
-    See Also
-    --------
-    equivariance_error : One number for a fitted M.
-    r2_per_feature : Which features M explains.
-    TransformFidelityDisplay : The table as a picture.
-
     Notes
     -----
-    The percentile interval has orbits as units and is for the fitted maps; it says
-    nothing of how much another training set would change them. A resample that holds
-    a power in one orbit or none has no R2 of that power, and so no mean. The interval
-    is over the others, and NaN if they are fewer than a tenth.
+    The percentile interval has orbits as units and is for the fitted maps, not for
+    other training sets. Resamples that hold a power in one orbit or none are left out;
+    it is NaN if more than nine tenths are.
 
     Examples
     --------

@@ -39,7 +39,7 @@ from .._rows import (
     normalized,
     read_rows,
 )
-from .._training import DivergedError, resolve_device, train
+from .._training import DivergedError, resolve_device, threads_that_pay, train
 from ..groups._orbit_table import METADATA
 from ._code import BatchTopK, Code, Selection, Threshold, TopK
 from ._data_parallel import SharedCheckpoint, SharedObjective, check_agreement
@@ -708,7 +708,8 @@ class BaseSAE(
         network, device = self._fitted_network()
         for rows in chunks:
             chunk = read_rows(X, rows)
-            with ordinary_modes():  # not around the yield, which gives them to others
+            work = threads_that_pay(len(chunk) * self.components_.size)
+            with ordinary_modes(), work:  # not around the yield: others have theirs
                 inputs = normalized(chunk, self.mean_, self.scale_).to(device)
                 code = network.encode(inputs, select)
             yield chunk, rows, code, network.components
