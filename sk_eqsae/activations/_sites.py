@@ -328,7 +328,7 @@ class SiteRows:
         group = self.moves.group
         kept = [self.kept(layer, number) for number in range(n_inputs)]
         inputs = np.repeat(np.arange(n_inputs), [len(s) * group.order for s in kept])
-        found = {
+        found: dict[str, Any] = {
             "groups": inputs if base is None else base[inputs],
             "power": np.concatenate([action_powers(group)] * sum(map(len, kept))),
             "inputs": inputs,

@@ -140,20 +140,20 @@ def scan_symmetry(
     ...     torch.nn.Linear(32, 8),
     ...     torch.nn.ReLU(),
     ... )
-    >>> signals = torch.randn(200, 1, 8)
-    >>> shift = {"shift": CyclicShift(4, step=2)}
+    >>> signals = torch.randn(400, 1, 8)
     >>> scan = scan_symmetry(
-    ...     model, signals, layers=["1", "4"], actions=shift, random_state=0
+    ...     model, signals, layers=["1", "4"], sites={"1": "map"}, random_state=0,
+    ...     actions={"shift": CyclicShift(axis=-1, order=4)},
     ... )
     >>> scan[["layer", "symmetry", "r2"]].round(1)
-      layer symmetry  r2
+      layer symmetry   r2
     0     1    shift  1.0
-    1     4    shift  0.2
+    1     4    shift -0.4
     """
     check_scalar(n_rows, "n_rows", Integral, min_val=1)
     check_scalar(n_sites, "n_sites", Integral, min_val=1)
     options = {"n_sites": n_sites, "sites": sites, "base": base} | extraction
-    settings = {"n_rows": n_rows, "sizes": sizes, "random_state": random_state}
+    settings: Any = {"n_rows": n_rows, "sizes": sizes, "random_state": random_state}
     scan = _Scan(model, inputs, options, **settings, out=out)
     names = list(dict.fromkeys(layers))
     if not names:
@@ -257,8 +257,9 @@ class _Scan:
                 **options,
                 **action,
             )
-            for layer, rows in table.groupby("layer"):
-                best = rows.sort_values(["aligned", "r2"]).iloc[-1]
+            for layer in some:
+                rows = table[table["layer"] == layer]
+                best = rows.sort_values(["aligned", "r2"], na_position="first").iloc[-1]
                 offset = float(np.abs(best["offset"]).max(initial=0))
                 found[layer] = {"size": int(best["size"]), "offset": offset}
         return found

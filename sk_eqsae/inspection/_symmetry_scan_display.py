@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -83,8 +83,9 @@ class SymmetryScanDisplay(Display):
         """
         self._plot(ax, value=value)
         if ax is None:  # as high as there are layers
-            n_layers = self.scan["layer"].nunique()
-            self.figure_.set_size_inches(_WIDTH, _HEAD + _ROW * n_layers)
+            figure: Any = self.figure_
+            height = _HEAD + _ROW * self.scan["layer"].nunique()
+            figure.set_size_inches(_WIDTH, height)
         return self
 
     def _checked(self, value: str) -> pd.DataFrame:

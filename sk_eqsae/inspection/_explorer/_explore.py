@@ -64,10 +64,11 @@ def explore(
         Activations to look at, best ones that were not fitted. Each row of an array is
         that of an input by itself, canonical under the group of M.
     inputs : ndarray or tensor of shape (n_inputs, ...), default=None
-        Canonical inputs, indexed by ``orbits.inputs``; of an array of activations the input of
-        each row. Drawn are images of 1 or 3 channels, first or last, signals (length,)
-        or (channels, length) of up to 4, and points (n_points, 2) or (n_points, 3).
-        A frame marks the site that fired, on a grid. None shows ids alone.
+        Canonical inputs, indexed by ``orbits.inputs``; of an array of activations the
+        input of each row. Drawn are images of 1 or 3 channels, first or last, signals
+        (length,) or (channels, length) of up to 4, and points (n_points, 2) or
+        (n_points, 3). Of a layer with sites on a grid a frame marks the one that fired.
+        None shows ids alone.
     action : callable, default=None
         ``action(inputs, power)`` of :func:`~sk_eqsae.extract_orbits`, to show inputs
         at all places of their orbits. None shows canonical inputs alone.
@@ -100,7 +101,7 @@ def explore(
     The numbers of a feature, with z its activation in a row:
 
     - Density is the share of rows with z > 0; the mean activation is over those.
-    - What the group does is what :func:`~sk_eqsae.inspection.feature_symmetry` says.
+    - What the group does is what :func:`~sk_eqsae.feature_symmetry` says.
     - An input counts by its strongest site and place in the orbit.
     - AUC of a class is of its rows against all others, where equal z count half.
     - Without the feature (z = 0) the squared error of a row grows by ``2 z (r . d) +
