@@ -148,8 +148,8 @@ class Spread:
         mean = chunk.mean(axis=0, dtype=np.float64)
         n_before, n = self.n_rows, self.n_rows + len(chunk)
         apart = mean - self.mean
-        between = _norm(apart) * np.sqrt(n_before * len(chunk) / n)
-        within = np.hypot(self.norm, _norm(chunk - mean))
+        between = norm(apart) * np.sqrt(n_before * len(chunk) / n)
+        within = np.hypot(self.norm, norm(chunk - mean))
         self.mean = self.mean + apart * (len(chunk) / n)
         self.norm = float(np.hypot(within, between))
         self.n_rows = n
@@ -160,10 +160,11 @@ class Spread:
         return found if found > _ROUNDING * np.abs(self.mean).max() else 0.0
 
 
-def _norm(values: NDArray) -> float:
-    largest = np.abs(values).max()  # keeps squares of extreme entries finite
-    if largest == 0:
-        return 0.0
+def norm(values: NDArray) -> float:
+    """Root of the sum of squares, which extreme entries do not overflow."""
+    largest = np.abs(values).max()
+    if largest == 0 or not np.isfinite(largest):
+        return float(largest)
     return float(largest * np.sqrt(np.square(values / largest).sum(dtype=np.float64)))
 
 
@@ -175,6 +176,7 @@ class TrainingRows:
     inputs: NDArray | None = None  # numbers of the rows that go in; None is all
     targets: NDArray | None = None  # which should come out; None is those that go in
     canonical: NDArray | None = None  # those of power 0, where there is a symmetry
+    elements: NDArray | None = None  # of the group, that made each row that goes in
     projection: Callable | None = None  # onto what the group leaves alone
 
     def __len__(self) -> int:

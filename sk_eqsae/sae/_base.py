@@ -45,7 +45,7 @@ from ._code import BatchTopK, Code, Selection, Threshold, TopK
 from ._data_parallel import SharedCheckpoint, SharedObjective, check_agreement
 from ._network import DenseNetwork, Network
 from ._objective import Objective
-from ._outcome import warn_of_outcome
+from ._outcome import warn_of_canonical_rows, warn_of_outcome
 from ._recipe import RECIPES, SCHEDULES, Recipe
 from ._sparse_step import decode_sparse
 from ._torch_module import SparseAutoencoder
@@ -420,10 +420,12 @@ class BaseSAE(
         self._set_or_drop("threshold_", threshold)
         self._set_or_drop("_threshold_k", k)
         if plan.memory is None:  # else there may be more calls to come
+            to_canonical = plan.rows.targets is not None
+            must_fail = to_canonical and warn_of_canonical_rows(self, plan.rows)
             n_chances = _CHANCES * self.n_components_ // kept_latents(self)
             inputs, target = plan.rows.sample(max(_LEAST, n_chances))
             fires = self._encode_csr(inputs).astype(bool).sum(axis=0) > 0
-            enough = len(inputs) >= n_chances
+            enough = len(inputs) >= n_chances and not must_fail
             warn_of_outcome(self, fires, target, enough=enough)
         return self
 

@@ -93,8 +93,7 @@ def explore(
     Raises
     ------
     TypeError, ValueError
-        If `sae` is none of the three autoencoders, if orbits, inputs, labels, names and
-        M do not fit together, or if a label or a name is missing.
+        If the arguments do not fit together, or a label or a name is missing.
 
     Notes
     -----
