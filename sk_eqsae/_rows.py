@@ -20,6 +20,7 @@ from ._shards import Shards
 
 _FLOATS = (np.float64, np.float32)
 _HALVES = (torch.float16, torch.bfloat16)
+_LARGEST = float(np.finfo(np.float32).max)
 _SHOWN = 5
 _ROUNDING = 1e-14  # of the mean
 _CHUNK_ENTRIES = 2**20  # read at a time: 8 MiB in float64
@@ -86,7 +87,19 @@ def checked_array(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> NDA
     """Validate X as scikit-learn does; float32 or float64 of shape (rows, features)."""
     # sums over rows in another memory order round differently
     X = as_array(X)
-    return validate_data(estimator, X, reset=reset, dtype=_FLOATS, order="C")
+    X = validate_data(estimator, X, reset=reset, dtype=_FLOATS, order="C")
+    check_not_too_large(X)
+    return X
+
+
+def check_not_too_large(X: NDArray) -> None:
+    """Raise if float64 rows hold what float32 cannot."""
+    largest = max(X.max(), -X.min())
+    if largest > _LARGEST:
+        raise ValueError(
+            f"X has entries as large as {largest:.0e}, too large for float32, in which "
+            "networks are trained. Look for faulty rows, or divide X by a constant."
+        )
 
 
 def checked_rows(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
@@ -110,6 +123,7 @@ def read_rows(X: Any, rows: slice | NDArray) -> NDArray:
     chunk = np.array(X[_as_slice(rows)], dtype=dtype_in_memory(X), order="C")
     forget_pages(X)
     assert_all_finite(chunk, input_name="X")
+    check_not_too_large(chunk)
     return chunk
 
 

@@ -29,7 +29,7 @@ from .._docs import fill
 from .._fitted import FEATURES, Fitted
 from .._fitting import all_or_nothing, draw_seed
 from .._metrics import are_constant, fvu_of_chunks
-from .._rows import as_array, checked_array, checked_rows
+from .._rows import as_array, check_not_too_large, checked_array, checked_rows
 from .._warnings import warn
 from ._descent import descend, refine
 from ._element_matrices import ElementMatrices, matrices_of, on_features, r2_of_sample
@@ -598,6 +598,7 @@ class ActivationTransformFitter(
         floats = (np.float64, np.float32)
         X = check_array(as_array(X), dtype=floats, order="C", estimator=self)
         _check_n_features(self, X, reset=False)
+        check_not_too_large(X)
         return X
 
     def _as_rows(self, power: ArrayLike, n_rows: int) -> NDArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral, Real
 from os import PathLike
@@ -270,11 +271,12 @@ class BaseSAE(
         target_mean = self._normalize(rows, digest, memory, going_on)
         n_latents = self._n_latents(rows.n_features)
         self._check_k(n_latents)
-        network = (
-            self._trained_network(n_latents, target_mean, memory)
-            if going_on
-            else self._new_network(n_latents, rows.n_features, seed, memory)
-        )
+        with _room_for(n_latents, rows.n_features):
+            network = (
+                self._trained_network(n_latents, target_mean, memory)
+                if going_on
+                else self._new_network(n_latents, rows.n_features, seed, memory)
+            )
         previous = np.empty((2, 0))
         if going_on:
             previous = np.array([self.loss_curve_, self.error_curve_])
@@ -737,6 +739,18 @@ class BaseSAE(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+@contextmanager
+def _room_for(n_latents: int, n_features: int) -> Iterator[None]:
+    """Say what is too large where there is no memory for a network."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        raise ValueError(
+            f"there is no memory for {n_latents} latents of {n_features} features: "
+            f"lower n_components or hidden_dim ({error})."
+        ) from error
 
 
 def _in_several_processes() -> bool:
