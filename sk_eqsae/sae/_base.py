@@ -602,7 +602,9 @@ class BaseSAE(
             Activations, in the dtype of Z.
         """
         check_is_fitted(self)
-        Z = check_array(as_array(Z, "Z"), accept_sparse="csr", dtype=_DTYPES)
+        Z = check_array(
+            as_array(Z, "Z"), accept_sparse="csr", dtype=_DTYPES, input_name="Z"
+        )
         if Z.shape[1] != len(self.components_):
             raise ValueError(
                 f"Z has {Z.shape[1]} columns, but {type(self).__name__} has "
