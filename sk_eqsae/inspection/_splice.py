@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .._fitting import unfrozen
-from .._rows import as_array
+from .._rows import as_array, as_places
 from ..activations._layers import (
     Reading,
     check_model,
@@ -224,18 +224,9 @@ def _number(latent: Any, value: Any) -> float:
 
 
 def _latents(indices: ArrayLike, n_latents: int, name: str) -> list[int]:
-    array = np.asarray(as_array(indices))
-    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise ValueError(
-            f"{name} has to name latents by their numbers, such as [3, 5], found "
-            f"{indices!r}."
-        )
-    if array.size and not (array.min() >= 0 and array.max() < n_latents):
-        raise ValueError(
-            f"{name} names latents from {array.min()} to {array.max()}, but there are "
-            f"only those from 0 to {n_latents - 1}."
-        )
-    return array.tolist()
+    if not np.size(indices):
+        return []
+    return as_places(indices, name, n_latents, "latents").tolist()
 
 
 def _as_rows(output: Tensor, n_features: int, layer: str) -> Tensor:

@@ -329,9 +329,9 @@ def test_a_layer_that_is_called_twice_is_refused(net, images):
     [
         ({"ablate": [24]}, "ablate names latents from 24 to 24, but .* 0 to 23"),
         ({"ablate": [-1]}, "ablate names latents from -1"),
-        ({"ablate": [0.5]}, "ablate has to name latents by their numbers"),
-        ({"ablate": [True] * 24}, "ablate has to name latents by their numbers"),
-        ({"ablate": 3}, "ablate has to name latents by their numbers"),
+        ({"ablate": [0.5]}, "ablate has to list latents by their numbers"),
+        ({"ablate": [True] * 24}, "ablate has to list latents by their numbers"),
+        ({"ablate": 3}, "ablate has to list latents by their numbers"),
         ({"steer": {30: 1.0}}, "steer names latents from 30"),
         ({"steer": {3: float("nan")}}, "steer sets latent 3 to nan"),
         ({"ablate": [3], "steer": {3: 1.0}}, "latent 3 is in ablate"),
