@@ -121,7 +121,7 @@ class GroupTiedSAE(SymmetricSAE):
     --------
     EquivariantSAE : The paper's method, which needs canonical rows.
     TopKSAE : The regular autoencoder.
-    sk_eqsae.inspection.feature_symmetry : What each vector does under the group.
+    sk_eqsae.feature_symmetry : What each vector does under the group.
 
     Notes
     -----
@@ -142,7 +142,7 @@ class GroupTiedSAE(SymmetricSAE):
 
     A vector that some elements leave alone has copies that are equal. They have
     equal latents, each of which counts among the `k`; a free vector does the same
-    with one. :func:`~sk_eqsae.inspection.feature_symmetry` lists such vectors by
+    with one. :func:`~sk_eqsae.feature_symmetry` lists such vectors by
     their ``stabilizer_size``. A row that some elements leave alone has equal latents,
     too. Where `k` cuts between equal latents, rounding decides which are kept.
 
