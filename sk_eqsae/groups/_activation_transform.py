@@ -44,8 +44,10 @@ from ._group import FiniteGroup
 from ._least_squares import free_generators, law_of_all_pairs, orthogonal_generators
 from ._moments import OrbitMoments
 from ._orbit_table import (
+    METADATA,
     check_generators,
     check_integers,
+    given,
     orbit_table,
     power_of_each_row,
     warn_if_no_symmetry,
@@ -94,24 +96,19 @@ class ActivationTransformFitter(
         None is the cyclic group of the powers given to `fit`; without any the group is
         trivial and M is the identity, with a warning.
     solver : {"lstsq", "adam"}, default="lstsq"
-        "lstsq" is a closed form, which takes one pass over the orbits. "adam"
-        minimises the loss above by gradient descent: of a free law from the identity,
-        as [1]_ does; of an exact one from the closed form.
+        "lstsq" is a closed form in one pass over the orbits. "adam" minimises the loss
+        above by gradient descent: of a free law from the identity, as [1]_ does; of an
+        exact one from the closed form.
     group_law : {"exact", "free", "orthogonal"}, default="exact"
-        What the matrices have to obey. "exact": all relations of the group, such as
-        M^order = I, to machine precision. "free": nothing; the closed form is least
-        squares over all pairs of activations one generator apart, with a ridge of 1e-6
-        times the mean eigenvalue towards the identity. "orthogonal": each generator's
-        matrix is orthogonal (closed form only). All of them leave directions without
-        variance where they are.
+        What the matrices obey. "exact": all relations of the group, such as M^order =
+        I, to machine precision. "free": nothing; least squares over pairs one generator
+        apart, with a ridge of 1e-6 times the mean eigenvalue towards the identity.
+        "orthogonal": each generator's matrix is orthogonal (closed form only).
     power : float or array-like of shape (n_generators,), default=1
-        Powers of the generators that `transform` applies. A number stands for each of
-        them: by default a row is moved one step by the last generator, then one by
-        the one before it, and so on.
+        Powers of the generators that `transform` applies; a number is for each of them.
     n_components : int, default=None
         Fit M in so many principal directions of X, at most n_features or n_rows, and
-        leave the others where they are, for many features or few orbits. Memory then
-        grows with n_features times n_components. None uses all directions.
+        leave the others where they are, for many features or few orbits. None uses all.
     max_epochs : int, default=150
         Passes over the orbits, for `solver="adam"`.
     batch_size : int, default=64
@@ -142,59 +139,37 @@ class ActivationTransformFitter(
         How often each irrep of `symmetry_.irreps` is in the activations, of
         `group_law="exact"`. Directions without variance count as trivial.
     rank_ : int
-        Number of directions with variance, of `group_law="exact"`; that of the mean
-        counts as one of them, if rows do not vary along it.
+        Number of directions with variance, that of the mean among them, of
+        `group_law="exact"`.
     loss_curve_ : ndarray of shape (n_epochs,)
-        Mean loss of each epoch over the mean squared norm of the rows of X;
-        `solver="adam"` only.
+        Mean loss of each epoch over the mean squared norm of a row, of "adam".
     n_iter_ : int
-        Epochs done; `solver="adam"` only.
-    n_features_in_ : int
-        Number of features seen in `fit`.
-    feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, where X had them.
-
-    See Also
-    --------
-    EquivariantSAE : Uses M to move canonical reconstructions.
+        Epochs done by "adam".
+    {features_in}
 
     Notes
     -----
-    Powers are taken modulo the order, so ``act(X, -1)`` undoes ``act(X, 1)`` as far as
-    `order_error_` is small.
-
     The exact law is fitted in coordinates in which the rows are white. There, the
     moments ``T_g = sum over h of x_gh x_h'`` would be an orthogonal representation if
-    M explained everything: overlaps of the rows with their moved copies. The leading
-    invariant subspace of what the copies span gives the nearest representation; by
-    irrep rho, eigenvectors of ``sum over g of rho(g) (x) T_g``. `solver="adam"` keeps
-    that representation Q and refines the matrix S in ``M_g = S Q_g S^-1``.
+    M explained everything. The leading invariant subspace of what the moved copies span
+    gives the nearest one; by irrep rho, eigenvectors of ``sum over g of rho(g) (x)
+    T_g``. "adam" keeps it as Q and refines the matrix S in ``M_g = S Q_g S^-1``.
 
-    The mean of whole orbits does not move. One of more than ten times the root mean
-    square of the distances from it is scaled down to that, and M is made to map it to
-    itself, so that "little variance" means little beside the other directions.
+    Directions without variance stay where they are, and so does the mean of whole
+    orbits. Orbits with missing rows are left out of an exact law if they hold at most a
+    tenth of the rows; else least squares for each element, over all pairs of rows that
+    it takes to one another, stand in for the moments.
 
-    Orbits with missing rows are left out of an exact law if they hold at most a tenth
-    of the rows. Else the moments come from least squares for each element, over all
-    pairs of rows that it takes to one another; of an element with few pairs, from the
-    product of the generators' matrices.
+    X may be a memory map: the closed form needs memory for (n_features)^2 numbers a few
+    times over, whatever the number of rows, or for n_features times `n_components`.
 
-    Powers of M are kept in memory after they were used, outside of the estimator and up
-    to 64 MB of them. The closed form needs memory for second moments, (n_features)^2 a
-    few times over, whatever the number of rows, so X may be a memory map of a file.
+    M^order = I holds up to rounding, about order * eps * ||M||^2. The norm is large
+    where M moves directions with little variance into ones with much.
 
-    Few orbits are a warning: M is well defined where rows vary and leaves all other
-    directions alone, even of a single orbit, which some matrix always moves. What is
-    impossible is an error.
-
-    M^order = I holds up to rounding of M's entries, about order * eps * ||M||^2. The
-    norm is large where M moves directions with little variance into ones with much.
-
-    With an exact law, M belongs to a one-parameter family ``M^t = expm(t A)``: if g
-    is a rotation by 15 degrees, ``act(X, 0.5)`` rotates by 7.5. That is right for
-    activations whose angular frequencies stay below order / 2. Where the rows moved
-    by whole powers have more than 5 % of what moves at order / 2 itself (of an odd
-    order, at the highest below it), `act` warns, since their spectrum then goes on.
+    With an exact law, ``M^t = expm(t A)``: if g is a rotation by 15 degrees, ``act(X,
+    0.5)`` rotates by 7.5. That is right for angular frequencies below order / 2. Where
+    rows have more than 5 % of what moves at order / 2 itself (of an odd order, at the
+    highest below it), `act` warns, since their spectrum then goes on.
 
     References
     ----------
@@ -214,8 +189,6 @@ class ActivationTransformFitter(
     >>> groups, power = np.tile(np.arange(50), 4), np.repeat(np.arange(4), 50)
     >>> fitter = ActivationTransformFitter(symmetry=4)
     >>> fitter = fitter.fit(X.reshape(-1, 2), groups=groups, power=power)
-    >>> np.allclose(fitter.M_, turn)
-    True
     >>> np.allclose(fitter.act(x, 3), X[3])
     True
     """
@@ -257,9 +230,9 @@ class ActivationTransformFitter(
         Fitted("_sums/n_orbits", "int"),
     )
 
-    __metadata_request__fit: ClassVar[dict] = {"groups": True, "power": True}
-    __metadata_request__partial_fit: ClassVar[dict] = {"groups": True, "power": True}
-    __metadata_request__score: ClassVar[dict] = {"groups": True, "power": True}
+    __metadata_request__fit: ClassVar[dict] = METADATA
+    __metadata_request__partial_fit: ClassVar[dict] = METADATA
+    __metadata_request__score: ClassVar[dict] = METADATA
 
     _parameter_constraints: ClassVar[dict] = {
         "symmetry": [Interval(Integral, 1, None, closed="left"), FiniteGroup, None],
@@ -310,6 +283,7 @@ class ActivationTransformFitter(
         *,
         groups: ArrayLike | None = None,
         power: ArrayLike | None = None,
+        site: ArrayLike | None = None,
     ) -> Self:
         """Fit M.
 
@@ -319,11 +293,9 @@ class ActivationTransformFitter(
         {y}
         {groups}
         {power}
+        {site}
 
-        Returns
-        -------
-        self : ActivationTransformFitter
-            The fitted estimator.
+        {self}
 
         Raises
         ------
@@ -335,17 +307,18 @@ class ActivationTransformFitter(
         Warns
         -----
         UserWarning
-            If nothing says what the group is, or M is not to be trusted: there are
-            fewer than two rows for each direction in which they vary, M explains less
-            of these rows than their mean or than M = I does, or it moves directions
-            with little variance so far that `order_error_` is above 1e-10.
+            If nothing says what the group is, or M is not to be trusted: of fewer than
+            two rows for each direction in which they vary, worse on them than their
+            mean or than M = I, or with an `order_error_` above 1e-10.
         ConvergenceWarning
             If "adam" with an exact law ends above the closed form, which is kept, or
             with a free law explains less than the mean or M = I does.
         """
         with all_or_nothing(self):
             self._forget()
-            X, table = self._checked(X, groups, power, reset=True)
+            X, table = self._checked(
+                X, reset=True, groups=groups, power=power, site=site
+            )
             moments = self._new_moments(X)
             if self.symmetry_.order == 1:
                 return self._keep_identity()
@@ -366,6 +339,7 @@ class ActivationTransformFitter(
         *,
         groups: ArrayLike | None = None,
         power: ArrayLike | None = None,
+        site: ArrayLike | None = None,
     ) -> Self:
         """Fit M to these orbits and those of the calls before.
 
@@ -379,16 +353,14 @@ class ActivationTransformFitter(
             Activations, whole orbits. A row that is missing here is missing for good.
         {y}
         groups : array-like of shape (n_rows,), default=None
-            Orbit id of each row. Ids belong to their call: the same id in two calls
-            stands for two orbits.
+            Input that each row is of. Ids belong to their call: the same id in two
+            calls stands for two inputs.
         power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
             Powers of the generators of each row; 0 is the canonical row. Without
             `symmetry`, the first call decides the group.
+        {site}
 
-        Returns
-        -------
-        self : ActivationTransformFitter
-            The fitted estimator.
+        {self}
 
         Raises
         ------
@@ -405,7 +377,8 @@ class ActivationTransformFitter(
         """
         with all_or_nothing(self):
             sums = self._sums_before()
-            X, table = self._checked(X, groups, power, reset=sums is None)
+            metadata = {"groups": groups, "power": power, "site": site}
+            X, table = self._checked(X, reset=sums is None, **metadata)
             if sums is None:
                 moments = self._new_moments(X)
             else:
@@ -438,12 +411,7 @@ class ActivationTransformFitter(
             self.__dict__.pop(name, None)
 
     def _checked(
-        self,
-        X: ArrayLike,
-        groups: ArrayLike | None,
-        power: ArrayLike | None,
-        *,
-        reset: bool,
+        self, X: ArrayLike, *, reset: bool, **metadata: Any
     ) -> tuple[NDArray, NDArray]:
         """Rows and their table; sets the group."""
         one_pass = self.solver == "lstsq" and self.n_components is None
@@ -451,10 +419,10 @@ class ActivationTransformFitter(
         X = checked(self, X, reset=reset, ensure_all_finite=False)
         check_finite(X, type(self).__name__)
         symmetry = self.symmetry if reset else self.symmetry_
-        group, table = orbit_table(groups, power, symmetry=symmetry, n_rows=len(X))
+        group, table = orbit_table(**metadata, symmetry=symmetry, n_rows=len(X))
         check_generators(group, table)
         self.symmetry_: FiniteGroup = group
-        warn_if_no_symmetry(self, groups, "leaves rows as they are")
+        warn_if_no_symmetry(self, metadata["groups"], "leaves rows as they are")
         return X, table
 
     def _keep_identity(self) -> Self:
@@ -691,6 +659,7 @@ class ActivationTransformFitter(
         *,
         groups: ArrayLike | None = None,
         power: ArrayLike | None = None,
+        site: ArrayLike | None = None,
     ) -> NDArray:
         """Share of the variance of each power's activations that M explains.
 
@@ -700,6 +669,7 @@ class ActivationTransformFitter(
             Activations, best of orbits that were not fitted.
         {groups}
         {power}
+        {site}
 
         Returns
         -------
@@ -712,7 +682,8 @@ class ActivationTransformFitter(
         """
         check_is_fitted(self)
         X = checked_array(self, X, reset=False)
-        _, table = orbit_table(groups, power, symmetry=self.symmetry_, n_rows=len(X))
+        metadata = {"groups": groups, "power": power, "site": site}
+        _, table = orbit_table(**metadata, symmetry=self.symmetry_, n_rows=len(X))
         r2 = _r2_of_moves(self._matrices.moved(X[table[:, 0]]), X, table)
         return r2[1:] if self.order_ > 1 else r2
 
@@ -723,6 +694,7 @@ class ActivationTransformFitter(
         *,
         groups: ArrayLike | None = None,
         power: ArrayLike | None = None,
+        site: ArrayLike | None = None,
     ) -> float:
         """Mean over the powers of :meth:`r2_per_power`.
 
@@ -732,6 +704,7 @@ class ActivationTransformFitter(
         {y}
         {groups}
         {power}
+        {site}
 
         Returns
         -------
@@ -739,7 +712,8 @@ class ActivationTransformFitter(
             1 is perfect; 0 is as good as the mean activation of each power, or of a
             single orbit as the mean of its rows.
         """
-        return float(np.nanmean(self.r2_per_power(X, groups=groups, power=power)))
+        metadata = {"groups": groups, "power": power, "site": site}
+        return float(np.nanmean(self.r2_per_power(X, **metadata)))
 
     def __sklearn_tags__(self) -> Any:
         """Tags for scikit-learn: float32 and float64 come out as they went in."""
@@ -785,6 +759,7 @@ def fitted_transform(
     **metadata: Any,
 ) -> BaseEstimator:
     """M fitted to orbits of a group, or a copy of M to more; a frozen one stays."""
+    metadata = given(metadata)
     if more and not isinstance(fitter, FrozenEstimator):
         if not hasattr(fitter, "partial_fit"):
             raise ValueError(

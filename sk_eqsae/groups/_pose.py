@@ -27,6 +27,7 @@ from ._element_matrices import (
     matrices_of,
     warn_if_poses_look_alike,
 )
+from ._orbit_table import METADATA, given
 
 _SAME_EIGENVALUE = 1e-6  # relative; a symmetry makes eigenvalues equal
 _TIED = 1e-3  # share of the score's variance below which two elements look alike
@@ -65,42 +66,25 @@ class PoseCanonicalizer(
         The direction w, of length 1; zero if the group leaves all rows alone.
     spread_ : float
         Standard deviation of w . x inside an orbit, the unit of the margin.
-    n_features_in_ : int
-        Number of features seen in `fit`.
-    feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, where X had them.
-
-    See Also
-    --------
-    canonicalize : Canonical form, pose and margin in one call.
-    sk_eqsae.EquivariantSAE : Learns to encode a canonical row that is given to it.
+    {features_in}
 
     Notes
     -----
-    w is the leading direction of the variance inside the orbits of the rows. If the
-    group has an element that this direction cannot see (for quarter-turns, a
-    direction that two of them bring back), half the leading direction of what that
-    element moves is added, and so on until poses differ or nothing is left.
-
-    Which row the caller calls canonical does not matter.
+    w is the leading direction of the variance inside the orbits. If it cannot see some
+    element (for quarter-turns, a direction that two of them bring back), half the
+    leading direction of what that element moves is added, and so on.
 
     Examples
     --------
-    Activations in the plane that turn by 90 degrees with the input:
+    Activations that roll with the input:
 
     >>> import numpy as np
     >>> from sk_eqsae.groups import PoseCanonicalizer
-    >>> rng = np.random.default_rng(0)
-    >>> turn = np.array([[0.0, -1.0], [1.0, 0.0]])
-    >>> x = rng.normal(size=(50, 2))
-    >>> X = np.stack([x @ np.linalg.matrix_power(turn, p).T for p in range(4)])
+    >>> x = np.random.default_rng(0).normal(size=(50, 4))
+    >>> X = np.concatenate([np.roll(x, p, axis=1) for p in range(4)])
     >>> groups, power = np.tile(np.arange(50), 4), np.repeat(np.arange(4), 50)
-    >>> canonicalizer = PoseCanonicalizer()
-    >>> _ = canonicalizer.fit(X.reshape(-1, 2), groups=groups, power=power)
-    >>> np.allclose(canonicalizer.transform(X[0]), canonicalizer.transform(X[3]))
-    True
-    >>> difference = canonicalizer.predict_power(X[3]) - canonicalizer.predict_power(x)
-    >>> bool((difference % 4 == 3).all())
+    >>> canonicalizer = PoseCanonicalizer().fit(X, groups=groups, power=power)
+    >>> np.allclose(canonicalizer.transform(x), canonicalizer.transform(X[150:]))
     True
     """
 
@@ -112,7 +96,7 @@ class PoseCanonicalizer(
         Fitted("_readouts", "float64", ("order", "n_features")),
     )
 
-    __metadata_request__fit: ClassVar[dict] = {"groups": True, "power": True}
+    __metadata_request__fit: ClassVar[dict] = METADATA
 
     _parameter_constraints: ClassVar[dict] = {
         "activation_transform": [HasMethods(["fit", "act", "matrix"]), None],
@@ -129,6 +113,7 @@ class PoseCanonicalizer(
         *,
         groups: ArrayLike | None = None,
         power: ArrayLike | None = None,
+        site: ArrayLike | None = None,
     ) -> Self:
         """Fit M, unless it is frozen, and find the direction.
 
@@ -137,14 +122,12 @@ class PoseCanonicalizer(
         {X}
         {y}
         groups : array-like of shape (n_rows,), default=None
-            Orbit id of each row. Only used to fit M.
+            Input that each row is of. Only used to fit M.
         power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
             Powers of the generators of each row. Only used to fit M.
+        {site}
 
-        Returns
-        -------
-        self : PoseCanonicalizer
-            The fitted estimator.
+        {self}
 
         Warns
         -----
@@ -155,7 +138,8 @@ class PoseCanonicalizer(
         X = checked_array(self, X, reset=True)
         fitter = self.activation_transform
         fitter = ActivationTransformFitter() if fitter is None else clone(fitter)
-        self.activation_transform_ = fitter.fit(X, None, groups=groups, power=power)
+        metadata = {"groups": groups, "power": power, "site": site}
+        self.activation_transform_ = fitter.fit(X, None, **given(metadata))
         matrices = matrices_of(fitter)
         n_features = matrices.along(matrices.generators[0]).shape[1]
         if n_features != X.shape[1]:
@@ -224,9 +208,8 @@ class PoseCanonicalizer(
         Returns
         -------
         margin : ndarray of shape (n_rows,)
-            Best score minus second best, in units of `spread_`: with a margin of 1
-            the pose changes when noise as large as a typical move along the orbit
-            is added. 0 for rows that the group leaves alone.
+            Best score minus second best, in units of `spread_`; 0 for rows that the
+            group leaves alone.
         """
         _, scores = self._scores(X)
         if scores.shape[1] == 1 or self.spread_ == 0:

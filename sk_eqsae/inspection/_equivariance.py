@@ -22,8 +22,8 @@ class Pairs(NamedTuple):
 
     element: int
     power: int | tuple[int, ...]
-    orbits: NDArray  # which of the n_orbits have both rows
-    n_orbits: int
+    orbits: NDArray  # which of all have both rows
+    inputs: NDArray  # (n_orbits,): number of the input that each of all is of
     canonical: NDArray
     moved: NDArray
 
@@ -35,6 +35,7 @@ def equivariance_error(
     *,
     groups: ArrayLike,
     power: ArrayLike,
+    site: ArrayLike | None = None,
 ) -> float:
     """Share of the variance of transformed activations that M leaves unexplained.
 
@@ -47,6 +48,7 @@ def equivariance_error(
     Parameters
     ----------
     {held_out}
+    {orbit_rows}
 
     Returns
     -------
@@ -54,10 +56,6 @@ def equivariance_error(
         0 is exact; 1 is what predicting the mean of each power scores.
 
     {no_orbits}
-
-    See Also
-    --------
-    equivariance_report : Per power, with baselines, intervals and a ceiling.
 
     Examples
     --------
@@ -71,7 +69,9 @@ def equivariance_error(
     >>> equivariance_error(fitter, X, **orbits) < 1e-6
     True
     """
-    pairs = pairs_by_element(activation_transform, X, groups, power)
+    pairs = pairs_by_element(
+        activation_transform, X, groups=groups, power=power, site=site
+    )
     errors = [fvu(p.moved, predicted(activation_transform, p)) for p in pairs]
     return float(np.mean(errors))
 
@@ -83,12 +83,14 @@ def r2_per_feature(
     *,
     groups: ArrayLike,
     power: ArrayLike,
+    site: ArrayLike | None = None,
 ) -> pd.DataFrame:
     """Share of the variance of each feature that M explains, for each power.
 
     Parameters
     ----------
     {held_out}
+    {orbit_rows}
 
     Returns
     -------
@@ -113,7 +115,9 @@ def r2_per_feature(
     >>> r2_per_feature(fitter, X, **orbits).loc[1].round(1).tolist()
     [1.0, -0.8]
     """
-    pairs = pairs_by_element(activation_transform, X, groups, power)
+    pairs = pairs_by_element(
+        activation_transform, X, groups=groups, power=power, site=site
+    )
     r2 = np.full((len(pairs), pairs[0].moved.shape[1]), np.nan)
     for row, p in zip(r2, pairs, strict=True):
         error = np.square(p.moved - predicted(activation_transform, p)).sum(axis=0)
@@ -126,14 +130,15 @@ def r2_per_feature(
 
 
 def pairs_by_element(
-    activation_transform: Any, X: ArrayLike, groups: ArrayLike, power: ArrayLike
+    activation_transform: Any, X: ArrayLike, **metadata: Any
 ) -> list[Pairs]:
     """Pairs of rows for each element of the group but the identity."""
     check_transform(activation_transform)
     X = checked_rows(X, activation_transform.n_features_in_)
     group = activation_transform.symmetry_
-    _, table = orbit_table(groups, power, symmetry=group, n_rows=len(X))
+    _, table = orbit_table(**metadata, symmetry=group, n_rows=len(X))
     canonical = table[:, 0]
+    inputs, _ = pd.factorize(np.asarray(metadata["groups"])[canonical])
     pairs = []
     for element, name in enumerate(action_powers(group)):
         orbits = np.flatnonzero(table[:, element] >= 0)
@@ -141,7 +146,7 @@ def pairs_by_element(
             moved = table[orbits, element]
             rows = (read_rows(X, r) for r in (canonical[orbits], moved))
             rows = (part.astype(np.float64) for part in rows)
-            pairs.append(Pairs(element, name, orbits, len(table), *rows))
+            pairs.append(Pairs(element, name, orbits, inputs, *rows))
     if not pairs:
         raise ValueError(
             "power: no row has any other power than 0, so there is nothing that M "

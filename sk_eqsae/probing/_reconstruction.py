@@ -23,6 +23,7 @@ from .._doc_link import DocLinkMixin
 from .._docs import fill
 from .._fitted import FEATURES, Fitted
 from .._rows import as_array
+from ..groups._orbit_table import METADATA, given
 from ._mean_difference import FLOATS, MeanDifferenceSelector, class_codes, labels_of
 from ._truncation import check_power, decode, encode, rows_for
 
@@ -49,8 +50,8 @@ def _check_all_set(estimator: Any, requests: dict[str, Any], given: Any) -> None
         raise ValueError(
             f"the fit of {type(estimator).__name__} takes {' and '.join(unset)}, but "
             "does not say if it wants them. Write into its class "
-            '__metadata_request__fit = {"groups": True, "power": True}, with False for '
-            "what it does not want."
+            '__metadata_request__fit = {"groups": True, "power": True, "site": True}, '
+            "with False for what it does not want."
         )
 
 
@@ -85,22 +86,12 @@ class TruncatedReconstruction(
         The fitted SAE.
     selector_ : MeanDifferenceSelector
         The fitted selector, over the latents.
-    n_features_in_ : int
-        Number of features of an activation.
-    feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, when `X` had string column names.
-
-    See Also
-    --------
-    MeanDifferenceSelector : The selected latents themselves.
-    evaluate_probes : Probes over this for many tasks.
+    {features_in}
 
     Notes
     -----
-    The rows are encoded and decoded a few at a time, so the dense latents of all rows
-    are never held at once, but only those that are not zero. An SAE with
-    `sparse_output=True` is the faster one here: its decoder then sees the selected
-    latents alone.
+    Rows are encoded and decoded a few at a time. An SAE with `sparse_output=True` is
+    the faster one: its decoder then sees the selected latents alone.
 
     A power that is known (:meth:`reconstruct`) can tell a probe what it has to find:
     where the canonical inputs are upright, it is the orientation.
@@ -121,7 +112,7 @@ class TruncatedReconstruction(
     2
     """
 
-    __metadata_request__fit: ClassVar = {"groups": True, "power": True}
+    __metadata_request__fit: ClassVar = METADATA
 
     _fitted: ClassVar[tuple] = (
         *FEATURES,
@@ -156,6 +147,7 @@ class TruncatedReconstruction(
         *,
         groups: ArrayLike | None = None,
         power: ArrayLike | None = None,
+        site: ArrayLike | None = None,
     ) -> Self:
         """Fit the SAE, then select its latents.
 
@@ -166,30 +158,27 @@ class TruncatedReconstruction(
             Class of each row; used for the selection.
         {groups}
         {power}
+        {site}
 
-        Returns
-        -------
-        TruncatedReconstruction
-            The fitted transformer.
+        {self}
 
         Raises
         ------
         ValueError
             If `y` has one class or missing values, `n_features_to_select` exceeds the
-            number of latents, or the `fit` of `estimator` takes `groups` or `power` and
-            does not say if it wants them.
+            number of latents, or the `fit` of `estimator` takes `groups`, `power` or
+            `site` and does not say if it wants them.
 
         Notes
         -----
-        `groups` and `power` go to the `fit` of `estimator`, or of a pipeline's steps,
-        if it requests them, whether or not metadata routing is enabled.
+        `groups`, `power` and `site` go to the `fit` of `estimator`, or of a pipeline's
+        steps, if it requests them, whether or not metadata routing is enabled.
         """
         X, y = as_array(X), labels_of(y)
         checked, labels = validate_data(self, X, y, dtype=FLOATS)
         codes = class_codes(labels)
         self.estimator_ = clone(self.estimator)
-        given = {"groups": groups, "power": power}
-        told = {name: values for name, values in given.items() if values is not None}
+        told = given({"groups": groups, "power": power, "site": site})
         self.estimator_.fit(
             X if hasattr(X, "columns") else checked,
             y,

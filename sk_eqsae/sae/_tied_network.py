@@ -15,7 +15,7 @@ from ..groups._element_matrices import IrrepBasis
 from ._code import Code, Selection
 from ._latent_orbits import LatentOrbits
 from ._network import Arrays, Network, draw_weights, normalize_rows, to_array
-from ._sparse_step import Spare, SparseAutoencode, encode, gradients_of
+from ._sparse_step import Spare, SparseAutoencode, encode
 from ._vector_copies import (
     ConvolutionCopies,
     Copies,
@@ -163,10 +163,6 @@ class TiedNetwork(Network):
         """The part of the decoder bias that the group leaves alone."""
         moved = self.intercept.new_zeros(len(self.intercept) - self.n_invariant)
         return torch.cat([self.intercept[: self.n_invariant], moved])
-
-    def gradients(self) -> list[Tensor]:
-        """Gradients of all weights, the two large ones first."""
-        return gradients_of(self)
 
     @torch.no_grad()
     def set_weights(self, dense: Any) -> None:

@@ -574,6 +574,20 @@ def test_m_is_judged_on_orbits_that_it_is_not_fitted_on():
 
 
 @mostly_free
+@pytest.mark.filterwarnings("ignore:M is well defined")
+@pytest.mark.parametrize("told", [("groups", "site"), ("groups",)])
+def test_m_is_judged_on_inputs_that_it_is_not_fitted_on(told):
+    """Sites that are alike would tell what M makes of the others of their input."""
+    rng = np.random.default_rng(0)
+    groups, site, power = np.indices((16, 4, 2)).reshape(3, -1)
+    X = rng.normal(size=(16, 1, 2 * 40)).repeat(4, axis=1).reshape(-1, 40)
+    ids = {"groups": groups, "site": site} if "site" in told else {}
+    ids = ids or {"groups": 4 * groups + site}
+    sae = fit_auto(X, {**ids, "power": power})
+    assert (sae.n_free_ == 0) == ("site" not in told)
+
+
+@mostly_free
 def test_what_the_group_leaves_alone_is_coded_by_free_vectors():
     rng = np.random.default_rng(0)
     groups, power = np.indices((100, 4)).reshape(2, -1)
