@@ -38,9 +38,11 @@ from ._latent_orbits import (
     reachable_sizes,
 )
 from ._network import Network
+from ._orbit_choice import kinds_with_vectors, regular_for, shares_of_kinds
 from ._orbited import OrbitedSAE
 from ._recipe import Recipe
 from ._tied_network import TiedNetwork
+from ._topk import TopKSAE
 from ._unexplained import unexplained_moves
 
 _FREE_PER_UNEXPLAINED = 25  # n_free="auto", by benchmarks/group_tied
@@ -340,13 +342,16 @@ class GroupTiedSAE(OrbitedSAE):
         n_free = self._choose_n_free(X, table, seed, metadata)
         lengths = lengths_of(self.symmetry_)
         if isinstance(self.orbit_lengths, dict):
-            shares = counts_of(self.symmetry_, self.orbit_lengths) * lengths
-            counts = shares // lengths if shares.sum() == n_latents - n_free else None
+            counts = counts_of(self.symmetry_, self.orbit_lengths)
+            possible = counts > 0
+            fits = counts.any() and counts @ lengths == n_latents - n_free
         else:
-            shares = self._shares(X, table, seed)
-            counts = filled(shares, lengths, max(0, n_latents - n_free))
-        if counts is None or not counts.any():
-            self._raise_sizes(n_latents, n_free, lengths[shares > 0])
+            possible = kinds_with_vectors(self.activation_transform_)
+            shares = self._shares(X, possible, seed)
+            counts = filled(shares, possible, lengths, max(0, n_latents - n_free))
+            fits = counts.any()
+        if not fits:
+            self._raise_sizes(n_latents, n_free, lengths[possible])
         kinds = arranged(counts, lengths, self._prefixes(n_latents))
         self._set_orbits(LatentOrbits(self.symmetry_, kinds, n_free))
 
@@ -369,10 +374,12 @@ class GroupTiedSAE(OrbitedSAE):
             f"nearest sizes that do are {' and '.join(map(str, nearest))}."
         )
 
-    def _shares(self, X: Any, table: NDArray, seed: int) -> NDArray:
-        shares = np.zeros(len(self.symmetry_.subgroups))
-        shares[0] = 1
-        return shares
+    def _shares(self, X: Any, possible: NDArray, seed: int) -> NDArray:
+        """Share of the latents in orbits of each kind."""
+        if possible.sum() == 1:
+            return possible.astype(np.float64)
+        regular = regular_for(self, TopKSAE, seed)
+        return shares_of_kinds(regular, self.activation_transform_, X, possible, seed)
 
     def _n_latents(self, n_features: int) -> int:
         if self.n_components is not None:
