@@ -81,6 +81,22 @@ def _refuse_missing(is_missing: Any, name: str) -> None:
         )
 
 
+def as_places(values: ArrayLike, name: str, n: int, what: str) -> NDArray:
+    """Make an array of numbers from 0 to n - 1, each of which names one of `what`."""
+    places = as_entries(values, name)
+    if places.ndim != 1 or places.size == 0 or places.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} has to list {what} by their numbers, such as [0, 2], found an "
+            f"array of {places.dtype} of shape {places.shape}."
+        )
+    if places.min() < 0 or places.max() >= n:
+        raise ValueError(
+            f"{name} names {what} from {places.min()} to {places.max()}, but there are "
+            f"only those from 0 to {n - 1}."
+        )
+    return places
+
+
 def name_rows(rows: NDArray) -> str:
     """Numbers of the first few rows, for a message."""
     shown = ", ".join(str(row) for row in rows[:_SHOWN])

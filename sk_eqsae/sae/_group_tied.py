@@ -121,7 +121,7 @@ class GroupTiedSAE(OrbitedSAE):
     --------
     EquivariantSAE : The paper's method, which needs canonical rows.
     TopKSAE : The regular autoencoder.
-    sk_eqsae.inspection.feature_symmetry : What each vector does under the group.
+    sk_eqsae.feature_symmetry : What each vector does under the group.
 
     Notes
     -----
@@ -227,6 +227,7 @@ class GroupTiedSAE(OrbitedSAE):
         nested: ArrayLike | None = None,
         recipe: str | Recipe = "default",
         max_epochs: int | None = None,
+        max_steps: int | None = None,
         batch_size: int | None = None,
         lr: float | None = None,
         warm_start: bool = False,
@@ -249,6 +250,7 @@ class GroupTiedSAE(OrbitedSAE):
         self.nested = nested
         self.recipe = recipe
         self.max_epochs = max_epochs
+        self.max_steps = max_steps
         self.batch_size = batch_size
         self.lr = lr
         self.warm_start = warm_start
