@@ -16,10 +16,15 @@ y : None
     Ignored.""",
     "groups": """\
 groups : array-like of shape (n_rows,), default=None
-    Orbit id of each row.""",
+    Input that each row is of. Rows of one input, and of one site where there are
+    sites, are an orbit; splits and bootstraps cut between inputs.""",
     "power": """\
 power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
     Powers of the generators of each row; 0 is the canonical row.""",
+    "site": """\
+site : array-like of shape (n_rows,), default=None
+    Site of each row: any id that is one for a whole orbit, such as the place that the
+    row of power 0 was read from. None is one orbit per input.""",
     "symmetry": """\
 symmetry : int or FiniteGroup, default=None
     The group: the order of a cyclic group, or one such as ``DihedralGroup(4)``. None
@@ -114,11 +119,14 @@ order_ : int
 activation_transform : estimator
     Fitted M.
 X : array-like of shape (n_rows, n_features)
-    Activations, of orbits that M was not fitted on.
+    Activations, of orbits that M was not fitted on.""",
+    "orbit_rows": """\
 groups : array-like of shape (n_rows,)
-    Orbit id of each row.
+    Input that each row is of.
 power : array-like of shape (n_rows,) or (n_rows, n_generators)
-    Power of the generator, or generators, of each row.""",
+    Powers of the generators of each row; 0 is the canonical row.
+site : array-like of shape (n_rows,), default=None
+    Site of each row, of a layer that has sites.""",
     "no_orbits": """\
 Raises
 ------

@@ -42,6 +42,14 @@ def orbits(turning_orbits):
     return X, y, {"groups": groups, "power": power}
 
 
+@pytest.fixture
+def sites(orbits):
+    """The same orbits, as those of two sites of half as many inputs."""
+    X, y, metadata = orbits
+    group, site = np.divmod(metadata["groups"], 2)
+    return X, y, metadata | {"groups": group, "site": site}
+
+
 @parametrize_with_checks(INSTANCES)
 def test_scikit_learn_check(estimator, check):
     check(estimator)
@@ -225,16 +233,47 @@ def test_row_order_inside_an_orbit_does_not_matter(estimator, orbits):
     np.testing.assert_allclose(two, one, atol=1e-5)
 
 
+@every_orbit_estimator
+@pytest.mark.parametrize(
+    ("ids", "is_left_out"),
+    [
+        (lambda site: site, lambda n: np.zeros(n, bool)),
+        (lambda site: 5 - 10 * site, lambda n: np.arange(n) % 16 == 7),
+        (lambda site: np.where(site, "door", "window"), lambda n: np.arange(n) == 1),
+        (lambda site: list(site + 0.5), lambda n: n * [False]),
+        (lambda site: pd.Series(site).astype("category"), lambda n: n * [False]),
+    ],
+    ids=["numbers", "rows are missing", "texts", "a list", "categories"],
+)
+def test_sites_are_orbits_whatever_they_are_called(
+    estimator, ids, is_left_out, orbits, sites
+):
+    """Rows of the sites of an input are mixed, and some are missing."""
+    X, y, metadata = orbits
+    order = np.argsort(sites[2]["groups"] * 8 + sites[2]["power"], kind="stable")
+    order = order[~np.asarray(is_left_out(len(X)))[order]]
+    flat = {key: values[order] for key, values in metadata.items()}
+    told = {key: values[order] for key, values in sites[2].items()}
+    told["site"] = ids(told["site"])
+    one, two = (clone(estimator).fit(X[order], y[order], **m) for m in (flat, told))
+    assert np.array_equal(one.transform(X), two.transform(X))
+    if hasattr(one, "score"):
+        assert one.score(X[order], **flat) == two.score(X[order], **told)
+    if hasattr(one, "partial_fit"):
+        one, two = (clone(one).partial_fit(X[order], **m) for m in (flat, told))
+        assert np.array_equal(one.transform(X), two.transform(X))
+
+
 @pytest.mark.parametrize("estimator", [TopKSAE(8), *WITH_ORBITS], ids=name)
 def test_metadata_is_requested_by_fit_only(estimator):
     routing = estimator.get_metadata_routing()
     requests = getattr(routing, "_self_request", routing)
-    assert requests.fit.requests == {"groups": True, "power": True}
+    assert requests.fit.requests == {"groups": True, "power": True, "site": True}
     assert requests.transform.requests == {}
 
 
-def test_a_plain_autoencoder_takes_metadata_and_needs_none(orbits):
-    X, _, metadata = orbits
+def test_a_plain_autoencoder_takes_metadata_and_needs_none(sites):
+    X, _, metadata = sites
     plain, told = TopKSAE(8, **QUICK).fit(X), TopKSAE(8, **QUICK).fit(X, **metadata)
     assert np.array_equal(told.components_, plain.components_)
     assert told.score(X, **metadata) == plain.score(X)
@@ -262,6 +301,9 @@ def changed(metadata, key, rows, value):
         (lambda m: changed(m, "power", [5], 0), r"power 0 twice, in rows 4, 5"),
         (lambda m: changed(m, "power", [6], -1), r"found -1 in rows 6"),
         (lambda m: changed(m, "groups", [3], 1), r"orbit 1 has power 3 twice"),
+        (lambda m: m | {"site": m["power"]}, r"no row of power 0.*ids 0 at site 1, "),
+        (lambda m: m | {"site": np.full(len(m["power"]), np.nan)}, "site has missing"),
+        (lambda m: {"site": m["groups"]}, "site was given without groups and power"),
     ],
 )
 def test_bad_metadata_says_which_rows(estimator, spoil, message, orbits):
@@ -349,7 +391,9 @@ def searched(grid, orbits, routing):
 
 
 @pytest.mark.parametrize("routing", [False, True])
-def test_a_search_may_run_over_kinds_of_autoencoders(routing, orbits):
+@pytest.mark.parametrize("kind_of_orbits", ["orbits", "sites"])
+def test_a_search_may_run_over_kinds_of_autoencoders(routing, kind_of_orbits, request):
+    orbits = request.getfixturevalue(kind_of_orbits)
     kinds = [
         TopKSAE(8, **QUICK),
         EquivariantSAE(8, hidden_dim=4, **QUICK),

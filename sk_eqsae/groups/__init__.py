@@ -21,6 +21,7 @@ from ._group import (
 )
 from ._permutation_groups import GeneratedGroup, SymmetricGroup
 from ._pose import PoseCanonicalizer, canonicalize
+from ._subgroups import Subgroup
 
 __all__ = [
     "ActivationTransformFitter",
@@ -39,6 +40,7 @@ __all__ = [
     "Irrep",
     "PoseCanonicalizer",
     "ProductGroup",
+    "Subgroup",
     "SymmetricGroup",
     "canonicalize",
     "multiplicities",

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from .._docs import fill
@@ -39,6 +40,67 @@ class Action(ABC):
         The last generator acts first. What comes back is a new array of the same kind.
         """
         return self._moved(inputs, *_exponents(power, self.symmetry.generator_orders))
+
+    def site_permutation(
+        self,
+        grid: Sequence[int],
+        power: int | Powers,
+        *,
+        input_shape: Sequence[int] | None = None,
+    ) -> NDArray[np.int64]:
+        """Say where an element moves the sites of a layer.
+
+        Images and volumes move their sites as pixels. Shifts move them by the shift
+        over the stride, permutations permute them if they are the things permuted, and
+        rotations of points leave the nodes where they are.
+
+        Parameters
+        ----------
+        grid : sequence of int
+            Number of sites along each axis, such as (height, width) of a feature map.
+        power : int or sequence of int
+            The element: its power, or one for each generator.
+        input_shape : sequence of int, default=None
+            Shape of the inputs (n_inputs, ...), whose last axes, or last but one, are
+            those of the grid. None stands for a site at each place of the inputs.
+
+        Returns
+        -------
+        permutation : ndarray of int64 of shape (n_sites,)
+            Entry u is the site to which the element moves site u; sites are numbered
+            in C order.
+
+        Raises
+        ------
+        ValueError
+            If the element does not map the grid onto itself, or if it cannot be told
+            which axes of the inputs are the grid.
+
+        Examples
+        --------
+        >>> from sk_eqsae.groups import ImageRotation
+        >>> ImageRotation(4).site_permutation((2, 2), 1)
+        array([2, 0, 3, 1])
+        """
+        grid = _integers_of("grid", grid)
+        shape = _integers_of("input_shape", input_shape or (1, *grid))
+        exponents = _exponents(power, self.symmetry.generator_orders)
+        index = np.arange(math.prod(grid)).reshape(1, *grid)
+        # What moves maps tells which site came to u; where u goes is the inverse.
+        moved = self._moved_sites(index, shape, *exponents)
+        return np.argsort(moved, axis=None)
+
+    def _moved_sites(
+        self, index: np.ndarray, input_shape: tuple[int, ...], *exponents: int
+    ) -> np.ndarray:
+        """Move a map of shape (1, *grid), by each exponent below the order."""
+        if index.ndim > 2:
+            raise ValueError(
+                f"{type(self).__name__} leaves nodes where they are, and cannot tell "
+                f"how it moves a grid of {index.shape[1:]}. Set site_action=, which "
+                "moves maps."
+            )
+        return index
 
 
 class CyclicAction(Action):
@@ -101,6 +163,17 @@ class ImageRotation(CyclicAction):  # numpydoc ignore=PR02
             return _interpolated(images, axes, 2 * math.pi * power / self.order)
         return _copy(_library(images).rot90(images, quarter_turns, axes))
 
+    def _moved_sites(
+        self, index: np.ndarray, input_shape: tuple[int, ...], *exponents: int
+    ) -> np.ndarray:
+        _check_image_grid(index, input_shape)
+        if 4 * exponents[0] % self.order:
+            raise ValueError(
+                "sites of a grid move by quarter-turns alone, but order="
+                f"{self.order} turns by 360 / {self.order} degrees. Use order=4 or 2."
+            )
+        return ImageRotation(self.order, channel_axis=-3)._moved(index, *exponents)
+
 
 @fill
 @dataclass(frozen=True)
@@ -141,6 +214,16 @@ class ImageFlip(CyclicAction):  # numpydoc ignore=PR02
         axis = _check_axis(inputs, axis)
         return _copy(_library(inputs).flip(inputs, (axis,)) if power else inputs)
 
+    def _moved_sites(
+        self, index: np.ndarray, input_shape: tuple[int, ...], *exponents: int
+    ) -> np.ndarray:
+        _check_image_grid(index, input_shape, min_ndim=1)
+        axis = self.axis
+        if axis >= 0:  # from behind, where the axes of the grid are
+            axis -= len(input_shape) - (self.channel_axis == -1)
+        is_in_grid = axis > -index.ndim
+        return ImageFlip(axis, -3)._moved(index, *exponents) if is_in_grid else index
+
 
 @dataclass(frozen=True)
 class CyclicShift(CyclicAction):  # numpydoc ignore=PR02
@@ -178,6 +261,22 @@ class CyclicShift(CyclicAction):  # numpydoc ignore=PR02
             )
         shift = power * (length // self.order)
         return _library(inputs).roll(inputs, shift, axis)
+
+    def _moved_sites(
+        self, index: np.ndarray, input_shape: tuple[int, ...], *exponents: int
+    ) -> np.ndarray:
+        axis = _axis_in_grid(self.axis, index.shape[1:], input_shape)
+        if axis is None:
+            return index
+        n = index.shape[axis + 1]
+        if n % self.order:  # the shift over the stride is n / order
+            works = [d for d in range(1, n + 1) if n % d == 0]
+            raise ValueError(
+                f"a shift by 1 / {self.order} of the length moves the {n} sites along "
+                f"it by {n / self.order:.3g}, not by whole ones. Orders that work: "
+                f"{', '.join(map(str, works))}."
+            )
+        return np.roll(index, exponents[0] * (n // self.order), axis + 1)
 
 
 @dataclass(frozen=True)
@@ -280,6 +379,13 @@ class ImageDihedral(Action):  # numpydoc ignore=PR02
         turn = ImageRotation(self.n_rotations, self.channel_axis)
         return turn(flip(images, n_flips), n_turns)
 
+    def _moved_sites(
+        self, index: np.ndarray, input_shape: tuple[int, ...], *exponents: int
+    ) -> np.ndarray:
+        n_turns, n_flips = exponents
+        index = ImageFlip()._moved_sites(index, input_shape, n_flips)
+        return ImageRotation(self.n_rotations)._moved_sites(index, input_shape, n_turns)
+
 
 @dataclass(frozen=True)
 class GridShift(Action):  # numpydoc ignore=PR02
@@ -339,6 +445,13 @@ class GridShift(Action):  # numpydoc ignore=PR02
             inputs = CyclicShift(axis, order)(inputs, n)
         return inputs
 
+    def _moved_sites(
+        self, index: np.ndarray, input_shape: tuple[int, ...], *exponents: int
+    ) -> np.ndarray:
+        for axis, order, n in zip(self.axes, self.orders, exponents, strict=True):
+            index = CyclicShift(axis, order)._moved_sites(index, input_shape, n)
+        return index
+
 
 @dataclass(frozen=True)
 class ChannelPermutation(Action):  # numpydoc ignore=PR02
@@ -393,15 +506,29 @@ class ChannelPermutation(Action):  # numpydoc ignore=PR02
             return inputs.index_select(axis, torch.tensor(source, device=inputs.device))
         return inputs.take(source, axis)
 
+    def _moved_sites(
+        self, index: np.ndarray, input_shape: tuple[int, ...], *exponents: int
+    ) -> np.ndarray:
+        is_row = index.shape[1:] == (self.n,)  # of the things that are permuted
+        axis = 0 if is_row else _axis_in_grid(self.axis, index.shape[1:], input_shape)
+        if axis is None:
+            return index
+        return ChannelPermutation(self.n, axis + 1)._moved(index, *exponents)
+
 
 @dataclass(frozen=True)
-class CubeRotation(Action):
-    """Rotate point clouds by quarter-turns about the axes: the rotations of a cube.
+class CubeRotation(Action):  # numpydoc ignore=PR02
+    """Rotate points or volumes by quarter-turns: the rotations of a cube.
 
-    Points have the shape (..., 3) and a floating dtype. The generators are the
-    counter-clockwise quarter-turns g1, g2 and g3 about x, y and z; the group has 24
-    elements and is isomorphic to S_4. Every element is g1^p1 g2^p2 g3^p3, most of them
-    in several ways.
+    The generators are the counter-clockwise quarter-turns g1, g2 and g3 about x, y and
+    z; the group has 24 elements and is isomorphic to S_4. Every element is
+    g1^p1 g2^p2 g3^p3, most of them in several ways.
+
+    Parameters
+    ----------
+    kind : {"points", "volumes"}, default="points"
+        What the inputs are: points of shape (..., 3) and a floating dtype, or cubic
+        volumes of shape (..., x, y, z).
 
     See Also
     --------
@@ -418,17 +545,35 @@ class CubeRotation(Action):
     array([[[-2., -3.,  1.]]])
     """
 
+    kind: str = "points"
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("points", "volumes"):
+            raise ValueError(
+                f"kind must be 'points' or 'volumes', found {self.kind!r}."
+            )
+
     @property
     def symmetry(self) -> GeneratedGroup:
         """The rotation group of the cube, as permutations of +x, +y, +z, -x, -y, -z."""
         return _cube_group()
 
     def _moved(
-        self, points: Inputs, about_x: int, about_y: int, about_z: int
+        self, inputs: Inputs, about_x: int, about_y: int, about_z: int
     ) -> Inputs:
         for axis, n_turns in ((2, about_z), (1, about_y), (0, about_x)):
-            points = AxisRotation(axis, 4)(points, n_turns)
-        return points
+            if self.kind == "points":
+                inputs = AxisRotation(axis, 4)(inputs, n_turns)
+            else:
+                inputs = _turned_volume(inputs, axis, n_turns)
+        return inputs
+
+    def _moved_sites(
+        self, index: np.ndarray, input_shape: tuple[int, ...], *exponents: int
+    ) -> np.ndarray:
+        if self.kind == "points" and index.ndim != 4:
+            return super()._moved_sites(index, input_shape, *exponents)
+        return CubeRotation("volumes")._moved(index, *exponents)
 
 
 @cache
@@ -445,6 +590,66 @@ def _cube_group() -> GeneratedGroup:
             ((x, 2), (y, 1)) * 2,
             ((x, 1), (y, 1), (x, -1), (z, -1)),  # a quarter-turn takes y to z
         ),
+    )
+
+
+def _turned_volume(volumes: Inputs, axis: int, n_turns: int) -> Inputs:
+    """Rotate volumes (..., x, y, z) by quarter-turns about an axis."""
+    _check_inputs(volumes, min_ndim=4)
+    if len(set(volumes.shape[-3:])) > 1:
+        raise ValueError(
+            "CubeRotation needs cubes on the last three axes, found shape "
+            f"{tuple(volumes.shape)}. Crop or pad them."
+        )
+    plane = (axis + 1) % 3 - 3, (axis + 2) % 3 - 3  # from the first to the second
+    return _copy(_library(volumes).rot90(volumes, n_turns, plane))
+
+
+def _check_image_grid(
+    index: np.ndarray, input_shape: tuple[int, ...], min_ndim: int = 2
+) -> None:
+    grid = index.shape[1:]
+    # Images (n, channels, height, width) have no more axes than a map of channels.
+    if len(grid) < min_ndim or len(input_shape) > len(grid) + 2:
+        raise ValueError(
+            f"an action on images moves maps of height and width, found the grid "
+            f"{grid} for inputs of shape {input_shape}. Say how the tokens lie, such "
+            "as sites=Tokens(grid=(14, 14), prefix=1), or set site_action=."
+        )
+
+
+def _axis_in_grid(
+    axis: int, grid: tuple[int, ...], input_shape: tuple[int, ...]
+) -> int | None:
+    """Axis of a grid that an axis of the inputs is, or None if it is none."""
+    ndim = len(input_shape)
+    runs = [range(end - len(grid), end) for end in (ndim, ndim - 1)]
+    fitting = [run for run in runs if _fits(run, grid, input_shape)]
+    remedy = (
+        "Set site_action=, which moves maps, such as CyclicShift(axis=-1, order=4)."
+    )
+    if not fitting or ndim > len(grid) + 2:
+        raise ValueError(
+            f"sites on the grid {grid} do not lie at equal steps along inputs of shape "
+            f"{input_shape}, whose length over the number of sites must be whole, as "
+            f"of a layer with circular padding. {remedy}"
+        )
+    if axis % ndim in fitting[0]:
+        return axis % ndim - fitting[0].start
+    if axis % ndim in fitting[-1]:
+        raise ValueError(
+            f"axis={axis} of inputs of shape {input_shape} may be an axis of the grid "
+            f"{grid}, or hold channels. {remedy}"
+        )
+    return None
+
+
+def _fits(run: range, grid: tuple[int, ...], input_shape: tuple[int, ...]) -> bool:
+    """Whether a grid lies at equal steps along these axes, not the first, of inputs."""
+    is_last = run.stop == len(input_shape)  # only there may sites be the denser ones
+    return run.start > 0 and all(
+        input_shape[axis] % n == 0 or (is_last and n % input_shape[axis] == 0)
+        for axis, n in zip(run, grid, strict=True)
     )
 
 

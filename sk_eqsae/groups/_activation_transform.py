@@ -44,8 +44,10 @@ from ._group import FiniteGroup
 from ._least_squares import free_generators, law_of_all_pairs, orthogonal_generators
 from ._moments import OrbitMoments
 from ._orbit_table import (
+    METADATA,
     check_generators,
     check_integers,
+    given,
     orbit_table,
     power_of_each_row,
     warn_if_no_symmetry,
@@ -257,9 +259,9 @@ class ActivationTransformFitter(
         Fitted("_sums/n_orbits", "int"),
     )
 
-    __metadata_request__fit: ClassVar[dict] = {"groups": True, "power": True}
-    __metadata_request__partial_fit: ClassVar[dict] = {"groups": True, "power": True}
-    __metadata_request__score: ClassVar[dict] = {"groups": True, "power": True}
+    __metadata_request__fit: ClassVar[dict] = METADATA
+    __metadata_request__partial_fit: ClassVar[dict] = METADATA
+    __metadata_request__score: ClassVar[dict] = METADATA
 
     _parameter_constraints: ClassVar[dict] = {
         "symmetry": [Interval(Integral, 1, None, closed="left"), FiniteGroup, None],
@@ -310,6 +312,7 @@ class ActivationTransformFitter(
         *,
         groups: ArrayLike | None = None,
         power: ArrayLike | None = None,
+        site: ArrayLike | None = None,
     ) -> Self:
         """Fit M.
 
@@ -319,6 +322,7 @@ class ActivationTransformFitter(
         {y}
         {groups}
         {power}
+        {site}
 
         Returns
         -------
@@ -345,7 +349,9 @@ class ActivationTransformFitter(
         """
         with all_or_nothing(self):
             self._forget()
-            X, table = self._checked(X, groups, power, reset=True)
+            X, table = self._checked(
+                X, reset=True, groups=groups, power=power, site=site
+            )
             moments = self._new_moments(X)
             if self.symmetry_.order == 1:
                 return self._keep_identity()
@@ -366,6 +372,7 @@ class ActivationTransformFitter(
         *,
         groups: ArrayLike | None = None,
         power: ArrayLike | None = None,
+        site: ArrayLike | None = None,
     ) -> Self:
         """Fit M to these orbits and those of the calls before.
 
@@ -379,11 +386,12 @@ class ActivationTransformFitter(
             Activations, whole orbits. A row that is missing here is missing for good.
         {y}
         groups : array-like of shape (n_rows,), default=None
-            Orbit id of each row. Ids belong to their call: the same id in two calls
-            stands for two orbits.
+            Input that each row is of. Ids belong to their call: the same id in two
+            calls stands for two inputs.
         power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
             Powers of the generators of each row; 0 is the canonical row. Without
             `symmetry`, the first call decides the group.
+        {site}
 
         Returns
         -------
@@ -405,7 +413,8 @@ class ActivationTransformFitter(
         """
         with all_or_nothing(self):
             sums = self._sums_before()
-            X, table = self._checked(X, groups, power, reset=sums is None)
+            metadata = {"groups": groups, "power": power, "site": site}
+            X, table = self._checked(X, reset=sums is None, **metadata)
             if sums is None:
                 moments = self._new_moments(X)
             else:
@@ -438,12 +447,7 @@ class ActivationTransformFitter(
             self.__dict__.pop(name, None)
 
     def _checked(
-        self,
-        X: ArrayLike,
-        groups: ArrayLike | None,
-        power: ArrayLike | None,
-        *,
-        reset: bool,
+        self, X: ArrayLike, *, reset: bool, **metadata: Any
     ) -> tuple[NDArray, NDArray]:
         """Rows and their table; sets the group."""
         one_pass = self.solver == "lstsq" and self.n_components is None
@@ -451,10 +455,10 @@ class ActivationTransformFitter(
         X = checked(self, X, reset=reset, ensure_all_finite=False)
         check_finite(X, type(self).__name__)
         symmetry = self.symmetry if reset else self.symmetry_
-        group, table = orbit_table(groups, power, symmetry=symmetry, n_rows=len(X))
+        group, table = orbit_table(**metadata, symmetry=symmetry, n_rows=len(X))
         check_generators(group, table)
         self.symmetry_: FiniteGroup = group
-        warn_if_no_symmetry(self, groups, "leaves rows as they are")
+        warn_if_no_symmetry(self, metadata["groups"], "leaves rows as they are")
         return X, table
 
     def _keep_identity(self) -> Self:
@@ -691,6 +695,7 @@ class ActivationTransformFitter(
         *,
         groups: ArrayLike | None = None,
         power: ArrayLike | None = None,
+        site: ArrayLike | None = None,
     ) -> NDArray:
         """Share of the variance of each power's activations that M explains.
 
@@ -700,6 +705,7 @@ class ActivationTransformFitter(
             Activations, best of orbits that were not fitted.
         {groups}
         {power}
+        {site}
 
         Returns
         -------
@@ -712,7 +718,8 @@ class ActivationTransformFitter(
         """
         check_is_fitted(self)
         X = checked_array(self, X, reset=False)
-        _, table = orbit_table(groups, power, symmetry=self.symmetry_, n_rows=len(X))
+        metadata = {"groups": groups, "power": power, "site": site}
+        _, table = orbit_table(**metadata, symmetry=self.symmetry_, n_rows=len(X))
         r2 = _r2_of_moves(self._matrices.moved(X[table[:, 0]]), X, table)
         return r2[1:] if self.order_ > 1 else r2
 
@@ -723,6 +730,7 @@ class ActivationTransformFitter(
         *,
         groups: ArrayLike | None = None,
         power: ArrayLike | None = None,
+        site: ArrayLike | None = None,
     ) -> float:
         """Mean over the powers of :meth:`r2_per_power`.
 
@@ -732,6 +740,7 @@ class ActivationTransformFitter(
         {y}
         {groups}
         {power}
+        {site}
 
         Returns
         -------
@@ -739,7 +748,8 @@ class ActivationTransformFitter(
             1 is perfect; 0 is as good as the mean activation of each power, or of a
             single orbit as the mean of its rows.
         """
-        return float(np.nanmean(self.r2_per_power(X, groups=groups, power=power)))
+        metadata = {"groups": groups, "power": power, "site": site}
+        return float(np.nanmean(self.r2_per_power(X, **metadata)))
 
     def __sklearn_tags__(self) -> Any:
         """Tags for scikit-learn: float32 and float64 come out as they went in."""
@@ -785,6 +795,7 @@ def fitted_transform(
     **metadata: Any,
 ) -> BaseEstimator:
     """M fitted to orbits of a group, or a copy of M to more; a frozen one stays."""
+    metadata = given(metadata)
     if more and not isinstance(fitter, FrozenEstimator):
         if not hasattr(fitter, "partial_fit"):
             raise ValueError(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._irreps import canonical_basis, irreps_inside, irreps_of_regular, tensor_product
+from ._subgroups import MAX_ORDER, Subgroup, SubgroupSearch, divisors
 
 Word = tuple[tuple[int, int], ...]
 
@@ -192,6 +193,65 @@ class FiniteGroup(ABC):
         return _frozen(np.argmin(self.multiplication_table, axis=1))
 
     @cached_property
+    def subgroups(self) -> tuple[Subgroup, ...]:
+        """One subgroup of each conjugacy class, by order, the trivial one first.
+
+        All of them, unless it takes too long to find them: of other than cyclic and
+        dihedral groups, those found in 2**17 steps, no more than 1,000, and of more
+        than 2,000 elements only the trivial one and the whole.
+        """
+        return tuple(
+            Subgroup(self._generated_by(generators), elements)
+            for elements, generators in self._subgroups()
+        )
+
+    def _subgroups(self) -> list[tuple[NDArray, list[int]]]:
+        """Elements and generators of the subgroups."""
+        if self.order > MAX_ORDER:
+            whole = np.arange(self.order)
+            return [(whole[:1], []), (whole, generator_elements(self))]
+        search = SubgroupSearch(self.multiplication_table)
+        return [(found, search.generators(found)) for found in search.classes()]
+
+    def _generated_by(self, generators: Sequence[int]) -> str:
+        names = self.generator_names
+        words = [[(names[k], p) for k, p in self.words[e]] for e in generators]
+        return f"<{', '.join(map(shown, words))}>" if words else "1"
+
+    def cosets(self, subgroup: Subgroup) -> NDArray:
+        """Say how the group permutes the cosets of a subgroup H.
+
+        Parameters
+        ----------
+        subgroup : Subgroup
+            One of `subgroups`.
+
+        Returns
+        -------
+        moved : ndarray of int of shape (order, order // subgroup.order)
+            Entry [g, c] is the number of the coset ``g c``. Cosets ``e H`` are
+            numbered by their smallest elements, so that H is 0; column 0 says in which
+            coset each element is.
+
+        Examples
+        --------
+        A half-turn leaves both cosets of the half-turns where they are:
+
+        >>> from sk_eqsae.groups import CyclicGroup
+        >>> group = CyclicGroup(4)
+        >>> group.cosets(group.subgroups[1])
+        array([[0, 1],
+               [1, 0],
+               [0, 1],
+               [1, 0]])
+        """
+        if subgroup.order == self.order:
+            return np.zeros((self.order, 1), dtype=np.int64)
+        smallest = self.multiplication_table[:, subgroup.elements].min(axis=1)
+        first, coset_of = np.unique(smallest, return_inverse=True)
+        return coset_of[self.multiplication_table[:, first]]
+
+    @cached_property
     def character_table(self) -> NDArray:
         """Characters of `irreps`, shape (n_irreps, order)."""
         return _frozen(np.stack([irrep.character for irrep in self.irreps]))
@@ -299,6 +359,11 @@ class CyclicGroup(FiniteGroup):  # numpydoc ignore=PR02
     def _left_products(self) -> NDArray:
         return np.roll(np.arange(self.n), -1)[np.newaxis]
 
+    def _subgroups(self) -> list[tuple[NDArray, list[int]]]:
+        # g^step for each divisor of n
+        steps = [self.n // d for d in divisors(self.n)]
+        return [(np.arange(0, self.n, s), [s] if s < self.n else []) for s in steps]
+
     @cached_property
     def irreps(self) -> tuple[Irrep, ...]:
         """Real irreducible representations, the trivial one first."""
@@ -363,6 +428,19 @@ class DihedralGroup(FiniteGroup):  # numpydoc ignore=PR02
         a, b = self.powers.T
         by_r, by_s = ((a + 1) % self.n, b), (-a % self.n, 1 - b)
         return np.stack([2 * a + b for a, b in (by_r, by_s)])
+
+    def _subgroups(self) -> list[tuple[NDArray, list[int]]]:
+        # rotations by r^step alone, with s, and, if no rotation of them takes one to
+        # the other, with r s; r^a s^b is element 2 a + b
+        found = []
+        for step in (self.n // d for d in divisors(self.n)):
+            turns = np.arange(0, 2 * self.n, 2 * step)
+            by = [2 * step] if step < self.n else []
+            found.append((turns, by))
+            for flip in (1, 3)[: 1 + (step % 2 == 0)]:
+                flips = (turns + flip) % (2 * self.n)
+                found.append((np.sort(np.append(turns, flips)), [*by, flip]))
+        return sorted(found, key=lambda each: len(each[0]))
 
     @cached_property
     def irreps(self) -> tuple[Irrep, ...]:

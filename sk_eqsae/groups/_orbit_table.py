@@ -6,13 +6,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_consistent_length, column_or_1d
+from sklearn.utils.validation import column_or_1d
 
 from .._rows import as_array, as_entries, name_rows
 from .._warnings import warn
 from ._group import CyclicGroup, FiniteGroup, generator_elements
 
 _SHOWN = 5
+
+# that methods request, and that say of each row where it belongs
+METADATA = {"groups": True, "power": True, "site": True}
 
 
 def as_group(symmetry: int | FiniteGroup | None) -> FiniteGroup | None:
@@ -27,28 +30,53 @@ def as_group(symmetry: int | FiniteGroup | None) -> FiniteGroup | None:
     return CyclicGroup(int(symmetry))
 
 
+def given(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Those of groups, power and site that are there."""
+    return {name: values for name, values in metadata.items() if values is not None}
+
+
 def orbit_table(
     groups: ArrayLike | None,
     power: ArrayLike | None,
     *,
     symmetry: int | FiniteGroup | None = None,
     n_rows: int,
+    site: ArrayLike | None = None,
 ) -> tuple[FiniteGroup, NDArray]:
     """Find the group, and the row of X of each orbit and element."""
-    # The table has shape (n_orbits, order) and holds -1 where X has no such row. Orbits
-    # come in the order of their first row, so neither their ids nor the order of the
-    # rows inside an orbit matter. Metadata that describe no orbits are a ValueError.
+    # An orbit is the rows of one pair (groups, site). The table has shape (n_orbits,
+    # order) and holds -1 where X has no such row. Orbits come in the order of their
+    # first row, so neither their ids nor the order of the rows inside an orbit matter.
+    # Metadata that describe no orbits are a ValueError.
     group = as_group(symmetry)
-    if groups is None and power is None:
+    if groups is None and power is None and site is None:
         return _trivial_table(group, n_rows)
     if groups is None or power is None:
-        _raise_half_metadata(groups)
-    groups = checked_column(groups, "groups")
+        _raise_half_metadata({"groups": groups, "power": power, "site": site})
+    ids = {"groups": groups} | ({} if site is None else {"site": site})
+    columns = {name: checked_column(values, name) for name, values in ids.items()}
     element = _elements(power, group)
-    check_consistent_length(np.empty(n_rows), groups, element)
+    for name, column in (columns | {"power": element}).items():
+        _check_length(column, name, n_rows)
     if group is None:
         group = _group_of_powers(element)
-    return group, _filled_table(groups, element, group.order)
+    return group, _filled_table(pd.DataFrame(columns), element, group.order)
+
+
+def are_held_out(table: NDArray, groups: ArrayLike, share: float, seed: int) -> NDArray:
+    """Which orbits (n_orbits,) are of a share of the inputs drawn at random."""
+    # Sites of one input are alike, so that an orbit is judged with its input unseen.
+    inputs, ids = pd.factorize(np.asarray(groups)[table[:, 0]])
+    drawn = np.random.default_rng(seed).permutation(len(ids))
+    return np.isin(inputs, drawn[: max(1, int(share * len(ids)))])
+
+
+def _check_length(column: NDArray, name: str, n_rows: int) -> None:
+    if len(column) != n_rows:
+        raise ValueError(
+            f"{name} has {len(column)} entries, but X has {n_rows} rows. Give one "
+            "entry for each row."
+        )
 
 
 def checked_column(values: ArrayLike, name: str, hint: str = "") -> NDArray:
@@ -155,56 +183,66 @@ def _trivial_table(group: FiniteGroup | None, n_rows: int) -> tuple:
     return group or CyclicGroup(1), np.arange(n_rows)[:, np.newaxis]
 
 
-def _raise_half_metadata(groups: ArrayLike | None) -> NoReturn:
-    given, missing = ("power", "groups") if groups is None else ("groups", "power")
+def _raise_half_metadata(metadata: dict[str, Any]) -> NoReturn:
+    there = given(metadata)
+    missing = [name for name in ("groups", "power") if name not in there]
+    were = "was" if len(there) == 1 else "were"
     hint = (
         " GridSearchCV and the like keep groups for their splitter: enable metadata "
         "routing, or search over a Pipeline and pass STEP__groups= and STEP__power=."
     )
     raise ValueError(
-        f"{given} was given without {missing}: groups says which rows belong to "
-        "one orbit and power says which element of the group made each of them. "
-        f"Pass both or neither.{hint if groups is None else ''}"
+        f"{' and '.join(there)} {were} given without {' and '.join(missing)}: groups "
+        "says which rows are of one input, site, if there are sites, which of them are "
+        "of one site, and power which element of the group made each of them. Pass "
+        f"groups and power or neither.{hint if 'groups' in missing else ''}"
     )
 
 
-def _filled_table(groups: NDArray, element: NDArray, order: int) -> NDArray:
-    orbit, ids = pd.factorize(groups)  # in the order of their first row
-    counts = np.zeros((len(ids), order), dtype=np.int64)
+def _filled_table(ids: pd.DataFrame, element: NDArray, order: int) -> NDArray:
+    orbit = ids.groupby(list(ids), sort=False).ngroup()  # by their first row
+    orbit = orbit.to_numpy(np.intp)
+    counts = np.zeros((orbit.max() + 1, order), dtype=np.int64)
     np.add.at(counts, (orbit, element), 1)
-    _raise_if_twice(counts, orbit, element, groups)
-    _raise_if_no_canonical(counts, orbit, groups)
+    _raise_if_twice(counts, orbit, element, ids)
+    _raise_if_no_canonical(counts, orbit, ids)
     table = np.full(counts.shape, -1, dtype=np.int64)
-    table[orbit, element] = np.arange(len(groups))
+    table[orbit, element] = np.arange(len(ids))
     return table
 
 
 def _raise_if_twice(
-    counts: NDArray, orbit: NDArray, power: NDArray, groups: NDArray
+    counts: NDArray, orbit: NDArray, power: NDArray, ids: pd.DataFrame
 ) -> None:
     rows = np.flatnonzero(counts[orbit, power] > 1)
     if len(rows):
         same = rows[(orbit[rows] == orbit[rows[0]]) & (power[rows] == power[rows[0]])]
+        another = "a site" if "site" in ids else "a group id"
         raise ValueError(
-            f"orbit {groups[rows[0]]!s} has power {power[rows[0]]} twice, in "
+            f"orbit {_named(ids, rows[0])} has power {power[rows[0]]} twice, in "
             f"{name_rows(same)}. An orbit holds each power once: drop the copies or "
-            "give them a group id of their own."
+            f"give them {another} of their own."
         )
 
 
-def _raise_if_no_canonical(counts: NDArray, orbit: NDArray, groups: NDArray) -> None:
+def _raise_if_no_canonical(counts: NDArray, orbit: NDArray, ids: pd.DataFrame) -> None:
     rows = np.flatnonzero(counts[orbit, 0] == 0)
     if len(rows):
-        lacking = np.unique(groups[rows])
-        ids = ", ".join(str(g) for g in lacking[:_SHOWN])
+        lacking = rows[np.unique(orbit[rows], return_index=True)[1]]
+        names = ", ".join(_named(ids, row) for row in lacking[:_SHOWN])
         raise ValueError(
             f"{len(lacking)} orbit(s) have no row of power 0, the canonical row "
-            f"(group ids {ids}{', ...' if len(lacking) > _SHOWN else ''}; "
+            f"(group ids {names}{', ...' if len(lacking) > _SHOWN else ''}; "
             f"{name_rows(rows)}). If X comes from a cross-validation split, the split "
             "has cut orbits: use GroupKFold or another splitter that keeps groups "
             "whole, and no HalvingGridSearchCV(resource='n_samples'). Otherwise "
             "add the canonical rows."
         )
+
+
+def _named(ids: pd.DataFrame, row: int) -> str:
+    """The orbit of a row, for a message."""
+    return " at site ".join(str(ids[name].iloc[row]) for name in ids)
 
 
 def warn_if_no_symmetry(estimator: BaseEstimator, groups: Any, becomes: str) -> None:

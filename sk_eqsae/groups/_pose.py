@@ -27,6 +27,7 @@ from ._element_matrices import (
     matrices_of,
     warn_if_poses_look_alike,
 )
+from ._orbit_table import METADATA, given
 
 _SAME_EIGENVALUE = 1e-6  # relative; a symmetry makes eigenvalues equal
 _TIED = 1e-3  # share of the score's variance below which two elements look alike
@@ -112,7 +113,7 @@ class PoseCanonicalizer(
         Fitted("_readouts", "float64", ("order", "n_features")),
     )
 
-    __metadata_request__fit: ClassVar[dict] = {"groups": True, "power": True}
+    __metadata_request__fit: ClassVar[dict] = METADATA
 
     _parameter_constraints: ClassVar[dict] = {
         "activation_transform": [HasMethods(["fit", "act", "matrix"]), None],
@@ -129,6 +130,7 @@ class PoseCanonicalizer(
         *,
         groups: ArrayLike | None = None,
         power: ArrayLike | None = None,
+        site: ArrayLike | None = None,
     ) -> Self:
         """Fit M, unless it is frozen, and find the direction.
 
@@ -137,9 +139,10 @@ class PoseCanonicalizer(
         {X}
         {y}
         groups : array-like of shape (n_rows,), default=None
-            Orbit id of each row. Only used to fit M.
+            Input that each row is of. Only used to fit M.
         power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
             Powers of the generators of each row. Only used to fit M.
+        {site}
 
         Returns
         -------
@@ -155,7 +158,8 @@ class PoseCanonicalizer(
         X = checked_array(self, X, reset=True)
         fitter = self.activation_transform
         fitter = ActivationTransformFitter() if fitter is None else clone(fitter)
-        self.activation_transform_ = fitter.fit(X, None, groups=groups, power=power)
+        metadata = {"groups": groups, "power": power, "site": site}
+        self.activation_transform_ = fitter.fit(X, None, **given(metadata))
         matrices = matrices_of(fitter)
         n_features = matrices.along(matrices.generators[0]).shape[1]
         if n_features != X.shape[1]:

@@ -5,12 +5,14 @@ from ._dead_latents import dead_latents
 from ._equivariance import equivariance_error, r2_per_feature
 from ._equivariance_report import equivariance_report
 from ._explorer import explore
+from ._feature_families import feature_families
 from ._feature_orbit_display import FeatureOrbitDisplay
 from ._feature_symmetry import feature_symmetry
 from ._feature_symmetry_display import FeatureSymmetryDisplay
 from ._frontier_display import FrontierDisplay
 from ._loss_curve_display import LossCurveDisplay
 from ._probing_display import ProbingDisplay
+from ._response_spectrum import response_spectrum
 from ._splice import splice
 from ._transform_fidelity_display import TransformFidelityDisplay
 
@@ -25,8 +27,10 @@ __all__ = [
     "equivariance_error",
     "equivariance_report",
     "explore",
+    "feature_families",
     "feature_symmetry",
     "fvu",
     "r2_per_feature",
+    "response_spectrum",
     "splice",
 ]

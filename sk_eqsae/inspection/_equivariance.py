@@ -35,6 +35,7 @@ def equivariance_error(
     *,
     groups: ArrayLike,
     power: ArrayLike,
+    site: ArrayLike | None = None,
 ) -> float:
     """Share of the variance of transformed activations that M leaves unexplained.
 
@@ -47,6 +48,7 @@ def equivariance_error(
     Parameters
     ----------
     {held_out}
+    {orbit_rows}
 
     Returns
     -------
@@ -71,7 +73,9 @@ def equivariance_error(
     >>> equivariance_error(fitter, X, **orbits) < 1e-6
     True
     """
-    pairs = pairs_by_element(activation_transform, X, groups, power)
+    pairs = pairs_by_element(
+        activation_transform, X, groups=groups, power=power, site=site
+    )
     errors = [fvu(p.moved, predicted(activation_transform, p)) for p in pairs]
     return float(np.mean(errors))
 
@@ -83,12 +87,14 @@ def r2_per_feature(
     *,
     groups: ArrayLike,
     power: ArrayLike,
+    site: ArrayLike | None = None,
 ) -> pd.DataFrame:
     """Share of the variance of each feature that M explains, for each power.
 
     Parameters
     ----------
     {held_out}
+    {orbit_rows}
 
     Returns
     -------
@@ -113,7 +119,9 @@ def r2_per_feature(
     >>> r2_per_feature(fitter, X, **orbits).loc[1].round(1).tolist()
     [1.0, -0.8]
     """
-    pairs = pairs_by_element(activation_transform, X, groups, power)
+    pairs = pairs_by_element(
+        activation_transform, X, groups=groups, power=power, site=site
+    )
     r2 = np.full((len(pairs), pairs[0].moved.shape[1]), np.nan)
     for row, p in zip(r2, pairs, strict=True):
         error = np.square(p.moved - predicted(activation_transform, p)).sum(axis=0)
@@ -126,13 +134,13 @@ def r2_per_feature(
 
 
 def pairs_by_element(
-    activation_transform: Any, X: ArrayLike, groups: ArrayLike, power: ArrayLike
+    activation_transform: Any, X: ArrayLike, **metadata: Any
 ) -> list[Pairs]:
     """Pairs of rows for each element of the group but the identity."""
     check_transform(activation_transform)
     X = checked_rows(X, activation_transform.n_features_in_)
     group = activation_transform.symmetry_
-    _, table = orbit_table(groups, power, symmetry=group, n_rows=len(X))
+    _, table = orbit_table(**metadata, symmetry=group, n_rows=len(X))
     canonical = table[:, 0]
     pairs = []
     for element, name in enumerate(action_powers(group)):

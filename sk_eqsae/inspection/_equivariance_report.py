@@ -196,7 +196,7 @@ def _fit_maps(
     fitter = _fitted(activation_transform, train, train.groups)
     shuffled = _fitted_on_shuffled(activation_transform, train, random_state)
     seen, pairs = (
-        {p.element: p for p in pairs_by_element(fitter, o.X, o.groups, o.power)}
+        {p.element: p for p in pairs_by_element(fitter, o.X, **o.metadata)}
         for o in (train, test)
     )
     common = _seen_in_both(seen, pairs)

@@ -156,7 +156,7 @@ def feature_symmetry(
         name: _best_matches(vectors, matrices[element])
         for name, element in zip(group.generator_names, generators, strict=True)
     }
-    stabilizers = _stabilizer_sizes(overlaps >= least, group)
+    stabilizers = stabilizer_sizes(overlaps >= least, group)
     columns = _energy_columns(
         _energies(overlaps, group), _chance(rows, matrices, group), group
     )
@@ -165,7 +165,7 @@ def feature_symmetry(
     columns |= {
         "stabilizer_size": stabilizers,
         "orbit_length": group.order // stabilizers,
-        "orbit": _feature_orbits(matches, least, len(vectors)),
+        "orbit": connected(_links(matches, least), len(vectors)),
     }
     return pd.DataFrame(columns, index=pd.RangeIndex(len(vectors), name="latent"))
 
@@ -258,7 +258,7 @@ def _best_matches(vectors: NDArray, matrix: NDArray) -> tuple[NDArray, NDArray]:
     return match, cosine
 
 
-def _stabilizer_sizes(same: NDArray, group: FiniteGroup) -> NDArray:
+def stabilizer_sizes(same: NDArray, group: FiniteGroup) -> NDArray:
     """Size (n,) of the subgroup that leaves each vector alone."""
     patterns, which = np.unique(same, axis=0, return_inverse=True)
     sizes = []
@@ -269,15 +269,18 @@ def _stabilizer_sizes(same: NDArray, group: FiniteGroup) -> NDArray:
     return np.array(sizes)[which.ravel()]
 
 
-def _feature_orbits(
-    matches: dict[str, tuple[NDArray, NDArray]], least: float, n: int
-) -> NDArray:
+def _links(matches: dict[str, tuple[NDArray, NDArray]], least: float) -> NDArray:
+    """Latents (2, n_links) of which one turns into the other."""
     links = [
         np.stack([np.flatnonzero(cosine >= least), match[cosine >= least]])
         for match, cosine in matches.values()
     ]
-    rows, columns = np.concatenate(links, axis=1)
-    graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(n, n))
+    return np.concatenate(links, axis=1)
+
+
+def connected(links: NDArray, n: int) -> NDArray:
+    """Number (n,) of what hangs together by links (2, n_links), by first latents."""
+    graph = coo_array((np.ones(links.shape[1]), links), shape=(n, n))
     labels = connected_components(graph, directed=False)[1]
     _, first, label = np.unique(labels, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[label.ravel()]

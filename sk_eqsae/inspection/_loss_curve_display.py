@@ -88,6 +88,7 @@ class LossCurveDisplay(Display):
         *,
         groups: ArrayLike | None = None,
         power: ArrayLike | None = None,
+        site: ArrayLike | None = None,
         ax: Axes | None = None,
     ) -> Self:
         """Collect the losses and plot them.
@@ -103,6 +104,7 @@ class LossCurveDisplay(Display):
         {groups}
             Needed, and power, for an EquivariantSAE with X: its targets are canonical.
         {power}
+        {site}
         {ax}
 
         {display}
@@ -121,11 +123,12 @@ class LossCurveDisplay(Display):
             _check_trained(name, sae)
         # with `nested` the squared error is a mean over prefixes, and no FVU
         fvu = X is not None and all(sae.nested is None for sae in saes.values())
+        metadata = {"groups": groups, "power": power, "site": site}
         curves = []
         for name, sae in saes.items():
             losses = (sae.error_curve_ if fvu else sae.loss_curve_) * sae.scale_**2
             if X is not None:
-                losses = losses / _target_variance(name, sae, X, groups, power)
+                losses = losses / _target_variance(name, sae, X, metadata)
             epochs = np.arange(1, len(losses) + 1)
             curves.append({"name": str(name), "epoch": epochs, "loss": losses})
         loss_name = "training FVU" if fvu else "training loss / variance"
@@ -150,17 +153,13 @@ def _check_trained(name: str, sae: Any) -> None:
 
 
 def _target_variance(
-    name: str,
-    sae: BaseSAE,
-    X: ArrayLike,
-    groups: ArrayLike | None,
-    power: ArrayLike | None,
+    name: str, sae: BaseSAE, X: ArrayLike, metadata: dict[str, Any]
 ) -> float:
     """Squared distance of what has to come out from its mean, in the mean over rows."""
     rows = checked_rows(sae, X, reset=False)
     counts = np.ones(len(rows))  # how often each row has to come out
     if isinstance(sae, EquivariantSAE) and sae.order_ > 1:
-        counts = _counts_of_canonical(name, sae, len(rows), groups, power)
+        counts = _counts_of_canonical(name, sae, len(rows), metadata)
     used, scaler = np.flatnonzero(counts), StandardScaler()
     for batch in gen_batches(len(used), _CHUNK):
         part = used[batch]
@@ -174,17 +173,13 @@ def _target_variance(
 
 
 def _counts_of_canonical(
-    name: str,
-    sae: EquivariantSAE,
-    n_rows: int,
-    groups: ArrayLike | None,
-    power: ArrayLike | None,
+    name: str, sae: EquivariantSAE, n_rows: int, metadata: dict[str, Any]
 ) -> NDArray:
     """Rows of the orbit of each row if it is the canonical one, else 0: (n_rows,)."""
-    if groups is None or power is None:
+    if metadata["groups"] is None or metadata["power"] is None:
         raise ValueError(
             f"saes[{name!r}] was trained to reproduce canonical rows. Give groups and "
             "power, which tell them, or leave X out."
         )
-    _, table = orbit_table(groups, power, symmetry=sae.symmetry_, n_rows=n_rows)
+    _, table = orbit_table(**metadata, symmetry=sae.symmetry_, n_rows=n_rows)
     return np.bincount(table[:, 0], (table >= 0).sum(axis=1), minlength=n_rows)

@@ -23,6 +23,7 @@ from .._doc_link import DocLinkMixin
 from .._docs import fill
 from .._fitted import FEATURES, Fitted
 from .._rows import as_array
+from ..groups._orbit_table import METADATA, given
 from ._mean_difference import FLOATS, MeanDifferenceSelector, class_codes, labels_of
 from ._truncation import check_power, decode, encode, rows_for
 
@@ -49,8 +50,8 @@ def _check_all_set(estimator: Any, requests: dict[str, Any], given: Any) -> None
         raise ValueError(
             f"the fit of {type(estimator).__name__} takes {' and '.join(unset)}, but "
             "does not say if it wants them. Write into its class "
-            '__metadata_request__fit = {"groups": True, "power": True}, with False for '
-            "what it does not want."
+            '__metadata_request__fit = {"groups": True, "power": True, "site": True}, '
+            "with False for what it does not want."
         )
 
 
@@ -121,7 +122,7 @@ class TruncatedReconstruction(
     2
     """
 
-    __metadata_request__fit: ClassVar = {"groups": True, "power": True}
+    __metadata_request__fit: ClassVar = METADATA
 
     _fitted: ClassVar[tuple] = (
         *FEATURES,
@@ -156,6 +157,7 @@ class TruncatedReconstruction(
         *,
         groups: ArrayLike | None = None,
         power: ArrayLike | None = None,
+        site: ArrayLike | None = None,
     ) -> Self:
         """Fit the SAE, then select its latents.
 
@@ -166,6 +168,7 @@ class TruncatedReconstruction(
             Class of each row; used for the selection.
         {groups}
         {power}
+        {site}
 
         Returns
         -------
@@ -176,20 +179,19 @@ class TruncatedReconstruction(
         ------
         ValueError
             If `y` has one class or missing values, `n_features_to_select` exceeds the
-            number of latents, or the `fit` of `estimator` takes `groups` or `power` and
-            does not say if it wants them.
+            number of latents, or the `fit` of `estimator` takes `groups`, `power` or
+            `site` and does not say if it wants them.
 
         Notes
         -----
-        `groups` and `power` go to the `fit` of `estimator`, or of a pipeline's steps,
-        if it requests them, whether or not metadata routing is enabled.
+        `groups`, `power` and `site` go to the `fit` of `estimator`, or of a pipeline's
+        steps, if it requests them, whether or not metadata routing is enabled.
         """
         X, y = as_array(X), labels_of(y)
         checked, labels = validate_data(self, X, y, dtype=FLOATS)
         codes = class_codes(labels)
         self.estimator_ = clone(self.estimator)
-        given = {"groups": groups, "power": power}
-        told = {name: values for name, values in given.items() if values is not None}
+        told = given({"groups": groups, "power": power, "site": site})
         self.estimator_.fit(
             X if hasattr(X, "columns") else checked,
             y,

@@ -40,6 +40,7 @@ from .._rows import (
     read_rows,
 )
 from .._training import DivergedError, resolve_device, train
+from ..groups._orbit_table import METADATA
 from ._code import BatchTopK, Code, Selection, Threshold, TopK
 from ._data_parallel import SharedCheckpoint, SharedObjective, check_agreement
 from ._network import DenseNetwork, Network
@@ -137,9 +138,9 @@ class BaseSAE(
         *adam_state(5, ("n_vectors",), optional=True),
     )
 
-    __metadata_request__fit: ClassVar[dict] = {"groups": True, "power": True}
-    __metadata_request__partial_fit: ClassVar[dict] = {"groups": True, "power": True}
-    __metadata_request__score: ClassVar[dict] = {"groups": True, "power": True}
+    __metadata_request__fit: ClassVar[dict] = METADATA
+    __metadata_request__partial_fit: ClassVar[dict] = METADATA
+    __metadata_request__score: ClassVar[dict] = METADATA
 
     _parameter_constraints: ClassVar[dict] = {
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
@@ -167,6 +168,7 @@ class BaseSAE(
         *,
         groups: ArrayLike | None = None,
         power: ArrayLike | None = None,
+        site: ArrayLike | None = None,
     ) -> Self:
         """Train the autoencoder, after M where there is a symmetry.
 
@@ -176,6 +178,7 @@ class BaseSAE(
         {y}
         {groups}
         {power}
+        {site}
 
         Returns
         -------
@@ -199,7 +202,7 @@ class BaseSAE(
             are dead, if reconstructions are far larger than the rows, or if training
             was interrupted.
         """
-        return self._fit(X, groups, power, partial=False)
+        return self._fit(X, partial=False, groups=groups, power=power, site=site)
 
     def partial_fit(
         self,
@@ -208,6 +211,7 @@ class BaseSAE(
         *,
         groups: ArrayLike | None = None,
         power: ArrayLike | None = None,
+        site: ArrayLike | None = None,
     ) -> Self:
         """Train on these rows once, going on from where the last call has ended.
 
@@ -223,8 +227,10 @@ class BaseSAE(
         {X}
         {y}
         groups : array-like of shape (n_rows,), default=None
-            Orbit id of each row. Orbits have to be whole, ids belong to their call.
+            Input that each row is of. Orbits have to be whole, ids belong to their
+            call.
         {power}
+        {site}
 
         Returns
         -------
@@ -241,28 +247,16 @@ class BaseSAE(
         UserWarning
             As `fit` does.
         """
-        return self._fit(X, groups, power, partial=True)
+        return self._fit(X, partial=True, groups=groups, power=power, site=site)
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def _fit(
-        self,
-        X: ArrayLike,
-        groups: ArrayLike | None,
-        power: ArrayLike | None,
-        *,
-        partial: bool,
-    ) -> Self:
+    def _fit(self, X: ArrayLike, *, partial: bool, **metadata: Any) -> Self:
         with all_or_nothing(self), ordinary_modes():
-            plan = self._prepare(X, groups, power, partial=partial)
+            plan = self._prepare(X, metadata, partial=partial)
             return self._keep(plan, self._train(plan))
 
     def _prepare(
-        self,
-        X: ArrayLike,
-        groups: ArrayLike | None,
-        power: ArrayLike | None,
-        *,
-        partial: bool = False,
+        self, X: ArrayLike, metadata: dict[str, Any], *, partial: bool = False
     ) -> Plan:
         """All of a fit that comes before training."""
         going_on = self._is_going_on(partial)
@@ -270,7 +264,7 @@ class BaseSAE(
         # of the weights, of the order of the rows, of M
         seed, order_seed, seed_of_m = random_state.randint(2**31 - 1, size=3).tolist()
         X = checked_rows(self, X, reset=not going_on)
-        rows = self._training_rows(X, groups, power, partial, seed_of_m)
+        rows = self._training_rows(X, metadata, partial, seed_of_m)
         memory = dict(getattr(self, "_memory", {})) if partial else None
         digest = None if partial or self.checkpoint is None else hashlib.sha256()
         target_mean = self._normalize(rows, digest, memory, going_on)
@@ -306,12 +300,7 @@ class BaseSAE(
         return (partial or self.warm_start) and hasattr(self, "components_")
 
     def _training_rows(
-        self,
-        X: Any,
-        groups: ArrayLike | None,
-        power: ArrayLike | None,
-        partial: bool,
-        seed: int,
+        self, X: Any, metadata: dict[str, Any], partial: bool, seed: int
     ) -> TrainingRows:
         """What goes in and what should come out; subclasses find the symmetry here."""
         return TrainingRows(X)
@@ -625,6 +614,7 @@ class BaseSAE(
         *,
         groups: ArrayLike | None = None,
         power: ArrayLike | None = None,
+        site: ArrayLike | None = None,
     ) -> float:
         """Share of the variance that the reconstruction explains, 1 - FVU.
 
@@ -633,22 +623,22 @@ class BaseSAE(
         {X}
         {y}
         groups : array-like of shape (n_rows,), default=None
-            Orbit id of each row. Only EquivariantSAE looks at it: it has to go with
-            power.
+            Input that each row is of. Only EquivariantSAE looks at it: it has to go
+            with power.
         power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
             True powers of each row. Only EquivariantSAE looks at them: it moves its
             canonical reconstruction by them, or by inferred ones where there are none.
+        {site}
 
         Returns
         -------
         score : float
             1 is perfect, 0 is as good as the per-feature mean of X.
         """
-        return 1 - fvu_of_chunks(self._rebuilt(self._checked(X), groups, power))
+        rebuilt = self._rebuilt(self._checked(X), groups=groups, power=power, site=site)
+        return 1 - fvu_of_chunks(rebuilt)
 
-    def _rebuilt(
-        self, X: Any, groups: ArrayLike | None, power: ArrayLike | None
-    ) -> Iterator[tuple[NDArray, NDArray]]:
+    def _rebuilt(self, X: Any, **metadata: Any) -> Iterator[tuple[NDArray, NDArray]]:
         """Rows and their reconstructions, chunk by chunk."""
         for chunk, _, decoded in self._decode_chunks(X):
             yield chunk, decoded

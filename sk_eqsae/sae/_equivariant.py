@@ -19,7 +19,7 @@ from .._rows import TrainingRows
 from ..groups import FiniteGroup
 from ..groups._activation_transform import fitted_transform
 from ..groups._element_matrices import moved_by_all, warn_if_poses_look_alike
-from ..groups._orbit_table import orbit_table, power_of_each_row
+from ..groups._orbit_table import given, orbit_table, power_of_each_row
 from ._recipe import Recipe
 from ._symmetric import SymmetricSAE
 from ._torch_module import EquivariantAutoencoder
@@ -152,20 +152,15 @@ class EquivariantSAE(SymmetricSAE):
         self.verbose = verbose
 
     def _training_rows(
-        self,
-        X: Any,
-        groups: ArrayLike | None,
-        power: ArrayLike | None,
-        partial: bool,
-        seed: int,
+        self, X: Any, metadata: dict[str, Any], partial: bool, seed: int
     ) -> TrainingRows:
         """Each row of an orbit goes in, its canonical row should come out."""
-        group, table = self._find_orbits(X, groups, power, partial)
+        group, table = self._find_orbits(X, metadata, partial)
         before = getattr(self, "activation_transform_", None) if partial else None
         fitter = before or self._new_fitter(group, seed)
         self.symmetry_, self.order_ = group, group.order
         self.activation_transform_ = fitted_transform(
-            fitter, group, X, more=partial, groups=groups, power=power
+            fitter, group, X, more=partial, **metadata
         )
         rows, canonical = table[table >= 0], table[:, 0]
         if not partial:
@@ -237,14 +232,13 @@ class EquivariantSAE(SymmetricSAE):
         reconstruction : ndarray of shape (n_rows, n_features)
             Reconstructed activations, in the dtype of X.
         """
-        chunks = self._rebuilt(self._checked(X), None, power)
+        chunks = self._rebuilt(self._checked(X), power=power)
         return np.concatenate([moved for _, moved in chunks])
 
-    def _rebuilt(
-        self, X: Any, groups: ArrayLike | None, power: ArrayLike | None
-    ) -> Iterator[tuple[NDArray, NDArray]]:
-        if groups is not None:
-            orbit_table(groups, power, symmetry=self.symmetry_, n_rows=len(X))
+    def _rebuilt(self, X: Any, **metadata: Any) -> Iterator[tuple[NDArray, NDArray]]:
+        power = metadata["power"]
+        if given(metadata).keys() - {"power"}:
+            orbit_table(**metadata, symmetry=self.symmetry_, n_rows=len(X))
         powers = None if power is None else self._power_of_each(power, len(X))
         for chunk, rows, canonical in self._decode_chunks(X):
             moves = self._poses(chunk, canonical) if powers is None else powers[rows]

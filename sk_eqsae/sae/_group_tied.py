@@ -32,7 +32,7 @@ from ..groups._element_matrices import (
     irrep_basis,
     warn_if_poses_look_alike,
 )
-from ..groups._orbit_table import as_group
+from ..groups._orbit_table import as_group, given
 from ._base import Plan
 from ._network import Network
 from ._recipe import Recipe
@@ -152,11 +152,12 @@ class GroupTiedSAE(SymmetricSAE):
 
         u = sum || x_g - M_g x_e ||^2 / sum || x_g - x_e ||^2
 
-    ``n_free="auto"`` takes it over a quarter of the orbits, drawn by `random_state`,
-    with M fitted on the others; a frozen M is taken as it is. A share ``min(1, 25 u)``
-    of the latents is then free, in whole orbits, but for one base vector at least; more
-    than three quarters are warned of. The factor is the one that kept a mixture within
-    5 % of the FVU of a regular autoencoder of equal size on small networks.
+    ``n_free="auto"`` takes it over the orbits of a quarter of the inputs, drawn by
+    `random_state`, with M fitted on the others; a frozen M is taken as it is. A share
+    ``min(1, 25 u)`` of the latents is then free, in whole orbits, but for one base
+    vector at least; more than three quarters are warned of. The factor is the one that
+    kept a mixture within 5 % of the FVU of a regular autoencoder of equal size on small
+    networks.
 
     Dictionaries that are closed under a group are known from group-equivariant
     sparse coding [1]_ and from crosscoders over a group's copies of a network [2]_.
@@ -257,12 +258,7 @@ class GroupTiedSAE(SymmetricSAE):
         self.verbose = verbose
 
     def _training_rows(
-        self,
-        X: Any,
-        groups: ArrayLike | None,
-        power: ArrayLike | None,
-        partial: bool,
-        seed: int,
+        self, X: Any, metadata: dict[str, Any], partial: bool, seed: int
     ) -> TrainingRows:
         """Each row is its own target; M is found once, and kept where training goes on.
 
@@ -270,22 +266,21 @@ class GroupTiedSAE(SymmetricSAE):
         """
         going_on = self._is_going_on(partial)
         known = self.activation_transform_ if going_on else self._given()
-        if known is not None and groups is None and power is None:
+        if known is not None and not given(metadata):
             group, table = known.symmetry_, np.arange(len(X))[:, np.newaxis]
             self._check_given(known, X.shape[1])
         else:
             known = known if going_on else None
-            group, table = self._find_orbits(X, groups, power, partial)
+            group, table = self._find_orbits(X, metadata, partial)
         if going_on:
             self._check_unchanged(group, X.shape[1])
         else:
             self.symmetry_, self.order_ = group, group.order
-            metadata: dict[str, Any] = {"groups": groups, "power": power}
             self.activation_transform_ = known or fitted_transform(
                 self._new_fitter(group, seed), group, X, **metadata
             )
-            self.n_free_ = self._choose_n_free(X, table, seed, **metadata)
-        canonical = None if groups is None else table[:, 0]
+            self.n_free_ = self._choose_n_free(X, table, seed, given(metadata))
+        canonical = None if metadata["groups"] is None else table[:, 0]
         if canonical is not None and not partial:
             warn_if_poses_look_alike(self.activation_transform_, X, canonical)
         # the mean of the rows but for what the group would move
@@ -322,13 +317,15 @@ class GroupTiedSAE(SymmetricSAE):
                 "anew."
             )
 
-    def _choose_n_free(self, X: Any, table: NDArray, seed: int, **metadata: Any) -> int:
+    def _choose_n_free(
+        self, X: Any, table: NDArray, seed: int, metadata: dict[str, Any]
+    ) -> int:
         """How many latents are left over by the tied ones."""
         if self.n_free != "auto":
             return int(self.n_free)
         if self.order_ == 1:
             return 0
-        if metadata["groups"] is None or metadata["power"] is None:
+        if "groups" not in metadata:
             raise ValueError(
                 "n_free='auto' has to see how well M explains orbits, and a fitted M "
                 "without orbits does not tell. Give fit groups and power, with M in a "

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
+from .._docs import fill
 from .._fitting import ordinary_modes
 from .._training import resolve_device, train
 from ._base import BaseSAE, Plan
@@ -36,6 +37,7 @@ class _Member(NamedTuple):
     plan: Plan
 
 
+@fill
 def fit_many(
     estimators: Iterable[BaseSAE],
     X: ArrayLike,
@@ -43,6 +45,7 @@ def fit_many(
     *,
     groups: ArrayLike | None = None,
     power: ArrayLike | None = None,
+    site: ArrayLike | None = None,
 ) -> list[BaseSAE]:
     """Fit several autoencoders on the same rows, those of one size at once.
 
@@ -60,10 +63,9 @@ def fit_many(
         Activations.
     y : None
         Ignored.
-    groups : array-like of shape (n_rows,), default=None
-        Orbit id of each row.
-    power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
-        Powers of the generators of each row.
+    {groups}
+    {power}
+    {site}
 
     Returns
     -------
@@ -100,6 +102,7 @@ def fit_many(
     True
     """
     estimators = list(estimators)
+    metadata = {"groups": groups, "power": power, "site": site}
     _check_estimators(estimators)
     stacks: list[list[_Member]] = []
     with ordinary_modes():
@@ -107,7 +110,7 @@ def fit_many(
             with _named(place):
                 fitting = copy(estimator)  # so that a failure leaves no trace
                 fitting._validate_params()
-                plan = fitting._prepare(X, groups, power)
+                plan = fitting._prepare(X, metadata)
                 _add(stacks, _Member(place, estimator, fitting, plan))
         failures = [failure for stack in stacks for failure in _fit_stack(stack)]
     if failures:

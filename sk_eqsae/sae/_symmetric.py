@@ -5,7 +5,7 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Any, ClassVar
 
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import HasMethods, Interval
@@ -37,13 +37,13 @@ class SymmetricSAE(BaseSAE):
     }
 
     def _find_orbits(
-        self, X: Any, groups: ArrayLike | None, power: ArrayLike | None, partial: bool
+        self, X: Any, metadata: dict[str, Any], partial: bool
     ) -> tuple[FiniteGroup, NDArray]:
         """The group, and the row of each orbit and element."""
         known = self.symmetry_ if self._is_going_on(partial) and partial else None
         symmetry = known or self.symmetry
-        found = orbit_table(groups, power, symmetry=symmetry, n_rows=len(X))
-        warn_if_no_symmetry(self, groups, "trains a plain TopKSAE")
+        found = orbit_table(**metadata, symmetry=symmetry, n_rows=len(X))
+        warn_if_no_symmetry(self, metadata["groups"], "trains a plain TopKSAE")
         return found
 
     def _new_fitter(self, group: FiniteGroup, seed: int) -> BaseEstimator:

@@ -7,8 +7,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 
 from ..groups._element_matrices import moved_by_all
+from ..groups._orbit_table import are_held_out
 
-_HELD_OUT = 0.25  # share of the orbits that judge M
+_HELD_OUT = 0.25  # share of the inputs whose orbits judge M
 
 
 def unexplained_moves(
@@ -16,22 +17,20 @@ def unexplained_moves(
     X: NDArray,
     table: NDArray,
     *,
-    groups: ArrayLike,
-    power: ArrayLike,
     seed: int,
+    **metadata: ArrayLike,
 ) -> float:
-    """Share of the moves along orbits that M, fitted on other orbits, leaves."""
+    """Share of the moves along orbits that M, fitted on other inputs, leaves."""
     # ``sum ||x_g - M_g x_e||^2 / sum ||x_g - x_e||^2`` with x_e the canonical row: 0
     # where M explains all, 1 where it is no better than M = I or nothing moves.
-    if len(table) < 2:
+    held_out = are_held_out(table, metadata["groups"], _HELD_OUT, seed)
+    if held_out.all():
         raise ValueError(
-            "n_free='auto' judges M on orbits that it is not fitted on, so it needs "
-            "two or more, found 1. Give more orbits or set n_free to a number."
+            "n_free='auto' judges M on inputs that it is not fitted on, so it needs "
+            "two or more, found 1. Give more inputs or set n_free to a number."
         )
-    orbits = np.random.default_rng(seed).permutation(len(table))
-    held_out, fitted = np.split(orbits, [max(1, int(_HELD_OUT * len(orbits)))])
-    rows = np.sort(table[fitted][table[fitted] >= 0])
-    parts = {"groups": np.asarray(groups)[rows], "power": np.asarray(power)[rows]}
+    rows = np.sort(table[~held_out][table[~held_out] >= 0])
+    parts = {name: np.asarray(values)[rows] for name, values in metadata.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the fit on all orbits gives them
         judged = clone(fitter).fit(X[rows], None, **parts)

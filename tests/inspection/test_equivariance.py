@@ -1,5 +1,4 @@
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -171,9 +170,8 @@ def test_r2_of_a_resample_is_that_of_the_repeated_rows():
     orbits = cyclic_orbits(n_orbits=20)
     kept = (orbits.power != 2) | (orbits.groups % 3 > 0)
     fitter = fitted(orbits)
-    pairs = pairs_by_element(
-        fitter, orbits.X[kept], orbits.groups[kept], orbits.power[kept]
-    )
+    told = {name: values[kept] for name, values in metadata(orbits).items()}
+    pairs = pairs_by_element(fitter, orbits.X[kept], **told)
     counts = np.random.default_rng(0).multinomial(20, np.full(20, 0.05), size=5)
     moved = {p.power: predicted(fitter, p) for p in pairs}
     errors = errors_by_orbit(lambda p: moved[p.power], pairs)[np.newaxis]
@@ -342,7 +340,7 @@ def test_groups_with_several_generators():
     X = np.concatenate([x @ M.T for M in matrices])
     groups, power = np.tile(np.arange(80), 6), np.repeat(group.powers, 80, axis=0)
     train, test = (
-        SimpleNamespace(X=X[rows], groups=groups[rows], power=power[rows])
+        Orbits(X[rows], groups[rows], power[rows], group)
         for rows in (groups < 60, groups >= 60)
     )
     fitter = ActivationTransformFitter(symmetry=group)
