@@ -10,8 +10,9 @@ from ..groups import FiniteGroup, Subgroup
 
 _PARTNERS = 16  # of a latent under one element that are looked at
 _VOTES = 8  # members of an orbit that have a say in who is next
-_PRODUCTS = 2**30  # of entries of codes: less than a minute
+_PRODUCTS = 2**28  # of entries of codes: a minute
 _AT_ONCE = 2**22
+_LEAST = 0.02  # cosine that is looked at
 
 
 class Matching(NamedTuple):
@@ -114,8 +115,8 @@ class _Cosines:
         Z = (Z.astype(np.float32) * scale.astype(np.float32)).tocsr()
         table = _as_many_as_time_allows(Z, table)
         moved = group.multiplication_table
-        rows: list[csr_array] = []
-        for g in range(group.order):
+        rows = [csr_array((self.n_latents, self.n_latents), dtype=np.float32)]
+        for g in range(1, group.order):  # A_1 is never asked for
             rows.extend(_largest(*_pairs(Z, table, moved[g])))
         # row g n_latents + i holds A_g[i]
         self.table = vstack(rows, format="csr")
@@ -167,10 +168,12 @@ def _largest(before: csr_array, after: csr_array) -> list[csr_array]:
     parts = []
     for first, last in zip(cuts, cuts[1:]):
         product = (by_latent[first:last] @ after).tocoo()
-        order = np.lexsort((product.col, -product.data, product.row))
-        row, col = product.row[order], product.col[order]
+        high = product.data > _LEAST
+        value, row, col = product.data[high], product.row[high], product.col[high]
+        order = np.lexsort((col, -value, row))
+        value, row, col = value[order], row[order], col[order]
         starts = np.searchsorted(row, np.arange(last - first))
         keep = (np.arange(len(row)) - starts[row] < _PARTNERS) | (row + first == col)
-        entries = (product.data[order][keep], (row[keep], col[keep]))
+        entries = (value[keep], (row[keep], col[keep]))
         parts.append(csr_array(entries, shape=product.shape))
     return parts
