@@ -31,8 +31,9 @@ class Trainable(nn.Module):
         """
         raise NotImplementedError
 
-    def before_step(self) -> None:
-        """Change gradients."""
+    def before_step(self) -> Tensor | None:
+        """Change gradients, or give what the optimizer has to divide them by."""
+        return None
 
     def after_step(self) -> None:
         """Change weights."""
@@ -181,7 +182,8 @@ class Net(NeuralNet):
         self.module_.zero_grad(set_to_none=True)
         losses = self.module_.loss(batch[0], batch[-1])
         losses[0].sum().backward()
-        self.module_.before_step()
+        # fused Adam divides by it on its way, which saves a walk over all gradients
+        self.optimizer_.grad_scale = self.module_.before_step()
         self.optimizer_.step()
         return losses.detach()
 

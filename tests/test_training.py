@@ -128,6 +128,23 @@ def test_module_is_called_between_gradients_and_step():
     assert torch.equal(module.layer.weight, before)
 
 
+def test_gradients_are_divided_by_what_the_module_says():
+    seen = []
+
+    class Divided(Linear):
+        def before_step(self):
+            self.whole = self.layer.weight.grad.clone()
+            return torch.tensor(4.0)
+
+        def after_step(self):
+            seen.append((self.whole, self.layer.weight.grad.clone()))
+
+    fit(Divided())
+    assert seen
+    for whole, used in seen:
+        torch.testing.assert_close(used, whole / 4)
+
+
 class TwoNetworks(Trainable):
     """Two vectors that should become the mean of the rows."""
 

@@ -1,9 +1,11 @@
-"""What a layer of a model puts out, of a model that is left as it was found."""
+"""What layers of a model put out, of a model that is left as it was found."""
 
+import copy
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,6 +16,13 @@ from .._training import resolve_device
 # stance are for all threads: so one pass at a time, and as it was in between.
 _ONE_PASS = threading.RLock()
 _IN_USE: dict[torch.nn.Module, tuple[torch.device | None, int]] = {}
+
+Key = int | str | Callable[[Any], Any] | None
+_NO_MODULE = (
+    "A step that is no module, such as torch.relu or an addition, has no name: put "
+    "self.step = torch.nn.Identity() into the model, call self.step on its result, and "
+    "name 'step'."
+)
 
 
 def check_model(model: object) -> None:
@@ -34,29 +43,98 @@ def named_layer(model: torch.nn.Module, layer: str) -> torch.nn.Module:
         names = ", ".join(repr(name) for name in modules if name)
         raise ValueError(
             f"layer={layer!r} does not exist in {type(model).__name__}. Its layers "
-            f"are: {names or 'none'}."
+            f"are: {names or 'none'}. {_NO_MODULE}"
+        )
+    if layer and isinstance(found, torch.jit.ScriptModule):
+        raise ValueError(
+            f"layer={layer!r} is inside a scripted model, which runs without its "
+            "modules. Give the model that was scripted."
         )
     return found
 
 
-def check_called_once(n_calls: int, layer: str) -> None:
-    """Raise unless a layer was called once in a forward pass."""
-    if n_calls != 1:
+@dataclass(frozen=True)
+class Reading:
+    """Which output of which layer is read."""
+
+    layer: str
+    output: Key = None
+    call: int | None = None
+
+    def check_called(self, n_calls: int) -> None:
+        """Raise unless a layer was called once, or as often as `call` needs."""
+        if n_calls == 1 if self.call is None else 0 <= self.call < n_calls:
+            return
+        times = f"layer={self.layer!r} was called {n_calls} times in one forward pass"
+        if n_calls == 0:
+            raise ValueError(
+                f"{times}. Choose a layer that the model calls: some functions of "
+                f"torch, as for attention, take a layer's weights alone. {_NO_MODULE}"
+            )
         raise ValueError(
-            f"layer={layer!r} was called {n_calls} times in one forward pass of "
-            "the model and must be called exactly once. Choose a layer that the "
-            "model calls once, or wrap the call in a module of its own "
-            "(torch.nn.Identity will do)."
+            f"{times}. Say which one with call=, from 0 to {n_calls - 1}; found "
+            f"call={self.call!r}."
+        )
+
+    def place_in(self, output: Any) -> Key:
+        """Where the tensor is in what the layer puts out; None if it is the tensor."""
+        if self.output is not None or isinstance(output, torch.Tensor):
+            return self.output
+        parts = output.items() if isinstance(output, Mapping) else _numbered(output)
+        for key, part in parts:
+            if isinstance(part, torch.Tensor):
+                return key
+        raise self._no_tensor(output)
+
+    def tensor_in(self, output: Any) -> torch.Tensor:
+        """The tensor in what the layer puts out."""
+        place = self.place_in(output)
+        try:
+            if place is None:
+                found = output
+            elif callable(place):
+                found = place(output)
+            elif isinstance(place, str) and not isinstance(output, Mapping):
+                found = getattr(output, place)
+            else:
+                found = output[place]
+        except (KeyError, IndexError, AttributeError):
+            found = None
+        if not isinstance(found, torch.Tensor):
+            raise self._no_tensor(output)
+        return found
+
+    def _no_tensor(self, output: Any) -> ValueError:
+        parts = output if isinstance(output, Mapping) else dict(_numbered(output))
+        found = type(output).__name__
+        if parts:
+            kinds = (f"{key!r} ({type(part).__name__})" for key, part in parts.items())
+            found += f" of {', '.join(kinds)}"
+        return ValueError(
+            f"layer={self.layer!r} must put out a tensor at output={self.output!r}, "
+            f"found {found}. Set output= to the key or the number of a tensor, or to a "
+            "function that takes it out; or name a layer inside."
         )
 
 
-def check_tensor(output: object, layer: str) -> None:
-    """Raise unless a layer puts out one tensor."""
-    if not isinstance(output, torch.Tensor):
-        raise ValueError(
-            f"layer={layer!r} must put out a tensor, found {type(output).__name__}. "
-            "Choose a layer inside it, or one that follows it."
-        )
+def _numbered(output: Any) -> Any:
+    return enumerate(output if isinstance(output, tuple | list) else ())
+
+
+def with_tensor(output: Any, place: Any, tensor: torch.Tensor) -> Any:
+    """What a layer puts out, with another tensor at a place, by number or key."""
+    if place is None:
+        return tensor
+    if isinstance(output, Mapping):
+        found: Any = copy.copy(output)
+        found[list(output)[place] if isinstance(place, int) else place] = tensor
+        return found
+    if hasattr(output, "_fields"):  # of a named tuple
+        name = output._fields[place] if isinstance(place, int) else place
+        return output._replace(**{name: tensor})
+    parts = [*output]
+    parts[place] = tensor
+    return type(output)(parts)
 
 
 def device_for(model: torch.nn.Module, device: str | torch.device) -> torch.device:
@@ -96,13 +174,14 @@ def borrowed(model: torch.nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _evaluating(model: torch.nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}
+    training = [module for module in model.modules() if module.training]
     try:
-        model.eval()
+        for module in training:
+            module.training = False
         yield
     finally:
-        for module, training in modes.items():
-            module.training = training
+        for module in training:
+            module.training = True
 
 
 def _uncompiled() -> Any:
@@ -112,25 +191,39 @@ def _uncompiled() -> Any:
     return torch.compiler.set_stance("force_eager")
 
 
-def output_of(model: torch.nn.Module, layer: str, batch: torch.Tensor) -> torch.Tensor:
-    """What a layer puts out in one forward pass, in evaluation mode, of this thread."""
-    outputs: list[Any] = []
-    thread = threading.get_ident()
+@dataclass(eq=False)
+class _Reader:
+    """A hook that keeps a tensor of one forward pass of its thread."""
 
-    def record(module: torch.nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if threading.get_ident() == thread:
-            is_tensor = isinstance(output, torch.Tensor)
+    reading: Reading
+    thread: int = field(default_factory=threading.get_ident)
+    n_calls: int = 0
+    found: Any = None
+
+    def __call__(self, module: torch.nn.Module, args: Any, output: Any) -> None:
+        if threading.get_ident() != self.thread:
+            return
+        if self.reading.call in (None, self.n_calls):
             # A later layer may work in place, as ReLU(inplace=True) does.
-            outputs.append(output.clone() if is_tensor else output)
+            self.found = self.reading.tensor_in(output).clone()
+        self.n_calls += 1
 
-    with _ONE_PASS, _uncompiled():
-        _move(model, batch.device)
-        hook = named_layer(model, layer).register_forward_hook(record)
-        try:
-            with _evaluating(model):
-                model(batch)
-        finally:
-            hook.remove()
-    check_called_once(len(outputs), layer)
-    check_tensor(outputs[0], layer)
-    return outputs[0]
+
+def outputs_of(
+    model: torch.nn.Module,
+    readings: Sequence[Reading],
+    forward: Callable[[], object],
+    device: torch.device,
+) -> list[torch.Tensor]:
+    """What layers put out in one forward pass, in evaluation mode, of this thread."""
+    readers = [_Reader(reading) for reading in readings]
+    with _ONE_PASS, _uncompiled(), ExitStack() as hooks:
+        _move(model, device)
+        for reader in readers:
+            layer = named_layer(model, reader.reading.layer)
+            hooks.callback(layer.register_forward_hook(reader).remove)
+        with _evaluating(model):
+            forward()
+    for reader in readers:
+        reader.reading.check_called(reader.n_calls)
+    return [reader.found for reader in readers]

@@ -1,10 +1,10 @@
 """Inputs moved by an action, which is looked at before it is believed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from .._rows import as_array
@@ -12,8 +12,17 @@ from ..groups import FiniteGroup
 from ..groups._actions import Action as KnownAction
 from ..groups._group import action_powers, generator_elements
 from ..groups._orbit_table import as_group
+from ._batches import (
+    Collate,
+    arrays_in,
+    collated,
+    copied,
+    is_array,
+    is_items,
+    n_inputs,
+    taken,
+)
 
-Inputs = np.ndarray | torch.Tensor
 Action = Callable[[Any, Any], Any]
 _SAMPLE = 4  # inputs
 _SAME, _ROUNDING = 1e-3, 1e-6  # of the norm of the sample
@@ -37,68 +46,144 @@ def resolve_symmetry(action: Action, symmetry: int | FiniteGroup | None) -> Fini
     return group
 
 
-def moved(action: Action, batch: Inputs, power: Any) -> Inputs:
-    """Apply an action to a copy of a batch, which it may change in place."""
-    copy = batch.clone() if isinstance(batch, torch.Tensor) else batch.copy()
-    found = action(copy, power)
-    if not isinstance(found, np.ndarray | torch.Tensor) or len(found) != len(batch):
-        shape = tuple(found.shape) if hasattr(found, "shape") else type(found).__name__
-        raise ValueError(
-            "action must return an array or tensor with as many rows as it was "
-            f"given, {len(batch)}; found {shape}."
-        )
-    return found
+@dataclass(frozen=True)
+class Moves:
+    """Moves batches by an action, and makes them ready for a model."""
 
+    action: Action
+    collate: Collate | None = None
 
-def check_orders(action: Action, inputs: Inputs, group: FiniteGroup) -> None:
-    """Raise if a generator, applied as often as its order, does not give inputs back.
+    def __call__(self, batch: Any, power: Any) -> Any:
+        """A batch as a model takes it, moved."""
+        return collated(self.moved(batch, power), self.collate)
 
-    Actions of this package do; those of users are tried on some inputs.
-    """
-    if isinstance(action, KnownAction):
-        return
-    chosen = np.linspace(0, len(inputs) - 1, min(len(inputs), _SAMPLE)).astype(int)
-    powers, elements = action_powers(group), generator_elements(group)
-    for element, order in zip(elements, group.generator_orders, strict=True):
-        if not _comes_back(action, inputs[chosen], powers[element], order):
-            raise ValueError(
-                f"action does not have symmetry={group!r}: power {powers[element]!r}, "
-                f"applied {order} times, does not give the inputs back. Set symmetry "
-                "to the number of times after which nothing has changed."
+    def taken(self, inputs: Any, which: slice | list[int]) -> Any:
+        """Some inputs as the action takes them."""
+        batch = taken(inputs, which)
+        # Actions of this package move arrays; a user's gets the items that there are.
+        if not (isinstance(self.action, KnownAction) and isinstance(batch, list)):
+            return batch
+        batch = collated(batch, self.collate)
+        if not is_array(batch):
+            raise TypeError(
+                f"{type(self.action).__name__} moves arrays, and a batch of inputs is "
+                f"made a {type(batch).__name__}. Make it one array, as by "
+                "collate=lambda items: torch.stack([x for x, *_ in items]), or give "
+                "as action a function of the list of inputs and the power."
             )
+        return batch
+
+    def moved(self, batch: Any, power: Any) -> Any:
+        """A moved copy of a batch; the action may change it in place."""
+        is_known = isinstance(self.action, KnownAction)
+        if is_known and not is_array(batch):
+            raise TypeError(_how_to_move(self.action, batch))
+        found = self.action(batch if is_known else copied(batch), power)
+        if not _is_alike(found, batch) or n_inputs(found) != n_inputs(batch):
+            kind = "array or tensor" if is_array(batch) else type(batch).__name__
+            shape = (
+                tuple(found.shape) if hasattr(found, "shape") else type(found).__name__
+            )
+            raise ValueError(
+                f"action must return {kind} with as many rows as it was given, "
+                f"{n_inputs(batch)}; found {shape}."
+            )
+        return found
+
+    def check_orders(self, inputs: Any, group: FiniteGroup) -> None:
+        """Raise if a generator, applied as often as its order, changes inputs.
+
+        Actions of this package do not; those of users are tried on some inputs.
+        """
+        if isinstance(self.action, KnownAction):
+            return
+        n = n_inputs(inputs)
+        chosen = np.linspace(0, n - 1, min(n, _SAMPLE)).astype(int).tolist()
+        sample = taken(inputs, chosen)
+        powers, elements = action_powers(group), generator_elements(group)
+        for element, order in zip(elements, group.generator_orders, strict=True):
+            if not self._comes_back(sample, powers[element], order):
+                raise ValueError(
+                    f"action does not have symmetry={group!r}: power "
+                    f"{powers[element]!r}, applied {order} times, does not give the "
+                    "inputs back. Set symmetry to the number of times after which "
+                    "nothing has changed."
+                )
+
+    def _comes_back(self, sample: Any, power: Any, order: int) -> bool:
+        once = again = self.moved(sample, power)
+        for _ in range(order - 1):
+            again = self.moved(again, power)
+        size, apart = self._norm(sample), self._apart(again, sample)
+        if apart <= _SAME * size:
+            return True
+        # What permutes entries or turns points keeps the norm, and comes back exactly.
+        is_exact = not _is_floating(self._arrays(sample)) or (
+            abs(self._norm(once) - size) <= _ROUNDING * size
+        )
+        if is_exact or not np.isfinite(apart):
+            return False
+        # What interpolates blurs at each step, so it is judged by two of them.
+        rest = [(order - 1) * p for p in np.atleast_1d(power).tolist()]
+        last = self.moved(sample, tuple(rest) if isinstance(power, tuple) else rest[0])
+        apart = self._apart(self.moved(last, power), sample)
+        limit = max(self._apart(once, sample), self._apart(last, sample), size / 3)
+        return apart < limit
+
+    def _arrays(self, batch: Any) -> list[NDArray]:
+        """All numbers that a model will see of a batch, NaN as 0."""
+        parts = arrays_in(collated(copied(batch), self.collate))
+        arrays = (np.asarray(as_array(part)) for part in parts)
+        return [np.nan_to_num(a) if a.dtype.kind == "f" else a for a in arrays]
+
+    def _norm(self, batch: Any) -> float:
+        return _norm_of(self._arrays(batch))
+
+    def _apart(self, batch: Any, other: Any) -> float:
+        these, those = self._arrays(batch), self._arrays(other)
+        if [a.shape for a in these] != [b.shape for b in those]:
+            return np.inf
+        return _norm_of(
+            [_wide(a) - _wide(b) for a, b in zip(these, those, strict=True)]
+        )
 
 
-def _comes_back(action: Action, sample: Inputs, power: Any, order: int) -> bool:
-    once = again = moved(action, sample, power)
-    for _ in range(order - 1):
-        again = moved(action, again, power)
-    size, apart = _norm(sample), _apart(again, sample)
-    if apart <= _SAME * size:
-        return True
-    # What permutes entries or turns points keeps the norm, and comes back exactly.
-    is_exact = as_array(sample).dtype.kind != "f" or (
-        abs(_norm(once) - size) <= _ROUNDING * size
+def _how_to_move(action: Action, batch: Any) -> str:
+    """What to do where an action of this package meets no array."""
+    name, kind = type(action).__name__, type(batch).__name__
+    is_dict = isinstance(batch, Mapping)
+    key = (
+        next((key for key, part in batch.items() if is_array(part)), 0)
+        if is_dict
+        else 0
     )
-    if is_exact or not np.isfinite(apart):
-        return False
-    # What interpolates blurs at each step, so it is judged by two of them.
-    rest = [(order - 1) * p for p in np.atleast_1d(power).tolist()]
-    last = moved(action, sample, tuple(rest) if isinstance(power, tuple) else rest[0])
-    apart = _apart(moved(action, last, power), sample)
-    return apart < max(_apart(once, sample), _apart(last, sample), size / 3)
+    change = f"batch[{key!r}] = action(batch[{key!r}], power)"
+    back = "batch"
+    if not is_dict:
+        change, back = "x, *rest = batch", "(action(x, power), *rest)"
+    return (
+        f"{name} moves arrays, and a batch is a {kind}. Say which part it moves, and "
+        f"give symmetry=action.symmetry:\n\n    def move(batch, power):\n"
+        f"        {change}\n        return {back}\n"
+    )
 
 
-def _norm(inputs: Inputs) -> float:
-    return float(np.linalg.norm(_flat(inputs)))
+def _is_alike(found: Any, batch: Any) -> bool:
+    """Whether an action has given a batch of the kind that it was given."""
+    if is_array(batch):
+        return is_array(found) and found.ndim > 0
+    kind = Mapping if isinstance(batch, Mapping) else type(batch)
+    is_empty = not is_items(batch) and next(arrays_in(found), None) is None
+    return isinstance(found, kind) and not is_empty
 
 
-def _apart(inputs: Inputs, others: Inputs) -> float:
-    if inputs.shape != others.shape:
-        return np.inf
-    return float(np.linalg.norm(_flat(inputs) - _flat(others)))
+def _is_floating(arrays: list[NDArray]) -> bool:
+    return any(array.dtype.kind == "f" for array in arrays)
 
 
-def _flat(inputs: Inputs) -> NDArray:
-    """All entries, NaN as 0."""
-    entries = np.asarray(as_array(inputs)).ravel()
-    return np.nan_to_num(entries.astype(np.result_type(entries, np.float64)))
+def _wide(array: NDArray) -> NDArray:
+    return array.astype(np.result_type(array, np.float64))
+
+
+def _norm_of(arrays: list[NDArray]) -> float:
+    return float(np.sqrt(sum(np.linalg.norm(_wide(a)) ** 2 for a in arrays)))

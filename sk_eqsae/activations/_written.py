@@ -4,7 +4,9 @@ import hashlib
 import json
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,43 +14,66 @@ import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.utils import gen_batches
 
 from .._atomic import atomic_write, read_bytes
 from .._json import is_size, parse_json
 from .._rows import as_array
 from .._shards import Shards
+from ._batches import arrays_in, is_items, map_parts, n_inputs, taken
+from ._passes import Passes
 
 _FILE_BYTES = 2**26
 _INPUTS_AT_A_TIME = 1024
+_ITEMS = 64  # of a dataset, that are looked at
 _MANIFEST, _MANIFEST_BYTES = "orbits.json", 2**16
 # How far a row may be from itself, in units of a typical row, when another device or
 # half precision has rounded it.
 _ROUNDING, _ROUNDING_OF_FLOAT64 = 1e-2, 1e-6
 
-Compute = Callable[[int, int], NDArray]
 
-
-def fingerprint(
-    model: torch.nn.Module, inputs: Any, *, layer: str, action: Any, order: int
-) -> dict[str, Any]:
+def fingerprint(passes: Passes) -> dict[str, Any]:
     """Describe what decides the activations, by the arguments of `extract_orbits`."""
+    model, readings, moves = passes.model, passes.readings, passes.moves
     weights = hashlib.sha256(str(model).encode())
     for value in model.state_dict().values():
         if isinstance(value, torch.Tensor):
             weights.update(joblib.hash(value.cpu().float().numpy()).encode())
-    rows = hashlib.sha256(str(tuple(inputs.shape)).encode())
-    for start in range(0, len(inputs), _INPUTS_AT_A_TIME):
-        part = inputs[start : start + _INPUTS_AT_A_TIME]
-        if isinstance(part, torch.Tensor):
-            part = part.double()
-        rows.update(joblib.hash(np.asarray(as_array(part))).encode())
     return {
         "model": weights.hexdigest(),
-        "inputs": rows.hexdigest(),
-        "layer": layer,
-        "action": _named(action),
-        "order": order,
+        "inputs": _hash_of(passes.inputs),
+        "layer": [reading.layer for reading in readings],
+        "output": [_named(reading.output) for reading in readings],
+        "call": [reading.call for reading in readings],
+        "action": _named(moves.action),
+        "collate": _named(moves.collate),
+        "forward": _named(passes.forward),
+        "order": passes.group.order,
     }
+
+
+def _hash_of(inputs: Any) -> str:
+    """Hash of all inputs; of a dataset, which may be slow, of some."""
+    n, names = n_inputs(inputs), [*inputs] if isinstance(inputs, Mapping) else ""
+    found = hashlib.sha256(f"{n} {names}".encode())
+    some = np.linspace(0, n - 1, _ITEMS).astype(int).tolist()
+    is_dataset = is_items(inputs) and not isinstance(inputs, list)
+    for part in [some] if is_dataset else gen_batches(n, _INPUTS_AT_A_TIME):
+        batch = taken(inputs, part)
+        if is_items(batch):
+            found.update(_named(map_parts(_hashable, batch)).encode())
+        else:
+            arrays = [_hashable(array) for array in arrays_in(batch)]
+            found.update(joblib.hash(arrays).encode())
+    return found.hexdigest()
+
+
+def _hashable(part: Any) -> Any:
+    # tensors are pickled with what differs from one process to the next
+    if isinstance(part, torch.Tensor):
+        part = part.double() if part.is_floating_point() else part
+        return np.asarray(as_array(part))
+    return part
 
 
 def _named(action: Any) -> str:
@@ -61,65 +86,120 @@ def _named(action: Any) -> str:
 
 
 def written(
-    job: dict[str, Any],
-    compute: Compute,
-    batches: list[slice],
-    out: str | os.PathLike[str],
-) -> Shards:
-    """Write the files that a folder lacks of a job; `compute(first, last)` the rows."""
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    n_together = _begun(folder, job, compute, batches)
-    starts = range(0, len(batches), n_together)
-    blocks = {
-        folder / f"{number:06d}.npy": batches[start : start + n_together]
-        for number, start in enumerate(starts)
-    }
-    there = [path for path in blocks if path.exists()]
-    if there:
-        _check_recomputed(there[0], blocks[there[0]][0], compute)
-    for path, block in blocks.items():
-        if path not in there:
-            rows = np.concatenate([compute(b.start, b.stop) for b in block])
-            with atomic_write(path) as part, open(part, "wb") as file:
-                np.save(file, rows)
-    return Shards(blocks)
+    passes: Passes,
+    batches: list[tuple[int, int]],
+    out: Path,
+    names: list[str],
+    bar: Any,
+) -> list[Shards]:
+    """Write the files that are missing in the folder of each layer."""
+    folders = [out / name for name in names]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    n_together = _begun(passes, batches, out, folders)
+    blocks = [
+        _Block(folders, number, batches[start : start + n_together])
+        for number, start in enumerate(range(0, len(batches), n_together))
+    ]
+    _check_recomputed(blocks, passes, out)
+    for block in blocks:
+        block.write(passes, bar)
+    return [Shards([block.path(folder) for block in blocks]) for folder in folders]
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Neighbouring batches, whose rows become one file in the folder of each layer.
+
+    Until all are there each batch has a hidden file, so that a kill costs but one.
+    """
+
+    folders: list[Path]
+    number: int
+    batches: list[tuple[int, int]]
+
+    def path(self, folder: Path) -> Path:
+        return folder / f"{self.number:06d}.npy"
+
+    def part(self, folder: Path, batch: tuple[int, int]) -> Path:
+        if len(self.batches) == 1:
+            return self.path(folder)
+        return folder / f".{self.number:06d}-{batch[0]}.npy"
+
+    def write(self, passes: Passes, bar: Any) -> None:
+        """Compute and write what is missing."""
+        lacking = [i for i, f in enumerate(self.folders) if not self.path(f).exists()]
+        parts = [[self.part(f, batch) for batch in self.batches] for f in self.folders]
+        for j, batch in enumerate(self.batches):
+            missing = [i for i in lacking if not parts[i][j].exists()]
+            rows = passes(*batch) if missing else []
+            for i in missing:
+                _save(parts[i][j], rows[i])
+            bar.update()
+        if len(self.batches) > 1:
+            for i in lacking:
+                _save(self.path(self.folders[i]), Shards(parts[i])[:])
+            for part in chain.from_iterable(parts):
+                part.unlink(missing_ok=True)
+
+
+def _save(path: Path, rows: NDArray) -> None:
+    with atomic_write(path) as part, open(part, "wb") as file:
+        np.save(file, rows)
 
 
 def _begun(
-    folder: Path, job: dict[str, Any], compute: Compute, batches: list[slice]
+    passes: Passes,
+    batches: list[tuple[int, int]],
+    out: Path,
+    folders: list[Path],
 ) -> int:
     """How many batches go into a file, as told by the folder, or decided now."""
-    manifest = folder / _MANIFEST
-    job = job | {"batch_size": batches[0].stop}
+    manifest = out / _MANIFEST
+    job = fingerprint(passes) | {"batch_size": batches[0][1]}
     if manifest.exists():
         found = parse_json(read_bytes(manifest, _MANIFEST_BYTES), str(manifest))
         n_together = found.pop("batches_per_file", None)
         other = [name for name, value in job.items() if found.get(name) != value]
         if other or not is_size(n_together, low=1):
-            raise _another(folder, ", ".join(other or [_MANIFEST]))
+            raise _another(out, ", ".join(other or [_MANIFEST]))
         return n_together
-    if any(folder.glob("[!.]*.npy")):
+    if any(path for folder in folders for path in folder.glob("[!.]*.npy")):
         raise ValueError(
-            f"out={os.fspath(folder)!r} holds .npy files, but not of extract_orbits. "
+            f"out={os.fspath(out)!r} holds .npy files, but not of extract_orbits. "
             "Give an empty folder, or one that does not exist."
         )
-    n_bytes = compute(batches[0].start, batches[0].stop).nbytes  # once more later
+    n_bytes = max(rows.nbytes for rows in passes(*batches[0]))  # once more later
     n_together = max(1, _FILE_BYTES // n_bytes)
     with atomic_write(manifest) as part:
         part.write_text(json.dumps(job | {"batches_per_file": n_together}))
     return n_together
 
 
-def _check_recomputed(path: Path, batch: slice, compute: Compute) -> None:
+def _check_recomputed(blocks: list[_Block], passes: Passes, out: Path) -> None:
     """Compute the first batch of a file again, and see that it is the same."""
     # A fingerprint does not see all that activations depend on, such as an attribute of
     # the model, or the code of a lambda.
-    again = compute(batch.start, batch.stop)
-    rows = Shards(path)[: len(again)]
+    for block in blocks:
+        batch = block.batches[0]
+        places = [(block.path(f), block.part(f, batch)) for f in block.folders]
+        there = [next((p for p in both if p.exists()), None) for both in places]
+        if any(there):
+            break
+    else:
+        return
+    again = passes(*batch)
+    pairs = [
+        (Shards(path)[: len(rows)], rows, i)
+        for i, (path, rows) in enumerate(zip(there, again, strict=True))
+        if path is not None
+    ]
     # A model that draws random numbers differs from itself, too, and cannot be told.
-    if not _same(rows, again) and _same(compute(batch.start, batch.stop), again):
-        raise _another(path.parent, "model or action")
+    differ = [(rows, i) for found, rows, i in pairs if not _same(found, rows)]
+    if differ:
+        once_more = passes(*batch)
+        if any(_same(once_more[i], rows) for rows, i in differ):
+            raise _another(out, "model or action")
 
 
 def _same(rows: NDArray, again: NDArray) -> bool:

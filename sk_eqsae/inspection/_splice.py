@@ -17,10 +17,10 @@ from torch import Tensor
 from .._fitting import unfrozen
 from .._rows import as_array
 from ..activations._layers import (
-    check_called_once,
+    Reading,
     check_model,
-    check_tensor,
     named_layer,
+    with_tensor,
 )
 from ..sae._torch_module import EquivariantAutoencoder, SparseAutoencoder
 from ._checks import check_sae
@@ -36,6 +36,8 @@ def splice(
     steer: Mapping[int, float] | None = None,
     keep_error: bool = False,
     power: ArrayLike | Tensor | None = None,
+    output: int | str | None = None,
+    call: int | None = None,
 ) -> Iterator[torch.nn.Module]:
     """Put an autoencoder's reconstruction in the place of a layer's output.
 
@@ -51,9 +53,9 @@ def splice(
         Any model.
     layer : str
         Dotted name of the layer in ``model.named_modules()``; "" is the model
-        itself. It must put out one tensor: with as many entries per input as the
-        autoencoder has features, as :func:`~sk_eqsae.extract_orbits` flattens them,
-        or with that many along its last axis, such as a vector for each token.
+        itself. It puts out a tensor with as many entries per input as the autoencoder
+        has features, as :func:`~sk_eqsae.extract_orbits` flattens them, or with that
+        many along its last axis, such as a vector for each token.
     sae : estimator or torch.nn.Module
         A fitted autoencoder, or what its `to_module` has returned, the parameters of
         which then get gradients. The latter is moved to the activations' device.
@@ -67,6 +69,11 @@ def splice(
     power : int or array-like of shape (n_inputs,) or (n_inputs, n_generators)
         True powers of the inputs; only for an :class:`~sk_eqsae.EquivariantSAE`.
         None infers them from the latents as they were before any was set.
+    output : int or str, default=None
+        Which tensor, where the layer puts out several: its number or key. None is the
+        first.
+    call : int, default=None
+        Which call, where the model calls the layer several times: 0 is the first.
 
     Yields
     ------
@@ -77,7 +84,8 @@ def splice(
     ------
     TypeError, ValueError
         If model or sae is of the wrong type, or the layer or a latent does not exist;
-        in a forward pass if the layer is called not once, or puts out something else.
+        in a forward pass if the layer is called another number of times than `call`
+        says, or puts out something else.
 
     See Also
     --------
@@ -100,6 +108,10 @@ def splice(
     torch.Size([500, 3])
     """
     check_model(model)
+    if callable(output):
+        raise TypeError(
+            "output has to be a number or a key, so that it can be replaced."
+        )
     target = named_layer(model, layer)
     module = _as_module(sae)
     if power is not None:
@@ -107,7 +119,8 @@ def splice(
         if not isinstance(module, EquivariantAutoencoder):
             raise ValueError("power is only for an EquivariantSAE. Leave it out.")
     edits = _edits(ablate, steer, module.n_latents)
-    splicer = _Splicer(layer, module, edits, keep_error, power)
+    reading = Reading(layer, output, call)
+    splicer = _Splicer(reading, module, edits, keep_error, power)
     with ExitStack() as hooks:
         for handle in (
             model.register_forward_pre_hook(splicer.begin),
@@ -123,7 +136,7 @@ def splice(
 class _Splicer(threading.local):
     """Replaces the output of a layer, once in each forward pass of each thread."""
 
-    layer: str
+    reading: Reading
     module: SparseAutoencoder
     edits: dict[int, float]
     keep_error: bool
@@ -135,20 +148,26 @@ class _Splicer(threading.local):
         self.is_running, self.n_calls = True, 0
 
     def check(self, model: torch.nn.Module, args: Any, output: Any) -> None:
-        check_called_once(self.n_calls, self.layer)
+        self.reading.check_called(self.n_calls)
 
     def end(self, model: torch.nn.Module, args: Any, output: Any) -> None:
         self.is_running = False
 
-    def replace(self, module: torch.nn.Module, args: Any, output: Any) -> Tensor:
+    def replace(self, module: torch.nn.Module, args: Any, output: Any) -> Any:
         self.n_calls += 1
-        if self.is_running and self.n_calls > 1:
-            check_called_once(self.n_calls, self.layer)
-        check_tensor(output, self.layer)
-        rows = _as_rows(output, self.module.n_features, self.layer)
-        with torch.autocast(output.device.type, enabled=False):
+        if self.reading.call is None:
+            if self.is_running and self.n_calls > 1:
+                self.reading.check_called(self.n_calls)
+        elif not self.is_running or self.n_calls != self.reading.call + 1:
+            return output
+        place = self.reading.place_in(output)
+        tensor = self.reading.tensor_in(output)
+        rows = _as_rows(tensor, self.module.n_features, self.reading.layer)
+        with torch.autocast(tensor.device.type, enabled=False):
             spliced = self._reconstructed(rows)
-        return spliced.to(output.dtype).reshape(output.shape)
+        return with_tensor(
+            output, place, spliced.to(tensor.dtype).reshape(tensor.shape)
+        )
 
     def _reconstructed(self, x: Tensor) -> Tensor:
         module = self.module.to(x.device)

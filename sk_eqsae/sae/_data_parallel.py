@@ -63,12 +63,12 @@ class SharedObjective(Objective):
         self._join_idle()
         return super().state_dict(*args, **kwargs)
 
-    def before_step(self) -> None:
+    def before_step(self) -> Tensor | None:
         """Add up gradients, and clip the sum."""
         sums = [dist.all_reduce(g, async_op=True) for g in self.network.gradients()]
         for each in sums:
             each.wait()
-        super().before_step()
+        return super().before_step()
 
 
 def _share(n_rows: int) -> tuple[slice, float]:

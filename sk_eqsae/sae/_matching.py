@@ -1,5 +1,6 @@
 """Which latents are each other's turned copies, found from their codes."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -129,7 +130,7 @@ class _Cosines:
         starts, ends = (
             self.table.indptr[g * self.n_latents + latents + i] for i in (0, 1)
         )
-        entries = np.concatenate([np.arange(*e) for e in zip(starts, ends)])
+        entries = np.concatenate([np.arange(*e) for e in zip(starts, ends, strict=True)])
         others, place = np.unique(self.table.indices[entries], return_inverse=True)
         sums = np.bincount(place, self.table.data[entries]) * free[others]
         if len(sums) and sums.max() > 0:
@@ -138,6 +139,8 @@ class _Cosines:
 
     def mean(self, members: NDArray, moves: NDArray) -> float:
         """Mean of A_g[latent c, latent g c] over g != 1 and c."""
+        if not len(self.keys):
+            return 0.0
         g = np.arange(1, len(moves))[:, np.newaxis]
         keys = (g * self.n_latents + members) * self.n_latents + members[moves[1:]]
         place = np.minimum(self.keys.searchsorted(keys), len(self.keys) - 1)
@@ -166,7 +169,7 @@ def _largest(before: csr_array, after: csr_array) -> list[csr_array]:
     block = np.cumsum(work) // _AT_ONCE
     cuts = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), n_latents]
     parts = []
-    for first, last in zip(cuts, cuts[1:]):
+    for first, last in pairwise(cuts):
         product = (by_latent[first:last] @ after).tocoo()
         high = product.data > _LEAST
         value, row, col = product.data[high], product.row[high], product.col[high]

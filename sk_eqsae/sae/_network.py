@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Self
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ._code import Code, Selection
-from ._sparse_step import Spare, SparseAutoencode, encode, gradients_of
+from ._sparse_step import Spare, SparseAutoencode, encode
 
 Arrays = tuple[list[NDArray], list[NDArray], NDArray, NDArray]
 
@@ -20,6 +20,8 @@ Arrays = tuple[list[NDArray], list[NDArray], NDArray, NDArray]
 class Network(nn.Module, ABC):
     """What training asks of a network; rows are normalised, of shape (n_rows, d)."""
 
+    encoder: nn.Linear
+    components: nn.Parameter
     n_latents: int  # of all networks together
     spare: Spare  # memory for the next step
     n_networks: tuple[int, ...] = ()  # () of one, (n,) of n that are trained at once
@@ -43,9 +45,17 @@ class Network(nn.Module, ABC):
     def offset(self) -> Tensor:
         """What is added to all reconstructions."""
 
-    @abstractmethod
+    @cached_property
+    def weights(self) -> list[Tensor]:
+        """All parameters, those of encoder and dictionary first."""
+        # once: a walk through a module's parameters takes a tenth of a small step
+        large = [self.encoder.weight, self.components]
+        of_large = set(map(id, large))
+        return large + [p for p in self.parameters() if id(p) not in of_large]
+
     def gradients(self) -> list[Tensor]:
-        """Gradients of all weights, the two large ones first."""
+        """Gradients of the weights that have one."""
+        return [p.grad for p in self.weights if p.grad is not None]
 
     @abstractmethod
     def normalize_components(self) -> None:
@@ -59,9 +69,7 @@ class Network(nn.Module, ABC):
 class DenseNetwork(Network):
     """Encoder of one or two layers, selection, ReLU, linear decoder."""
 
-    encoder: nn.Linear
     hidden: nn.Linear | None
-    components: nn.Parameter
     intercept: nn.Parameter
     metric = None
 
@@ -113,10 +121,6 @@ class DenseNetwork(Network):
     def offset(self) -> Tensor:
         """Decoder bias."""
         return self.intercept
-
-    def gradients(self) -> list[Tensor]:
-        """Gradients of all weights, the two large ones first."""
-        return gradients_of(self)
 
     def to_arrays(self) -> Arrays:
         """Encoder weights (n_inputs, n_outputs) and biases, dictionary, intercept."""

@@ -38,13 +38,6 @@ def take(spare: Spare, shape: tuple[int, ...], like: Tensor) -> Tensor:
     return left.pop() if left else like.new_empty(shape)
 
 
-def gradients_of(network: Any) -> list[Tensor]:
-    """Gradients that there are; those of encoder and dictionary come first."""
-    large = (network.encoder.weight, network.components)
-    small = [p for p in network.parameters() if all(p is not each for each in large)]
-    return [p.grad for p in (*large, *small) if p.grad is not None]
-
-
 def put_gradients(spare: Spare, gradients: list[Tensor]) -> None:
     """Leave gradients, where the next ones are written over them."""
     for gradient in gradients:
@@ -132,8 +125,9 @@ def order_by_latent(indices: Tensor, n_latents: int) -> tuple[Tensor, Tensor]:
     # numpy sorts short integers in linear time
     small = np.uint16 if n_latents <= 2**16 else np.int64
     order = np.argsort(indices.numpy().astype(small), kind="stable")
-    ends = np.bincount(indices.numpy(), minlength=n_latents).cumsum()
-    return torch.from_numpy(order), torch.from_numpy(np.insert(ends, 0, 0))
+    offsets = np.zeros(n_latents + 1, dtype=np.int64)
+    np.bincount(indices.numpy(), minlength=n_latents).cumsum(out=offsets[1:])
+    return torch.from_numpy(order), torch.from_numpy(offsets)
 
 
 def _grad_inputs(code: Code, slope: Tensor, weight: Tensor, inputs: Tensor) -> Tensor:

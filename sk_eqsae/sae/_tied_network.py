@@ -21,7 +21,6 @@ from ._network import (
 from ._sparse_step import (
     Spare,
     SparseAutoencode,
-    gradients_of,
     order_by_latent,
     put,
     take,
@@ -187,10 +186,6 @@ class TiedNetwork(Network):
         """The part of the decoder bias that the group leaves alone."""
         moved = self.intercept.new_zeros(len(self.intercept) - self.n_invariant)
         return torch.cat([self.intercept[: self.n_invariant], moved])
-
-    def gradients(self) -> list[Tensor]:
-        """Gradients of all weights, the two large ones first."""
-        return gradients_of(self)
 
     @torch.no_grad()
     def set_weights(self, dense: Any) -> None:

@@ -61,12 +61,15 @@ def test_after_a_kill_only_what_is_missing_is_computed(tmp_path):
     killed = subprocess.run([sys.executable, "-c", code], check=False, timeout=300)
     assert killed.returncode == -9
     there = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
-    assert sorted(there) == FILES[:2]
+    part = ".000002-8.npy"  # the batch of inputs 8 and 9
+    assert sorted(there) == [part, *FILES[:2]]
     action = Counted()
     orbits = extract(action, tmp_path)
-    # files, batches, one to compare, powers
-    assert action.n == LOOKS + (3 * 2 + 1) * 3
+    # files, batches, but for that one, one to compare, powers
+    assert action.n == LOOKS + (3 * 2 - 1 + 1) * 3
+    del there[part]
     assert {name: (tmp_path / name).stat().st_mtime_ns for name in there} == there
+    assert sorted(os.listdir(tmp_path)) == [*FILES, "orbits.json"]
     assert isinstance(orbits.X, Shards)
     assert np.array_equal(orbits.X[:], extract(Counted()).X)
 

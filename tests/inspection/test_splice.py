@@ -1,5 +1,6 @@
 """A spliced model computes with the reconstruction, and is itself again afterwards."""
 
+from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -228,6 +229,60 @@ def test_a_model_can_be_called_again_after_an_error_inside(net, images):
         assert torch.equal(net(images), expected)
 
 
+Point = namedtuple("Point", "x y")
+
+
+@pytest.mark.parametrize(
+    ("put_out", "output", "key"),
+    [
+        (lambda x: (x, x), None, 0),
+        (lambda x: [None, x], None, 1),
+        (lambda x: (x, x), -1, 1),
+        (lambda x: {"a": x, "b": x}, None, "a"),
+        (lambda x: {"a": x, "b": x}, "b", "b"),
+        (lambda x: Point(x, x), "y", 1),
+        (lambda x: Point(x, x), 0, 0),
+    ],
+)
+def test_one_tensor_that_a_layer_puts_out_is_replaced(put_out, output, key, images):
+    model = nn.Sequential(nn.Flatten(), nn.Identity())
+    model[1].register_forward_hook(lambda module, args, x: put_out(x))
+    rows = images.flatten(1)
+    sae = TopKSAE(24, k=3, **QUICK).fit(rows.numpy())
+    before = model(images)
+    with splice(model, "1", sae, output=output):
+        after = model(images)
+    assert type(after) is type(before)
+    for each in before if isinstance(before, dict) else range(len(before)):
+        if each == key:
+            torch.testing.assert_close(after[each], sae.to_module()(rows))
+        else:
+            assert after[each] is before[each] or torch.equal(after[each], rows)
+    with pytest.raises(TypeError, match="so that it can be replaced"):
+        splice(model, "1", sae, output=lambda out: out[0]).__enter__()
+
+
+@pytest.mark.parametrize("call", [0, 1])
+def test_one_of_several_calls_is_replaced(call):
+    shared = nn.Linear(12, 12)
+    model, x = nn.Sequential(shared, shared), torch.randn(50, 12)
+    sae = TopKSAE(24, k=3, **QUICK).fit(x.numpy())
+    module = sae.to_module()
+    with splice(model, "0", sae, call=call):
+        found = model(x), model(x)
+        plain = shared(x)  # no forward pass
+    hidden = module(shared(x)) if call == 0 else shared(x)
+    expected = shared(hidden) if call == 0 else module(shared(hidden))
+    for each in found:
+        torch.testing.assert_close(each, expected)
+    assert torch.equal(plain, shared(x))
+    with (
+        pytest.raises(ValueError, match="called 2 times"),
+        splice(model, "0", sae, call=2),
+    ):
+        model(x)
+
+
 def test_the_model_itself_can_be_the_layer(images):
     model = nn.Linear(12, 12)
     rows = images.reshape(-1, 12)
@@ -250,7 +305,6 @@ def test_orbits_can_be_extracted_from_a_spliced_model(net, images):
     [
         ("nowhere", "layer='nowhere' does not exist in Net"),
         ("unused", "was called 0 times in one forward pass"),
-        ("pair", "must put out a tensor, found tuple"),
         ("head", r"puts out shape \(50, 2\), but the autoencoder was fitted on 12"),
     ],
 )

@@ -1,0 +1,136 @@
+"""Passes of a model over moved inputs, and the rows that are kept of each."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..groups import FiniteGroup
+from ..groups._group import action_powers
+from ._batches import Forward, run, to_model
+from ._layers import Reading, outputs_of
+from ._moved import Moves
+
+_MIXED = 0.05  # how far a row may change with its neighbours, of a typical norm
+
+# What is kept of a layer's output in one pass: rows of shape (n_orbits, n_features), of
+# the same orbits in the same order for each element. It gets the output, the numbers of
+# the inputs, the element of the group that moved them, and the layer.
+Keep = Callable[[torch.Tensor, NDArray, int, str], torch.Tensor]
+
+
+def one_row_each(
+    output: torch.Tensor, numbers: NDArray, element: int, layer: str
+) -> torch.Tensor:
+    """All that a layer puts out for an input, as one row."""
+    if output.ndim == 0 or len(output) != len(numbers):
+        raise ValueError(
+            f"layer={layer!r} must put out one row per input: for {len(numbers)} "
+            f"inputs found shape {tuple(output.shape)}. Choose a layer whose first "
+            "axis numbers the inputs."
+        )
+    return output.reshape(len(output), -1)
+
+
+@dataclass(eq=False)
+class Passes:
+    """Computes rows of some inputs, of all layers at once."""
+
+    model: torch.nn.Module
+    inputs: Any
+    readings: Sequence[Reading]
+    moves: Moves
+    group: FiniteGroup
+    device: torch.device
+    forward: Forward | None = None
+    keep: Keep = one_row_each
+    widths: list[int] = field(default_factory=list, init=False)
+
+    def __call__(self, first: int, last: int) -> list[NDArray]:
+        """For each layer rows of shape (n_orbits * order, n_features), by orbit."""
+        batch, numbers = self._taken(slice(first, last)), np.arange(first, last)
+        moved = [self._rows(batch, numbers, g) for g in range(self.group.order)]
+        if not self.widths:
+            self._check_alone(first, len(numbers), moved[0])
+        found = []
+        for reading, rows in zip(self.readings, zip(*moved, strict=True), strict=True):
+            X = np.stack(rows, axis=1).reshape(-1, rows[0].shape[1])
+            _check_finite(X, reading.layer, self.group.order, first)
+            found.append(X)
+        self._check_widths([X.shape[1] for X in found])
+        return found
+
+    def _taken(self, which: slice | list[int]) -> Any:
+        return self.moves.taken(self.inputs, which)
+
+    def _rows(self, batch: Any, numbers: NDArray, element: int) -> list[NDArray]:
+        """For each layer the rows of inputs that an element of the group has moved."""
+        moved = self.moves(batch, action_powers(self.group)[element])
+        tensors = to_model(moved, self.model, self.device)
+        outputs = outputs_of(
+            self.model,
+            self.readings,
+            lambda: run(self.model, tensors, self.forward),
+            self.device,
+        )
+        rows = []
+        for reading, output in zip(self.readings, outputs, strict=True):
+            kept = self.keep(output, numbers, element, reading.layer)
+            is_half = kept.dtype in (torch.float16, torch.bfloat16)
+            rows.append((kept.float() if is_half else kept).cpu().numpy())
+        return rows
+
+    def _check_alone(self, first: int, n: int, found: list[NDArray]) -> None:
+        """Raise if the rows of the first input change when it fills the batch."""
+        numbers = np.full(n, first)
+        alone = self._taken(numbers.tolist())
+        again = self._rows(alone, numbers, 0)
+        for i, reading in enumerate(self.readings):
+            rows = found[i][: len(again[i]) // n]
+            if _are_close(again[i], np.concatenate([rows] * n), found[i]):
+                continue
+            # A model that draws random numbers differs from itself, too.
+            if _are_close(self._rows(alone, numbers, 0)[i], again[i], found[i]):
+                raise ValueError(
+                    f"layer={reading.layer!r}: what it puts out for the first input "
+                    "depends on the other inputs of the batch. If its first axis does "
+                    "not number the inputs, as in (sequence, batch, features), add a "
+                    "module that moves that axis to the front; if the model mixes "
+                    "inputs on purpose, set batch_size=1."
+                )
+
+    def _check_widths(self, widths: list[int]) -> None:
+        """Raise if batches have rows of different widths."""
+        self.widths = self.widths or widths
+        for reading, before, now in zip(
+            self.readings, self.widths, widths, strict=True
+        ):
+            if before != now:
+                raise ValueError(
+                    f"layer={reading.layer!r} puts out {before} features for some "
+                    f"batches and {now} for others. Pad all inputs to one length in "
+                    "collate, or pick what has a fixed size with output=, such as one "
+                    "token: output=lambda out: out[:, -1]."
+                )
+
+
+def _are_close(rows: NDArray, others: NDArray, all_rows: NDArray) -> bool:
+    if rows.shape != others.shape:  # padded to another length
+        return True
+    typical = np.sqrt(np.mean(np.linalg.norm(all_rows, axis=1) ** 2))
+    return bool((np.linalg.norm(rows - others, axis=1) <= _MIXED * typical).all())
+
+
+def _check_finite(X: NDArray, layer: str, order: int, first_input: int) -> None:
+    bad = np.flatnonzero(~np.isfinite(X).all(axis=1))
+    if len(bad):
+        index, power = divmod(int(bad[0]), order)
+        raise ValueError(
+            f"layer={layer!r} put out NaN or infinity in {len(bad)} of {len(X)} rows "
+            f"of a batch, first for input {first_input + index} at power {power}. "
+            "Check that the inputs are finite and that the model's training did not "
+            "diverge."
+        )
