@@ -130,7 +130,9 @@ class _Cosines:
         starts, ends = (
             self.table.indptr[g * self.n_latents + latents + i] for i in (0, 1)
         )
-        entries = np.concatenate([np.arange(*e) for e in zip(starts, ends, strict=True)])
+        entries = np.concatenate(
+            [np.arange(*e) for e in zip(starts, ends, strict=True)]
+        )
         others, place = np.unique(self.table.indices[entries], return_inverse=True)
         sums = np.bincount(place, self.table.data[entries]) * free[others]
         if len(sums) and sums.max() > 0:
