@@ -16,10 +16,9 @@ from typing import BinaryIO
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """Replace a file in one step, when all that is to be in it has been written.
 
-    Gives a path in the same folder to write to. At the end of the block, what was
-    written there takes the place of `path`; after an error it is removed. Whatever
-    happens in between, a kill, a full disk or a power cut, `path` holds all of the old
-    file or all of the new one.
+    Gives a path in the same folder to write to, which takes the place of `path` at the
+    end of the block. After an error, a kill, a full disk or a power cut, `path` holds
+    all of the old file.
 
     Parameters
     ----------

@@ -108,6 +108,16 @@ n_features_in_ : int
     Number of features seen in `fit`.
 feature_names_in_ : ndarray of shape (n_features,)
     Names of the features, where X had them.""",
+    "features_in": """\
+n_features_in_ : int
+    Number of features seen in `fit`.
+feature_names_in_ : ndarray of shape (n_features,)
+    Names of the features, where X had them.""",
+    "self": """\
+Returns
+-------
+self : estimator
+    The fitted estimator.""",
     "fitted_symmetry": """\
 activation_transform_ : estimator
     Fitted M.

@@ -290,14 +290,14 @@ def train(
     memory: dict[str, NDArray] | None = None,
 ) -> NDArray:
     """Train a module in place with Adam; mean losses (n_curves, n_epochs, ...)."""
-    # Of several networks, `lr` and `seed` have one for each, and the i-th network has
-    # ``networks.i`` in the names of its parameters. `memory` is what the optimizer and
+    # Of several networks, `seed` has one for each, and parameters with the i-th of
+    # several `lr` have ``runs.i`` in their names. `memory` is what the optimizer and
     # the module remember of earlier calls, empty at first; it is renewed in place.
     lrs, bar = np.atleast_1d(lr).tolist(), description or type(module).__name__
     net = Net(
         module,
         optimizer__param_groups=[
-            (f"*networks.{i}.*", {"lr": each}) for i, each in enumerate(lrs) if i
+            (f"*runs.{i}.*", {"lr": each}) for i, each in enumerate(lrs) if i
         ],
         lr=lrs[0],
         lr_decay=lr_decay,
@@ -315,7 +315,7 @@ def train(
         memory.update(without_weights(state_of(net)))
     curves = net.loss_curves
     if not len(curves):
-        curves = np.empty((0, 2, *np.shape(lr)))
+        curves = np.empty((0, 2, *np.shape(seed)))
     if len(curves) < max_epochs:
         warn(
             f"Training was interrupted after {len(curves)} of {max_epochs} "

@@ -106,7 +106,7 @@ def decode(rows):
 
 
 turned = np.stack([action(shapes.images[:, 0], p) for p in range(4)])
-images = turned[test.power, test.groups]
+images = turned[test.power, test.inputs]
 FeatureOrbitDisplay.from_estimator(
     tied, test.X, images, decode=decode
 )

@@ -35,7 +35,7 @@ model = torch.nn.Sequential(
 orbits = extract_orbits(
     model, images, layer="1", action=ImageRotation(4)
 )
-y = (digits.target[orbits.groups] == 0).astype(int)
+y = (digits.target[orbits.inputs] == 0).astype(int)
 
 # %%
 # The search

@@ -3,7 +3,7 @@ All displays
 ============
 
 Every picture that ``sk_eqsae.inspection`` draws, of one small network, and how to read
-it. A display is made by ``from_estimator``, ``from_predictions`` or ``from_scores``,
+it. A display is made by ``from_estimator`` or ``from_scores``,
 draws itself, and keeps what it has drawn: ``ax_`` and ``figure_`` can be changed,
 ``plot()`` draws again.
 """
@@ -224,7 +224,7 @@ def decode(rows):
 
 
 turned = np.stack([action(shapes.images[:, 0], p) for p in range(4)])
-images = turned[test.power, test.groups]
+images = turned[test.power, test.inputs]
 FeatureOrbitDisplay.from_estimator(
     tied, test.X, images, decode=decode
 )

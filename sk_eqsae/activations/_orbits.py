@@ -1,31 +1,38 @@
-"""Activations arranged in orbits."""
+"""Activations arranged in orbits, of one site or of many."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import GroupShuffleSplit
 
-from .._rows import as_array, is_on_disk
-from ..groups._orbit_table import checked_column, orbit_table
+from .._rows import as_array, is_on_disk, name_rows
+from ..groups._orbit_table import checked_column, given, orbit_table
+
+_OF_ROWS = ("groups", "power", "site", "inputs", "position")
 
 
 @dataclass(frozen=True, eq=False)
 class Orbits:  # numpydoc ignore=PR02
     """Activations, the orbit that each comes from, and its place in the orbit.
 
-    Every estimator of the package takes them as ``fit(orbits.X, **orbits.metadata)``;
-    ``groups`` also goes into scikit-learn's splitters.
+    An orbit is one site of one input under all elements of the group, or one input
+    where there are no sites: the rows of one pair (groups, site). Every estimator of
+    the package takes them as ``fit(orbits.X, **orbits.metadata)``; ``groups`` also goes
+    into scikit-learn's splitters, and ``y[orbits.inputs]`` are labels of inputs by row.
 
     Parameters
     ----------
     X : array-like, tensor or Shards of shape (n_rows, n_features)
         One activation per row.
     groups : array-like of shape (n_rows,)
-        Orbit id of each row.
+        What each row may not be separated from: its input, or the base that several
+        inputs come from, such as a photograph with several crops.
     power : array-like of shape (n_rows,) or (n_rows, n_generators)
         Power of the generator that was applied to the input of each row, from 0 to
         ``order - 1``; one column for each generator if there are several. Each orbit
@@ -34,12 +41,21 @@ class Orbits:  # numpydoc ignore=PR02
         The group, needed where it has several generators: the order of a cyclic group
         or a FiniteGroup, which it is afterwards. None is the cyclic group of the
         powers.
+    site : array-like of shape (n_rows,), default=None
+        Site of each row, the same for a whole orbit. None where each input has one row
+        for each element. Where inputs of one base share sites, it becomes a number of
+        the orbit, so that groups and site tell orbits apart.
+    inputs : array-like of int of shape (n_rows,), default=None
+        Index of the input of each row. None is groups.
+    position : array-like of int of shape (n_rows,), default=None
+        Place that each row was read from, in the layer's grid in C order. Row (x, u, g)
+        holds the activation of g x at g u: its site is u, its position g u.
 
     Raises
     ------
     ValueError
-        If symmetry is no group, or if the parts do not fit together; the message names
-        the rows.
+        If symmetry is no group, or if the parts do not fit together, or if an input is
+        in two groups; the message names the rows.
 
     See Also
     --------
@@ -56,12 +72,21 @@ class Orbits:  # numpydoc ignore=PR02
     >>> orbits.canonical
     array([[1.],
            [3.]])
+
+    The same rows as one input with two sites, which are exchanged:
+
+    >>> sites = Orbits(X, [0, 0, 0, 0], [0, 1, 0, 1], site=[0, 0, 1, 1])
+    >>> sites.n_orbits, list(sites.metadata)
+    (2, ['groups', 'power', 'site'])
     """
 
     X: Any
     groups: NDArray
     power: NDArray[np.int64]
     symmetry: Any = None
+    site: Any = None
+    inputs: Any = None
+    position: Any = None
     _table: NDArray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -70,13 +95,14 @@ class Orbits:  # numpydoc ignore=PR02
             raise ValueError(
                 f"X must have 2 axes (n_rows, n_features), found shape {X.shape}."
             )
-        symmetry, table = orbit_table(
-            self.groups, self.power, symmetry=self.symmetry, n_rows=len(X)
-        )
-        found = {"X": X, "symmetry": symmetry, "_table": table}
-        for name, values in self.metadata.items():
-            if values is not None:
-                found[name] = np.asarray(as_array(values, name))
+        columns: dict[str, Any] = {name: getattr(self, name) for name in _OF_ROWS}
+        if self.inputs is not None:
+            columns["site"] = _sites_of_groups(given(columns))
+        told = {name: columns[name] for name in ("groups", "power", "site")}
+        symmetry, table = orbit_table(**told, symmetry=self.symmetry, n_rows=len(X))
+        columns = {n: np.asarray(as_array(v, n)) for n, v in given(columns).items()}
+        found = {"inputs": columns.get("groups")} | columns
+        found |= {"X": X, "symmetry": symmetry, "_table": table}
         for name, values in found.items():
             object.__setattr__(self, name, values)  # it is frozen
 
@@ -101,8 +127,8 @@ class Orbits:  # numpydoc ignore=PR02
 
     @property
     def metadata(self) -> dict[str, NDArray]:
-        """Groups and power by name, as ``fit`` takes them."""
-        return {"groups": self.groups, "power": self.power}
+        """Groups, power and, of sites, site by name, as ``fit`` takes them."""
+        return given({"groups": self.groups, "power": self.power, "site": self.site})
 
     @property
     def canonical(self) -> NDArray:
@@ -119,12 +145,12 @@ class Orbits:  # numpydoc ignore=PR02
         base: ArrayLike | None = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> tuple[Orbits, Orbits]:
-        """Split into train and test orbits; no orbit is cut.
+        """Split into train and test orbits; all rows of a group stay together.
 
         Parameters
         ----------
         test_size : float or int, default=0.25
-            Share or number of the orbits in the test set; with base, of the
+            Share or number of the groups in the test set; with base, of the
             different values of base.
         base : array-like of shape (n_inputs,) or None, default=None
             Label of each input, indexed by orbit id. Orbits with the same label
@@ -136,7 +162,7 @@ class Orbits:  # numpydoc ignore=PR02
         Returns
         -------
         train, test : Orbits
-            The two parts; rows keep their order and their orbit ids. Both have the
+            The two parts; rows keep their order and their ids. Both have the
             group of the whole, even if one lacks the rows of a power.
 
         Raises
@@ -164,7 +190,82 @@ class Orbits:  # numpydoc ignore=PR02
 
     def _take(self, ids: NDArray) -> Orbits:
         rows = np.isin(self.groups, ids)
-        return Orbits(self.X[rows], self.groups[rows], self.power[rows], self.symmetry)
+        columns = given({name: getattr(self, name) for name in _OF_ROWS})
+        taken = {name: values[rows] for name, values in columns.items()}
+        return replace(self, X=self.X[rows], **taken)
+
+    def at(self, mask: Sequence[ArrayLike]) -> NDArray:
+        """Label of each row, from a label of each place of each canonical input.
+
+        Parameters
+        ----------
+        mask : array-like of shape (n_inputs, *grid), or one array for each input
+            Labels of all places of the layer's grid, of all inputs of the extraction.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_rows,)
+            The label of the place that the row of power 0 was read from, for all rows
+            of its orbit: what is at u in x is at g u in g x.
+
+        Raises
+        ------
+        ValueError
+            If positions are not known, or mask has no label for one of them.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sk_eqsae.activations import Orbits
+        >>> parts = {"site": [0, 0, 1, 1], "position": [0, 1, 1, 0]}
+        >>> orbits = Orbits(np.zeros((4, 3)), [0] * 4, [0, 1, 0, 1], **parts)
+        >>> orbits.at(np.array([["left", "right"]])).tolist()
+        ['left', 'left', 'right', 'right']
+        """
+        if self.position is None or self.inputs.dtype.kind not in "iu":
+            raise ValueError(
+                "the inputs and places that rows were read from are not known: give "
+                "Orbits inputs= and position=, or make them with extract_orbits(..., "
+                "sites=)."
+            )
+        labels = [np.ravel(as_array(part, "mask")) for part in mask]
+        sizes, number = np.array([len(part) for part in labels]), self.inputs
+        orbits, elements = np.nonzero(self._table >= 0)
+        place = np.empty(len(self), dtype=np.int64)
+        place[self._table[orbits, elements]] = self.position[self._table[orbits, 0]]
+        known = (number >= 0) & (number < len(labels))
+        known &= (place >= 0) & (place < sizes[np.where(known, number, 0)])
+        if not known.all():
+            raise ValueError(
+                f"mask has labels for {len(labels)} inputs, of up to {sizes.max()} "
+                f"places: none for {name_rows(np.flatnonzero(~known))}. Give a label "
+                "for each place of the layer's grid, of all inputs of extract_orbits."
+            )
+        return np.concatenate(labels)[(np.cumsum(sizes) - sizes)[number] + place]
+
+
+def _sites_of_groups(columns: dict[str, Any]) -> Any:
+    """Sites by which orbits of one group differ, also if several inputs are in it."""
+    names = [name for name in ("groups", "inputs", "site") if name in columns]
+    checked = {name: checked_column(columns[name], name) for name in names}
+    lengths = {name: len(values) for name, values in checked.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(
+            f"groups, inputs and site must have an entry for each row, found {lengths}."
+        )
+    ids = pd.DataFrame(checked)
+    n_groups = ids.groupby("inputs")["groups"].nunique()
+    if (n_groups > 1).any():
+        raise ValueError(
+            f"input {n_groups.idxmax()} is in {n_groups.max()} groups: rows of one "
+            "input may not be separated. Give each input one entry in groups, or base."
+        )
+    of_input, of_group = (
+        ids.groupby(list(ids.columns.drop(name)), sort=False).ngroup()
+        for name in ("groups", "inputs")
+    )
+    is_told = of_group.max() == of_input.max()
+    return columns.get("site") if is_told else of_input.to_numpy()
 
 
 def _labels_of(ids: NDArray, base: ArrayLike) -> NDArray:

@@ -82,10 +82,6 @@ class ShapeTasks(Sequence[ShapeTask]):
         If one asks for a shape, a position or an orientation that there is not; a
         rectangle and a diagonal have two orientations, all others four.
 
-    See Also
-    --------
-    sk_eqsae.shape_tasks : All 180 tasks.
-
     Examples
     --------
     >>> from sk_eqsae import make_shapes
@@ -174,10 +170,6 @@ def shape_tasks() -> ShapeTasks:
     tasks : ShapeTasks
         The tasks in this order, with ``names``, ``kinds`` and ``label_matrix``.
 
-    See Also
-    --------
-    make_shapes : The images.
-
     Notes
     -----
     Share of negative rows, exact, over all four rotations; "2" and "4" are shapes
@@ -194,9 +186,7 @@ def shape_tasks() -> ShapeTasks:
     ====  ============================  =========================  =========
 
     The two differ only in SO, where the shapes of an "upright" image share one
-    orientation: 1 - (1 - (7/8)^4)/4 against (31/32)^4. From 87.5 (SP) to 89.7 (SO, 4)
-    "upright" spans the paper's 87-89 %, which "random" does not reach: this favours it
-    as the paper's reading and does not prove it.
+    orientation. "upright" spans the paper's 87-89 %, which "random" does not reach.
 
     Examples
     --------

@@ -42,9 +42,8 @@ class Shapes:  # numpydoc ignore=PR02
         Counter-clockwise quarter-turns of each shape from its upright form: modulo
         2 for the rectangle and the diagonal, modulo 4 for the others.
     base_id : ndarray of shape (n_samples,), dtype int64
-        The same for two images exactly when one is a rotation of the other. Split
-        by it, and no image appears on both sides. It does not depend on the
-        sample: ids of two calls of :func:`~sk_eqsae.make_shapes` can be compared.
+        The same for two images, also of different calls, exactly when one is a
+        rotation of the other. Split by it, and no image appears on both sides.
 
     Attributes
     ----------
@@ -52,11 +51,6 @@ class Shapes:  # numpydoc ignore=PR02
         Names of the 8 shapes.
     position_names : tuple of str
         Names of the 4 quadrants.
-
-    See Also
-    --------
-    sk_eqsae.make_shapes : Draw such images.
-    sk_eqsae.shape_tasks : The binary tasks on them.
 
     Examples
     --------
@@ -139,10 +133,6 @@ def make_shapes(
     -------
     shapes : Shapes
         ``images``, ``shape``, ``orientation`` and ``base_id``.
-
-    See Also
-    --------
-    shape_tasks : The 180 binary tasks on these images.
 
     Notes
     -----

@@ -96,24 +96,19 @@ class ActivationTransformFitter(
         None is the cyclic group of the powers given to `fit`; without any the group is
         trivial and M is the identity, with a warning.
     solver : {"lstsq", "adam"}, default="lstsq"
-        "lstsq" is a closed form, which takes one pass over the orbits. "adam"
-        minimises the loss above by gradient descent: of a free law from the identity,
-        as [1]_ does; of an exact one from the closed form.
+        "lstsq" is a closed form in one pass over the orbits. "adam" minimises the loss
+        above by gradient descent: of a free law from the identity, as [1]_ does; of an
+        exact one from the closed form.
     group_law : {"exact", "free", "orthogonal"}, default="exact"
-        What the matrices have to obey. "exact": all relations of the group, such as
-        M^order = I, to machine precision. "free": nothing; the closed form is least
-        squares over all pairs of activations one generator apart, with a ridge of 1e-6
-        times the mean eigenvalue towards the identity. "orthogonal": each generator's
-        matrix is orthogonal (closed form only). All of them leave directions without
-        variance where they are.
+        What the matrices obey. "exact": all relations of the group, such as M^order =
+        I, to machine precision. "free": nothing; least squares over pairs one generator
+        apart, with a ridge of 1e-6 times the mean eigenvalue towards the identity.
+        "orthogonal": each generator's matrix is orthogonal (closed form only).
     power : float or array-like of shape (n_generators,), default=1
-        Powers of the generators that `transform` applies. A number stands for each of
-        them: by default a row is moved one step by the last generator, then one by
-        the one before it, and so on.
+        Powers of the generators that `transform` applies; a number is for each of them.
     n_components : int, default=None
         Fit M in so many principal directions of X, at most n_features or n_rows, and
-        leave the others where they are, for many features or few orbits. Memory then
-        grows with n_features times n_components. None uses all directions.
+        leave the others where they are, for many features or few orbits. None uses all.
     max_epochs : int, default=150
         Passes over the orbits, for `solver="adam"`.
     batch_size : int, default=64
@@ -144,59 +139,37 @@ class ActivationTransformFitter(
         How often each irrep of `symmetry_.irreps` is in the activations, of
         `group_law="exact"`. Directions without variance count as trivial.
     rank_ : int
-        Number of directions with variance, of `group_law="exact"`; that of the mean
-        counts as one of them, if rows do not vary along it.
+        Number of directions with variance, that of the mean among them, of
+        `group_law="exact"`.
     loss_curve_ : ndarray of shape (n_epochs,)
-        Mean loss of each epoch over the mean squared norm of the rows of X;
-        `solver="adam"` only.
+        Mean loss of each epoch over the mean squared norm of a row, of "adam".
     n_iter_ : int
-        Epochs done; `solver="adam"` only.
-    n_features_in_ : int
-        Number of features seen in `fit`.
-    feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, where X had them.
-
-    See Also
-    --------
-    EquivariantSAE : Uses M to move canonical reconstructions.
+        Epochs done by "adam".
+    {features_in}
 
     Notes
     -----
-    Powers are taken modulo the order, so ``act(X, -1)`` undoes ``act(X, 1)`` as far as
-    `order_error_` is small.
-
     The exact law is fitted in coordinates in which the rows are white. There, the
     moments ``T_g = sum over h of x_gh x_h'`` would be an orthogonal representation if
-    M explained everything: overlaps of the rows with their moved copies. The leading
-    invariant subspace of what the copies span gives the nearest representation; by
-    irrep rho, eigenvectors of ``sum over g of rho(g) (x) T_g``. `solver="adam"` keeps
-    that representation Q and refines the matrix S in ``M_g = S Q_g S^-1``.
+    M explained everything. The leading invariant subspace of what the moved copies span
+    gives the nearest one; by irrep rho, eigenvectors of ``sum over g of rho(g) (x)
+    T_g``. "adam" keeps it as Q and refines the matrix S in ``M_g = S Q_g S^-1``.
 
-    The mean of whole orbits does not move. One of more than ten times the root mean
-    square of the distances from it is scaled down to that, and M is made to map it to
-    itself, so that "little variance" means little beside the other directions.
+    Directions without variance stay where they are, and so does the mean of whole
+    orbits. Orbits with missing rows are left out of an exact law if they hold at most a
+    tenth of the rows; else least squares for each element, over all pairs of rows that
+    it takes to one another, stand in for the moments.
 
-    Orbits with missing rows are left out of an exact law if they hold at most a tenth
-    of the rows. Else the moments come from least squares for each element, over all
-    pairs of rows that it takes to one another; of an element with few pairs, from the
-    product of the generators' matrices.
+    X may be a memory map: the closed form needs memory for (n_features)^2 numbers a few
+    times over, whatever the number of rows, or for n_features times `n_components`.
 
-    Powers of M are kept in memory after they were used, outside of the estimator and up
-    to 64 MB of them. The closed form needs memory for second moments, (n_features)^2 a
-    few times over, whatever the number of rows, so X may be a memory map of a file.
+    M^order = I holds up to rounding, about order * eps * ||M||^2. The norm is large
+    where M moves directions with little variance into ones with much.
 
-    Few orbits are a warning: M is well defined where rows vary and leaves all other
-    directions alone, even of a single orbit, which some matrix always moves. What is
-    impossible is an error.
-
-    M^order = I holds up to rounding of M's entries, about order * eps * ||M||^2. The
-    norm is large where M moves directions with little variance into ones with much.
-
-    With an exact law, M belongs to a one-parameter family ``M^t = expm(t A)``: if g
-    is a rotation by 15 degrees, ``act(X, 0.5)`` rotates by 7.5. That is right for
-    activations whose angular frequencies stay below order / 2. Where the rows moved
-    by whole powers have more than 5 % of what moves at order / 2 itself (of an odd
-    order, at the highest below it), `act` warns, since their spectrum then goes on.
+    With an exact law, ``M^t = expm(t A)``: if g is a rotation by 15 degrees, ``act(X,
+    0.5)`` rotates by 7.5. That is right for angular frequencies below order / 2. Where
+    rows have more than 5 % of what moves at order / 2 itself (of an odd order, at the
+    highest below it), `act` warns, since their spectrum then goes on.
 
     References
     ----------
@@ -216,8 +189,6 @@ class ActivationTransformFitter(
     >>> groups, power = np.tile(np.arange(50), 4), np.repeat(np.arange(4), 50)
     >>> fitter = ActivationTransformFitter(symmetry=4)
     >>> fitter = fitter.fit(X.reshape(-1, 2), groups=groups, power=power)
-    >>> np.allclose(fitter.M_, turn)
-    True
     >>> np.allclose(fitter.act(x, 3), X[3])
     True
     """
@@ -324,10 +295,7 @@ class ActivationTransformFitter(
         {power}
         {site}
 
-        Returns
-        -------
-        self : ActivationTransformFitter
-            The fitted estimator.
+        {self}
 
         Raises
         ------
@@ -339,10 +307,9 @@ class ActivationTransformFitter(
         Warns
         -----
         UserWarning
-            If nothing says what the group is, or M is not to be trusted: there are
-            fewer than two rows for each direction in which they vary, M explains less
-            of these rows than their mean or than M = I does, or it moves directions
-            with little variance so far that `order_error_` is above 1e-10.
+            If nothing says what the group is, or M is not to be trusted: of fewer than
+            two rows for each direction in which they vary, worse on them than their
+            mean or than M = I, or with an `order_error_` above 1e-10.
         ConvergenceWarning
             If "adam" with an exact law ends above the closed form, which is kept, or
             with a free law explains less than the mean or M = I does.
@@ -393,10 +360,7 @@ class ActivationTransformFitter(
             `symmetry`, the first call decides the group.
         {site}
 
-        Returns
-        -------
-        self : ActivationTransformFitter
-            The fitted estimator.
+        {self}
 
         Raises
         ------

@@ -34,10 +34,6 @@ class Irrep:  # numpydoc ignore=PR02
     matrices : ndarray of shape (order, dim, dim)
         One orthogonal matrix for each element of the group, float64.
 
-    See Also
-    --------
-    sk_eqsae.groups.FiniteGroup.irreps : All of a group's.
-
     Notes
     -----
     Over the complex numbers, a "real" one stays irreducible, a "complex" one is the
@@ -101,14 +97,6 @@ class FiniteGroup(ABC):
 
     Groups are immutable values: equal if they were made alike, hashable, and their
     repr reads back.
-
-    See Also
-    --------
-    CyclicGroup : Rotations by steps, shifts along an axis.
-    DihedralGroup : Rotations and a flip.
-    ProductGroup : Symmetries that do not touch each other.
-    SymmetricGroup : All permutations.
-    GeneratedGroup : Any group, from permutations.
 
     Examples
     --------
@@ -580,6 +568,13 @@ def smallest_parts(irrep: Irrep) -> tuple[NDArray, NDArray]:
     if half.shape[1] > 1:  # the phase of a single vector changes no matrix
         half = canonical_basis(half)
     return half.conj().T @ rho @ half, half
+
+
+def coset_representatives(group: FiniteGroup, subgroup: Subgroup) -> NDArray:
+    """Smallest element of each coset, (order // subgroup.order,)."""
+    if subgroup.order == 1:
+        return np.arange(group.order)
+    return np.unique(group.cosets(subgroup)[:, 0], return_index=True)[1]
 
 
 def generator_elements(group: FiniteGroup) -> list[int]:

@@ -91,11 +91,6 @@ class SymmetricGroup(_PermutationGroup):  # numpydoc ignore=PR02
     permutations : ndarray of shape (order, n)
         Entry [e, i] is where element e sends i.
 
-    Notes
-    -----
-    The relations are the orders of the cycles and those of the Coxeter group, with
-    the swap of k - 1 and k written as ck^-1 c(k+1).
-
     Examples
     --------
     >>> from sk_eqsae.groups import SymmetricGroup

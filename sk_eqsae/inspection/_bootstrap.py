@@ -1,4 +1,4 @@
-"""R2 of maps between rows, and its bootstrap intervals over orbits."""
+"""R2 of maps between rows, and its bootstrap intervals over inputs."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,14 +8,15 @@ from numpy.typing import NDArray
 from .._metrics import are_constant
 from ._equivariance import Pairs
 
-_CHUNK = 100  # resamples at a time
+_CHUNK = 100  # resamples at a time, at most
+_COUNTS = 2**24  # held at a time: 128 MiB
 _FEWEST_RESAMPLES = 0.1  # share that must have a value, or there is no interval
 _ROUNDING = 8 * np.finfo(np.float64).eps
 
 
 def errors_by_orbit(predict: Callable[[Pairs], NDArray], pairs: list[Pairs]) -> NDArray:
     """Squared errors (n_powers, n_orbits), 0 where an orbit lacks the row."""
-    errors = np.zeros((len(pairs), pairs[0].n_orbits))
+    errors = np.zeros((len(pairs), len(pairs[0].inputs)))
     for error, p in zip(errors, pairs, strict=True):
         predicted = np.reshape(predict(p), p.moved.shape)
         error[p.orbits] = np.square(p.moved - predicted).sum(axis=1)
@@ -23,12 +24,19 @@ def errors_by_orbit(predict: Callable[[Pairs], NDArray], pairs: list[Pairs]) -> 
 
 
 def resamples(
-    n_orbits: int, n_bootstrap: int, random_state: np.random.RandomState
+    inputs: NDArray, n_bootstrap: int, random_state: np.random.RandomState
 ) -> Iterator[NDArray]:
     """How often each orbit is drawn, in parts of shape (n_resamples, n_orbits)."""
-    for start in range(0, n_bootstrap, _CHUNK):
-        size = min(_CHUNK, n_bootstrap - start)
-        yield random_state.multinomial(n_orbits, np.full(n_orbits, 1 / n_orbits), size)
+    # Inputs (n_orbits,) are drawn, with all of their sites, which are alike: drawn one
+    # by one, as if they were independent, they would make intervals too narrow.
+    n_inputs = inputs.max() + 1
+    chunk = max(1, min(_CHUNK, _COUNTS // len(inputs)))
+    for start in range(0, n_bootstrap, chunk):
+        size = min(chunk, n_bootstrap - start)
+        drawn = random_state.multinomial(
+            n_inputs, np.full(n_inputs, 1 / n_inputs), size
+        )
+        yield drawn[:, inputs]
 
 
 def r2_of_resamples(pairs: list[Pairs], errors: NDArray, counts: NDArray) -> NDArray:
@@ -46,7 +54,7 @@ def _deviations(pairs: Pairs, counts: NDArray) -> NDArray:
     n_rows = np.maximum(counts.sum(axis=1), 1)
     deviations = squares - np.square(counts @ rows).sum(axis=1) / n_rows
     # a difference of two sums: if it is rounding, the rows drawn are copies of one
-    rounding = _ROUNDING * pairs.n_orbits * squares
+    rounding = _ROUNDING * len(pairs.inputs) * squares
     return np.where(deviations > rounding, deviations, 0)
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import GridSearchCV, ShuffleSplit
+from sklearn.model_selection import GridSearchCV, GroupShuffleSplit
 from sklearn.neural_network import MLPRegressor
 
 from .._metrics import fvu
@@ -17,7 +17,7 @@ _RIDGES = tuple(10.0**exponent for exponent in range(-6, 3))
 _EPOCHS = (0, 40)
 _HIDDEN = 256
 _BATCH = 64
-_HELD_BACK = 0.2  # share of the rows
+_HELD_BACK = 0.2  # share of the inputs
 
 
 class LinearThenMLP(RegressorMixin, BaseEstimator):
@@ -67,11 +67,11 @@ class LinearThenMLP(RegressorMixin, BaseEstimator):
 
 
 def default_ceiling(random_state: np.random.RandomState) -> GridSearchCV:
-    """Linear map, with or without a network, whichever is better on held-back rows."""
+    """Linear map, with or without a network, whichever is better on other groups."""
     seeds = random_state.randint(np.iinfo(np.int32).max, size=2)
     return GridSearchCV(
         LinearThenMLP(random_state=int(seeds[0])),
         {"n_epochs": list(_EPOCHS)},
-        cv=ShuffleSplit(1, test_size=_HELD_BACK, random_state=int(seeds[1])),
+        cv=GroupShuffleSplit(1, test_size=_HELD_BACK, random_state=int(seeds[1])),
         error_score="raise",
     )

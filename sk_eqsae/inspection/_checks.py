@@ -1,6 +1,5 @@
 """What may stand for an autoencoder, for M, and for its rows."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,16 +17,6 @@ def check_sae(sae: Any, name: str = "sae") -> None:
             f"{name} has to be a fitted autoencoder of this package, found {sae!r}."
         )
     check_is_fitted(sae)
-
-
-def check_mapping(given: Any, name: str, of: str) -> None:
-    """Refuse what is no dictionary, or is empty."""
-    if not isinstance(given, Mapping):
-        raise TypeError(
-            f"{name} has to be a dictionary of {of}, found {type(given).__name__}."
-        )
-    if not given:
-        raise ValueError(f"{name} is empty. Pass a dictionary of {of}.")
 
 
 def checked_rows(X: Any, n_features: int) -> Any:

@@ -22,8 +22,8 @@ class Pairs(NamedTuple):
 
     element: int
     power: int | tuple[int, ...]
-    orbits: NDArray  # which of the n_orbits have both rows
-    n_orbits: int
+    orbits: NDArray  # which of all have both rows
+    inputs: NDArray  # (n_orbits,): number of the input that each of all is of
     canonical: NDArray
     moved: NDArray
 
@@ -56,10 +56,6 @@ def equivariance_error(
         0 is exact; 1 is what predicting the mean of each power scores.
 
     {no_orbits}
-
-    See Also
-    --------
-    equivariance_report : Per power, with baselines, intervals and a ceiling.
 
     Examples
     --------
@@ -142,6 +138,7 @@ def pairs_by_element(
     group = activation_transform.symmetry_
     _, table = orbit_table(**metadata, symmetry=group, n_rows=len(X))
     canonical = table[:, 0]
+    inputs, _ = pd.factorize(np.asarray(metadata["groups"])[canonical])
     pairs = []
     for element, name in enumerate(action_powers(group)):
         orbits = np.flatnonzero(table[:, element] >= 0)
@@ -149,7 +146,7 @@ def pairs_by_element(
             moved = table[orbits, element]
             rows = (read_rows(X, r) for r in (canonical[orbits], moved))
             rows = (part.astype(np.float64) for part in rows)
-            pairs.append(Pairs(element, name, orbits, len(table), *rows))
+            pairs.append(Pairs(element, name, orbits, inputs, *rows))
     if not pairs:
         raise ValueError(
             "power: no row has any other power than 0, so there is nothing that M "

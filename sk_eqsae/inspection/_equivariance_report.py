@@ -22,7 +22,7 @@ from ._ceiling import default_ceiling
 from ._checks import check_transform
 from ._equivariance import Pairs, pairs_by_element, predicted
 
-_FEWEST_ORBITS = 5
+_FEWEST = 5  # groups
 
 Predict = Callable[[Pairs], NDArray]
 
@@ -46,20 +46,17 @@ def equivariance_report(
     ``"M"``
         The matrix.
     ``"nonlinear"``
-        The ceiling: one free map per power, without any law of a group. If it
-        explains more than M, linearity or the law has a price; if it explains less,
-        the law spares data that a free map would need.
+        The ceiling: one free map per power, without any law of a group.
     ``"identity"``
         M = I. If it explains as much as M, the activations are nearly invariant.
     ``"shuffled"``
         M fitted on training orbits whose rows were dealt to other orbits at random.
-        What it explains, any matrix would. With an exact law it scores about -1
-        where M has to learn everything, because M cannot shrink to the mean.
+        With an exact law it scores about -1, because M cannot shrink to the mean.
 
     Parameters
     ----------
     train, test : Orbits
-        Activations to fit on and to compare on, without a common orbit; see
+        Activations to fit on and to compare on, without a common group; see
         :meth:`~sk_eqsae.activations.Orbits.split`.
     activation_transform : estimator, default=None
         How M is fitted: cloned and fitted on `train`. None is
@@ -69,9 +66,10 @@ def equivariance_report(
     ceiling : estimator, default=None
         Regressor for the ceiling, from (n_orbits, n_features) to the same shape.
         None is ridge regression, plus a network with one hidden layer of 256 units
-        on what it leaves if that is better on a fifth of the training orbits.
+        on what it leaves if that is better on a fifth of the training groups.
     n_bootstrap : int, default=1000
-        Resamples of the test orbits, the same for all maps and powers.
+        Resamples of the groups in `test`, each with all sites of its inputs, the same
+        for all maps and powers.
     confidence_level : float, default=0.95
         Probability that the interval covers.
     {evaluation_state}
@@ -81,7 +79,7 @@ def equivariance_report(
     pandas.DataFrame
         One row per map and power (0 aside), then per map the `power` "mean": `map`,
         `power` (a tuple if there are several generators), `r2` (1 - FVU against the
-        per-feature mean of that power), and the bootstrap interval over orbits from
+        per-feature mean of that power), and the bootstrap interval over groups from
         `low` to `high`. Powers without a row in either part are left out. `r2` is NaN
         for a power whose test rows do not vary, such as a single one; "mean" is over
         the others.
@@ -89,22 +87,15 @@ def equivariance_report(
     Raises
     ------
     ValueError
-        If train and test share an orbit, have no power other than 0 in common or,
+        If train and test share a group, have no power other than 0 in common or,
         without activation_transform, different groups; if one has fewer than five
-        orbits.
-
-    See Also
-    --------
-    equivariance_error : One number for a fitted M.
-    r2_per_feature : Which features M explains.
-    TransformFidelityDisplay : The table as a picture.
+        groups.
 
     Notes
     -----
-    The percentile interval has orbits as units and is for the fitted maps; it says
-    nothing of how much another training set would change them. A resample that holds
-    a power in one orbit or none has no R2 of that power, and so no mean. The interval
-    is over the others, and NaN if they are fewer than a tenth.
+    The percentile interval has orbits as units and is for the fitted maps, not for
+    other training sets. Resamples that hold a power in one orbit or none are left out;
+    it is NaN if more than nine tenths are.
 
     Examples
     --------
@@ -130,11 +121,10 @@ def equivariance_report(
     random_state = check_random_state(random_state)
     maps, pairs = _fit_maps(train, test, activation_transform, ceiling, random_state)
     errors = np.stack([errors_by_orbit(predict, pairs) for predict in maps.values()])
-    n_orbits = errors.shape[-1]
-    r2 = r2_of_resamples(pairs, errors, np.ones((1, n_orbits)))
+    r2 = r2_of_resamples(pairs, errors, np.ones((1, errors.shape[-1])))
     samples = [
         r2_of_resamples(pairs, errors, counts)
-        for counts in resamples(n_orbits, n_bootstrap, random_state)
+        for counts in resamples(pairs[0].inputs, n_bootstrap, random_state)
     ]
     known = ~np.isnan(r2).all(axis=(0, 1))
     samples = with_mean(np.concatenate(samples), known)
@@ -161,16 +151,16 @@ def _check_parts(train: Orbits, test: Orbits) -> None:
     common = np.intersect1d(train.groups, test.groups)
     if len(common):
         raise ValueError(
-            f"train and test share {len(common)} orbit id(s), such as {common[0]}, so "
-            "test is not held out. Split with Orbits.split, or give orbits of "
-            "different inputs different ids."
+            f"train and test share {len(common)} group id(s), such as {common[0]}, so "
+            "test is not held out. Split with Orbits.split, or give different "
+            "inputs different ids."
         )
     for name, part in (("train", train), ("test", test)):
-        n_orbits = len(np.unique(part.groups))
-        if n_orbits < _FEWEST_ORBITS:
+        n_groups = len(np.unique(part.groups))
+        if n_groups < _FEWEST:
             raise ValueError(
-                f"{name} has {n_orbits} orbit(s), but {_FEWEST_ORBITS} are the fewest "
-                "that a comparison can be made with. Add orbits."
+                f"{name} has {n_groups} group(s), but {_FEWEST} are the fewest that a "
+                "comparison can be made with. Add inputs."
             )
 
 
@@ -193,15 +183,14 @@ def _fit_maps(
     random_state: np.random.RandomState,
 ) -> tuple[dict[str, Predict], list[Pairs]]:
     """The four maps, and the test rows that they are compared on."""
-    fitter = _fitted(activation_transform, train, train.groups)
+    fitter = clone(activation_transform).fit(train.X, None, **train.metadata)
     shuffled = _fitted_on_shuffled(activation_transform, train, random_state)
     seen, pairs = (
         {p.element: p for p in pairs_by_element(fitter, o.X, **o.metadata)}
         for o in (train, test)
     )
     common = _seen_in_both(seen, pairs)
-    ceiling = default_ceiling(random_state) if ceiling is None else ceiling
-    free = {e: clone(ceiling).fit(seen[e].canonical, seen[e].moved) for e in common}
+    free = _free_maps(ceiling, [seen[e] for e in common], random_state)
     maps: dict[str, Predict] = {
         "M": partial(predicted, fitter),
         "nonlinear": lambda p: free[p.element].predict(p.canonical),
@@ -223,11 +212,19 @@ def _seen_in_both(train: dict[int, Pairs], test: dict[int, Pairs]) -> list[int]:
     return common
 
 
-def _fitted(
-    activation_transform: BaseEstimator, train: Orbits, groups: NDArray
-) -> BaseEstimator:
-    fitter = clone(activation_transform)
-    return fitter.fit(train.X, None, groups=groups, power=train.power)
+def _free_maps(
+    ceiling: BaseEstimator | None,
+    seen: list[Pairs],
+    random_state: np.random.RandomState,
+) -> dict[int, BaseEstimator]:
+    """A map of each element, of which that by default is chosen on other inputs."""
+    if ceiling is not None:
+        return {p.element: clone(ceiling).fit(p.canonical, p.moved) for p in seen}
+    search = default_ceiling(random_state)
+    return {
+        p.element: clone(search).fit(p.canonical, p.moved, groups=p.inputs[p.orbits])
+        for p in seen
+    }
 
 
 def _fitted_on_shuffled(
@@ -237,10 +234,11 @@ def _fitted_on_shuffled(
 ) -> BaseEstimator:
     """M of orbits whose rows, the canonical one aside, come from any orbit."""
     powers, element = np.unique(train.power, axis=0, return_inverse=True)
-    groups = train.groups.copy()
+    dealt = np.arange(len(train))
     for e in np.flatnonzero(powers.reshape(len(powers), -1).any(axis=1)):
         rows = np.flatnonzero(element.ravel() == e)
-        groups[rows] = random_state.permutation(groups[rows])
+        dealt[rows] = random_state.permutation(rows)
+    told = {name: values[dealt] for name, values in train.metadata.items()}
     with warnings.catch_warnings():  # that this M is not to be trusted is its purpose
         warnings.simplefilter("ignore", UserWarning)
-        return _fitted(unfrozen(activation_transform), train, groups)
+        return clone(unfrozen(activation_transform)).fit(train.X, None, **told)

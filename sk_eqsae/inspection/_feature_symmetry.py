@@ -49,9 +49,8 @@ def feature_symmetry(
 
         P_rho = n / (c |G|) sum_e chi(e) M_e,    energy = |P_rho d|^2 / |d|^2
 
-    Lengths and cosines are those of the metric that the group keeps,
-    ``<a, b> = mean over e of (M_e a) . (M_e b)``, so energies are not negative and
-    sum to 1 even if M stretches; where M is orthogonal, it is the usual metric.
+    Lengths and cosines are those of the metric that the group keeps, ``<a, b> = mean
+    over e of (M_e a) . (M_e b)``, so that energies sum to 1 even if M stretches.
 
     Parameters
     ----------
@@ -80,10 +79,9 @@ def feature_symmetry(
         - ``turns_into_NAME``, ``cosine_NAME``: latent whose vector is nearest to
           M d, and the cosine, for each generator NAME of the group.
         - ``stabilizer_size``, ``orbit_length``: number of elements that leave the
-          vector alone, and of different vectors that the group makes of it; their
-          product is the group's order.
-        - ``orbit``: number of the orbit of features, in the order of first latents:
-          those connected by ``turns_into`` with a cosine of at least `threshold`.
+          vector alone, and of different vectors that the group makes of it.
+        - ``orbit``: number of the orbit of features, those connected by ``turns_into``
+          with a cosine of at least `threshold`.
 
     Raises
     ------
@@ -95,10 +93,6 @@ def feature_symmetry(
     UserWarning
         If M does not obey the group's law, so that energies mean little.
 
-    See Also
-    --------
-    FeatureSymmetryDisplay : The energies as a picture.
-
     Notes
     -----
     Chance is what 1,000 directions d ~ N(0, S) have, with a fixed seed and S the
@@ -108,19 +102,13 @@ def feature_symmetry(
         chance of rho = quantile of F_rho at u,
         u = quantile at 0.95 of the largest F_rho(energy in rho) over all rho
 
-    so that 5 % of the directions exceed chance in any irrep at all. A vector whose
-    copies under the group are orthogonal to each other has the energy
-    ``n^2 / (c |G|)`` in each irrep, and so the invariance ``1 / |G|``: that is what a
-    feature of one orientation looks like, and a random direction, too. What tells
-    such a feature from chance is that the dictionary holds its copies, ``cosine_NAME``.
+    so that 5 % of the directions exceed chance in any irrep at all. A feature of one
+    orientation, whose copies are orthogonal to each other, has the energy ``n^2 / (c
+    |G|)`` in each irrep, and so has a random direction. What tells them apart is that
+    the dictionary holds the feature's copies, ``cosine_NAME``.
 
     Leave out latents that no activation uses before counting: their vectors are near
-    where they started. Directions in which the activations do not vary count as
-    invariant, because M leaves them where they are.
-
-    An orbit has more latents than its `orbit_length` if the dictionary holds a
-    vector more than once, and fewer if it lacks some of what the group makes. The
-    stabilizer keeps those of the set S of near elements with e S = S, a subgroup.
+    where they started. Directions without variance count as invariant.
 
     Examples
     --------

@@ -34,10 +34,6 @@ class FeatureSymmetryDisplay(Display):
 
     {picture}
 
-    See Also
-    --------
-    feature_symmetry : The table.
-
     Examples
     --------
     >>> import numpy as np

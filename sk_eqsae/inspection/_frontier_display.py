@@ -8,17 +8,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_array
-from sklearn.utils.validation import _num_samples
 
 from .._docs import fill
-from .._metrics import fvu
-from .._rows import as_array
 from ..sae import GroupTiedSAE
 from ..sae._base import sparse_codes
-from ._checks import check_mapping, check_sae
+from ._checks import check_sae
 from ._display import Display, checked_table, draw_lines, log_axis
 
 if TYPE_CHECKING:
@@ -47,11 +42,6 @@ class FrontierDisplay(Display):
         learned vectors (of a GroupTiedSAE base and free ones, not copies); `fvu`.
 
     {picture}
-
-    See Also
-    --------
-    LossCurveDisplay : Whether they were trained long enough.
-    sk_eqsae.fit_many : Trains a sweep over k at once.
 
     Examples
     --------
@@ -111,45 +101,9 @@ class FrontierDisplay(Display):
         """
         _check_x(x)
         rows = [_measures(*named, X) for named in _named_saes(saes)]
-        return cls(_table(rows, "saes")).plot(ax, x=x)
-
-    @classmethod
-    def from_predictions(
-        cls,
-        X: ArrayLike,
-        predictions: Mapping[str, Iterable[tuple[Any, ArrayLike]]],
-        *,
-        x: str = "l0",
-        ax: Axes | None = None,
-    ) -> Self:
-        """Plot latents and reconstructions that were made elsewhere.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Held-out activations.
-        predictions : dict of lists of (latents, reconstruction)
-            For each line its points: latents, an array or sparse array of shape
-            (n_rows, n_components), and the reconstruction of X from them.
-        {frontier_x}
-        {ax}
-
-        {display}
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `predictions` is no dictionary of arrays that fit X, or no such `x`.
-        """
-        _check_x(x)
-        of = "lists of (latents, reconstruction) by name"
-        check_mapping(predictions, "predictions", of)
-        rows = [
-            _point(name, _checked_latents(name, Z, X), fvu(X, reconstruction))
-            for name, made in predictions.items()
-            for Z, reconstruction in made
-        ]
-        return cls(_table(rows, "predictions")).plot(ax, x=x)
+        if not rows:
+            raise ValueError("saes is empty. Pass what is to be compared.")
+        return cls(pd.DataFrame(rows)).plot(ax, x=x)
 
     def plot(self, ax: Axes | None = None, *, x: str = "l0") -> Self:
         """Draw.
@@ -197,35 +151,14 @@ def _named_saes(saes: Any) -> Iterator[tuple[str, Any]]:
             yield str(name), sae
 
 
-def _table(rows: list[dict[str, Any]], name: str) -> pd.DataFrame:
-    if not rows:
-        raise ValueError(f"{name} is empty. Pass what is to be compared.")
-    return pd.DataFrame(rows)
-
-
 def _measures(name: str, sae: Any, X: ArrayLike) -> dict[str, Any]:
-    measures = _point(name, sparse_codes(sae, X), 1 - sae.score(X))
+    Z, n_components = sparse_codes(sae, X), len(sae.components_)
     if isinstance(sae, GroupTiedSAE):  # copies are not learned
-        measures["n_components"] = sae.n_orbits_ + sae.n_free_
-    return measures
-
-
-def _point(name: str, Z: Any, fvu_of_name: float) -> dict[str, Any]:
+        n_components = sae.n_orbits_ + sae.n_free_
     return {
         "name": name,
         "l0": Z.count_nonzero() / Z.shape[0],
         "l1": float(abs(Z).sum(dtype=np.float64) / Z.shape[0]),
-        "n_components": Z.shape[1],
-        "fvu": fvu_of_name,
+        "n_components": n_components,
+        "fvu": 1 - sae.score(X),
     }
-
-
-def _checked_latents(name: str, Z: Any, X: ArrayLike) -> csr_array:
-    Z = check_array(as_array(Z), accept_sparse="csr", input_name="latents")
-    latents = csr_array(Z)
-    if latents.shape[0] != _num_samples(X):
-        raise ValueError(
-            f"predictions[{name!r}] has latents of {latents.shape[0]} rows, but X has "
-            f"{_num_samples(X)}."
-        )
-    return latents

@@ -43,18 +43,11 @@ class LossCurveDisplay(Display):
 
     {picture}
 
-    See Also
-    --------
-    FrontierDisplay : How good the trained autoencoders are.
-
     Notes
     -----
     What is drawn of an epoch is the mean over its batches, while weights change. The
-    FVU is of the squared error alone, `error_curve_`. The loss is what training makes
-    small: with `nested` the mean over all prefixes, with a recipe that revives dead
-    latents the auxiliary loss, too (as much as the squared error again), of an
-    :class:`~sk_eqsae.EquivariantSAE` the consistency loss (0.3 times it, or more while
-    codes are not invariant).
+    FVU is of the squared error alone, `error_curve_`; the loss, `loss_curve_`, is all
+    that training makes small.
 
     Examples
     --------

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import f1_score
-from sklearn.utils import check_array
 
 from .._docs import fill
-from .._rows import as_array
-from ._checks import check_mapping
 from ._display import (
     Display,
     bar_styles,
@@ -44,21 +38,17 @@ class ProbingDisplay(Display):
 
     {picture}
 
-    See Also
-    --------
-    sk_eqsae.evaluate_probes : The scores.
-
     Examples
     --------
-    >>> import numpy as np
+    >>> import pandas as pd
     >>> from sk_eqsae.inspection import ProbingDisplay
-    >>> Y = np.array([[1, 0], [1, 1], [0, 0], [0, 1]])
-    >>> predictions = {"right": Y, "always yes": np.ones_like(Y)}
-    >>> display = ProbingDisplay.from_predictions(Y, predictions)
+    >>> scores = pd.DataFrame({"task": [0, 1, 0, 1], "source": list("aabb")})
+    >>> scores = scores.assign(kind="S", f1=[0.5, 0.7, 0.9, 0.7])
+    >>> display = ProbingDisplay.from_scores(scores, source="source")
     >>> display.summary[["source", "f1"]].round(2)
-           source    f1
-    0       right  1.00
-    1  always yes  0.67
+      source   f1
+    0      a  0.6
+    1      b  0.8
     """
 
     _table = "summary"
@@ -118,48 +108,6 @@ class ProbingDisplay(Display):
         found["source"] = found[source].astype(str) if source else ""
         return cls(found[["group", "source", "f1", "sem", "n_tasks"]]).plot(ax)
 
-    @classmethod
-    def from_predictions(
-        cls,
-        Y: ArrayLike,
-        predictions: Mapping[str, ArrayLike],
-        *,
-        task_kinds: Sequence[str] | None = None,
-        ax: Axes | None = None,
-    ) -> Self:
-        """Score predictions that were made elsewhere, and plot.
-
-        Parameters
-        ----------
-        Y : array-like of shape (n_rows, n_tasks), dtype bool
-            True answers of binary tasks.
-        predictions : dict of array-like of shape (n_rows, n_tasks), dtype bool
-            What was predicted, by source: one bar each.
-        task_kinds : sequence of str of length n_tasks, default=None
-            Kind of each task: one group of bars each. None is one group.
-        {ax}
-
-        {display}
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `predictions` is no dictionary of binary arrays that fit together.
-        """
-        Y = _binary("Y", Y)
-        check_mapping(predictions, "predictions", "arrays by source")
-        kinds = ["all tasks"] * Y.shape[1] if task_kinds is None else list(task_kinds)
-        if len(kinds) != Y.shape[1]:
-            raise ValueError(
-                f"task_kinds has {len(kinds)} entries for {Y.shape[1]} tasks."
-            )
-        tables = [
-            pd.DataFrame({"source": name, "kind": kinds, "f1": _f1(name, Y, predicted)})
-            for name, predicted in predictions.items()
-        ]
-        scores = pd.concat(tables).rename_axis("task").reset_index()
-        return cls.from_scores(scores, source="source", ax=ax)
-
     def _draw(self, ax: Axes, summary: pd.DataFrame) -> None:
         groups = list(summary["group"].unique())
         sources = list(summary["source"].unique())
@@ -178,23 +126,3 @@ class ProbingDisplay(Display):
         label_ticks(ax, groups)
         ax.set(ylim=(0, 1), ylabel="mean F1 over tasks")
         legend_of_names(ax, sources, handlelength=1.4)
-
-
-def _binary(name: str, Y: ArrayLike) -> NDArray:
-    array: NDArray = check_array(as_array(Y), dtype=None, input_name=name)
-    if not np.isin(array, (0, 1)).all():
-        raise ValueError(f"{name} has to hold 0 and 1, or False and True, alone.")
-    return array.astype(bool)
-
-
-def _f1(name: str, Y: NDArray, predicted: ArrayLike) -> NDArray:
-    """F1 of each task, as evaluate_probes has it: 0 where nothing is found."""
-    argument = f"predictions[{name!r}]"
-    made = _binary(argument, predicted)
-    if made.shape != Y.shape:
-        raise ValueError(f"{argument} has shape {made.shape}, but Y has {Y.shape}.")
-    found = [
-        f1_score(answers, guesses, zero_division=0.0)
-        for answers, guesses in zip(Y.T, made.T, strict=True)
-    ]
-    return np.array(found)

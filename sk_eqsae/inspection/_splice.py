@@ -52,10 +52,9 @@ def splice(
     model : torch.nn.Module
         Any model.
     layer : str
-        Dotted name of the layer in ``model.named_modules()``; "" is the model
-        itself. It puts out a tensor with as many entries per input as the autoencoder
-        has features, as :func:`~sk_eqsae.extract_orbits` flattens them, or with that
-        many along its last axis, such as a vector for each token.
+        Dotted name of the layer in ``model.named_modules()``; "" is the model itself.
+        Its output has as many entries per input, or along its last axis, as the
+        autoencoder has features.
     sae : estimator or torch.nn.Module
         A fitted autoencoder, or what its `to_module` has returned, the parameters of
         which then get gradients. The latter is moved to the activations' device.
@@ -86,10 +85,6 @@ def splice(
         If model or sae is of the wrong type, or the layer or a latent does not exist;
         in a forward pass if the layer is called another number of times than `call`
         says, or puts out something else.
-
-    See Also
-    --------
-    sk_eqsae.extract_orbits : The activations to fit an autoencoder on.
 
     Notes
     -----

@@ -40,10 +40,6 @@ class TransformFidelityDisplay(Display):
 
     {picture}
 
-    See Also
-    --------
-    equivariance_report : The table.
-
     Examples
     --------
     >>> import numpy as np

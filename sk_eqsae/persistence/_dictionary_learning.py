@@ -91,10 +91,6 @@ def from_dictionary_learning(path: str | os.PathLike) -> TopKSAE:
     OSError
         If it cannot be read.
 
-    See Also
-    --------
-    export : The way there.
-
     Notes
     -----
     ``ae.pt`` is a pickle. It is refused unless it names nothing but tensors, and is

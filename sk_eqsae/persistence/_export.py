@@ -19,9 +19,8 @@ _WRITERS = {
 def export(sae: Any, path: str | os.PathLike, format: str = "saelens") -> None:
     """Write a fitted autoencoder as another library's.
 
-    What was learned of the mean and the scale of the activations goes into the
-    weights, so that the other library encodes and decodes the activations as they
-    are, to what `transform` and `inverse_transform` give.
+    Mean and scale go into the weights, so that the other library gives what
+    `transform` and `inverse_transform` give.
 
     Parameters
     ----------
@@ -44,21 +43,11 @@ def export(sae: Any, path: str | os.PathLike, format: str = "saelens") -> None:
     FileExistsError
         If there is something at `path`, but for an empty folder.
 
-    See Also
-    --------
-    from_saelens : The way back.
-    from_dictionary_learning : The way back.
-    save : The format that keeps all.
-
     Notes
     -----
     Feature names, parameters of training and the sizes of nested prefixes are not
-    kept. ``activation="batch_topk"`` becomes what both libraries make of it: latents
-    above a threshold.
-
-    dictionary_learning keeps dictionary vectors at norm 1 while it trains. Vectors of
-    other norms, which the default recipe has not, are written as they are: to rescale
-    the latents would change which of them are the k largest.
+    kept. ``activation="batch_topk"`` becomes latents above a threshold. Dictionary
+    vectors keep their norms, of which dictionary_learning expects 1.
 
     Examples
     --------

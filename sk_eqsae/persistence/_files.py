@@ -44,10 +44,6 @@ def save(estimator: BaseEstimator, path: str | os.PathLike) -> None:
     OSError
         If the file cannot be written; the older file is whole then.
 
-    See Also
-    --------
-    load : The way back.
-
     Notes
     -----
     A Pipeline, or an estimator with others inside, can be kept with
@@ -80,8 +76,8 @@ def save(estimator: BaseEstimator, path: str | os.PathLike) -> None:
 def load(path: str | os.PathLike) -> Any:
     """Read an estimator from a file.
 
-    No code is run, whatever the file holds: it can only name this package's classes,
-    and what it says is checked before anything is made of it.
+    No code is run, whatever the file holds: what it says is checked before anything is
+    made of it. That takes twice as much memory as the file is long.
 
     Parameters
     ----------
@@ -102,15 +98,6 @@ def load(path: str | os.PathLike) -> Any:
         could; the message says what is wrong.
     OSError
         If it cannot be read, or is a device or a pipe.
-
-    See Also
-    --------
-    save : The way here, with an example.
-
-    Notes
-    -----
-    Loading takes twice as much memory as the file is long, and what the header needs,
-    at most some 100 MB.
 
     Examples
     --------

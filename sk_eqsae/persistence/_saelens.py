@@ -103,10 +103,6 @@ def from_saelens(path: str | os.PathLike) -> TopKSAE:
     OSError
         If it cannot be read.
 
-    See Also
-    --------
-    export : The way there.
-
     Notes
     -----
     No code is run, whatever the files hold. What SAELens would fill in silently, such

@@ -59,10 +59,9 @@ def evaluate_probes(
     validation : array-like of int, or of bool of shape (n_rows,), default=None
         More rows to score on, to choose among probes without a look at the test rows.
     transformer : estimator, default=None
-        What the probes see: the selected latents (:class:`MeanDifferenceSelector`),
-        the reconstruction from them (:class:`TruncatedReconstruction` of a
-        :class:`~sklearn.frozen.FrozenEstimator`), what any other transformer gives,
-        or, if None, the rows as they are.
+        What the probes see: selected latents (:class:`MeanDifferenceSelector`), the
+        reconstruction from them (:class:`TruncatedReconstruction`), what any other
+        transformer gives, or, if None, the rows as they are.
     probes : sequence of {"knn", "logistic", "xgboost"} or dict, default=all three
         Names of probes (:func:`make_probe`), or classifiers by name, which get arrays
         or CSR.
@@ -76,9 +75,8 @@ def evaluate_probes(
         Kind of each task, such as `"SPO"`; copied to the table.
     memory : path or joblib.Memory, default=None
         Where finished tasks are stored, so that a run that was killed goes on. A result
-        is used again only for the same rows, labels, split, powers, transformer (with
-        its fitted state if it is frozen), probes and package versions. A function
-        inside one of these is known by its name alone: change the folder with it.
+        is used again only for the same data, estimators and package versions. A
+        function inside an estimator is known by its name alone.
     n_jobs : int, default=None
         Number of tasks that run at once, each in one thread. The table does not
         depend on it.
@@ -96,20 +94,13 @@ def evaluate_probes(
     Raises
     ------
     ValueError
-        If a task has one class in the training, test or validation rows, two of these
-        overlap, shapes disagree, or `power` is given for a transformer that cannot
-        use it: whose SAE moves nothing, is not frozen, or was fitted without groups.
+        If a task has one class in some of the rows, these overlap, shapes disagree, or
+        `power` is given for a transformer that cannot use it.
 
     Warns
     -----
     ConvergenceWarning
-        Once for each probe that stopped at its `max_iter` in some of the tasks; the
-        message says in how many.
-
-    See Also
-    --------
-    make_probe : The settings of the probes.
-    make_probe_search : One task, with a search over the SAE's parameters.
+        Once for each probe that stopped at its `max_iter` in some of the tasks.
 
     {paper}
 

@@ -66,13 +66,11 @@ def _mean_difference(Z: Any, codes: NDArray[np.intp]) -> NDArray:
 
 @fill
 class MeanDifferenceSelector(DocLinkMixin, SelectorMixin, BaseEstimator):
-    r"""Keep the latents whose class means differ most.
+    """Keep the latents whose class means differ most.
 
     The truncation of the paper: the latents with the largest absolute difference
     between the means of the two classes. With more than two classes the score of a
-    latent is the range (largest minus smallest) of its class means. It is learned
-    from the rows given to :meth:`fit` alone, so that inside a
-    :class:`~sklearn.pipeline.Pipeline` each fold makes its own selection.
+    latent is the range (largest minus smallest) of its class means.
 
     Parameters
     ----------
@@ -84,20 +82,7 @@ class MeanDifferenceSelector(DocLinkMixin, SelectorMixin, BaseEstimator):
     ----------
     scores_ : ndarray of shape (n_features,)
         Range of the class means of each latent.
-    n_features_in_ : int
-        Number of latents seen in fit.
-    feature_names_in_ : ndarray of shape (n_features,)
-        Names of the latents, when `X` had string column names.
-
-    See Also
-    --------
-    TruncatedReconstruction : The activations rebuilt from the selected latents.
-    sklearn.feature_selection.SelectKBest : Selection by a statistical test.
-
-    Notes
-    -----
-    With :math:`\bar z_{ci}` the mean of latent i over the rows of class c, the score
-    is :math:`\max_c \bar z_{ci} - \min_c \bar z_{ci}`.
+    {features_in}
 
     {paper}
 
@@ -138,10 +123,7 @@ class MeanDifferenceSelector(DocLinkMixin, SelectorMixin, BaseEstimator):
         y : array-like of shape (n_rows,)
             Class of each row.
 
-        Returns
-        -------
-        MeanDifferenceSelector
-            The fitted selector.
+        {self}
 
         Raises
         ------

@@ -111,23 +111,15 @@ def make_probe(kind: str, *, random_state: int | None = 0) -> Pipeline:
     ValueError
         If `kind` is not the name of a probe.
 
-    See Also
-    --------
-    make_probe_search : Choose the probe and the number of latents.
-    evaluate_probes : Run the probes on many tasks.
-
     Notes
     -----
-    All probes turn CSR rows and frames into arrays first, so that they give the same
-    predictions: XGBoost reads a zero that is missing from a CSR array as a missing
-    value, and refuses some names of columns; neighbours at equal distance are told
-    apart differently for sparse rows.
-
     The logistic probe is stochastic gradient descent at a constant learning rate, which
     has both numbers of the paper, on standardised features: F1 falls by up to 0.6 on
     small activations as they come. The exact minimum of the same objective
     (:class:`~sklearn.linear_model.LogisticRegression` with `C = 1 / (1e-4 * n_rows)`)
     has an F1 within 0.02 of it from 10,000 rows on.
+
+    Sparse rows and frames become arrays, so that all give the same predictions.
 
     {paper}
 
@@ -188,10 +180,6 @@ def make_probe_search(
     sklearn.model_selection.GridSearchCV
         The search, unfitted, over a pipeline with the steps `sae`, `select` and
         `probe`.
-
-    See Also
-    --------
-    evaluate_probes : Many tasks, for an SAE that is already fitted.
 
     Examples
     --------

@@ -86,22 +86,12 @@ class TruncatedReconstruction(
         The fitted SAE.
     selector_ : MeanDifferenceSelector
         The fitted selector, over the latents.
-    n_features_in_ : int
-        Number of features of an activation.
-    feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, when `X` had string column names.
-
-    See Also
-    --------
-    MeanDifferenceSelector : The selected latents themselves.
-    evaluate_probes : Probes over this for many tasks.
+    {features_in}
 
     Notes
     -----
-    The rows are encoded and decoded a few at a time, so the dense latents of all rows
-    are never held at once, but only those that are not zero. An SAE with
-    `sparse_output=True` is the faster one here: its decoder then sees the selected
-    latents alone.
+    Rows are encoded and decoded a few at a time. An SAE with `sparse_output=True` is
+    the faster one: its decoder then sees the selected latents alone.
 
     A power that is known (:meth:`reconstruct`) can tell a probe what it has to find:
     where the canonical inputs are upright, it is the orientation.
@@ -170,10 +160,7 @@ class TruncatedReconstruction(
         {power}
         {site}
 
-        Returns
-        -------
-        TruncatedReconstruction
-            The fitted transformer.
+        {self}
 
         Raises
         ------

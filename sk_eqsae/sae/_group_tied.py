@@ -5,24 +5,20 @@ from __future__ import annotations
 import functools
 from numbers import Integral
 from os import PathLike
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
-    _check_feature_names_in,
     _is_fitted,
-    check_is_fitted,
 )
 
 from .._docs import fill
 from .._fitted import Fitted
-from .._rows import TrainingRows, read_rows
+from .._rows import TrainingRows
 from .._warnings import warn
 from ..groups import FiniteGroup
 from ..groups._activation_transform import fitted_transform
@@ -33,10 +29,17 @@ from ..groups._element_matrices import (
     warn_if_poses_look_alike,
 )
 from ..groups._orbit_table import as_group, given
-from ._base import Plan
+from ._latent_orbits import (
+    LatentOrbits,
+    arranged,
+    counts_of,
+    filled,
+    lengths_of,
+    reachable_sizes,
+)
 from ._network import Network
+from ._orbited import OrbitedSAE
 from ._recipe import Recipe
-from ._symmetric import SymmetricSAE
 from ._tied_network import TiedNetwork
 from ._unexplained import unexplained_moves
 
@@ -44,26 +47,8 @@ _FREE_PER_UNEXPLAINED = 25  # n_free="auto", by benchmarks/group_tied
 _MOSTLY_FREE = 0.75  # of the latents
 
 
-def _knows_pose(sae: GroupTiedSAE) -> bool:
-    if not hasattr(sae, "canonical_code_"):
-        raise AttributeError(
-            "predict_power needs to have seen which rows are canonical: give fit "
-            "groups and power."
-        )
-    return True
-
-
-def _keeps_pose(sae: GroupTiedSAE) -> bool:
-    if sae.output == "invariant":
-        raise AttributeError(
-            "invariant latents do not say how a row is turned, so they cannot be "
-            "decoded. Set output='equivariant' before transform."
-        )
-    return True
-
-
 @fill
-class GroupTiedSAE(SymmetricSAE):
+class GroupTiedSAE(OrbitedSAE):
     """Sparse autoencoder whose dictionary is closed under a symmetry of the inputs.
 
     Each base vector d of the dictionary stands for all that the group makes of it,
@@ -195,10 +180,7 @@ class GroupTiedSAE(SymmetricSAE):
     """
 
     _fitted: ClassVar[tuple] = (
-        *SymmetricSAE._fitted,
-        Fitted("n_orbits_", "int", ("n_orbits",)),
-        Fitted("n_free_", "int", ("n_free",)),
-        Fitted("canonical_code_", "float64", ("n_orbits", "order"), optional=True),
+        *OrbitedSAE._fitted,
         *(
             Fitted(f"_memory/basis.{name}", "float64", ("n_features",) * 2, True)
             for name in ("to_irreps", "from_irreps")
@@ -207,9 +189,8 @@ class GroupTiedSAE(SymmetricSAE):
     )
 
     _parameter_constraints: ClassVar[dict] = {
-        **SymmetricSAE._parameter_constraints,
+        **OrbitedSAE._parameter_constraints,
         "n_free": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
-        "output": [StrOptions({"equivariant", "invariant"})],
     }
 
     def __init__(
@@ -219,6 +200,7 @@ class GroupTiedSAE(SymmetricSAE):
         symmetry: int | FiniteGroup | None = None,
         k: int | None = None,
         hidden_dim: int | None = None,
+        orbit_lengths: dict[int | str, int] | str = "auto",
         n_free: int | str = 0,
         activation_transform: BaseEstimator | None = None,
         output: str = "equivariant",
@@ -240,6 +222,7 @@ class GroupTiedSAE(SymmetricSAE):
         self.symmetry = symmetry
         self.k = k
         self.hidden_dim = hidden_dim
+        self.orbit_lengths = orbit_lengths
         self.n_free = n_free
         self.activation_transform = activation_transform
         self.output = output
@@ -279,7 +262,7 @@ class GroupTiedSAE(SymmetricSAE):
             self.activation_transform_ = known or fitted_transform(
                 self._new_fitter(group, seed), group, X, **metadata
             )
-            self.n_free_ = self._choose_n_free(X, table, seed, given(metadata))
+            self._choose_orbits(X, table, seed, given(metadata))
         canonical = None if metadata["groups"] is None else table[:, 0]
         if canonical is not None and not partial:
             warn_if_poses_look_alike(self.activation_transform_, X, canonical)
@@ -349,31 +332,57 @@ class GroupTiedSAE(SymmetricSAE):
             )
         return n_free
 
+    def _choose_orbits(
+        self, X: Any, table: NDArray, seed: int, metadata: dict[str, Any]
+    ) -> None:
+        """How many latent orbits there are of each kind, and in which order."""
+        n_latents = self._n_latents(X.shape[1])
+        n_free = self._choose_n_free(X, table, seed, metadata)
+        lengths = lengths_of(self.symmetry_)
+        if isinstance(self.orbit_lengths, dict):
+            shares = counts_of(self.symmetry_, self.orbit_lengths) * lengths
+            counts = shares // lengths if shares.sum() == n_latents - n_free else None
+        else:
+            shares = self._shares(X, table, seed)
+            counts = filled(shares, lengths, max(0, n_latents - n_free))
+        if counts is None or not counts.any():
+            self._raise_sizes(n_latents, n_free, lengths[shares > 0])
+        kinds = arranged(counts, lengths, self._prefixes(n_latents))
+        self._set_orbits(LatentOrbits(self.symmetry_, kinds, n_free))
+
+    def _raise_sizes(self, n_latents: int, n_free: int, lengths: NDArray) -> NoReturn:
+        if isinstance(self.orbit_lengths, dict):
+            raise ValueError(
+                f"n_components={n_latents} latents, {n_free} of them free, are not "
+                f"those of orbit_lengths={self.orbit_lengths!r}. Leave n_components "
+                "out, or give at least one orbit."
+            )
+        sizes = n_free + np.flatnonzero(
+            reachable_sizes(lengths, max(0, n_latents - n_free) + 2 * self.order_)
+        )
+        sizes = sizes[sizes > n_free]
+        above = np.searchsorted(sizes, n_latents, side="right")
+        nearest = sizes[max(0, above - 1) :][:2]
+        raise ValueError(
+            f"n_components={n_latents} latents, {n_free} of them free, do not fill "
+            f"latent orbits of {' and '.join(map(str, sorted(set(lengths))))}. The "
+            f"nearest sizes that do are {' and '.join(map(str, nearest))}."
+        )
+
+    def _shares(self, X: Any, table: NDArray, seed: int) -> NDArray:
+        shares = np.zeros(len(self.symmetry_.subgroups))
+        shares[0] = 1
+        return shares
+
     def _n_latents(self, n_features: int) -> int:
         if self.n_components is not None:
             return self.n_components
         n_free = 0 if self.n_free == "auto" else int(self.n_free)
+        if isinstance(self.orbit_lengths, dict):
+            counts = counts_of(self.symmetry_, self.orbit_lengths)
+            return int(counts @ lengths_of(self.symmetry_)) + n_free
         n_orbits = max(1, -(-(8 * n_features - n_free) // self.order_))
         return n_orbits * self.order_ + n_free
-
-    def _set_n_orbits(self, n_latents: int) -> None:
-        self.n_orbits_, left = divmod(n_latents - self.n_free_, self.order_)
-        if left or self.n_orbits_ < 1:
-            below = self.n_free_ + max(1, self.n_orbits_) * self.order_
-            raise ValueError(
-                f"n_components={n_latents} latents, {self.n_free_} of them free, do "
-                f"not fill latent orbits of {self.order_}. The nearest sizes that do "
-                f"are {below} and {below + self.order_}."
-            )
-        sizes = np.array([] if self.nested is None else self._prefixes(n_latents))
-        tied = sizes[sizes < self.n_orbits_ * self.order_]
-        cut = tied[tied % self.order_ > 0]
-        if len(cut):
-            whole = int(cut[0] // self.order_ + 1) * self.order_
-            raise ValueError(
-                f"nested={self.nested!r} cuts a latent orbit at {cut[0]}: latents come "
-                f"in orbits of {self.order_}. Take a multiple of it, such as {whole}."
-            )
 
     def _n_hidden(self) -> int:
         return super()._n_hidden() * self.order_
@@ -385,7 +394,6 @@ class GroupTiedSAE(SymmetricSAE):
         seed: int,
         memory: dict[str, NDArray] | None,
     ) -> Network:
-        self._set_n_orbits(n_latents)
         if self.order_ == 1:
             return super()._new_network(n_latents, n_features, seed, memory)
         tied_init = self._recipe().tied_init
@@ -416,118 +424,4 @@ class GroupTiedSAE(SymmetricSAE):
             basis = irrep_basis(self.activation_transform_)
         if memory is not None:
             memory.update(zip(names, basis, strict=True))
-        sizes = (self.n_orbits_, self.n_free_, self.hidden_dim)
-        return self.symmetry_, basis, *sizes
-
-    def _keep(self, plan: Plan, curves: NDArray) -> Self:
-        super()._keep(plan, curves)
-        code, canonical = None, plan.rows.canonical
-        if canonical is not None:
-            code = self._canonical_code(plan.rows.X, canonical)
-        if code is not None or plan.memory is None:
-            self._set_or_drop("canonical_code_", code)
-        return self
-
-    def _canonical_code(self, X: Any, canonical: NDArray) -> NDArray:
-        """Mean latents of canonical rows, of shape (n_orbits, order)."""
-        total = np.zeros(len(self.components_))
-        for chunk in self._chunks(len(canonical)):
-            Z = self._encode_csr(read_rows(X, canonical[chunk]))
-            total += np.asarray(Z.sum(axis=0, dtype=np.float64))
-        tied = total[: self.n_orbits_ * self.order_] / len(canonical)
-        return tied.reshape(self.n_orbits_, self.order_)
-
-    def transform(self, X: ArrayLike) -> NDArray | csr_array:
-        """Encode activations.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Activations.
-
-        Returns
-        -------
-        Z : ndarray or csr_array
-            Latents, non-negative, in the units of the activations and in the dtype
-            of X. With ``output="equivariant"`` of shape (n_rows, n_components),
-            at most `k` of a row non-zero, or with ``activation="batch_topk"`` those
-            above `threshold_`; with ``output="invariant"`` of shape
-            (n_rows, n_orbits).
-        """
-        if self.output == "equivariant":
-            return super().transform(X)
-        Z = self._pooled(self._encode_csr(self._checked(X)))
-        return Z if self.sparse_output else Z.toarray()
-
-    def _pooled(self, Z: csr_array) -> csr_array:
-        """Largest latent of each base vector, row by row."""
-        Z = Z[:, : self.n_orbits_ * self.order_].tocoo()
-        key = Z.row.astype(np.int64) * self.n_orbits_ + Z.col // self.order_
-        starts = np.flatnonzero(np.diff(key, prepend=-1))
-        row, base = np.divmod(key[starts], self.n_orbits_)
-        largest = np.maximum.reduceat(Z.data, starts) if len(starts) else Z.data
-        return csr_array((largest, (row, base)), (Z.shape[0], self.n_orbits_))
-
-    inverse_transform = available_if(_keeps_pose)(SymmetricSAE.inverse_transform)
-    to_module = available_if(_keeps_pose)(SymmetricSAE.to_module)
-
-    @available_if(_knows_pose)
-    def predict_power(self, X: ArrayLike) -> NDArray:
-        """Pose of each row: the power that brings it nearest to canonical rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Activations.
-
-        Returns
-        -------
-        power : ndarray of shape (n_rows,) or (n_rows, n_generators)
-            The p whose inverse makes the code most like `canonical_code_`, by inner
-            product; the first on ties. It means something only as far as canonical
-            rows can be told from the others.
-        """
-        Z = self._encode_csr(self._checked(X))
-        # products of float32 may leave its range
-        tied = Z[:, : self.n_orbits_ * self.order_].astype(np.float64)
-        # element h moves latent g to h g
-        back = self.symmetry_.multiplication_table[self.symmetry_.inverses]
-        moved = self.canonical_code_[:, back].transpose(1, 0, 2)
-        elements = (tied @ moved.reshape(self.order_, -1).T).argmax(axis=1)
-        powers = self.symmetry_.powers[elements]
-        return powers if self.symmetry_.n_generators > 1 else powers[:, 0]
-
-    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray:
-        """Name the latents.
-
-        Parameters
-        ----------
-        input_features : array-like of str or None, default=None
-            Only checked against the names seen in `fit`.
-
-        Returns
-        -------
-        names : ndarray of str
-            ``grouptiedsae3_g2`` is what the second power of the generator g makes of
-            base vector 3, and ``grouptiedsae_free1`` the second free vector. Of
-            invariant latents and of a trivial group, ``grouptiedsae3`` is base
-            vector 3.
-        """
-        check_is_fitted(self)
-        _check_feature_names_in(self, input_features)
-        prefix = type(self).__name__.lower()
-        elements = [""]
-        if self.output == "equivariant" and self.order_ > 1:
-            generators = self.symmetry_.generator_names
-            elements = [
-                "_" + "".join(f"{g}{p}" for g, p in zip(generators, row, strict=True))
-                for row in self.symmetry_.powers
-            ]
-        names = [f"{prefix}{i}{e}" for i in range(self.n_orbits_) for e in elements]
-        if self.output == "equivariant":
-            names += [f"{prefix}_free{j}" for j in range(self.n_free_)]
-        return np.array(names, dtype=object)
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.n_orbits_ if self.output == "invariant" else len(self.components_)
+        return self.latent_orbits_, basis, self.hidden_dim

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,16 +82,6 @@ def fit_many(
         raise; the message names its index. That estimator is then left as it was, and
         those whose training had begun beside or before it are fitted.
 
-    See Also
-    --------
-    TopKSAE : The regular autoencoder.
-    EquivariantSAE : A dictionary whose codes ignore a symmetry of the inputs.
-
-    Notes
-    -----
-    Weights, gradients and moments of those trained together are held all at once, the
-    normalised rows only once.
-
     Examples
     --------
     >>> from sklearn.datasets import load_digits
@@ -103,8 +94,8 @@ def fit_many(
     """
     estimators = list(estimators)
     metadata = {"groups": groups, "power": power, "site": site}
-    _check_estimators(estimators)
     stacks: list[list[_Member]] = []
+    _check_estimators(estimators)
     with ordinary_modes():
         for place, estimator in enumerate(estimators):
             with _named(place):
@@ -161,19 +152,19 @@ def _add(stacks: list[list[_Member]], member: _Member) -> None:
 
 def _has_room(stack: list[_Member]) -> bool:
     network = stack[0].plan.network
-    if not isinstance(network, DenseNetwork):
-        return False
-    if network.components.numel() > _MAX_ENTRIES:
-        return False
-    return (len(stack) + 1) * network.n_latents <= _MAX_LATENTS
+    return (
+        isinstance(network, DenseNetwork)
+        and network.components.numel() <= _MAX_ENTRIES
+        and (len(stack) + 1) * network.n_latents <= _MAX_LATENTS
+    )
 
 
 def _fit_together(one: _Member, other: _Member) -> bool:
     ours, theirs = one.plan.dataset, other.plan.dataset
-    if not (isinstance(ours, TensorDataset) and isinstance(theirs, TensorDataset)):
-        return False
     return (
-        _settings(one) == _settings(other)
+        isinstance(ours, TensorDataset)
+        and isinstance(theirs, TensorDataset)
+        and _settings(one) == _settings(other)
         and len(ours.tensors) == len(theirs.tensors)
         and all(map(torch.equal, ours.tensors, theirs.tensors))
     )
@@ -208,8 +199,9 @@ def _fit_stack(stack: list[_Member]) -> Iterator[tuple[int, ValueError]]:
 
 
 def _kept_together(member: _Member) -> tuple:
-    """Neighbours of one k share a selection."""
-    return member.fitting.activation, member.fitting.k or 0
+    """Neighbours of one learning rate share parameters, those of one k a selection."""
+    fitting = member.fitting
+    return fitting._schedule()["lr"], fitting.activation, fitting.k or 0
 
 
 def _train(stack: list[_Member]) -> list[NDArray]:
@@ -219,9 +211,11 @@ def _train(stack: list[_Member]) -> list[NDArray]:
     if len(stack) == 1:
         return [first._train(plan)]
     schedule, n_latents = first._schedule(), plan.network.n_latents
-    schedule["lr"] = [estimator._schedule()["lr"] for estimator in estimators]
+    lrs = [estimator._schedule()["lr"] for estimator in estimators]
+    schedule["lr"] = [lr for lr, _ in groupby(lrs)]
+    device = resolve_device(schedule["device"])
     objective = Objective(
-        Stack([plan.network.to(resolve_device(schedule["device"])) for plan in plans]),
+        Stack([plan.network.to(device) for plan in plans], lrs),
         Stacked([each._training_selection(n_latents) for each in estimators]),
         first._recipe(),
         n_rows=len(plan.rows),
@@ -242,27 +236,30 @@ def _train(stack: list[_Member]) -> list[NDArray]:
 class Stack(Network):
     """Dense networks of one size, whose products are batched."""
 
-    # The weights of each kind lie in one tensor, of which the networks' are parts; rows
-    # and latents of one network come after those of the other.
+    # Weights of one kind lie in one tensor, and rows and latents of one network come
+    # after those of the other. Parameters are the parts of it with one learning rate,
+    # for Adam takes its time for each parameter.
 
     metric = None
 
-    def __init__(self, networks: Sequence[Network]) -> None:
+    def __init__(self, networks: Sequence[Network], lrs: Sequence[float]) -> None:
         super().__init__()
-        self.networks = nn.ModuleList(networks)
         self.n_networks = (len(networks),)
         self.n_each = networks[0].n_latents
         self.n_latents = len(networks) * self.n_each
         self.spare: Spare = {}
-        parameters = [dict(network.named_parameters()) for network in networks]
+        sizes = [len(list(run)) for _, run in groupby(lrs)]
+        weights = [dict(network.named_parameters()) for network in networks]
         self.kinds = {
-            name: _Kind([each[name] for each in parameters]) for name in parameters[0]
+            name: _Kind([each[name] for each in weights], sizes) for name in weights[0]
         }
+        runs = zip(*(kind.parameters for kind in self.kinds.values()), strict=True)
+        self.runs = nn.ModuleList(map(nn.ParameterList, runs))
 
     @property
     def places(self) -> NDArray:
         """Place of each latent in the dictionary of its network."""
-        return np.tile(np.arange(self.n_each), len(self.networks))
+        return np.tile(np.arange(self.n_each), *self.n_networks)
 
     def forward(self, inputs: Tensor, select: Selection) -> Tensor:
         """Sums of dictionary vectors, of shape (n_bags, n_features)."""
@@ -280,21 +277,20 @@ class Stack(Network):
         inputs = self._encoder_inputs(inputs)
         return self._encode(select, inputs, *self._last_layer())
 
-    def _last_layer(self) -> tuple[Tensor, Tensor]:
-        weight, bias = (self.kinds[f"encoder.{name}"] for name in ("weight", "bias"))
-        return weight.joined().flatten(0, 1), bias.joined().flatten()
+    def _layer(self, name: str) -> tuple[Tensor, Tensor]:
+        weight, bias = (self.kinds[f"{name}.{each}"] for each in ("weight", "bias"))
+        return weight.joined(), bias.joined()
+
+    def _last_layer(self) -> Iterator[Tensor]:
+        return (part.flatten(0, 1) for part in self._layer("encoder"))
 
     def _encode(
         self, select: Selection, inputs: Tensor, weight: Tensor, bias: Tensor
     ) -> Code:
-        n, n_latents = len(self.networks), self.n_each
-        out = take(self.spare, (n, len(inputs) // n, n_latents), inputs)
-        torch.baddbmm(
-            bias.view(n, 1, -1),
-            inputs.view(n, -1, inputs.shape[1]),
-            weight.view(n, n_latents, -1).mT,
-            out=out,
-        )
+        rows = inputs.view(*self.n_networks, -1, inputs.shape[1])
+        out = take(self.spare, (*rows.shape[:2], self.n_each), inputs)
+        weight = weight.view(len(rows), self.n_each, -1)
+        torch.baddbmm(bias.view(len(rows), 1, -1), rows, weight.mT, out=out)
         code = select(out.flatten(0, 1))
         put(self.spare, out)
         return code
@@ -302,8 +298,8 @@ class Stack(Network):
     def _encoder_inputs(self, inputs: Tensor) -> Tensor:
         if "hidden.weight" not in self.kinds:
             return inputs
-        weight, bias = (self.kinds[f"hidden.{n}"].joined() for n in ("weight", "bias"))
-        rows = inputs.view(len(self.networks), -1, inputs.shape[1])
+        weight, bias = self._layer("hidden")
+        rows = inputs.view(len(weight), -1, inputs.shape[1])
         return torch.baddbmm(bias.unsqueeze(1), rows, weight.mT).relu().flatten(0, 1)
 
     def offset(self) -> Tensor:
@@ -324,18 +320,28 @@ class Stack(Network):
 
 
 class _Kind:
-    """One kind of weight of all networks: a tensor, whose parts are parameters."""
+    """One kind of weight of all networks, which keep theirs as parts of the whole."""
 
-    def __init__(self, parameters: list[nn.Parameter]) -> None:
-        self.storage = torch.stack([parameter.detach() for parameter in parameters])
-        self.parameters = parameters
-        for parameter, part in zip(parameters, self.storage, strict=True):
-            parameter.data = part
-        self.gradient: Tensor | None = None
+    def __init__(self, weights: list[nn.Parameter], sizes: list[int]) -> None:
+        self.storage = torch.stack([weight.detach() for weight in weights])
+        for weight, part in zip(weights, self.storage, strict=True):
+            weight.data = part
+        self.sizes = sizes  # how many networks have one learning rate
+        self.parameters = list(map(nn.Parameter, self.storage.split(sizes)))
+        self._gradient: Tensor | None = None
 
     def joined(self) -> Tensor:
         """Weights of shape (n_networks, ...), whose gradient reaches the parameters."""
+        if len(self.parameters) == 1:
+            return self.parameters[0]
         return _Join.apply(self, *self.parameters)
+
+    @property
+    def gradient(self) -> Tensor | None:
+        """That of all networks, of which the parameters' are parts."""
+        if len(self.parameters) == 1:
+            return self.parameters[0].grad
+        return self._gradient
 
 
 class _Join(torch.autograd.Function):
@@ -349,5 +355,5 @@ class _Join(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         # else the parameters would get copies, which clipping does not reach
-        ctx.kind.gradient = grad = grad.contiguous()
-        return None, *grad.unbind()
+        ctx.kind._gradient = grad = grad.contiguous()
+        return None, *grad.split(ctx.kind.sizes)

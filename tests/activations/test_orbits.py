@@ -169,7 +169,12 @@ def test_lists_frames_and_tensors_are_taken_as_arrays(rows, column):
     ("X", "groups", "power", "message"),
     [
         (np.zeros(4), [0, 0, 1, 1], [0, 1, 0, 1], "X must have 2 axes"),
-        (np.zeros((4, 2)), [0, 0, 1], [0, 1, 0], "[Ii]nconsistent"),
+        (
+            np.zeros((4, 2)),
+            [0, 0, 1],
+            [0, 1, 0],
+            "groups has 3 entries, but X has 4 rows",
+        ),
         (np.zeros((4, 2)), [0, 0, 1, 1], [0, 1, 1, 2], "power 0, the canonical row"),
         (np.zeros((4, 2)), [0, 0, 1, 1], [0, 1, 0, 0], "orbit 1 has power 0 twice"),
         (np.zeros((4, 2)), [0, 0, 1, 1], [0, -1, 0, 1], "found -1"),
@@ -322,3 +327,77 @@ def test_masked_activations_are_missing_values():
     with pytest.raises(ValueError, match=r"X has missing values"):
         ActivationTransformFitter().fit(masked, **orbits.metadata)
     assert type(Orbits(np.ma.masked_array(orbits.X), **orbits.metadata).X) is np.ndarray
+
+
+def sites_of(groups=(0, 1, 2, 3), base=None, n_sites=3):
+    """Inputs of order 2 that exchange places 0 and 2, with an Orbits of all places."""
+    inputs, site, power = np.indices((len(groups), n_sites, 2)).reshape(3, -1)
+    position = np.where(power, n_sites - 1 - site, site)
+    X = np.column_stack([inputs, site, power]).astype(float)
+    ids = np.asarray(groups)[inputs] if base is None else np.asarray(base)[inputs]
+    return Orbits(X, ids, power, site=site, inputs=inputs, position=position)
+
+
+def test_an_orbit_is_one_site_of_one_input():
+    orbits = sites_of()
+    assert (orbits.n_orbits, orbits.order) == (12, 2)
+    assert_array_equal(orbits.canonical, orbits.X[::2])
+    assert list(orbits.metadata) == ["groups", "power", "site"]
+    assert_array_equal(orbits.site, orbits.X[:, 1])
+    y = np.array(list("abcd"))
+    assert_array_equal(y[orbits.inputs], np.repeat(y, 6))
+
+
+@pytest.mark.parametrize(("n_sites", "told"), [(1, ()), (1, ("site",)), (3, ("site",))])
+def test_sites_of_inputs_with_one_base_are_told_apart(n_sites, told):
+    """Two crops of a photograph share places, or have no sites at all."""
+    whole = sites_of(base=["p", "q", "p", "q"], n_sites=n_sites)
+    parts = {name: getattr(whole, name) for name in told}
+    orbits = Orbits(whole.X, whole.groups, whole.power, inputs=whole.inputs, **parts)
+    assert orbits.n_orbits == 4 * n_sites
+    M = ActivationTransformFitter().fit(
+        orbits.X + np.array([0, 0, 1]), **orbits.metadata
+    )
+    assert M.order_ == 2
+    train, test = orbits.split(0.5, random_state=0)
+    assert set(train.groups) ^ set(test.groups) == {"p", "q"}
+    for part in (train, test):
+        assert part.n_orbits == 2 * n_sites
+        rows = np.isin(orbits.inputs, part.inputs)
+        assert_array_equal(part.site, orbits.site[rows])
+        assert_array_equal(part.X, orbits.X[rows])
+
+
+@pytest.mark.parametrize("as_mask", [np.array, list], ids=["grid", "one each"])
+def test_labels_of_places_are_those_that_a_row_comes_from(as_mask):
+    """Whatever the group has made of the place, and in a part of the orbits, too."""
+    orbits = sites_of()
+    mask = as_mask([[f"{x} at {u}" for u in range(3)] for x in range(4)])
+    for part in (orbits, *orbits.split(random_state=0)):
+        expected = [f"{int(x)} at {int(u)}" for x, u, _ in part.X]
+        assert part.at(mask).tolist() == expected
+
+
+def test_inputs_may_have_different_numbers_of_places():
+    orbits = Orbits(
+        np.zeros((5, 1)),
+        [0, 0, 1, 1, 1],
+        [0] * 5,
+        site=[0, 1, 0, 1, 2],
+        inputs=[0, 0, 1, 1, 1],
+        position=[0, 1, 0, 1, 2],
+    )
+    assert orbits.at([[5, 6], [7, 8, 9]]).tolist() == [5, 6, 7, 8, 9]
+    with pytest.raises(ValueError, match=r"2 inputs, of up to 3 places.* rows 1"):
+        orbits.at([[5], [7, 8, 9]])
+    with pytest.raises(ValueError, match=r"1 inputs.* none for rows 2, 3, 4"):
+        orbits.at([[5, 6]])
+    with pytest.raises(ValueError, match=r"inputs and places .* are not known"):
+        make_orbits().at(np.zeros((10, 1)))
+
+
+def test_an_input_in_two_groups_is_an_error():
+    with pytest.raises(ValueError, match="input 7 is in 2 groups"):
+        Orbits(np.zeros((4, 2)), [0, 0, 1, 1], [0, 1, 0, 1], inputs=[7] * 4)
+    with pytest.raises(ValueError, match=r"inputs.* an entry for each row, found"):
+        Orbits(np.zeros((4, 2)), [0, 0, 1, 1], [0, 1, 0, 1], inputs=[0, 0, 1])

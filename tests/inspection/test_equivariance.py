@@ -1,4 +1,5 @@
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -299,9 +300,11 @@ def test_ceiling_keeps_the_network_only_where_it_helps():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(1000, 20))
     Y = X @ rng.normal(size=(20, 3)) + rng.normal(size=(1000, 3))
-    search = default_ceiling(np.random.RandomState(0)).fit(X, Y)
+    ids = {"groups": np.arange(1000)}
+    search = default_ceiling(np.random.RandomState(0)).fit(X, Y, **ids)
     assert search.best_params_ == {"n_epochs": 0}
-    search = default_ceiling(np.random.RandomState(0)).fit(X, np.abs(X[:, :3]))
+    search = default_ceiling(np.random.RandomState(0))
+    search = search.fit(X, np.abs(X[:, :3]), **ids)
     assert search.best_params_ == {"n_epochs": 40}
 
 
@@ -441,7 +444,7 @@ def test_the_shuffled_fit_does_not_warn(parts):
 
 def test_a_common_orbit_is_an_error(parts):
     train, _ = parts
-    with pytest.raises(ValueError, match=r"share 150 orbit id.*not held out"):
+    with pytest.raises(ValueError, match=r"share 150 group id.*not held out"):
         equivariance_report(train, train)
 
 
@@ -449,7 +452,7 @@ def test_too_few_orbits_is_an_error(parts):
     train, test = parts
     few = np.isin(test.groups, np.unique(test.groups)[:4])
     few = Orbits(test.X[few], test.groups[few], test.power[few])
-    with pytest.raises(ValueError, match=r"test has 4 orbit\(s\), but 5"):
+    with pytest.raises(ValueError, match=r"test has 4 group\(s\), but 5"):
         equivariance_report(train, few)
 
 
@@ -486,3 +489,47 @@ def test_a_report_of_arrays_asks_for_orbits():
     orbits = cyclic_orbits(n_orbits=20)
     with pytest.raises(TypeError, match=r"test has to be Orbits.*found ndarray"):
         equivariance_report(orbits, orbits.X)
+
+
+def sites_that_are_alike(n_inputs, n_sites):
+    """Orbits whose sites differ little, and how far M is off by input."""
+    rng = np.random.default_rng(0)
+    inputs, site, power = np.indices((n_inputs, n_sites, 2)).reshape(3, -1)
+    of_input = rng.normal(size=(n_inputs, 1, 4))
+    x = of_input + 0.1 * rng.normal(size=(n_inputs, n_sites, 4))
+    noise = rng.normal(size=(n_inputs, 1, 4)) * rng.exponential(size=(n_inputs, 1, 1))
+    X = np.stack([x, x[..., ::-1] + 0.5 * noise], axis=2).reshape(-1, 4)
+    return X, {"groups": inputs, "power": power, "site": site}
+
+
+def width(train, test):
+    report = equivariance_report(train, test, ceiling=Ridge(), random_state=0)
+    mean = column(report, "M").loc["mean"]
+    return mean["high"] - mean["low"]
+
+
+def test_intervals_of_sites_are_as_wide_as_those_of_inputs():
+    """Twelve sites that are alike tell no more than one does."""
+    X, told = sites_that_are_alike(80, 12)
+    parts = Orbits(X, **told).split(random_state=0)
+    one = told["site"] == 0
+    of_inputs = Orbits(X[one], told["groups"][one], told["power"][one])
+    by_input = width(*of_inputs.split(random_state=0))
+    assert width(*parts) == pytest.approx(by_input, rel=0.1)
+    apart = [replace(p, groups=p.groups * 12 + p.site, inputs=None) for p in parts]
+    assert width(*apart) < 0.5 * by_input  # as if they were independent
+
+
+def test_maps_of_sites_are_judged_by_orbits():
+    """Each site is an orbit of its own: M that explains them all is found."""
+    rng = np.random.default_rng(0)
+    groups, site, power = np.indices((30, 3, 2)).reshape(3, -1)
+    x = rng.normal(size=(90, 4))
+    X = np.stack([x, x[:, ::-1]], axis=1).reshape(-1, 4)
+    told = {"groups": groups, "power": power, "site": site}
+    fitter = ActivationTransformFitter().fit(X, **told)
+    assert equivariance_error(fitter, X, **told) < 1e-6
+    assert (r2_per_feature(fitter, X, **told) > 0.999).all(axis=None)
+    report = equivariance_report(*Orbits(X, **told).split(random_state=0), **FAST)
+    assert column(report, "M")["low"].min() > 0.999
+    assert column(report, "shuffled")["high"].max() < 0.2

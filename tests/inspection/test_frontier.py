@@ -1,7 +1,5 @@
 import numpy as np
-import pandas as pd
 import pytest
-from scipy.sparse import csr_array
 
 from sk_eqsae import EquivariantSAE, GroupTiedSAE, TopKSAE
 from sk_eqsae.inspection import FrontierDisplay, fvu
@@ -45,32 +43,6 @@ def test_pooled_latents_do_not_hide_what_a_reconstruction_costs(plt, saes, rows)
     pooled.__dict__ |= {n: v for n, v in vars(tied).items() if n.endswith("_")}
     display = FrontierDisplay.from_estimator([tied, pooled], rows)
     assert display.table["l0"].nunique() == 1
-
-
-def test_what_was_made_elsewhere_is_drawn_the_same(plt, saes, rows):
-    regular = {"regular": saes["regular"]}
-    expected = FrontierDisplay.from_estimator(regular, rows).table
-    codes = [sae.transform(rows) for sae in saes["regular"]]
-    rebuilt = [
-        sae.inverse_transform(Z) for sae, Z in zip(saes["regular"], codes, strict=True)
-    ]
-    for latents in (codes, [csr_array(Z) for Z in codes]):
-        made = {"regular": list(zip(latents, rebuilt, strict=True))}
-        found = FrontierDisplay.from_predictions(rows, made).table
-        pd.testing.assert_frame_equal(found, expected)
-
-
-def test_latents_of_other_rows_are_an_error_and_make_no_figure(plt, rows):
-    draw = FrontierDisplay.from_predictions
-    with pytest.raises(ValueError, match=r"'PCA'\] has latents of 1 rows, but X has"):
-        draw(rows, {"PCA": [(rows[:1], rows)]})
-    with pytest.raises(ValueError, match=r"but reconstruction \(480, 1\)"):
-        draw(rows, {"PCA": [(rows, rows[:, :1])]})
-    with pytest.raises(TypeError, match="found list"):
-        draw(rows, [(rows, rows)])
-    with pytest.raises(ValueError, match="predictions is empty"):
-        draw(rows, {})
-    assert plt.get_fignums() == []
 
 
 @pytest.mark.parametrize("x", ["l0", "l1", "n_components"])

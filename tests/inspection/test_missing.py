@@ -73,9 +73,7 @@ def test_masked_rows_reach_no_measure(turning):
         lambda: fvu(orbits.X, X),
         lambda: dead_latents(X),
         lambda: FrontierDisplay.from_estimator([sae], X),
-        lambda: FrontierDisplay.from_predictions(orbits.X, {"a": [(X, orbits.X)]}),
         lambda: LossCurveDisplay.from_estimator(sae, X),
-        lambda: ProbingDisplay.from_predictions(X > 0, {"a": orbits.X > 0}),
         lambda: explore(sae, X),
     ]
     for call in calls:

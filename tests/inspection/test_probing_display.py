@@ -1,7 +1,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import f1_score
 
 from sk_eqsae import evaluate_probes
 from sk_eqsae.inspection import ProbingDisplay
@@ -75,37 +74,6 @@ def test_probing_is_drawn_where_told_and_nowhere_else(plt, scores):
     assert display.plot(axes[1]).ax_ is axes[1]
     assert plt.get_fignums() == [figure.number]
     assert dict(plt.rcParams) == settings
-
-
-def test_predictions_are_scored_by_task(plt):
-    Y = np.random.default_rng(0).random((30, 3)) < 0.4
-    guesses = np.random.default_rng(1).random((30, 3)) < 0.5
-    display = ProbingDisplay.from_predictions(
-        Y, {"perfect": Y, "guesses": guesses}, task_kinds=["S", "SP", "SP"]
-    )
-    f1 = [f1_score(Y[:, task], guesses[:, task]) for task in range(3)]
-    summary = display.summary.set_index(["source", "group"])
-    assert (summary.loc["perfect"].f1 == 1).all()
-    assert summary.loc["guesses"].f1.tolist() == [f1[0], np.mean(f1[1:])]
-    assert summary.loc["guesses"].n_tasks.tolist() == [1, 2]
-    one = ProbingDisplay.from_predictions(Y[:, :1], {"none": np.zeros((30, 1))})
-    assert one.summary.f1.tolist() == [0.0]
-
-
-def test_predictions_that_do_not_fit_are_an_error(plt):
-    Y = np.array([[1, 0], [0, 1]])
-    draw = ProbingDisplay.from_predictions
-    with pytest.raises(TypeError, match="dictionary of arrays by source, found list"):
-        draw(Y, [Y])
-    with pytest.raises(ValueError, match="predictions is empty"):
-        draw(Y, {})
-    with pytest.raises(ValueError, match=r"'short'\] has shape \(1, 2\), but Y"):
-        draw(Y, {"short": Y[:1]})
-    with pytest.raises(ValueError, match=r"'sure'\] has to hold 0 and 1"):
-        draw(Y, {"sure": Y * 0.9})
-    with pytest.raises(ValueError, match="task_kinds has 1 entries for 2 tasks"):
-        draw(Y, {"same": Y}, task_kinds=["S"])
-    assert plt.get_fignums() == []
 
 
 def test_columns_that_do_not_say_are_an_error_and_make_no_figure(plt, scores):

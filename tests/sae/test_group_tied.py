@@ -17,10 +17,12 @@ from sk_eqsae.groups._element_matrices import (
     basis_of_matrices,
     element_matrices,
 )
-from sk_eqsae.groups._group import generator_elements
+from sk_eqsae.groups._group import coset_representatives, generator_elements
+from sk_eqsae.groups._irreps import fixed_space
 from sk_eqsae.inspection import feature_symmetry
-from sk_eqsae.sae import _tied_network
+from sk_eqsae.sae import _vector_copies
 from sk_eqsae.sae._code import BatchTopK, Prefixes, TopK, fixed_size_code, join
+from sk_eqsae.sae._latent_orbits import LatentOrbits
 from sk_eqsae.sae._objective import SquaredLength
 from sk_eqsae.sae._tied_network import TiedNetwork
 
@@ -110,38 +112,73 @@ def tied_network(group, hidden_dim=None):
     generator = torch.Generator().manual_seed(0)
     generators = M[generator_elements(group)]
     basis = basis_of_matrices(ElementMatrices(group, generators))
-    network = TiedNetwork(group, basis, 3, 2, hidden_dim, seed=0).double()
+    orbits = LatentOrbits(group, kinds_of(group), n_free=2)
+    network = TiedNetwork(orbits, basis, hidden_dim, seed=0).double()
     rows = torch.randn(7, M.shape[1], dtype=torch.float64, generator=generator)
     moved = rows @ torch.from_numpy(basis.to_irreps).T
     return network, rows, moved, torch.from_numpy(M)
 
 
+def kinds_of(group):
+    """Two full orbits, one of each other kind, and another full one."""
+    return np.array([0, *range(len(group.subgroups)), 0])
+
+
 def dense_sums(network, rows, select, M):
+    """What all copies make of rows, by the formulas, one latent after another."""
+    orbits, group = network.orbits, network.orbits.group
     to, back = (torch.from_numpy(matrix) for matrix in network.basis[:2])
-    encoder, components = network.encoder.weight, network.components
-    inverse = torch.linalg.inv(M)
-    if network.hidden is None:
-        W = torch.cat([*(encoder[:3] @ to @ m for m in inverse), encoder[3:]])
-    else:
+    inverse, bases = torch.linalg.inv(M), fixed_bases(network)
+    encoder, components, bias = network.encoder.weight, network.components, []
+    if network.hidden is not None:
         U = torch.stack([network.hidden.weight @ to @ m for m in inverse])
-        a = network.hidden.bias
-        products = network.blocks.group.multiplication_table
-        rows = relu(rows @ U.mT + a)  # (q, row, j)
-        W = torch.zeros(len(M), 3, len(M), len(a), dtype=a.dtype)
-        v = encoder.unflatten(1, (len(M), len(a)))
-        for g, order in enumerate(products.tolist()):
-            W[g, :, order] = v[:3]  # the unit that is p for e is gp for g
-        W = torch.cat([W.flatten(0, 1), v[3:]]).flatten(1)
-        rows = rows.transpose(0, 1).flatten(1)
-    D = torch.cat([*(components[:3] @ back.T @ m.T for m in M), components[3:]])
-    b = network.encoder.bias
-    b = torch.cat([b[:3].repeat(len(M)), b[3:]])
-    pre_activations = linear(rows, W, b)
+        rows = relu(rows @ U.mT + network.hidden.bias).transpose(0, 1)  # (row, q, j)
+    W, D = [], []
+    for i, (kind, subgroup) in enumerate(
+        zip(orbits.kinds, orbits.subgroups, strict=True)
+    ):
+        F = bases[kind]
+        for g in coset_representatives(group, subgroup):
+            D.append(components[i, : F.shape[1]] @ F.T @ back.T @ M[g].T)
+            if network.hidden is None:
+                W.append(encoder[i, : F.shape[1]] @ F.T @ to @ inverse[g])
+            else:
+                v = encoder[i].view(-1, rows.shape[2])
+                back_g = group.multiplication_table[group.inverses[g]]
+                W.append(v[right_cosets(group, subgroup)[back_g]].flatten())
+            bias.append(network.encoder.bias[i])
+    free = slice(orbits.n_orbits, None)
+    W, D = torch.stack([*W, *encoder[free]]), torch.stack([*D, *components[free]])
+    b = torch.stack([*bias, *network.encoder.bias[free]])
+    pre_activations = linear(rows.flatten(1), W, b)
     code = select(pre_activations.detach())
     values = pre_activations[code.bags % len(rows), code.indices]
     values = values * (code.values > 0)
     Z = torch.zeros(len(code.offsets) - 1, len(W), dtype=rows.dtype)
     return Z.index_put((code.bags, code.indices), values) @ D
+
+
+def fixed_bases(network):
+    """Of each kind of orbit, a basis of what its subgroup leaves alone."""
+    counts, irreps = network.basis.multiplicities, network.orbits.group.irreps
+    return {
+        kind: torch.block_diag(
+            *(
+                torch.from_numpy(
+                    np.kron(fixed_space(irrep.matrices[subgroup.elements]), np.eye(m))
+                )
+                for irrep, m in zip(irreps, counts, strict=True)
+            )
+        )
+        for kind, subgroup in zip(
+            network.orbits.kinds, network.orbits.subgroups, strict=True
+        )
+    }
+
+
+def right_cosets(group, subgroup):
+    """Number of the coset H p of each element p: that of the coset of its inverse."""
+    return group.cosets(subgroup)[group.inverses, 0]
 
 
 def with_auxiliary(pre_activations):
@@ -196,7 +233,7 @@ def test_the_loss_is_the_squared_error_in_the_units_of_the_rows():
 
 def test_prefixes_follow_the_order_of_the_public_dictionary():
     network, _, rows, _ = tied_network(CyclicGroup(4))
-    part = np.searchsorted([4, 14], network.places, side="right")
+    part = np.searchsorted([4, 17], network.places, side="right")
     sums = network(rows, Prefixes(TopK(14), part)).view(len(rows), 2, -1)
     weight, bias = network.encoder.weight, network.encoder.bias
     with torch.no_grad():  # without the first base vector, its part is empty
@@ -226,12 +263,12 @@ def test_adam_holds_as_many_weights_as_there_are_base_vectors(fitted, two_layers
 
 def test_hidden_units_are_copies_of_each_other(two_layers):
     """As the regular network has them: a move by g permutes them, five by five."""
-    M, U = two_layers.activation_transform_.M_, two_layers.coefs_[0].reshape(12, 5, 4)
-    np.testing.assert_allclose(U[:, :, 1], np.linalg.inv(M).T @ U[:, :, 0], atol=1e-5)
+    M, U = two_layers.activation_transform_.M_, two_layers.coefs_[0].reshape(12, 4, 5)
+    np.testing.assert_allclose(U[:, 1], np.linalg.inv(M).T @ U[:, 0], atol=1e-5)
     assert len(np.unique(two_layers.intercepts_[0])) == 5
-    last = two_layers.coefs_[1].reshape(5, 4, 6, 4)
+    last = two_layers.coefs_[1].reshape(4, 5, 6, 4)
     for g in range(4):
-        moved = np.roll(last[..., 0], g, axis=1)
+        moved = np.roll(last[..., 0], g, axis=0)
         np.testing.assert_array_equal(last[..., g], moved)
 
 
@@ -537,6 +574,20 @@ def test_m_is_judged_on_orbits_that_it_is_not_fitted_on():
 
 
 @mostly_free
+@pytest.mark.filterwarnings("ignore:M is well defined")
+@pytest.mark.parametrize("told", [("groups", "site"), ("groups",)])
+def test_m_is_judged_on_inputs_that_it_is_not_fitted_on(told):
+    """Sites that are alike would tell what M makes of the others of their input."""
+    rng = np.random.default_rng(0)
+    groups, site, power = np.indices((16, 4, 2)).reshape(3, -1)
+    X = rng.normal(size=(16, 1, 2 * 40)).repeat(4, axis=1).reshape(-1, 40)
+    ids = {"groups": groups, "site": site} if "site" in told else {}
+    ids = ids or {"groups": 4 * groups + site}
+    sae = fit_auto(X, {**ids, "power": power})
+    assert (sae.n_free_ == 0) == ("site" not in told)
+
+
+@mostly_free
 def test_what_the_group_leaves_alone_is_coded_by_free_vectors():
     rng = np.random.default_rng(0)
     groups, power = np.indices((100, 4)).reshape(2, -1)
@@ -653,14 +704,20 @@ def test_poses_of_float32_rows_do_not_depend_on_their_unit(turning_orbits, unit)
     np.testing.assert_array_equal(scaled, small)
 
 
-@pytest.mark.parametrize("group", [CyclicGroup(9), SymmetricGroup(3)], ids=str)
-def test_whole_matrices_move_rows_as_their_blocks_do(group, monkeypatch):
-    blocks = _tied_network.IrrepBlocks(group, np.arange(1, len(group.irreps) + 1))
-    n_features = sum(i * irrep.dim for i, irrep in enumerate(group.irreps, start=1))
-    rows = torch.randn(5, n_features, dtype=torch.float64)
-    results = []
-    for many in (0, 10**9):
-        monkeypatch.setattr(_tied_network, "_MANY_BLOCKS", many)
-        moved = blocks.move_on(rows)
-        results += [(moved, blocks.move_back(rows), blocks.sum_moved_on(moved))]
-    torch.testing.assert_close(*results)
+@every_group
+def test_whole_matrices_write_copies_as_blocks_do(group, monkeypatch):
+    counts = np.arange(1, len(group.irreps) + 1)
+    for subgroup in group.subgroups:
+        results = []
+        for many in (-1, 10**9):
+            monkeypatch.setattr(_vector_copies, "_MANY_BLOCKS", many)
+            copies = _vector_copies.IrrepCopies(group, counts, subgroup)
+            n = copies.n_numbers
+            base = torch.sin(torch.arange(5.0 * n)).view(5, n).double()
+            written = torch.zeros(5, copies.n_copies, copies.width).double()
+            copies.write(base, written)
+            total = torch.empty_like(base)
+            copies.sum(written, total)
+            torch.testing.assert_close(total, base * copies.n_copies)
+            results.append((written, total))
+        torch.testing.assert_close(*results)

@@ -52,9 +52,9 @@ def explore(
 ) -> Path:
     """Write a page on which the features of an autoencoder can be looked at.
 
-    One HTML file that needs no server and no network lists all features, to search,
-    filter and sort, and shows for each one how often and how strongly it fires, what
-    the group does to it, which inputs fire it most, and what is lost without it.
+    One HTML file that needs no server and no network lists all features and shows how
+    often and how strongly each fires, what the group does to it, which inputs fire it
+    most, and what is lost without it.
 
     Parameters
     ----------
@@ -64,17 +64,15 @@ def explore(
         Activations to look at, best ones that were not fitted. Each row of an array is
         that of an input by itself, canonical under the group of M.
     inputs : ndarray or tensor of shape (n_inputs, ...), default=None
-        Canonical inputs, indexed by orbit id: what went into
-        :func:`~sk_eqsae.extract_orbits`; of an array of activations the input of each
-        row. Drawn are images (height, width), (channels, height, width) or (height,
-        width, channels) with 1 or 3 channels, signals (length,) or (channels, length)
-        with up to 4 channels, and points (n_points, 2) or (n_points, 3). A pixel that
-        is no number is magenta, a point or sample left out. None shows ids alone.
+        Canonical inputs, indexed by orbit id; of an array of activations the input of
+        each row. Drawn are images of 1 or 3 channels, first or last, signals (length,)
+        or (channels, length) of up to 4, and points (n_points, 2) or (n_points, 3).
+        None shows ids alone.
     action : callable, default=None
         ``action(inputs, power)`` of :func:`~sk_eqsae.extract_orbits`, to show inputs
         at all places of their orbits. None shows canonical inputs alone.
     labels : array-like of shape (n_rows,), default=None
-        Class of each row of the activations, such as ``y[orbits.groups]``.
+        Class of each row of the activations, such as ``y[orbits.inputs]``.
     names : array-like of shape (n_latents,), default=None
         Name of each feature. None takes those of `get_feature_names_out`.
     {sae_transform}
@@ -84,8 +82,7 @@ def explore(
     n_top : int, default=8
         Inputs to show for each feature, at most.
     max_picture_bytes : int, default=4_000_000
-        Room for pictures. Each input is kept once, first those that fire a feature
-        most of all; those that find no room are named and not drawn.
+        Room for pictures; inputs that find none are named and not drawn.
 
     Returns
     -------
@@ -98,24 +95,17 @@ def explore(
         If `sae` is none of the three autoencoders, if orbits, inputs, labels, names and
         M do not fit together, or if a label or a name is missing.
 
-    See Also
-    --------
-    sk_eqsae.inspection.feature_symmetry : What the group does to features.
-    sk_eqsae.inspection.FeatureOrbitDisplay : Base vectors of a GroupTiedSAE, decoded.
-
     Notes
     -----
     The numbers of a feature, with z its activation in a row:
 
     - Density is the share of rows with z > 0; the mean activation is over those.
-    - What the group does to its vector is what
-      :func:`~sk_eqsae.inspection.feature_symmetry` says, with chance by `orbits`.
+    - What the group does is what :func:`~sk_eqsae.inspection.feature_symmetry` says.
     - An input counts by its strongest place in the orbit.
     - AUC of a class is of its rows against all others, where equal z count half.
-    - Without a feature (z = 0, all others as they are) the squared error of a row
-      grows by ``2 z (r . d) + z^2 |d|^2``, with r the error of the reconstruction and
-      d the vector of the feature: a mean over rows with z > 0, and the FVU that it
-      adds to all rows. Vectors of an EquivariantSAE are moved by the true powers.
+    - Without the feature (z = 0) the squared error of a row grows by ``2 z (r . d) +
+      z^2 |d|^2``, with r the error of the reconstruction and d the feature's vector,
+      of an EquivariantSAE moved by the true power.
 
     Examples
     --------
@@ -138,9 +128,9 @@ def explore(
     Z = sparse_codes(sae, given)
     orbits = _in_orbits(sae, orbits, given, fitter)
     group, table = orbit_table(
-        orbits.groups, orbits.power, symmetry=orbits.symmetry, n_rows=len(orbits)
+        **orbits.metadata, symmetry=orbits.symmetry, n_rows=len(orbits)
     )
-    ids = orbits.groups[table[:, 0]]
+    ids = orbits.inputs[table[:, 0]]
     data = _numbers(sae, orbits, Z, table) | {
         "title": f"Features of {type(sae).__name__}",
         "names": _names(sae, names),

@@ -94,18 +94,18 @@ def _checked(inputs: Any) -> Inputs:
 def check_ids(ids: NDArray, n_inputs: int) -> None:
     """Refuse orbit ids, also of orbits that are not drawn, that index no input."""
     by_place = (
-        "orbit ids index inputs, so give the canonical inputs that went into "
+        "they index inputs, so give the canonical inputs that went into "
         "extract_orbits, all of them. Of inputs that lie in the order of their sorted "
-        "ids, make orbits with groups=np.unique(groups, return_inverse=True)[1]."
+        "ids, make orbits with inputs=np.unique(groups, return_inverse=True)[1]."
     )
     if ids.dtype.kind not in "iu":
         raise ValueError(
-            f"orbits.groups must hold integers, found dtype {ids.dtype}: {by_place}"
+            f"orbits.inputs must hold integers, found dtype {ids.dtype}: {by_place}"
         )
     if len(ids) and not (ids.min() >= 0 and ids.max() < n_inputs):
         raise ValueError(
-            f"inputs has {n_inputs} rows, for orbit ids 0 to {n_inputs - 1}, but "
-            f"orbits.groups holds ids from {ids.min()} to {ids.max()}: {by_place}"
+            f"inputs has {n_inputs} rows, for ids 0 to {n_inputs - 1}, but "
+            f"orbits.inputs holds ids from {ids.min()} to {ids.max()}: {by_place}"
         )
 
 
