@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from .activations import extract_orbits
+from .activations import extract_orbits, site_alignment
 from .datasets import make_shapes, shape_tasks
 from .groups import ActivationTransformFitter
 from .inspection import explore, splice
@@ -39,5 +39,6 @@ __all__ = [
     "make_shapes",
     "save",
     "shape_tasks",
+    "site_alignment",
     "splice",
 ]

@@ -10,18 +10,20 @@ from typing import Any, overload
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from sklearn.utils import gen_batches
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_random_state, gen_batches
 from tqdm.auto import tqdm
 
 from .._fitting import ordinary_modes
 from ..groups import FiniteGroup
-from ..groups._group import action_powers
-from ._batches import Collate, Forward, checked_inputs, n_inputs
+from ..groups._orbit_table import checked_column
+from ._alignment import AlignmentCheck
+from ._batches import Collate, Forward, checked_inputs, is_array, n_inputs
 from ._layers import Key, Reading, borrowed, check_model, device_for, named_layer
 from ._moved import Action, Moves, resolve_symmetry
 from ._orbits import Orbits
 from ._passes import Passes
+from ._sites import SiteMoves, SiteRows, SitesLike, check_sites
 from ._written import written
 
 Names = list[str] | tuple[str, ...]
@@ -55,12 +57,18 @@ def extract_orbits(  # type: ignore[misc]
     forward: Forward | None = None,
     output: Key | Mapping[str, Key] = None,
     call: int | Mapping[str, int] | None = None,
+    sites: SitesLike | Mapping[str, SitesLike] | None = None,
+    n_sites: int | None = None,
+    margin: int = 0,
+    site_action: Action | None = None,
+    base: ArrayLike | None = None,
+    random_state: int | np.random.RandomState | None = None,
     batch_size: int = 256,
     device: str | torch.device = "auto",
     out: str | os.PathLike | None = None,
     verbose: int = 0,
 ) -> Orbits | dict[str, Orbits]:
-    """Collect what layers of a model put out for inputs and all their transforms.
+    r"""Collect what layers of a model put out for inputs and all their transforms.
 
     Parameters
     ----------
@@ -102,6 +110,26 @@ def extract_orbits(  # type: ignore[misc]
     call : int or dict, default=None
         Which call, where the model calls a layer several times: 0 is the first. A dict
         holds one for each layer name.
+    sites : {"map", "tokens"}, Tokens, Nodes, callable or dict, default=None
+        How a layer puts out its sites, each of which becomes a row: "map" is
+        (n_inputs, channels, \*grid), "tokens" (n_inputs, n_tokens, n_features),
+        :class:`~sk_eqsae.activations.Tokens` tokens on a grid,
+        :class:`~sk_eqsae.activations.Nodes` one row per node. A function turns the
+        output into (n_inputs, \*grid, n_features). None makes one row of all that there
+        is of an input. A dict holds one for each layer name.
+    n_sites : int, default=None
+        Number of sites to draw of each input. None keeps all.
+    margin : int, default=0
+        Number of sites next to the border of the grid that are not kept.
+    site_action : callable, default=None
+        How elements move sites: an action such as ``ImageRotation(4)``, or a function
+        ``site_action(maps, power)`` of an array (1, 1, \*grid). None asks `action`, if
+        it is of :mod:`sk_eqsae.groups`.
+    base : array-like of shape (n_inputs,), default=None
+        What each input comes from, such as the photograph of a crop; becomes `groups`,
+        so that inputs of one base are never separated.
+    random_state : int, RandomState instance or None, default=None
+        Draws the sites. With `out`, None is 0, so that a run can go on.
     batch_size : int, default=256
         Number of inputs in one forward pass.
     device : str or torch.device, default="auto"
@@ -118,11 +146,11 @@ def extract_orbits(  # type: ignore[misc]
     Returns
     -------
     orbits : Orbits, or dict of Orbits
-        ``n_inputs * order`` rows, orbit by orbit with powers ascending; ``groups``
-        holds the index of the input, ``power`` has a column per generator if there
-        are several. Outputs with more axes are flattened to one row per input;
-        half-precision outputs become float32. With `out`, ``X`` is a
-        :class:`~sk_eqsae.activations.Shards`. Of a list of layers it is a dict by name.
+        A row per input, site and element, orbit by orbit with powers ascending. The row
+        of input x, site u and element g holds the activation of g x at the site g u, so
+        that an orbit follows one site. Half-precision outputs become float32. With
+        `out`, ``X`` is a :class:`~sk_eqsae.activations.Shards`. Of a list of layers it
+        is a dict by name.
 
     Raises
     ------
@@ -133,11 +161,20 @@ def extract_orbits(  # type: ignore[misc]
         If a layer does not exist (the message lists the ones that do), is not called
         as `call` says, or puts out anything else than finite numbers with a row per
         input, which depends on this input alone; if the group is missing or is not that
-        of the action; if `out` holds activations of something else.
+        of the action; if the group does not map the grid of a layer onto itself; if
+        `out` holds activations of something else.
+
+    Warns
+    -----
+    UserWarning
+        If maps of moved inputs fit the canonical ones clearly better when shifted,
+        because strides and padding do not map the grid onto itself.
 
     See Also
     --------
     sk_eqsae.activations.Orbits : The result.
+    sk_eqsae.site_alignment : Sizes of the inputs that map grids onto
+        themselves.
 
     Examples
     --------
@@ -149,6 +186,18 @@ def extract_orbits(  # type: ignore[misc]
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64 * 64, 64))
     >>> extract_orbits(model, images, layer="1", action=ImageRotation(order=4))
     <Orbits: 3 orbits of order 4, 64 features>
+
+    Of a layer with maps, ten places in each:
+
+    >>> network = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 5), torch.nn.ReLU())
+    >>> orbits = extract_orbits(
+    ...     network, images, layer="1", action=ImageRotation(order=4),
+    ...     sites="map", n_sites=10, random_state=0,
+    ... )
+    >>> orbits
+    <Orbits: 30 orbits of order 4, 8 features>
+    >>> sorted(orbits.metadata)
+    ['groups', 'power', 'site']
     """
     inputs = checked_inputs(inputs)
     _check_arguments(model, inputs, action, batch_size)
@@ -158,9 +207,15 @@ def extract_orbits(  # type: ignore[misc]
         named_layer(model, name)
     group, n = resolve_symmetry(action, symmetry), n_inputs(inputs)
     target, moves = device_for(model, device), Moves(action, collate)
+    check_sites(sites, n_sites, margin, n)
+    of_inputs = None if base is None else _checked_base(base, n)
+    places = SiteMoves(action, group, site_action, _array_of(moves.taken(inputs, [0])))
+    seed = _seed(0 if out and random_state is None else random_state)
+    alignment = AlignmentCheck(places)
+    keep = SiteRows(sites, places, n_sites, margin, seed, alignment.see)
     with ordinary_modes(target), torch.no_grad(), borrowed(model):
         moves.check_orders(inputs, group)
-        passes = Passes(model, inputs, readings, moves, group, target, forward)
+        passes = Passes(model, inputs, readings, moves, group, target, keep, forward)
         batches = [(batch.start, batch.stop) for batch in gen_batches(n, batch_size)]
         is_hidden = not verbose or sys.stderr is None
         with tqdm(total=len(batches), unit="batch", disable=is_hidden) as bar:
@@ -170,16 +225,28 @@ def extract_orbits(  # type: ignore[misc]
                 # of one layer the files are in the folder itself
                 folders = ["" if isinstance(layer, str) else name for name in names]
                 found = written(passes, batches, Path(out), folders, bar)
-    orbits = {
-        name: Orbits(
-            X,
-            groups=np.repeat(np.arange(n), group.order),
-            power=np.concatenate([action_powers(group)] * n),
-            symmetry=group,
-        )
-        for name, X in zip(names, found, strict=True)
-    }
+    orbits = {}
+    for name, X in zip(names, found, strict=True):
+        rows = keep.metadata(name, n, of_inputs)
+        orbits[name] = Orbits(X, symmetry=group, **rows)
+        alignment.warn(name)
     return orbits[layer] if isinstance(layer, str) else orbits
+
+
+def _checked_base(base: ArrayLike, n: int) -> NDArray:
+    column = checked_column(base, "base")
+    if len(column) != n:
+        raise ValueError(f"base has {len(column)} entries for {n} inputs.")
+    return column
+
+
+def _array_of(batch: Any) -> Any:
+    """A batch if it is one array, whose shape shifts ask for."""
+    return batch if is_array(batch) else None
+
+
+def _seed(random_state: Any) -> int:
+    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 def _in_memory(

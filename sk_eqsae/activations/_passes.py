@@ -22,19 +22,6 @@ _MIXED = 0.05  # how far a row may change with its neighbours, of a typical norm
 Keep = Callable[[torch.Tensor, NDArray, int, str], torch.Tensor]
 
 
-def one_row_each(
-    output: torch.Tensor, numbers: NDArray, element: int, layer: str
-) -> torch.Tensor:
-    """All that a layer puts out for an input, as one row."""
-    if output.ndim == 0 or len(output) != len(numbers):
-        raise ValueError(
-            f"layer={layer!r} must put out one row per input: for {len(numbers)} "
-            f"inputs found shape {tuple(output.shape)}. Choose a layer whose first "
-            "axis numbers the inputs."
-        )
-    return output.reshape(len(output), -1)
-
-
 @dataclass(eq=False)
 class Passes:
     """Computes rows of some inputs, of all layers at once."""
@@ -45,14 +32,14 @@ class Passes:
     moves: Moves
     group: FiniteGroup
     device: torch.device
+    keep: Keep
     forward: Forward | None = None
-    keep: Keep = one_row_each
     widths: list[int] = field(default_factory=list, init=False)
 
     def __call__(self, first: int, last: int) -> list[NDArray]:
         """For each layer rows of shape (n_orbits * order, n_features), by orbit."""
-        batch, numbers = self._taken(slice(first, last)), np.arange(first, last)
-        moved = [self._rows(batch, numbers, g) for g in range(self.group.order)]
+        batch, numbers = self.taken(slice(first, last)), np.arange(first, last)
+        moved = [self.rows(batch, numbers, g) for g in range(self.group.order)]
         if not self.widths:
             self._check_alone(first, len(numbers), moved[0])
         found = []
@@ -63,10 +50,10 @@ class Passes:
         self._check_widths([X.shape[1] for X in found])
         return found
 
-    def _taken(self, which: slice | list[int]) -> Any:
+    def taken(self, which: slice | list[int]) -> Any:
         return self.moves.taken(self.inputs, which)
 
-    def _rows(self, batch: Any, numbers: NDArray, element: int) -> list[NDArray]:
+    def rows(self, batch: Any, numbers: NDArray, element: int) -> list[NDArray]:
         """For each layer the rows of inputs that an element of the group has moved."""
         moved = self.moves(batch, action_powers(self.group)[element])
         tensors = to_model(moved, self.model, self.device)
@@ -86,14 +73,14 @@ class Passes:
     def _check_alone(self, first: int, n: int, found: list[NDArray]) -> None:
         """Raise if the rows of the first input change when it fills the batch."""
         numbers = np.full(n, first)
-        alone = self._taken(numbers.tolist())
-        again = self._rows(alone, numbers, 0)
+        alone = self.taken(numbers.tolist())
+        again = self.rows(alone, numbers, 0)
         for i, reading in enumerate(self.readings):
             rows = found[i][: len(again[i]) // n]
             if _are_close(again[i], np.concatenate([rows] * n), found[i]):
                 continue
             # A model that draws random numbers differs from itself, too.
-            if _are_close(self._rows(alone, numbers, 0)[i], again[i], found[i]):
+            if _are_close(self.rows(alone, numbers, 0)[i], again[i], found[i]):
                 raise ValueError(
                     f"layer={reading.layer!r}: what it puts out for the first input "
                     "depends on the other inputs of the batch. If its first axis does "

@@ -45,6 +45,7 @@ def fingerprint(passes: Passes) -> dict[str, Any]:
         "layer": [reading.layer for reading in readings],
         "output": [_named(reading.output) for reading in readings],
         "call": [reading.call for reading in readings],
+        "sites": _named(passes.keep),
         "action": _named(moves.action),
         "collate": _named(moves.collate),
         "forward": _named(passes.forward),
