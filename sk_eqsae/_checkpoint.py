@@ -171,6 +171,11 @@ class Checkpoint:
         """Remove the file."""
         self.path.unlink(missing_ok=True)
 
+    def remove_parts(self) -> None:
+        """Remove the files of all parts."""
+        for path in self.folder.glob(f"{self.path.stem}-*"):
+            path.unlink(missing_ok=True)
+
     def of_part(self, name: str) -> "PartCheckpoint":
         """The file of a part of the training, which is kept until all are done."""
         part = PartCheckpoint(self.folder, {})

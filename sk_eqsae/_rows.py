@@ -296,7 +296,7 @@ class OrbitRows(TrainingRows):
     """Rows that are trained orbit by orbit."""
 
     table: NDArray  # row of each orbit and element, -1 where there is none
-    held_out: NDArray  # the same of orbits that are not trained on
+    n_held_out: int = 0  # orbits at its end that are not trained on at first
 
     def dataset(
         self,

@@ -129,7 +129,7 @@ class BaseSAE(
         Fitted("_memory/target_mean", "float64", ("n_features",)),
         Fitted("_memory/module.idle", "float32", ("n_components",)),
         Fitted("_memory/module.is_dead", "uint8", ("n_components",)),
-        Fitted("_memory/module._extra_state", "float64", ("one",)),
+        Fitted("_memory/module._extra_state", "float64", ("n_state",)),
         *adam_state(0, ("n_vectors", "n_features")),  # the dictionary
         *adam_state(1, ("n_features",)),
         *adam_state(2, ("n_first", "n_features")),  # the encoder, layer by layer

@@ -72,6 +72,18 @@ def join(codes: Sequence[Code]) -> Code:
     return joined._replace(sources=torch.cat(sources))
 
 
+def part_of(code: Code, first: int, last: int) -> Code:
+    """Some of the bags of a code, in order, with the rows that they are of."""
+    start, end = code.offsets[[first, last]].tolist()
+    return Code(
+        code.values[start:end],
+        code.indices[start:end],
+        code.bags[start:end] - first,
+        code.offsets[first : last + 1] - start,
+        rows_of(code)[first:last],
+    )
+
+
 def rows_of(code: Code) -> Tensor:
     """Input row of each bag."""
     if code.rows is not None:

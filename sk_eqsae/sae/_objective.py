@@ -88,9 +88,8 @@ class Objective(Trainable):
         """Losses of rows, with the weight and the target of each code that is added."""
         offset = self.network.offset()  # once: a stack keeps the gradient of one call
         sums = self.network(inputs, partial(self._code, again=again))
-        n_bags = len(inputs) * self.n_prefixes
-        ends = [n_bags * (i + 1) for i in range(1 + len(extras))]
-        own, *added, revived = sums.tensor_split(ends)
+        rows = np.cumsum([len(inputs), *(len(other) for _, other in extras)])
+        own, *added, revived = sums.tensor_split((rows * self.n_prefixes).tolist())
         error = self._error(own, target, offset)
         loss = squared_error = self._mean_square(error)
         for sums_of_code, (weight, other) in zip(added, extras, strict=True):

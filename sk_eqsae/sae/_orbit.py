@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import replace
 from numbers import Real
 from os import PathLike
@@ -15,10 +15,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, vstack
 from sklearn.utils._param_validation import Interval, StrOptions
+from torch.utils.data import Dataset, TensorDataset
 
 from .._docs import fill
 from .._fitted import ADAM_PARTS, Fitted
-from .._rows import OrbitRows, TrainingRows, normalized, read_rows
+from .._rows import OrbitRows, Stream, TrainingRows, normalized, read_rows
 from .._training import train
 from ..groups import FiniteGroup
 from ..groups._orbit_table import are_held_out
@@ -26,14 +27,20 @@ from ._base import Plan, kept_latents
 from ._latent_orbits import LatentOrbits, counts_of, lengths_of
 from ._matching import match_latents
 from ._objective import Objective
-from ._orbit_objective import OrbitObjective, Watch
+from ._orbit_objective import OrbitObjective, error_of
 from ._orbited import OrbitedSAE
 from ._recipe import Recipe
 
 _REGULAR_PART = 1 / 3  # of the epochs, before latents are matched
-_HELD_OUT = 0.1  # of the inputs, for equivariance="auto"
+_HELD_OUT = 0.1  # of the inputs, while equivariance="auto" looks for a strength
 _MOST_JUDGES = 4_096  # rows of those that are looked at
-_TOLERANCE = 1.05  # times the error of a regular autoencoder
+_SHORT_PART = 1 / 8  # of the epochs: after it, how much the losses cost changes little
+_SHORT_DECAY = 0.5
+_PROBES = 4
+_TOLERANCE = 0.05  # of the error, beyond that of a regular autoencoder
+_AIM = 0.04
+_SLOPE = 1.4  # the excess grows with the strength to the power of about .7
+_TINY = 1e-30
 _MATCHED_ROWS = 2**18
 
 
@@ -112,14 +119,18 @@ class OrbitSAE(OrbitedSAE):
 
     Batches hold whole orbits, `batch_size` rows of them.
 
-    ``equivariance="auto"`` holds a tenth of the inputs out, and trains twice after the
-    matching: without the losses, and with them. The strength of the second falls
-    where it rebuilds held-out rows by more than 3 % worse than the first did at the
-    same step, and rises, to 1 at most, where it does not. If its error is more than
-    5 % larger in the end, the first is kept, matched again, and `equivariance_` is 0.
-    That takes twice the time of a regular fit. `warm_start` and `partial_fit` go on
-    with the orbits and the strength that there are; the first call of `partial_fit`
-    trains a regular autoencoder and matches its latents, "auto" is 1 in those after.
+    ``equivariance="auto"`` holds a tenth of the inputs out at first. After the matching
+    it trains for an eighth of the epochs without the losses and with those of strength
+    1, and takes 1 if that rebuilds the held-out rows by at most 5 % worse. Else it
+    tries a weaker one, by the power law that was seen, four at most, and then 0. So
+    much is known early: on all networks that were looked at, what the losses cost
+    hardly changed after a tenth of the training. The epochs that are left go on from
+    the matching, with all rows. `equivariance_` of 0 means that the losses cost too
+    much; latents are then matched again in the end.
+
+    `warm_start` and `partial_fit` go on with the orbits and the strength that there
+    are. The first call of `partial_fit` trains a regular autoencoder and matches its
+    latents; for those after, "auto" is 1.
 
     Examples
     --------
@@ -216,18 +227,25 @@ class OrbitSAE(OrbitedSAE):
                 f"the rows are of {group}. Set warm_start=False to start anew."
             )
         self.symmetry_, self.order_ = group, group.order
-        self._check_lengths(self._n_latents(X.shape[1]))
+        n_latents = self._n_latents(X.shape[1])
+        self._check_lengths(n_latents)
         canonical = None if metadata["groups"] is None else table[:, 0]
         if self.order_ == 1:
+            self._set_orbits(LatentOrbits(group, [0] * n_latents))
+            self.equivariance_ = 0.0
             return TrainingRows(X, table[table >= 0], canonical=canonical)
-        held_out = np.zeros(len(table), dtype=bool)
+        n_held_out = 0
         if self.equivariance == "auto" and not (partial or going_on):
             held_out = are_held_out(table, metadata["groups"], _HELD_OUT, seed)
-        judges = table[held_out]
-        if not held_out.all():  # else a single input is judged by itself
-            table = table[~held_out]
+            if not held_out.all():  # else a single input is judged by itself
+                table, n_held_out = (
+                    table[np.argsort(held_out, kind="stable")],
+                    held_out.sum(),
+                )
         rows = table[table >= 0]
-        return OrbitRows(X, rows, canonical=canonical, table=table, held_out=judges)
+        return OrbitRows(
+            X, rows, canonical=canonical, table=table, n_held_out=int(n_held_out)
+        )
 
     def _check_lengths(self, n_latents: int) -> None:
         if not isinstance(self.orbit_lengths, dict):
@@ -269,17 +287,16 @@ class OrbitSAE(OrbitedSAE):
                 "GroupTiedSAE, which several processes can train."
             )
         is_whole = bool((rows.table >= 0).all())
-        settings = {"group": self.symmetry_, "is_whole": is_whole, "seed": seed}
-        return functools.partial(OrbitObjective, **settings)
+        return functools.partial(
+            OrbitObjective, group=self.symmetry_, is_whole=is_whole, seed=seed
+        )
 
-    # Train
+    # Train. But for a trivial group, a plan is of OrbitRows and an OrbitObjective.
 
     def _train(self, plan: Plan) -> NDArray:
         """Losses and squared errors of each epoch of training, part by part."""
         objective = plan.objective
         if not isinstance(objective, OrbitObjective):
-            self._set_orbits(LatentOrbits(self.symmetry_, [0] * plan.network.n_latents))
-            self.equivariance_ = 0.0
             return super()._train(plan)
         if self._is_going_on(plan.memory is not None):
             self._set_moves(objective)
@@ -298,80 +315,94 @@ class OrbitSAE(OrbitedSAE):
             return self.equivariance_
         return float(self.equivariance)
 
-    def _train_in_parts(self, plan: Plan) -> NDArray:
-        """Train regularly, match latents, train on with the losses."""
+    def _train_in_parts(self, plan: Any) -> NDArray:
+        """Train regularly, match latents, choose a strength, train with the losses."""
         n_epochs = self._schedule()["max_epochs"]
         n_regular = max(1, round(_REGULAR_PART * n_epochs))
         if self.equivariance == 0:
             n_regular = n_epochs
-        curves = [self._train_part(plan, "1", n_regular)]
+        n_left, self.equivariance_ = n_epochs - n_regular, 0.0
+        before = replace(plan, dataset=_without(plan.dataset, plan.rows.n_held_out))
+        curves = self._train_part(before, "1", n_regular, to_end=not n_left)
         self._match(plan)
-        self.equivariance_, n_left = 0.0, n_epochs - n_regular
-        if n_left and curves[0].shape[1] == n_regular:  # else it was interrupted
-            steer = self.equivariance == "auto"
-            strength = 1.0 if steer else float(self.equivariance)
-            regular = self._regular(plan, n_left) if steer else None
-            plan.objective.strength = strength
-            curves.append(self._train_part(plan, "3", n_left))
-            self.equivariance_ = plan.objective.strength
-            if regular is not None:
-                self._take_better(plan, regular)
+        strength = None
+        if n_left and curves.shape[1] == n_regular:  # else it was interrupted
+            strength = self._chosen_strength(before)
+        if strength is not None:
+            self.equivariance_ = plan.objective.strength = strength
+            more = self._train_part(plan, "3", n_left, to_end=True)
+            curves = np.concatenate([curves, more], axis=1)
+            if strength == 0:
+                self._match(plan)
         if plan.checkpoint is not None:
-            for name in "123":
-                plan.checkpoint.of_part(name).remove()
-        return np.concatenate(curves, axis=1)
+            plan.checkpoint.remove_parts()
+        return curves
 
-    def _train_part(self, plan: Plan, name: str, n_epochs: int) -> NDArray:
+    def _chosen_strength(self, plan: Any) -> float | None:
+        """Find the strongest losses that cost little; None if that was interrupted."""
+        if self.equivariance != "auto":
+            return float(self.equivariance)
+        rows, strength = self._rows_held_out(plan.rows), 1.0
+        regular = self._error_of_short_part(plan, "2", 0.0, rows)
+        for i in range(_PROBES):
+            error = self._error_of_short_part(plan, f"2{i}", strength, rows)
+            if np.isnan(error - regular):
+                return None
+            excess = error / max(regular, _TINY) - 1
+            if excess <= _TOLERANCE:
+                return strength
+            strength *= (_AIM / excess) ** _SLOPE
+        return 0.0
+
+    def _error_of_short_part(
+        self, plan: Any, name: str, strength: float, rows: torch.Tensor
+    ) -> float:
+        """Error of held-out rows after a short training; NaN if interrupted."""
+        n_epochs = max(1, round(_SHORT_PART * self._schedule()["max_epochs"]))
+        objective = deepcopy(plan.objective)
+        objective.strength = strength
+        plan = replace(plan, objective=objective)
+        curves = self._train_part(plan, name, n_epochs, lr_decay=_SHORT_DECAY)
+        if curves.shape[1] < n_epochs:
+            return np.nan
+        select = self._training_selection(objective.network.n_latents)
+        return error_of(objective.network, rows, select)
+
+    def _train_part(
+        self,
+        plan: Any,
+        name: str,
+        n_epochs: int,
+        *,
+        to_end: bool = False,
+        lr_decay: float = 0.0,
+    ) -> NDArray:
         schedule = self._schedule()
-        n_all, lr_decay = schedule["max_epochs"], schedule["lr_decay"]
-        # the learning rate falls over the same steps as if it were one training
-        decay = 0.0 if name == "1" else min(1.0, lr_decay * n_all / n_epochs)
-        if n_epochs == n_all:
-            decay = lr_decay
-        part = None
-        if plan.checkpoint is not None:
-            part = plan.checkpoint.of_part(name)
+        if to_end:  # it falls over the same steps as if there were one part
+            of_all = schedule["lr_decay"] * schedule["max_epochs"]
+            lr_decay = min(1.0, of_all / n_epochs)
+        checkpoint = plan.checkpoint
         return train(
             plan.objective,
             plan.dataset,
             seed=plan.seed + (name != "1"),
             verbose=self.verbose,
             description=f"{type(self).__name__}, part {name}",
-            checkpoint=part,
-            **schedule | {"max_epochs": n_epochs, "lr_decay": decay},
+            checkpoint=None if checkpoint is None else checkpoint.of_part(name),
+            **schedule | {"max_epochs": n_epochs, "lr_decay": lr_decay},
         )
-
-    def _regular(self, plan: Plan, n_epochs: int) -> OrbitObjective:
-        """What training without the losses leads to, whose errors steer the other."""
-        n_steps = n_epochs * -(-len(plan.rows.table) // self._schedule()["batch_size"])
-        rows = self._rows_held_out(plan.rows)
-        watch = functools.partial(
-            Watch, rows, self._training_selection(plan.network.n_latents), n_steps
-        )
-        regular = deepcopy(plan.objective)
-        regular.watch = watch()
-        self._train_part(replace(plan, objective=regular), "2", n_epochs)
-        plan.objective.watch = watch(regular.errors)
-        return regular
 
     def _rows_held_out(self, rows: OrbitRows) -> torch.Tensor:
-        found = rows.held_out[rows.held_out >= 0]
+        table = rows.table[len(rows.table) - rows.n_held_out :]
+        found = (table if len(table) else rows.table).ravel()
+        found = found[found >= 0]
         places = np.linspace(0, len(found) - 1, min(len(found), _MOST_JUDGES))
         chosen = found[places.astype(np.intp)]
         return normalized(read_rows(rows.X, chosen), self.mean_, self.scale_)
 
-    def _take_better(self, plan: Plan, regular: OrbitObjective) -> None:
-        """Take the weights trained without the losses where those cost too much."""
-        watch, network = plan.objective.watch, plan.network
-        allowed = _TOLERANCE * watch.error(regular.network)
-        if watch.error(network) > allowed:
-            network.load_state_dict(regular.network.state_dict())
-            self._match(plan)
-            self.equivariance_ = 0.0
-
     # Match
 
-    def _match(self, plan: Plan) -> None:
+    def _match(self, plan: Any) -> None:
         """Put latents into orbits by their codes, and bring those of one together."""
         self._set_weights(plan.network, plan.target_mean)
         if self.activation == "batch_topk":
@@ -414,6 +445,15 @@ class OrbitSAE(OrbitedSAE):
     def _set_moves(self, objective: OrbitObjective) -> None:
         orbits = self.latent_orbits_
         objective.set_moves(np.stack([orbits.places(g) for g in range(self.order_)]))
+
+
+def _without(dataset: Any, n_last: int) -> Dataset:
+    """What training takes its batches from, but for the last orbits."""
+    if isinstance(dataset, Stream):
+        dataset = copy(dataset)
+        dataset.n_rows -= n_last
+        return dataset
+    return TensorDataset(*(t[: len(t) - n_last] for t in dataset.tensors))
 
 
 def _reorder_memory(memory: dict[str, NDArray], order: NDArray, n_layers: int) -> None:

@@ -1,7 +1,5 @@
 """What an autoencoder is trained for whose codes should permute along orbits."""
 
-import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,18 +9,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..groups import FiniteGroup
-from ._code import Code, Selection, rows_of
+from ._code import Code, Selection, part_of
 from ._network import Network
 from ._objective import Objective
 from ._sparse_step import decode_sparse
 
 # of the support loss and of the cross-reconstruction, chosen on digits
 _WEIGHTS = (0.3, 0.1)
-_LOOKS = 64  # at held-out rows, evenly over all steps
-_AIM = 0.03  # error beyond that of a regular autoencoder that is steered for
-_SLACK = 0.5  # as much again at first, falling to none half-way
-_GAIN = 0.1  # change of the strength where the error is twice as far off as it may be
-_TINY = 1e-30
+_AT_ONCE = 1_024  # rows that are encoded
 
 
 class OrbitObjective(Objective):
@@ -35,8 +29,9 @@ class OrbitObjective(Objective):
     #     .3 s ||x_g - D [ReLU(a(x_g)) at the support of P_g z]||^2
     #     .1 s ||x_g - D P_g z||^2
     #
-    # for one random g a step and each row x whose x_g there is; others stand for
-    # themselves. Supports have no gradient.
+    # for one random g a step: the first over one half of the rows x whose x_g there is,
+    # the second over the other half, which costs as much time as one of them over all.
+    # Rows without x_g stand for themselves. Supports have no gradient.
 
     products: Tensor
     moves: Tensor | None  # (order, n_latents): where each element moves each latent
@@ -50,8 +45,6 @@ class OrbitObjective(Objective):
         self.register_buffer("moves", None, persistent=False)
         self.is_whole, self.seed = is_whole, seed  # whether no orbit lacks a row
         self.strength, self.n_steps = 0.0, 0
-        self.errors: list[float] = []  # of held-out rows, look by look
-        self.watch: Callable[[OrbitObjective], None] | None = None
 
     def set_moves(self, moves: NDArray) -> None:
         """Say where the group moves each latent."""
@@ -81,7 +74,9 @@ class OrbitObjective(Objective):
         element = int(rng.integers(1, len(self.products)))
         to, is_moved = self._partners(target, element)
         again = partial(self._moved, self.moves[element], to, is_moved)
-        extras = [(self.strength * weight, rows[to]) for weight in _WEIGHTS]
+        halves = rows[to].tensor_split([len(rows) // 2])
+        weights = [self.strength * weight for weight in _WEIGHTS]
+        extras = list(zip(weights, halves, strict=True))
         return self._losses(rows, rows, again, extras)
 
     def _partners(self, seen: Tensor, element: int) -> tuple[Tensor, Tensor]:
@@ -99,72 +94,42 @@ class OrbitObjective(Objective):
         pre_activations: Tensor,
         own: Code,
     ) -> list[Code]:
-        """Codes of moved rows, bag by bag as `own`: of the two losses."""
-        rows = rows_of(own)
-        of_entries, indices = rows[own.bags], moves[own.indices]
-        if not self.is_whole:
-            indices = torch.where(is_moved[of_entries], indices, own.indices)
-        values = pre_activations[to[of_entries], indices].relu_() * (own.values > 0)
+        """Codes of moved rows: of the support loss and of the cross-reconstruction."""
+        n_bags = len(own.offsets) - 1
+        half = len(pre_activations) // 2 * self.n_prefixes
+        first, second = part_of(own, 0, half), part_of(own, half, n_bags)
+        places = [self._places(code, moves, is_moved) for code in (first, second)]
+        values = pre_activations[to[first.rows[first.bags]], places[0]].relu_()
+        values *= first.values > 0
         return [
-            own._replace(values=values, indices=indices, rows=to[rows]),
-            own._replace(indices=indices, sources=own.indices),
+            Code(values, places[0], *first[2:4], rows=to[first.rows]),
+            second._replace(indices=places[1], sources=second.indices),
         ]
 
-    def after_step(self) -> None:
-        """Bring dictionary vectors back to norm 1, and look how it goes."""
-        super().after_step()
-        if self.watch is not None:
-            self.watch(self)
+    def _places(self, code: Code, moves: Tensor, is_moved: Tensor) -> Tensor:
+        """Where latents are moved, in rows that are."""
+        places = moves[code.indices]
+        if self.is_whole:
+            return places
+        return torch.where(is_moved[code.rows[code.bags]], places, code.indices)
 
     def get_extra_state(self) -> Tensor:
         """What counts in a checkpoint beside weights and buffers."""
-        state = [self.rows_until_check, self.n_steps, self.strength, *self.errors]
+        state = [self.rows_until_check, self.n_steps, self.strength]
         return torch.tensor(state, dtype=torch.float64)
 
     def set_extra_state(self, state: Any) -> None:
         """Go on counting; buffers are there already."""
         super().set_extra_state(state)
         self.n_steps, self.strength = int(state[1]), float(state[2])
-        self.errors = state[3:].tolist()
 
 
-class Watch:
-    """Notes errors of held-out rows, and steers them by those of another training."""
-
-    def __init__(
-        self,
-        rows: Tensor,
-        select: Selection,
-        n_steps: int,
-        regular: list[float] | None = None,
-    ) -> None:
-        self.rows, self.select, self.regular = rows, select, regular
-        self.every = max(1, n_steps // _LOOKS)
-        self.n_looks = n_steps // self.every
-
-    def __call__(self, objective: OrbitObjective) -> None:
-        """Look, if it is time to."""
-        if objective.n_steps % self.every == 0:
-            objective.errors.append(self.error(objective.network))
-            if self.regular is not None:
-                self._steer(objective)
-
-    @torch.no_grad()
-    def error(self, network: Network) -> float:
-        """Mean squared error of held-out rows."""
-        total, offset = 0.0, network.offset()
-        for rows in self.rows.to(offset.device).split(1024):
-            code = network.encode(rows, self.select)
-            decoded = decode_sparse(code, network.components) + offset
-            total += float((decoded - rows).square().sum())
-        return total / len(self.rows)
-
-    def _steer(self, objective: OrbitObjective) -> None:
-        """Lower the strength where the error is too large, else raise it."""
-        assert self.regular is not None
-        n_looks = min(len(objective.errors), len(self.regular))
-        allowed = _AIM + _SLACK * max(0.0, 1 - 2 * n_looks / self.n_looks)
-        ratio = max(objective.errors[-1], _TINY) / max(self.regular[n_looks - 1], _TINY)
-        excess = (math.log(ratio) - math.log1p(allowed)) / _AIM
-        change = math.exp(-_GAIN * min(2.0, max(-2.0, excess)))
-        objective.strength = min(1.0, objective.strength * change)
+@torch.no_grad()
+def error_of(network: Network, rows: Tensor, select: Selection) -> float:
+    """Mean squared error of reconstructions."""
+    total, offset = 0.0, network.offset()
+    for part in rows.to(offset.device).split(_AT_ONCE):
+        code = network.encode(part, select)
+        decoded = decode_sparse(code, network.components) + offset
+        total += float((decoded - part).square().sum())
+    return total / len(rows)

@@ -24,6 +24,13 @@ def _knows_pose(sae: OrbitedSAE) -> bool:
             "predict_power needs to have seen which rows are canonical: give fit "
             "groups and power."
         )
+    orbits = sae.latent_orbits_
+    moves = {orbits.places(element).tobytes() for element in range(sae.order_)}
+    if len(moves) < sae.order_:
+        raise AttributeError(
+            "predict_power needs latent orbits that are long enough: some elements of "
+            f"{sae.symmetry_} move all latents alike."
+        )
     return True
 
 
