@@ -44,8 +44,8 @@ activation : {"topk", "batch_topk"}, default="topk"
     threshold, so that a row may have more or fewer.
 nested : array-like of shape (n_prefixes,), default=None
     Sizes of prefixes of the dictionary that reconstruct rows by themselves
-    (Matryoshka): the loss is the mean over them and the whole dictionary, which puts
-    the most useful latents first. A prefix must not cut a latent orbit.
+    (Matryoshka), which puts the most useful latents first; the loss is the mean over
+    them and the whole. A prefix must not cut a latent orbit.
 recipe : {"default", "paper"} or Recipe, default="default"
     How to train. "default" centres the rows by their mean and divides them by one
     global root mean square, starts a linear encoder as the decoder, keeps dictionary
@@ -108,6 +108,13 @@ n_features_in_ : int
     Number of features seen in `fit`.
 feature_names_in_ : ndarray of shape (n_features,)
     Names of the features, where X had them.""",
+    "unreadable": """\
+Raises
+------
+ValueError
+    If it holds anything else; the message says what.
+OSError
+    If it cannot be read.""",
     "features_in": """\
 n_features_in_ : int
     Number of features seen in `fit`.

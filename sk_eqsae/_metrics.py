@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
-from ._rows import as_array
+from ._rows import Spread, as_array, norm
 
 _ROUNDING = 8 * np.finfo(np.float64).eps
 
@@ -32,9 +32,8 @@ def fvu(X: ArrayLike, reconstruction: ArrayLike) -> float:
     Returns
     -------
     fvu : float
-        0 is perfect, and predicting the mean scores exactly 1. For activations
-        without variance, or with no more than the rounding of float64 makes: 0 if
-        they are reproduced exactly, else 1.
+        0 is perfect, and predicting the mean scores exactly 1. Without variance, or
+        with no more than rounding makes: 0 if rows are reproduced exactly, else 1.
 
     Raises
     ------
@@ -74,29 +73,17 @@ def fvu(X: ArrayLike, reconstruction: ArrayLike) -> float:
 
 def fvu_of_chunks(chunks: Iterable[tuple[ArrayLike, Any]]) -> float:
     """Same as :func:`fvu`, up to rounding, of rows that come some at a time."""
-    unexplained, variance, n_rows = 0.0, 0.0, 0
-    mean: Any = 0.0
+    spread, missed = Spread(), 0.0
     low, high = np.inf, -np.inf
-    unit = None
     for rows, reconstruction in chunks:
         X = np.asarray(rows, dtype=np.float64)
-        unit = _unit(X) if unit is None else unit
-        X, made = X * unit, np.asarray(reconstruction, dtype=np.float64) * unit
-        unexplained += np.square(X - made).sum()
-        apart, n_both = X.mean(axis=0) - mean, n_rows + len(X)
-        variance += np.square(X - X.mean(axis=0)).sum()
-        variance += np.square(apart).sum() * (n_rows * len(X) / n_both)
-        mean, n_rows = mean + apart * (len(X) / n_both), n_both
+        spread.add(X)
+        missed = np.hypot(missed, norm(X - reconstruction))
         low, high = np.minimum(low, X.min(axis=0)), np.maximum(high, X.max(axis=0))
-    if variance == 0 or are_constant(np.stack([low, high])).all():
-        return float(unexplained != 0)
-    return float(unexplained / variance)
-
-
-def _unit(X: NDArray) -> float:
-    """Power of two, which changes no bit, that keeps squares from overflowing."""
-    _, exponent = np.frexp(np.abs(X).max())
-    return 2.0 ** -max(float(exponent), -1000.0)
+    if spread.norm == 0 or are_constant(np.stack([low, high])).all():
+        return float(missed != 0)
+    with np.errstate(over="ignore"):
+        return float(np.square(missed / spread.norm))
 
 
 def are_constant(X: NDArray) -> NDArray[np.bool_]:

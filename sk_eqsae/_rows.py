@@ -21,8 +21,8 @@ from ._shards import Shards
 Read = Callable[[int, int], tuple[Tensor, ...]]  # rows from one place to another
 
 _FLOATS = (np.float64, np.float32)
-_CHECKED_AT_ONCE = 2**23  # entries
 _HALVES = (torch.float16, torch.bfloat16)
+_LARGEST = float(np.finfo(np.float32).max)
 _SHOWN = 5
 _ROUNDING = 1e-14  # of the mean
 _CHUNK_ENTRIES = 2**20  # read at a time: 8 MiB in float64
@@ -85,36 +85,31 @@ def name_rows(rows: NDArray) -> str:
     return f"rows {shown}{', ...' if len(rows) > _SHOWN else ''}"
 
 
-def checked_array(
-    estimator: BaseEstimator,
-    X: ArrayLike,
-    *,
-    reset: bool,
-    ensure_all_finite: bool = True,
-) -> NDArray:
+def checked_array(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> NDArray:
     """Validate X as scikit-learn does; float32 or float64 of shape (rows, features)."""
     # sums over rows in another memory order round differently
-    checks = {"dtype": _FLOATS, "order": "C", "ensure_all_finite": ensure_all_finite}
-    return validate_data(estimator, as_array(X), reset=reset, **checks)
+    X = as_array(X)
+    X = validate_data(estimator, X, reset=reset, dtype=_FLOATS, order="C")
+    check_not_too_large(X)
+    return X
 
 
-def checked_rows(
-    estimator: BaseEstimator,
-    X: ArrayLike,
-    *,
-    reset: bool,
-    ensure_all_finite: bool = True,
-) -> Any:
-    """Validate X, but leave on the disk what is there, for `read_rows` to check."""
-    if not (is_on_disk(X) and _is_table(X)):
-        return checked_array(
-            estimator, X, reset=reset, ensure_all_finite=ensure_all_finite
+def check_not_too_large(X: NDArray) -> None:
+    """Raise if float64 rows hold what float32 cannot."""
+    largest = max(X.max(), -X.min())
+    if largest > _LARGEST:
+        raise ValueError(
+            f"X has entries as large as {largest:.0e}, too large for float32, in which "
+            "networks are trained. Look for faulty rows, or divide X by a constant."
         )
+
+
+def checked_rows(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
+    """Validate X, but leave on the disk what is there, for `read_rows` to check."""
+    is_table = is_on_disk(X) and X.ndim == 2 and len(X) and X.dtype.kind in "fiu"
+    if not is_table:
+        return checked_array(estimator, X, reset=reset)
     return validate_data(estimator, X, reset=reset, skip_check_array=True)
-
-
-def _is_table(X: Any) -> bool:
-    return X.ndim == 2 and len(X) > 0 and X.dtype.kind in "fiu"
 
 
 def dtype_in_memory(X: Any) -> np.dtype:
@@ -130,6 +125,7 @@ def read_rows(X: Any, rows: slice | NDArray) -> NDArray:
     chunk = np.array(X[_as_slice(rows)], dtype=dtype_in_memory(X), order="C")
     forget_pages(X)
     assert_all_finite(chunk, input_name="X")
+    check_not_too_large(chunk)
     return chunk
 
 
@@ -138,13 +134,6 @@ def _as_slice(rows: slice | NDArray) -> slice | NDArray:
     if isinstance(rows, slice) or len(rows) == 0 or (np.diff(rows) != 1).any():
         return rows
     return slice(int(rows[0]), int(rows[-1]) + 1)
-
-
-def check_finite(X: NDArray, estimator_name: str) -> None:
-    """Raise if X holds NaN or infinity, without a copy of X."""
-    for chunk in gen_batches(len(X), max(1, _CHECKED_AT_ONCE // X.shape[1])):
-        assert_all_finite(X[chunk], estimator_name=estimator_name, input_name="X")
-        forget_pages(X)
 
 
 def forget_pages(X: Any) -> None:
@@ -175,8 +164,8 @@ class Spread:
         mean = chunk.mean(axis=0, dtype=np.float64)
         n_before, n = self.n_rows, self.n_rows + len(chunk)
         apart = mean - self.mean
-        between = _norm(apart) * np.sqrt(n_before * len(chunk) / n)
-        within = np.hypot(self.norm, _norm(chunk - mean))
+        between = norm(apart) * np.sqrt(n_before * len(chunk) / n)
+        within = np.hypot(self.norm, norm(chunk - mean))
         self.mean = self.mean + apart * (len(chunk) / n)
         self.norm = float(np.hypot(within, between))
         self.n_rows = n
@@ -187,10 +176,11 @@ class Spread:
         return found if found > _ROUNDING * np.abs(self.mean).max() else 0.0
 
 
-def _norm(values: NDArray) -> float:
-    largest = np.abs(values).max()  # keeps squares of extreme entries finite
-    if largest == 0:
-        return 0.0
+def norm(values: NDArray) -> float:
+    """Root of the sum of squares, which extreme entries do not overflow."""
+    largest = np.abs(values).max()
+    if largest == 0 or not np.isfinite(largest):
+        return float(largest)
     return float(largest * np.sqrt(np.square(values / largest).sum(dtype=np.float64)))
 
 
@@ -202,6 +192,7 @@ class TrainingRows:
     inputs: NDArray | None = None  # numbers of the rows that go in; None is all
     targets: NDArray | None = None  # which should come out; None is those that go in
     canonical: NDArray | None = None  # those of power 0, where there is a symmetry
+    elements: NDArray | None = None  # of the group, that made each row that goes in
     projection: Callable | None = None  # onto what the group leaves alone
 
     def __len__(self) -> int:

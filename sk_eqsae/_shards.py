@@ -30,8 +30,8 @@ class _File(NamedTuple):
 class Shards:
     """Rows in several .npy files, read when they are asked for.
 
-    Looks like an array of all rows, one file's after another's. The autoencoders and
-    :class:`~sk_eqsae.ActivationTransformFitter` read such rows some at a time.
+    Looks like an array of all rows, one file's after another's. Estimators read them
+    some at a time; :func:`~sk_eqsae.extract_orbits` writes them with ``out=``.
 
     Parameters
     ----------
@@ -50,12 +50,7 @@ class Shards:
     Raises
     ------
     ValueError
-        If there are no files, or if one is no such array or differs from the others;
-        the message names it.
-
-    See Also
-    --------
-    sk_eqsae.extract_orbits : Writes such a folder with ``out=``.
+        If there are no files, or one is no such array or differs from the others.
 
     Examples
     --------

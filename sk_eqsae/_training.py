@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,11 @@ from tqdm.auto import tqdm
 from ._checkpoint import Checkpoint, restore, state_of, without_weights
 from ._rows import Stream
 from ._warnings import warn
+
+# Multiplications below which threads cost more than they bring. They wait for each
+# other some fifty times in a training step, busily, and where other programs have the
+# cores, each wait takes a time slice (``python -m benchmarks.speed --cases threads``).
+_SHARED_FROM = 2**26
 
 
 class Trainable(nn.Module):
@@ -267,6 +273,20 @@ class EpochBar(Callback):
         self.bar_.close()
 
 
+@contextmanager
+def threads_that_pay(n_products: int) -> Iterator[None]:
+    """Let torch use one thread for work that is too small to share, else as many."""
+    before = torch.get_num_threads()
+    if before == 1 or n_products >= _SHARED_FROM:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def resolve_device(device: str | torch.device) -> torch.device:
     """The torch device of a `device` parameter; "auto" takes a GPU if there is one."""
     if device != "auto":
@@ -310,7 +330,9 @@ def train(
         restore(memory, net)
     if checkpoint is not None:
         checkpoint.restore(net, Place)
-    net.partial_fit(dataset, y=None, epochs=max_epochs - len(net.history))
+    n_products = batch_size * sum(p.numel() for p in module.parameters())
+    with threads_that_pay(n_products):
+        net.partial_fit(dataset, y=None, epochs=max_epochs - len(net.history))
     if memory is not None:
         memory.update(without_weights(state_of(net)))
     curves = net.loss_curves

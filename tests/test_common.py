@@ -161,6 +161,20 @@ def test_masked_entries_are_missing_values(estimator, orbits):
             method(*arguments)
 
 
+@every_estimator
+def test_entries_that_float32_cannot_hold_are_an_error_that_says_so(estimator, orbits):
+    if isinstance(estimator, MeanDifferenceSelector) or "PCA" in repr(estimator):
+        return  # they do nothing in float32
+    X, y, _ = orbits
+    fitted = clone(estimator).fit(X, y)
+    too_large = X.copy()
+    too_large[5, 2] = -1e39
+    with pytest.raises(ValueError, match=r"as large as 1e\+39, too large for float32"):
+        clone(estimator).fit(too_large, y)
+    with pytest.raises(ValueError, match=r"as large as 1e\+39, too large for float32"):
+        fitted.transform(too_large)
+
+
 @contextmanager
 def default_device(device):
     torch.set_default_device(device)

@@ -150,14 +150,12 @@ class TwoNetworks(Trainable):
 
     def __init__(self):
         super().__init__()
-        self.networks = nn.ModuleList(
+        self.runs = nn.ModuleList(
             nn.ParameterList([nn.Parameter(torch.zeros(3))]) for _ in range(2)
         )
 
     def loss(self, inputs, target):
-        errors = (
-            target.view(2, -1, 3) - torch.stack([n[0] for n in self.networks])[:, None]
-        )
+        errors = target.view(2, -1, 3) - torch.stack([n[0] for n in self.runs])[:, None]
         losses = errors.square().sum(2).mean(1)
         return torch.stack([losses, losses.detach()])
 
@@ -231,6 +229,29 @@ def test_same_seed_same_weights_to_the_bit():
     fit(other, seed=1)
     assert torch.equal(one.layer.weight, two.layer.weight)
     assert not torch.equal(one.layer.weight, other.layer.weight)
+
+
+@pytest.mark.parametrize(("allowed", "pays_from"), [(2, 2**26), (2, 0), (1, 0)])
+def test_small_steps_use_one_thread_and_others_what_is_allowed(
+    monkeypatch, allowed, pays_from
+):
+    monkeypatch.setattr("sk_eqsae._training._SHARED_FROM", pays_from)
+    found = set()
+
+    class Spy(Linear):
+        def after_step(self):
+            found.add(torch.get_num_threads())
+            raise KeyError
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(allowed)
+    try:
+        with pytest.raises(KeyError):
+            fit(Spy())
+        assert torch.get_num_threads() == allowed
+    finally:
+        torch.set_num_threads(before)
+    assert found == {1 if pays_from else allowed}
 
 
 def test_training_mode_is_set():

@@ -192,12 +192,8 @@ def shape_tasks() -> ShapeTasks:
     --------
     >>> from sk_eqsae.datasets import shape_tasks
     >>> tasks = shape_tasks()
-    >>> tasks
-    <ShapeTasks: 180 binary tasks>
-    >>> tasks.names[2], tasks.names[-1]
-    ('S(triangle)', 'SPO(semicircle,top-right,3)')
-    >>> int((tasks.kinds == "SP").sum())
-    32
+    >>> len(tasks), tasks.names[-1]
+    (180, 'SPO(semicircle,top-right,3)')
     """
     return ShapeTasks(_ALL_TASKS)
 

@@ -29,10 +29,10 @@ from .._docs import fill
 from .._fitted import FEATURES, Fitted
 from .._fitting import all_or_nothing, draw_seed
 from .._metrics import are_constant, fvu_of_chunks
-from .._rows import as_array, check_finite, checked_array, checked_rows
+from .._rows import as_array, check_not_too_large, checked_array, checked_rows
 from .._warnings import warn
 from ._descent import descend, refine
-from ._element_matrices import ElementMatrices, kept_matrices, on_features, r2_of_sample
+from ._element_matrices import ElementMatrices, matrices_of, on_features, r2_of_sample
 from ._exact_law import (
     ExactLaw,
     law_error,
@@ -372,8 +372,7 @@ class ActivationTransformFitter(
         Warns
         -----
         UserWarning
-            As `fit` does, or if `fit` was called before: it keeps no sums, so that
-            this call starts anew.
+            As `fit` does, or if `fit`, which keeps no sums, was called before.
         """
         with all_or_nothing(self):
             sums = self._sums_before()
@@ -416,8 +415,7 @@ class ActivationTransformFitter(
         """Rows and their table; sets the group."""
         one_pass = self.solver == "lstsq" and self.n_components is None
         checked = checked_rows if one_pass else checked_array
-        X = checked(self, X, reset=reset, ensure_all_finite=False)
-        check_finite(X, type(self).__name__)
+        X = checked(self, X, reset=reset)
         symmetry = self.symmetry if reset else self.symmetry_
         group, table = orbit_table(**metadata, symmetry=symmetry, n_rows=len(X))
         check_generators(group, table)
@@ -566,11 +564,7 @@ class ActivationTransformFitter(
         """
         check_is_fitted(self)
         (row,) = self._as_rows(power, n_rows=1)
-        return self._matrices.matrix(row)
-
-    @property
-    def _matrices(self) -> ElementMatrices:
-        return kept_matrices(self, self.symmetry_, *self._factors())
+        return matrices_of(self).matrix(row)
 
     def act(self, X: ArrayLike, power: ArrayLike) -> NDArray:
         """Move activations by an element of the group, or by one between them.
@@ -579,9 +573,8 @@ class ActivationTransformFitter(
         ----------
         {X}
         power : float, or array-like of shape (n_rows,) or (n_rows, n_generators)
-            Powers of the generators for each row, taken modulo their orders. One
-            power (with several generators: one of shape (n_generators,)) moves all
-            rows alike. With `group_law="exact"` a power may be any real number: 0.5
+            Powers of the generators for each row, or one for all rows, taken modulo
+            their orders. With `group_law="exact"` a power may be any real number: 0.5
             is half a step, ``M^t = expm(t A)`` with ``M = expm(A)``.
 
         Returns
@@ -596,7 +589,7 @@ class ActivationTransformFitter(
         """
         check_is_fitted(self)
         X = self._checked_to_move(X)
-        return self._matrices.act(X, self._as_rows(power, n_rows=len(X)))
+        return matrices_of(self).act(X, self._as_rows(power, n_rows=len(X)))
 
     def _checked_to_move(self, X: ArrayLike) -> NDArray:
         """Validate X; arrays need no names, for what is decoded or moved has none."""
@@ -605,6 +598,7 @@ class ActivationTransformFitter(
         floats = (np.float64, np.float32)
         X = check_array(as_array(X), dtype=floats, order="C", estimator=self)
         _check_n_features(self, X, reset=False)
+        check_not_too_large(X)
         return X
 
     def _as_rows(self, power: ArrayLike, n_rows: int) -> NDArray:
@@ -635,7 +629,7 @@ class ActivationTransformFitter(
         """
         check_is_fitted(self)
         X = checked_array(self, X, reset=False)
-        return self._matrices.act(X, self._own_power(len(X)))
+        return matrices_of(self).act(X, self._own_power(len(X)))
 
     def inverse_transform(self, X: ArrayLike) -> NDArray:
         """Move activations by the inverse of `self.power`.
@@ -651,7 +645,7 @@ class ActivationTransformFitter(
         """
         check_is_fitted(self)
         X = self._checked_to_move(X)
-        return self._matrices.act(X, self._own_power(len(X)), back=True)
+        return matrices_of(self).act(X, self._own_power(len(X)), back=True)
 
     def r2_per_power(
         self,
@@ -674,17 +668,16 @@ class ActivationTransformFitter(
         Returns
         -------
         r2 : ndarray of shape (max(order - 1, 1),)
-            1 - FVU (R2 per feature, weighted by variance) of M^p times the
-            canonical row against the row of power p = 1, ..., order - 1, or, with
-            several generators, of the powers ``symmetry_.powers[1:]``; NaN for a power
-            without rows. Where all rows of a power are alike, as in a single orbit, the
-            variance is that of all rows. Of the trivial group: the R2 of power 0.
+            1 - FVU of M^p times the canonical row against the row of power p, for each
+            of ``symmetry_.powers[1:]``; NaN for a power without rows. Where all rows of
+            a power are alike, the variance is that of all rows. Of the trivial group:
+            the R2 of power 0.
         """
         check_is_fitted(self)
         X = checked_array(self, X, reset=False)
         metadata = {"groups": groups, "power": power, "site": site}
         _, table = orbit_table(**metadata, symmetry=self.symmetry_, n_rows=len(X))
-        r2 = _r2_of_moves(self._matrices.moved(X[table[:, 0]]), X, table)
+        r2 = _r2_of_moves(matrices_of(self).moved(X[table[:, 0]]), X, table)
         return r2[1:] if self.order_ > 1 else r2
 
     def score(
@@ -709,8 +702,7 @@ class ActivationTransformFitter(
         Returns
         -------
         score : float
-            1 is perfect; 0 is as good as the mean activation of each power, or of a
-            single orbit as the mean of its rows.
+            1 is perfect; 0 is as good as the mean activation of each power.
         """
         metadata = {"groups": groups, "power": power, "site": site}
         return float(np.nanmean(self.r2_per_power(X, **metadata)))

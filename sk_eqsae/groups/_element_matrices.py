@@ -222,11 +222,10 @@ def kept_matrices(
 
 def matrices_of(activation_transform: BaseEstimator) -> ElementMatrices:
     """Element matrices of a fitted M of any class that has a method matrix."""
-    own = getattr(activation_transform, "_matrices", None)  # of a frozen one, too
-    if isinstance(own, ElementMatrices):
-        return own
+    group = activation_transform.symmetry_
+    if factors := getattr(activation_transform, "_factors", None):  # of a frozen one
+        return kept_matrices(activation_transform, group, *factors())
     fitter = unfrozen(activation_transform)
-    group = fitter.symmetry_
     powers = group.power_of(np.array(generator_elements(group)))
     generators = np.array([fitter.matrix(power) for power in powers])
     return kept_matrices(fitter, group, generators)
@@ -275,11 +274,11 @@ def r2_of_sample(
 
 def warn_if_poses_look_alike(
     activation_transform: BaseEstimator, X: NDArray, rows: NDArray | None = None
-) -> None:
-    """Warn if M brings most (of some) rows back before the group does."""
+) -> bool:
+    """Warn if M brings most (of some) rows back before the group does; say if."""
     order = activation_transform.symmetry_.order
     if order == 1:
-        return
+        return False
     rows = np.arange(len(X)) if rows is None else rows
     X = read_rows(X, rows[:: max(1, len(rows) // _POSES)]).astype(np.float64)
     X = X / (np.abs(X).max() or 1.0)  # keeps squares finite
@@ -291,15 +290,16 @@ def warn_if_poses_look_alike(
         ]
     )
     least = max(_ALIKE * moves.mean(), _STILL * np.square(X).sum(axis=1).mean())
-    alike = (moves <= least).any(axis=0)
-    if alike.mean() > 0.5:
+    alike = (moves <= least).any(axis=0).mean()
+    if alike > 0.5:
         warn(
-            f"Poses are ambiguous: M leaves {alike.mean():.0%} of the rows as they are "
+            f"Poses are ambiguous: M leaves {alike:.0%} of the rows as they are "
             "under an element that is not the identity, so predict_power cannot tell "
             f"all {order} poses of them apart. Give a smaller group if the "
             "activations repeat before the group does, or a layer that sees the "
             "symmetry.",
         )
+    return bool(alike > 0.5)
 
 
 class IrrepBasis(NamedTuple):

@@ -37,12 +37,8 @@ class Irrep:  # numpydoc ignore=PR02
     Notes
     -----
     Over the complex numbers, a "real" one stays irreducible, a "complex" one is the
-    sum of two conjugates and a "quaternionic" one is twice the same [1]_.
-
-    References
-    ----------
-    .. [1] Serre, J.-P. (1977). Linear Representations of Finite Groups. Springer,
-       section 13.2.
+    sum of two conjugates and a "quaternionic" one is twice the same (Serre, Linear
+    Representations of Finite Groups, section 13.2).
 
     Examples
     --------

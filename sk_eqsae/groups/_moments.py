@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .._rows import forget_pages
+from .._rows import read_rows
 from ._group import FiniteGroup, Irrep, generator_elements, smallest_parts
 
 _CHUNK_ENTRIES = 2**23  # 64 MiB in float64
@@ -65,8 +65,8 @@ class OrbitMoments:
         n_orbits = max(1, _CHUNK_ENTRIES // (table.shape[1] * X.shape[1]))
         for start in range(0, len(table), n_orbits):
             rows = table[start : start + n_orbits]
-            orbits = X[rows.ravel()].astype(np.float64).reshape(*rows.shape, -1)
-            forget_pages(X)
+            orbits = read_rows(X, rows.ravel()).astype(np.float64)
+            orbits = orbits.reshape(*rows.shape, -1)
             orbits = orbits if self.basis is None else orbits @ self.basis
             yield np.subtract(orbits, self.shift, out=orbits), rows >= 0
 

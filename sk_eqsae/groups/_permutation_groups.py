@@ -152,10 +152,9 @@ class GeneratedGroup(_PermutationGroup):  # numpydoc ignore=PR02
     Raises
     ------
     ValueError
-        If a generator is not a permutation or the generators have different
-        lengths; if an element of the group is no product g1^p1 g2^p2 ... of the
-        generators in order; if a relation does not hold; if the group has more than
-        2,000 elements.
+        If generators are no permutations of one length, an element of the group is no
+        product g1^p1 g2^p2 ... of them in order, a relation does not hold, or the group
+        has more than 2,000 elements.
 
     Examples
     --------

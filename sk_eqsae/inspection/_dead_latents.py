@@ -25,11 +25,6 @@ def dead_latents(Z: ArrayLike | csr_array) -> float:
     share : float
         Between 0 (each latent fires) and 1.
 
-    Raises
-    ------
-    ValueError
-        If Z has not 2 axes, no rows, or numbers that are not finite.
-
     Examples
     --------
     >>> import numpy as np

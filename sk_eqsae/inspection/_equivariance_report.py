@@ -56,13 +56,11 @@ def equivariance_report(
     Parameters
     ----------
     train, test : Orbits
-        Activations to fit on and to compare on, without a common group; see
-        :meth:`~sk_eqsae.activations.Orbits.split`.
+        Activations to fit on and to compare on, without a common group.
     activation_transform : estimator, default=None
-        How M is fitted: cloned and fitted on `train`. None is
-        ``ActivationTransformFitter(train.symmetry)``. A fitted one in
-        :class:`sklearn.frozen.FrozenEstimator` is taken as it is; that it has not
-        seen `test` is then the caller's promise.
+        How M is fitted on `train`. None is
+        ``ActivationTransformFitter(train.symmetry)``. A fitted one in a FrozenEstimator
+        is taken as it is; that it has not seen `test` is the caller's promise.
     ceiling : estimator, default=None
         Regressor for the ceiling, from (n_orbits, n_features) to the same shape.
         None is ridge regression, plus a network with one hidden layer of 256 units
@@ -87,9 +85,8 @@ def equivariance_report(
     Raises
     ------
     ValueError
-        If train and test share a group, have no power other than 0 in common or,
-        without activation_transform, different groups; if one has fewer than five
-        groups.
+        If train and test share a group, have no power but 0 in common or different
+        symmetries, or one has fewer than five groups.
 
     Notes
     -----

@@ -47,9 +47,7 @@ class FeatureOrbitDisplay(Display):
     Attributes
     ----------
     axes_ : ndarray of matplotlib Axes of shape (n_shown, order + n_top)
-        Axes with the pictures.
-    figure_ : matplotlib Figure
-        Figure that holds them.
+        Axes with the pictures; `figure_` holds them.
 
     Examples
     --------

@@ -82,14 +82,8 @@ def splice(
     Raises
     ------
     TypeError, ValueError
-        If model or sae is of the wrong type, or the layer or a latent does not exist;
-        in a forward pass if the layer is called another number of times than `call`
-        says, or puts out something else.
-
-    Notes
-    -----
-    Activations of another type than the autoencoder's are converted and the result
-    converted back. Autocasting is off inside the autoencoder.
+        If the layer or a latent does not exist; in a forward pass if the layer is
+        called another number of times than `call` says, or puts out something else.
 
     Examples
     --------

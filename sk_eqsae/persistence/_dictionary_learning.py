@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from .._atomic import read_bytes
+from .._docs import fill
 from .._json import printable, shown
 from ..sae import TopKSAE
 from ._errors import errors_say
@@ -69,6 +70,7 @@ def write_dictionary_learning(weights: RawWeights, folder: Path) -> None:
     (folder / _WEIGHTS).write_bytes(content.getbuffer())
 
 
+@fill
 def from_dictionary_learning(path: str | os.PathLike) -> TopKSAE:
     """Read an autoencoder that dictionary_learning has written.
 
@@ -84,12 +86,7 @@ def from_dictionary_learning(path: str | os.PathLike) -> TopKSAE:
         A fitted one: `transform` and `inverse_transform` equal the other library's
         ``encode`` and ``decode``.
 
-    Raises
-    ------
-    ValueError
-        If the folder holds anything else; the message says what.
-    OSError
-        If it cannot be read.
+    {unreadable}
 
     Notes
     -----

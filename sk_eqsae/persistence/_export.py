@@ -36,10 +36,8 @@ def export(sae: Any, path: str | os.PathLike, format: str = "saelens") -> None:
     Raises
     ------
     ValueError
-        If the format is unknown, or has no place for what the autoencoder does: a
-        hidden layer, moving by M, invariant latents.
-    NotFittedError
-        If it is not fitted.
+        If the format has no place for what the autoencoder does: a hidden layer, moving
+        by M, invariant latents.
     FileExistsError
         If there is something at `path`, but for an empty folder.
 

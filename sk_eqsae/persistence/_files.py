@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from .._atomic import atomic_write, read_bytes
+from .._docs import fill
 from .._json import parse_json, shown
 from .._tensors import from_bytes, to_bytes
 from ._errors import errors_say
@@ -39,8 +40,7 @@ def save(estimator: BaseEstimator, path: str | os.PathLike) -> None:
     ------
     ValueError
         If the estimator holds what such a file cannot: an estimator of another
-        package, a RandomState, an attribute that `fit` has not set. Nothing is
-        written then.
+        package, a RandomState, an attribute that `fit` has not set.
     OSError
         If the file cannot be written; the older file is whole then.
 
@@ -73,6 +73,7 @@ def save(estimator: BaseEstimator, path: str | os.PathLike) -> None:
         part.write_bytes(content)
 
 
+@fill
 def load(path: str | os.PathLike) -> Any:
     """Read an estimator from a file.
 
@@ -91,13 +92,7 @@ def load(path: str | os.PathLike) -> Any:
         parameters `checkpoint` and `device`, which say where and on what to compute,
         are as by default.
 
-    Raises
-    ------
-    ValueError
-        If the file is not whole, is of another kind, or holds what no estimator
-        could; the message says what is wrong.
-    OSError
-        If it cannot be read, or is a device or a pipe.
+    {unreadable}
 
     Examples
     --------

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._atomic import read_bytes
+from .._docs import fill
 from .._json import shown
 from .._tensors import from_bytes, to_bytes
 from ..sae import TopKSAE
@@ -80,6 +81,7 @@ def _settings(weights: RawWeights) -> dict[str, Any]:
     return settings
 
 
+@fill
 def from_saelens(path: str | os.PathLike) -> TopKSAE:
     """Read an autoencoder that SAELens has written.
 
@@ -95,19 +97,12 @@ def from_saelens(path: str | os.PathLike) -> TopKSAE:
         A fitted one: `transform` and `inverse_transform` equal SAELens' ``encode``
         and ``decode``.
 
-    Raises
-    ------
-    ValueError
-        If the folder holds anything else, or anything of which this would not be
-        true; the message says what.
-    OSError
-        If it cannot be read.
+    {unreadable}
 
     Notes
     -----
     No code is run, whatever the files hold. What SAELens would fill in silently, such
-    as k = 100, has to be there. ``rescale_acts_by_decoder_norm`` is folded into the
-    weights.
+    as k = 100, has to be there.
 
     Examples
     --------
@@ -117,7 +112,7 @@ def from_saelens(path: str | os.PathLike) -> TopKSAE:
     >>> X = np.random.default_rng(0).normal(size=(100, 8))
     >>> sae = TopKSAE(16, k=2, max_epochs=2, random_state=0).fit(X)
     >>> path = tempfile.mkdtemp() + "/exported"
-    >>> export(sae, path, format="saelens")
+    >>> export(sae, path)
     >>> from_saelens(path)
     TopKSAE(k=2, n_components=16)
     """

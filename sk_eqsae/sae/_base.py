@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral, Real
 from os import PathLike
@@ -39,13 +40,13 @@ from .._rows import (
     normalized,
     read_rows,
 )
-from .._training import DivergedError, resolve_device, train
+from .._training import DivergedError, resolve_device, threads_that_pay, train
 from ..groups._orbit_table import METADATA
 from ._code import BatchTopK, Code, Selection, Threshold, TopK
 from ._data_parallel import SharedCheckpoint, SharedObjective, check_agreement
 from ._network import DenseNetwork, Network
 from ._objective import Objective
-from ._outcome import warn_of_outcome
+from ._outcome import warn_of_canonical_rows, warn_of_outcome
 from ._recipe import RECIPES, SCHEDULES, Recipe
 from ._sparse_step import decode_sparse
 from ._torch_module import SparseAutoencoder
@@ -270,11 +271,12 @@ class BaseSAE(
         target_mean = self._normalize(rows, digest, memory, going_on)
         n_latents = self._n_latents(rows.n_features)
         self._check_k(n_latents)
-        network = (
-            self._trained_network(n_latents, target_mean, memory)
-            if going_on
-            else self._new_network(n_latents, rows.n_features, seed, memory)
-        )
+        with _room_for(n_latents, rows.n_features):
+            network = (
+                self._trained_network(n_latents, target_mean, memory)
+                if going_on
+                else self._new_network(n_latents, rows.n_features, seed, memory)
+            )
         previous = np.empty((2, 0))
         if going_on:
             previous = np.array([self.loss_curve_, self.error_curve_])
@@ -426,10 +428,12 @@ class BaseSAE(
         self._set_or_drop("threshold_", threshold)
         self._set_or_drop("_threshold_k", k)
         if plan.memory is None:  # else there may be more calls to come
+            to_canonical = plan.rows.targets is not None
+            must_fail = to_canonical and warn_of_canonical_rows(self, plan.rows)
             n_chances = _CHANCES * self.n_components_ // kept_latents(self)
             inputs, target = plan.rows.sample(max(_LEAST, n_chances))
             fires = self._encode_csr(inputs).astype(bool).sum(axis=0) > 0
-            enough = len(inputs) >= n_chances
+            enough = len(inputs) >= n_chances and not must_fail
             warn_of_outcome(self, fires, target, enough=enough)
         return self
 
@@ -714,7 +718,8 @@ class BaseSAE(
         network, device = self._fitted_network()
         for rows in chunks:
             chunk = read_rows(X, rows)
-            with ordinary_modes():  # not around the yield, which gives them to others
+            work = threads_that_pay(len(chunk) * self.components_.size)
+            with ordinary_modes(), work:  # not around the yield: others have theirs
                 inputs = normalized(chunk, self.mean_, self.scale_).to(device)
                 code = network.encode(inputs, select)
             yield chunk, rows, code, network.components
@@ -740,6 +745,18 @@ class BaseSAE(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+@contextmanager
+def _room_for(n_latents: int, n_features: int) -> Iterator[None]:
+    """Say what is too large where there is no memory for a network."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        raise ValueError(
+            f"there is no memory for {n_latents} latents of {n_features} features: "
+            f"lower n_components or hidden_dim ({error})."
+        ) from error
 
 
 def _in_several_processes() -> bool:

@@ -18,7 +18,7 @@ from .._docs import fill
 from .._rows import TrainingRows
 from ..groups import FiniteGroup
 from ..groups._activation_transform import fitted_transform
-from ..groups._element_matrices import moved_by_all, warn_if_poses_look_alike
+from ..groups._element_matrices import moved_by_all
 from ..groups._orbit_table import given, orbit_table, power_of_each_row
 from ._recipe import Recipe
 from ._symmetric import SymmetricSAE
@@ -66,7 +66,8 @@ class EquivariantSAE(SymmetricSAE):
     -----
     The method needs canonical rows that the rest of the orbit determines: if any row
     of an orbit could have been chosen as the canonical one, the target of the
-    invariance loss cannot be predicted for a new input.
+    invariance loss cannot be predicted for a new input. `fit` warns of it: it looks
+    whether a classifier tells the canonical row of a held-out orbit from another one.
 
     The invariance loss asks that all rows of an orbit are decoded to the same row, not
     that they have the same code: a large dictionary then keeps several nearly equal
@@ -163,12 +164,10 @@ class EquivariantSAE(SymmetricSAE):
             fitter, group, X, more=partial, **metadata
         )
         rows, canonical = table[table >= 0], table[:, 0]
-        if not partial:
-            warn_if_poses_look_alike(self.activation_transform_, X, canonical)
         if self.order_ == 1:
             return TrainingRows(X, rows)
         targets = np.broadcast_to(table[:, :1], table.shape)[table >= 0]
-        return TrainingRows(X, rows, targets, canonical)
+        return TrainingRows(X, rows, targets, canonical, np.nonzero(table >= 0)[1])
 
     def inverse_transform(
         self, Z: ArrayLike | csr_array, *, power: ArrayLike | None = None

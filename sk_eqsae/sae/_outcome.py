@@ -4,13 +4,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import KFold, cross_val_predict
 
+from .._rows import TrainingRows, read_rows
 from .._warnings import warn
+from ..groups._element_matrices import warn_if_poses_look_alike
 
 _MANY = 0.9
 _MOST = 0.5  # of the variance; of normal rows a hundredth holds 1 to 4 %
 _FAR = 100  # mean squares of the rows: no fit that starts well ends there
+_ORBITS = 256  # that are looked at
+_FEWEST = 30  # pairs that say whether more of them are told than by luck
+_GUESSED = 0.6  # share of the pairs that is told: so few are told by luck, too
+_MATTERS = 0.2  # of the variance of canonical rows, that is lost with them
+_TREES = 50
+_STEPS = 200  # after fewer, poses may be at chance because training has just begun
+_DEVIATIONS = 3  # of the share that is guessed
 
 
 def warn_of_outcome(
@@ -86,4 +97,80 @@ def warn_if_far_off(loss: float, target: NDArray, *, normalized: bool) -> None:
             f"Reconstructions are far from the rows: the loss is {loss / zeros:.0e} "
             f"times that of zeros. {advice}",
             ConvergenceWarning,
+        )
+
+
+def warn_of_canonical_rows(sae: Any, rows: TrainingRows) -> bool:
+    """Warn if the fit of an EquivariantSAE must fail; say if it must."""
+    # where M leaves rows as they are, there is no pose to be told
+    if warn_if_poses_look_alike(sae.activation_transform_, rows.X, rows.canonical):
+        return False
+    pairs = _pairs(rows)
+    if len(pairs) < _FEWEST:
+        return False
+    both = read_rows(rows.X, pairs.ravel()).astype(np.float64)
+    both /= np.abs(both).max() or 1.0  # keeps squares finite
+    canonical, moved = both[::2], both[1::2]
+    # Whoever cannot tell which row of its orbit c is can at best give the mean of the
+    # orbit: E|c - mean|^2 = (1 - 1/|G|) E|c - x|^2 / 2 for another row x.
+    variance = np.square(canonical - canonical.mean(axis=0)).sum()
+    lost = (1 - 1 / sae.order_) / 2 * np.square(canonical - moved).sum()
+    lost = lost / variance if variance else 0.0
+    told = _share_told(both) if lost > _MATTERS else 1.0
+    if told < _GUESSED:
+        warn(
+            "The canonical rows cannot be recognised: of two rows of an orbit, a "
+            f"classifier picks the canonical one in {told:.0%} of {len(pairs)} pairs "
+            "that it has not seen, where guessing gives 50%. So no encoder can do "
+            f"better on other inputs than the mean of the orbit, which leaves "
+            f"{lost:.0%} of the variance, however long it is trained. Choose canonical "
+            "inputs by what can be seen in them, such as upright images, or use "
+            "GroupTiedSAE, which needs none."
+        )
+        return True
+    _warn_if_at_chance(sae, rows)
+    return False
+
+
+def _pairs(rows: Any) -> NDArray:
+    """Rows of X (n_pairs, 2): the canonical one and any other of some orbits."""
+    rng = np.random.default_rng(0)
+    first = np.flatnonzero(rows.elements == 0)
+    n_others = np.diff(first, append=len(rows)) - 1
+    first, n_others = first[n_others > 0], n_others[n_others > 0]
+    other = first + rng.integers(1, n_others + 1)
+    chosen = np.sort(rng.permutation(len(first))[:_ORBITS])
+    return rows.inputs[np.column_stack([first, other])[chosen]]
+
+
+def _share_told(both: NDArray) -> float:
+    """Share of the pairs (2 * n_pairs, n) of which a classifier picks the canonical."""
+    # Pairs come in the order of orbits, so that halves do not cut between sites.
+    is_canonical = np.tile([1, 0], len(both) // 2)
+    trees = ExtraTreesClassifier(_TREES, random_state=0)
+    halves = KFold(2)
+    seen = cross_val_predict(
+        trees, both, is_canonical, cv=halves, method="predict_proba"
+    )
+    apart = np.sign(seen[::2, 1] - seen[1::2, 1])
+    return float(1 + apart.mean()) / 2
+
+
+def _warn_if_at_chance(sae: Any, rows: Any) -> None:
+    """Warn if a fit that has had its time predicts powers no better than by luck."""
+    batch_size = sae._schedule()["batch_size"]
+    if sae.n_iter_ * len(rows) < _STEPS * batch_size:
+        return
+    rng = np.random.default_rng(0)
+    chosen = np.sort(rng.permutation(len(rows))[: 2 * _ORBITS])
+    power = sae.predict_power(read_rows(rows.X, rows.inputs[chosen]))
+    seen = rows.elements[chosen]
+    right = (sae.symmetry_.elements_of(power) == seen).mean()
+    chance = np.bincount(seen).max() / len(seen)
+    if right <= chance + _DEVIATIONS * np.sqrt(chance * (1 - chance) / len(seen)):
+        warn(
+            f"predict_power is at chance: it finds the powers of {right:.0%} of the "
+            f"training rows, where guessing finds {chance:.0%}. Look at how much M "
+            "explains (activation_transform_.score); if that is well, raise "
+            "max_epochs or hidden_dim, or lower lr (the learning rate)."
         )

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import gen_batches
 
 from sk_eqsae import ActivationTransformFitter
-from sk_eqsae._rows import check_finite
+from sk_eqsae._rows import read_rows
 from sk_eqsae.groups import CyclicGroup, DihedralGroup
 from sk_eqsae.groups._exact_law import _last_gap
 from sk_eqsae.groups._least_squares import all_pairs
@@ -288,12 +289,12 @@ def resident_file_bytes():
 
 
 @pytest.mark.skipif(not STATUS.exists(), reason="needs Linux's /proc")
-@pytest.mark.parametrize("shaped", [np.asarray, lambda X: X.reshape(-1, 64)])
-def test_pages_of_a_file_are_let_go_of(shaped, tmp_path):
+def test_pages_of_a_file_are_let_go_of(tmp_path):
     np.save(tmp_path / "X.npy", np.ones((2**17, 64), dtype=np.float32))
     X = np.load(tmp_path / "X.npy", mmap_mode="r")
     before = resident_file_bytes()
-    check_finite(shaped(X), "anyone")
+    for part in gen_batches(len(X), 2**14):
+        read_rows(X, part)
     assert resident_file_bytes() - before < X.nbytes / 2
 
 
@@ -301,15 +302,19 @@ def test_pages_that_were_written_privately_are_kept(tmp_path):
     np.save(tmp_path / "X.npy", np.zeros((100, 3)))
     X = np.load(tmp_path / "X.npy", mmap_mode="c")
     X[:] = 1
-    check_finite(X, "anyone")
+    read_rows(X, slice(None))
     assert (X == 1).all()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_bad_number_in_a_late_chunk_is_found(bad, monkeypatch):
-    monkeypatch.setattr("sk_eqsae._rows._CHECKED_AT_ONCE", 100)
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_bad_number_in_a_late_chunk_is_found(bad, on_disk, monkeypatch, tmp_path):
+    monkeypatch.setattr("sk_eqsae.groups._moments._CHUNK_ENTRIES", 100)
     X, metadata = noisy_orbits(C4)
     X[-1, -1] = bad
+    if on_disk:
+        np.save(tmp_path / "X.npy", X)
+        X = np.load(tmp_path / "X.npy", mmap_mode="r")
     with pytest.raises(ValueError, match="Input X contains"):
         ActivationTransformFitter().fit(X, **metadata)
 

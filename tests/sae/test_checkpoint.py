@@ -15,6 +15,7 @@ from sklearn.model_selection import GridSearchCV
 
 from sk_eqsae import EquivariantSAE, GroupTiedSAE, TopKSAE, fit_many
 from sk_eqsae import _checkpoint as module
+from sk_eqsae._tensors import from_bytes, to_bytes
 from sk_eqsae._training import Place
 from sk_eqsae.activations import Shards
 from sk_eqsae.sae import Recipe
@@ -233,6 +234,29 @@ def test_a_spoiled_checkpoint_is_an_error_that_names_it(spoil, message, interrup
         clone(sae).fit(X)
     left.unlink()
     clone(sae).fit(X)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("totals", np.zeros(3, np.float32), "other shapes"),
+        ("totals", np.zeros((), np.float32), "other shapes"),
+        ("place", np.zeros(3, np.int64), "other shapes"),
+        ("losses", np.zeros((1, 3)), "other shapes"),
+        ("generator", np.zeros(7, np.uint8), "no state of a generator"),
+        ("generator", np.zeros(5056), "no state of a generator"),
+    ],
+)
+def test_a_checkpoint_of_other_shapes_is_an_error_that_names_it(
+    name, value, message, interrupted
+):
+    sae, X = interrupted
+    [left] = files(sae.checkpoint)
+    arrays, _ = from_bytes(left.read_bytes())
+    left.write_bytes(to_bytes(arrays | {name: value}, {}))
+    expected = f"{re.escape(str(left))}.*{message}.*Remove the file to start anew"
+    with pytest.raises(ValueError, match=expected):
+        clone(sae).fit(X)
 
 
 def test_a_fit_with_a_checkpoint_is_the_fit_without(tmp_path):

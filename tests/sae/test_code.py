@@ -75,7 +75,9 @@ def test_stacked_selections_select_each_from_its_own_rows():
     ("n_components", "k"),
     [(7, 3), (64, 1), (2048, 8), (2048, 32), (8192, 32), (50, 50), (1750, 32), (71, 1)],
 )
-def test_top_k_equals_torch_topk(n_components, k):
+@pytest.mark.parametrize("threads", [1, 4])
+def test_top_k_equals_torch_topk(n_components, k, threads, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     x = torch.randn(9, n_components, generator=torch.Generator().manual_seed(2))
     values, indices = top_k(x, k)
     expected = torch.topk(x, k, dim=1).values

@@ -92,8 +92,7 @@ def explore(
     Raises
     ------
     TypeError, ValueError
-        If `sae` is none of the three autoencoders, if orbits, inputs, labels, names and
-        M do not fit together, or if a label or a name is missing.
+        If the arguments do not fit together, or a label or a name is missing.
 
     Notes
     -----
@@ -223,7 +222,9 @@ def _complete(values: ArrayLike, argument: str, what: str, of: str) -> NDArray:
             f"{argument} has no {what} for {len(missing)} {of}(s), such as "
             f"{missing[0]}. Give these a {what} of their own, such as 'none'."
         )
-    return column_or_1d(as_array(values))
+    # an array of strings drops NUL at their end
+    are_texts = all(isinstance(value, str) for value in np.ravel(given))
+    return column_or_1d(given if are_texts else as_array(values))
 
 
 def _top(Z: csc_array, table: NDArray, n_top: int) -> tuple[list[Any], NDArray]:
