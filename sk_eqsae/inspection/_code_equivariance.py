@@ -70,11 +70,12 @@ def code_equivariance(
     >>> import numpy as np
     >>> from sk_eqsae import OrbitSAE
     >>> from sk_eqsae.inspection import code_equivariance
-    >>> x = np.abs(np.random.default_rng(0).normal(size=(200, 4)))
-    >>> X = np.concatenate([np.roll(x, p, axis=1) for p in range(4)])
+    >>> x = np.abs(np.random.default_rng(0).normal(size=(200, 3))) @ np.eye(3, 12)
+    >>> X = np.concatenate([np.roll(x, 3 * p, axis=1) for p in range(4)])
     >>> groups, power = np.tile(np.arange(200), 4), np.repeat(np.arange(4), 200)
     >>> orbits = {"groups": groups, "power": power}
-    >>> sae = OrbitSAE(4, k=4, equivariance=1, max_epochs=30, random_state=0)
+    >>> settings = {"max_epochs": 60, "batch_size": 64, "lr": 0.01, "random_state": 0}
+    >>> sae = OrbitSAE(12, k=3, **settings)
     >>> report = code_equivariance(sae.fit(X, **orbits), X, **orbits)
     >>> report.power.tolist()
     [1, 2, 3, 'mean']

@@ -33,12 +33,11 @@ def match_latents(
     part: NDArray | None = None,
     counts: NDArray | None = None,
 ) -> Matching:
-    """Put each latent into one orbit, of the length that its codes speak for.
-
-    Row `table` [i, g] of Z holds the code of element g of orbit i, -1 is missing.
-    `part` of each latent says which may share an orbit; `counts` of each subgroup, how
-    many orbits there are to be.
-    """
+    """Put each latent into one orbit, of the length that its codes speak for."""
+    # Row `table` [i, g] of Z holds the code of element g of orbit i, -1 is missing.
+    # `part` of each latent says which may share an orbit; `counts` of each subgroup,
+    # how many orbits there are to be.
+    #
     # The code of a moved row should be the moved code of the row. So with x_ge what g
     # makes of x_e, a latent i in coset c and a latent j in coset g c have
     #

@@ -142,7 +142,8 @@ class OrbitSAE(OrbitedSAE):
     >>> x = np.abs(rng.normal(size=(200, 3))) @ np.eye(3, 12)
     >>> X = np.stack([np.roll(x, 3 * p, axis=1) for p in range(4)])
     >>> groups, power = np.tile(np.arange(200), 4), np.repeat(np.arange(4), 200)
-    >>> sae = OrbitSAE(12, k=3, max_epochs=60, batch_size=64, random_state=0)
+    >>> settings = {"max_epochs": 60, "batch_size": 64, "lr": 0.01, "random_state": 0}
+    >>> sae = OrbitSAE(12, k=3, **settings)
     >>> sae = sae.fit(X.reshape(-1, 12), groups=groups, power=power)
     >>> sae.orbit_lengths_
     {4: 3}
