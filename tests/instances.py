@@ -75,7 +75,7 @@ WITH_ORBITS = [
     GroupTiedSAE(18, hidden_dim=3, n_free=2, nested=[4], **QUICK),
     OrbitSAE(12, k=2, equivariance=1, **QUICK),
     OrbitSAE(12, symmetry=4, k=2, equivariance=0.5, recipe="paper", **QUICK),
-    OrbitSAE(12, symmetry=4, k=2, orbit_lengths={4: 2, 1: 4}, hidden_dim=5, **QUICK),
+    OrbitSAE(orbit_lengths={4: 2, 1: 4}, k=2, hidden_dim=5, equivariance=2, **QUICK),
     OrbitSAE(12, k=2, nested=[3], activation="batch_topk", equivariance=1, **QUICK),
     OrbitSAE(12, k=2, equivariance=0, output="invariant", **QUICK),
     ActivationTransformFitter(),

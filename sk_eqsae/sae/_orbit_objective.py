@@ -1,9 +1,9 @@
 """What an autoencoder is trained for whose codes should permute along orbits."""
 
 from functools import partial
+from random import Random
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -70,8 +70,8 @@ class OrbitObjective(Objective):
         self.n_steps += 1
         if self.strength == 0 or self.moves is None:
             return self._losses(rows, rows)
-        rng = np.random.default_rng((self.seed, self.n_steps))
-        element = int(rng.integers(1, len(self.products)))
+        rng = Random(f"{self.seed} {self.n_steps}")
+        element = rng.randrange(1, len(self.products))
         to, is_moved = self._partners(target, element)
         again = partial(self._moved, self.moves[element], to, is_moved)
         halves = rows[to].tensor_split([len(rows) // 2])
