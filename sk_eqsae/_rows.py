@@ -48,6 +48,10 @@ def as_array(values: Any, name: str = "X") -> Any:
     if isinstance(values, np.ma.MaskedArray):
         _refuse_missing(np.ma.getmaskarray(values), name)
         values = values.data
+    if getattr(values, "dtype", None) == np.dtype(
+        object
+    ):  # None would become NaN, or stay
+        _refuse_missing(pd.isna(values), name)
     is_half = {*_dtypes(values)} == {np.dtype(np.float16)}
     return values.astype(np.float32) if is_half and not is_on_disk(values) else values
 
@@ -77,6 +81,22 @@ def _refuse_missing(is_missing: Any, name: str) -> None:
             f"{name} has missing values (NaN, None, NaT, NA or masked) in "
             f"{name_rows(rows)}. Leave these rows out, or fill in what is missing."
         )
+
+
+def as_places(values: ArrayLike, name: str, n: int, what: str) -> NDArray:
+    """Make an array of numbers from 0 to n - 1, each of which names one of `what`."""
+    places = as_entries(values, name)
+    if places.ndim != 1 or places.size == 0 or places.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} has to list {what} by their numbers, such as [0, 2], found an "
+            f"array of {places.dtype} of shape {places.shape}."
+        )
+    if places.min() < 0 or places.max() >= n:
+        raise ValueError(
+            f"{name} names {what} from {places.min()} to {places.max()}, but there are "
+            f"only those from 0 to {n - 1}."
+        )
+    return places
 
 
 def name_rows(rows: NDArray) -> str:

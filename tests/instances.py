@@ -78,6 +78,7 @@ WITH_ORBITS = [
     OrbitSAE(orbit_lengths={4: 2, 1: 4}, k=2, hidden_dim=5, equivariance=2, **QUICK),
     OrbitSAE(12, k=2, nested=[3], activation="batch_topk", equivariance=1, **QUICK),
     OrbitSAE(12, k=2, equivariance=0, output="invariant", **QUICK),
+    GroupTiedSAE(orbit_lengths={4: 2, "<g^2>": 1, 1: 2}, k=2, **QUICK),
     ActivationTransformFitter(),
     ActivationTransformFitter(symmetry=CyclicGroup(4), group_law="free"),
     ActivationTransformFitter(symmetry=4, solver="adam", **QUICK),

@@ -595,8 +595,8 @@ class ActivationTransformFitter(
         """Validate X; arrays need no names, for what is decoded or moved has none."""
         if hasattr(X, "columns"):
             return checked_array(self, X, reset=False)
-        floats = (np.float64, np.float32)
-        X = check_array(as_array(X), dtype=floats, order="C", estimator=self)
+        checks = {"dtype": (np.float64, np.float32), "order": "C", "estimator": self}
+        X = check_array(as_array(X), input_name="X", **checks)
         _check_n_features(self, X, reset=False)
         check_not_too_large(X)
         return X
@@ -705,7 +705,13 @@ class ActivationTransformFitter(
             1 is perfect; 0 is as good as the mean activation of each power.
         """
         metadata = {"groups": groups, "power": power, "site": site}
-        return float(np.nanmean(self.r2_per_power(X, **metadata)))
+        r2 = self.r2_per_power(X, **metadata)
+        if np.isnan(r2).all():
+            raise ValueError(
+                "score compares rows with their canonical row moved by M, but no row "
+                "has another power than 0. Give whole orbits."
+            )
+        return float(np.nanmean(r2))
 
     def __sklearn_tags__(self) -> Any:
         """Tags for scikit-learn: float32 and float64 come out as they went in."""

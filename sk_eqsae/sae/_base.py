@@ -151,6 +151,7 @@ class BaseSAE(
         "nested": ["array-like", None],
         "recipe": [StrOptions(set(RECIPES)), Recipe],
         "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
+        "max_steps": [Interval(Integral, 1, None, closed="left"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "lr": [Interval(Real, 0, None, closed="neither"), None],
         "warm_start": ["boolean"],
@@ -365,7 +366,9 @@ class BaseSAE(
 
     def _train(self, plan: Plan) -> NDArray:
         """Losses and squared errors of each epoch."""
-        once = {"max_epochs": 1, "lr_decay": 0.0} if plan.memory is not None else {}
+        once = {}
+        if plan.memory is not None:
+            once = {"max_epochs": 1, "max_steps": None, "lr_decay": 0.0}
         return train(
             plan.objective,
             plan.dataset,
@@ -383,11 +386,14 @@ class BaseSAE(
     def _schedule(self) -> dict[str, Any]:
         """How `train` is to go about it, with what stands for None."""
         default = SCHEDULES["paper" if self.recipe == "paper" else "default"]
+        # epochs that were asked for are done, however many steps they take
+        budget = default["max_steps"] if self.max_epochs is None else None
         return {
             "lr": self.lr or default["lr"],
             "lr_decay": self._recipe().lr_decay,
             "batch_size": self.batch_size or default["batch_size"],
             "max_epochs": self.max_epochs or default["max_epochs"],
+            "max_steps": self.max_steps or budget,
             "device": self.device,
         }
 
@@ -608,7 +614,9 @@ class BaseSAE(
             Activations, in the dtype of Z.
         """
         check_is_fitted(self)
-        Z = check_array(as_array(Z, "Z"), accept_sparse="csr", dtype=_DTYPES)
+        Z = check_array(
+            as_array(Z, "Z"), accept_sparse="csr", dtype=_DTYPES, input_name="Z"
+        )
         if Z.shape[1] != len(self.components_):
             raise ValueError(
                 f"Z has {Z.shape[1]} columns, but {type(self).__name__} has "

@@ -38,9 +38,11 @@ from ._latent_orbits import (
     reachable_sizes,
 )
 from ._network import Network
+from ._orbit_choice import kinds_with_vectors, regular_for, shares_of_kinds
 from ._orbited import OrbitedSAE
 from ._recipe import Recipe
 from ._tied_network import TiedNetwork
+from ._topk import TopKSAE
 from ._unexplained import unexplained_moves
 
 _FREE_PER_UNEXPLAINED = 25  # n_free="auto", by benchmarks/group_tied
@@ -58,22 +60,28 @@ class GroupTiedSAE(OrbitedSAE):
         z_ig  = ReLU(TopK over all (i, g) of < w_i, M_g^-1 (x - b) > + c_i)
         x_hat = b + sum over i and g of z_ig M_g d_i
 
-    To move a row moves its code: ``z(M_h x)_ig = z(x)_i(h^-1 g)``, unless there are
-    free vectors, which stay where they are. No row needs to be told to be canonical,
-    and the dictionary has as many free parameters as one of `n_orbits_` vectors.
+    A vector that a subgroup H leaves alone has one copy for each coset g H only, and
+    one that all of the group leaves alone is invariant. To move a row moves its code:
+    ``z(M_h x)_ig = z(x)_i(h^-1 g)``, unless there are free vectors, which stay where
+    they are. No row needs to be told to be canonical.
 
     Parameters
     ----------
     n_components : int, default=None
-        Number of latents: `n_free` of them free, the others in latent orbits, each of
-        as many latents as the group has elements. None is 8 times the number of
-        features, and as many more as fill the last latent orbit.
+        Number of latents: `n_free` of them free, the others in latent orbits. None is
+        8 times the number of features and as many more as fill a whole orbit, or what
+        `orbit_lengths` makes.
     {sae_symmetry}
     {k}
     hidden_dim : int, default=None
         Number of vectors of the encoder's hidden layer, each of which stands for as
         many hidden units as the group has elements, see Notes. None makes the encoder
         linear.
+    orbit_lengths : dict or "auto", default="auto"
+        How many latent orbits there are of each length, as in ``{{4: 16, 2: 64,
+        1: 64}}``. Where several subgroups have orbits of one length, their names in
+        ``symmetry_.subgroups`` stand for it. "auto" chooses by the codes of a regular
+        autoencoder, see Notes.
     n_free : int or "auto", default=0
         How many of the latents have vectors that stand for themselves alone, so that
         what does not follow the group is coded too. "auto" chooses how many from the
@@ -93,11 +101,18 @@ class GroupTiedSAE(OrbitedSAE):
     ----------
     n_orbits_ : int
         Number of latent orbits, each with one base vector.
+    orbit_lengths_ : dict
+        Number of latent orbits of each length, as `orbit_lengths` takes it.
+    latent_orbits_ : object
+        `orbit` and `coset` of each latent, -1 and 0 of free ones; `lengths` and
+        `subgroups` of each orbit; ``permute(Z, power)``, the codes of moved rows;
+        ``pool(Z)``, the largest latent of each orbit.
     n_free_ : int
         Number of free vectors.
     components_ : ndarray of shape (n_components, n_features)
-        Dictionary: row ``i * order + g`` is M_g d_i; free vectors come last.
-    canonical_code_ : ndarray of shape (n_orbits, order)
+        Dictionary, orbit by orbit: the copies M_g d_i in the order of the cosets. Free
+        vectors come last.
+    canonical_code_ : ndarray of shape (n_components - n_free,)
         Mean latents of canonical rows; only if `fit` got groups and power.
     {fitted_symmetry}
     {fitted}
@@ -106,10 +121,18 @@ class GroupTiedSAE(OrbitedSAE):
     --------
     EquivariantSAE : The paper's method, which needs canonical rows.
     TopKSAE : The regular autoencoder.
-    sk_eqsae.inspection.feature_symmetry : What each vector does under the group.
+    sk_eqsae.feature_symmetry : What each vector does under the group.
 
     Notes
     -----
+    ``orbit_lengths="auto"`` trains a regular autoencoder of as many latents first, for
+    a fifth of the epochs, and moves rows with M. Where a latent's code stays the same,
+    with a mean cosine of 0.5 or more over the elements of a subgroup H or of one of its
+    conjugates, it counts for the largest such H, and each H gets its share of the
+    latents. Of subgroups that no vector is left alone by there are none. On a
+    classifier of digits the FVU came from 26 to 4 % above that of a regular
+    dictionary of as many latents.
+
     Vectors have length 1 in the metric that the group keeps, the mean over g of
     M_g' M_g, so that all copies of a vector are equally long.
 
@@ -125,24 +148,20 @@ class GroupTiedSAE(OrbitedSAE):
     Free vectors compete with tied ones for the `k` places and do not move with the
     rows, so that with `n_free` above 0 codes move only in part.
 
-    A vector that some elements leave alone has copies that are equal. They have
-    equal latents, each of which counts among the `k`; a free vector does the same
-    with one. :func:`~sk_eqsae.inspection.feature_symmetry` lists such vectors by
-    their ``stabilizer_size``. A row that some elements leave alone has equal latents,
-    too. Where `k` cuts between equal latents, rounding decides which are kept.
+    A row that some elements leave alone has equal latents. Where `k` cuts between
+    equal latents, rounding decides which are kept.
 
-    What M does not explain is lost to tied vectors, and what the group leaves alone
-    costs them a latent for each element. Both show in the share of the moves along
-    orbits that M does not explain, with x_e the canonical row::
+    What M does not explain is lost to tied vectors. It shows in the share of the moves
+    along orbits that M does not explain, with x_e the canonical row::
 
         u = sum || x_g - M_g x_e ||^2 / sum || x_g - x_e ||^2
 
     ``n_free="auto"`` takes it over the orbits of a quarter of the inputs, drawn by
     `random_state`, with M fitted on the others; a frozen M is taken as it is. A share
-    ``min(1, 25 u)`` of the latents is then free, in whole orbits, but for one base
-    vector at least; more than three quarters are warned of. The factor is the one that
-    kept a mixture within 5 % of the FVU of a regular autoencoder of equal size on small
-    networks.
+    ``min(1, 25 u)`` of the latents is then free, but for as many as the group has
+    elements; more than three quarters are warned of. The factor is the one that kept a
+    mixture of free vectors and full orbits within 5 % of the FVU of a regular
+    autoencoder of equal size on small networks.
 
     Dictionaries that are closed under a group are known from group-equivariant
     sparse coding [1]_ and from crosscoders over a group's copies of a network [2]_.
@@ -174,8 +193,8 @@ class GroupTiedSAE(OrbitedSAE):
 
     The code of a moved row is the code of the row, moved:
 
-    >>> code, moved = (sae.transform(rows).reshape(200, 4, 4) for rows in X[:2])
-    >>> np.allclose(moved, np.roll(code, 1, axis=2), atol=1e-4)
+    >>> code, moved = (sae.transform(rows) for rows in X[:2])
+    >>> np.allclose(moved, sae.latent_orbits_.permute(code, 1), atol=1e-4)
     True
     """
 
@@ -208,6 +227,7 @@ class GroupTiedSAE(OrbitedSAE):
         nested: ArrayLike | None = None,
         recipe: str | Recipe = "default",
         max_epochs: int | None = None,
+        max_steps: int | None = None,
         batch_size: int | None = None,
         lr: float | None = None,
         warm_start: bool = False,
@@ -230,6 +250,7 @@ class GroupTiedSAE(OrbitedSAE):
         self.nested = nested
         self.recipe = recipe
         self.max_epochs = max_epochs
+        self.max_steps = max_steps
         self.batch_size = batch_size
         self.lr = lr
         self.warm_start = warm_start
@@ -340,13 +361,16 @@ class GroupTiedSAE(OrbitedSAE):
         n_free = self._choose_n_free(X, table, seed, metadata)
         lengths = lengths_of(self.symmetry_)
         if isinstance(self.orbit_lengths, dict):
-            shares = counts_of(self.symmetry_, self.orbit_lengths) * lengths
-            counts = shares // lengths if shares.sum() == n_latents - n_free else None
+            counts = counts_of(self.symmetry_, self.orbit_lengths)
+            possible = counts > 0
+            fits = counts.any() and counts @ lengths == n_latents - n_free
         else:
-            shares = self._shares(X, table, seed)
-            counts = filled(shares, lengths, max(0, n_latents - n_free))
-        if counts is None or not counts.any():
-            self._raise_sizes(n_latents, n_free, lengths[shares > 0])
+            possible = kinds_with_vectors(self.activation_transform_)
+            shares = self._shares(X, possible, seed)
+            counts = filled(shares, possible, lengths, max(0, n_latents - n_free))
+            fits = counts.any()
+        if not fits:
+            self._raise_sizes(n_latents, n_free, lengths[possible])
         kinds = arranged(counts, lengths, self._prefixes(n_latents))
         self._set_orbits(LatentOrbits(self.symmetry_, kinds, n_free))
 
@@ -369,10 +393,12 @@ class GroupTiedSAE(OrbitedSAE):
             f"nearest sizes that do are {' and '.join(map(str, nearest))}."
         )
 
-    def _shares(self, X: Any, table: NDArray, seed: int) -> NDArray:
-        shares = np.zeros(len(self.symmetry_.subgroups))
-        shares[0] = 1
-        return shares
+    def _shares(self, X: Any, possible: NDArray, seed: int) -> NDArray:
+        """Share of the latents in orbits of each kind."""
+        if possible.sum() == 1:
+            return possible.astype(np.float64)
+        regular = regular_for(self, TopKSAE, seed)
+        return shares_of_kinds(regular, self.activation_transform_, X, possible, seed)
 
     def _n_latents(self, n_features: int) -> int:
         if self.n_components is not None:

@@ -181,23 +181,21 @@ def arranged(counts: NDArray, lengths: NDArray, prefixes: NDArray) -> NDArray:
     return np.concatenate(kinds)
 
 
-def filled(shares: NDArray, lengths: NDArray, n_latents: int) -> NDArray | None:
-    """Numbers of orbits that fill so many latents, nearly in shares of them."""
-    reachable = reachable_sizes(lengths[shares > 0], n_latents)
+def filled(
+    shares: NDArray, possible: NDArray, lengths: NDArray, n_latents: int
+) -> NDArray:
+    """Numbers of orbits that fill so many latents, nearly in shares; or none at all."""
+    counts = (shares * n_latents // lengths).astype(np.int64)
+    reachable = reachable_sizes(lengths[possible], n_latents)
     if not reachable[n_latents]:
-        return None
-    counts = (shares / shares.sum() * n_latents // lengths).astype(np.int64)
-    order = np.argsort(-lengths * (shares > 0), kind="stable")
+        return np.zeros_like(counts)
+    longest = np.flatnonzero(possible)[np.argsort(-lengths[possible], kind="stable")]
     while not reachable[left := n_latents - int(counts @ lengths)]:
-        counts[next(kind for kind in order if counts[kind])] -= 1
-    while left:
-        kind = next(
-            k
-            for k in order
-            if shares[k] > 0 and left >= lengths[k] and reachable[left - lengths[k]]
-        )
-        counts[kind] += 1
-        left -= lengths[kind]
+        counts[next(kind for kind in longest if counts[kind])] -= 1
+    for kind in longest:
+        while left >= lengths[kind] and reachable[left - lengths[kind]]:
+            counts[kind] += 1
+            left -= lengths[kind]
     return counts
 
 

@@ -126,7 +126,8 @@ class OrbitedSAE(SymmetricSAE):
         """
         if self.output == "equivariant":
             return super().transform(X)
-        Z = self.latent_orbits_.pool(self._encode_csr(self._checked(X)))
+        Z = self._encode_csr(self._checked(X))
+        Z = self.latent_orbits_.pool(Z)
         return Z if self.sparse_output else Z.toarray()
 
     inverse_transform = available_if(_keeps_pose)(SymmetricSAE.inverse_transform)

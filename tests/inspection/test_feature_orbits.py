@@ -13,7 +13,9 @@ def turning_pixels():
     x = np.abs(np.random.default_rng(0).normal(size=(50, 1))) * np.eye(4)[:1]
     X = np.stack([np.roll(x, p, axis=1) for p in range(4)]).reshape(-1, 4)
     groups, power = np.tile(np.arange(50), 4), np.repeat(np.arange(4), 50)
-    sae = GroupTiedSAE(8, k=1, max_epochs=40, batch_size=32, random_state=0)
+    sae = GroupTiedSAE(
+        orbit_lengths={4: 2}, k=1, max_epochs=40, batch_size=32, random_state=0
+    )
     return sae.fit(X, groups=groups, power=power), X
 
 
@@ -80,7 +82,7 @@ def test_vectors_that_are_not_there_are_an_error(plt, turning_pixels):
 @pytest.mark.parametrize("features", [1, [1.0], [], ["a"], [-1], [2], [[0]]])
 def test_features_that_are_no_base_vectors_are_refused(plt, turning_pixels, features):
     sae, X = turning_pixels
-    with pytest.raises(ValueError, match="has to list base vectors, from 0 to 1"):
+    with pytest.raises(ValueError, match=r"features (has to list|names) base vectors"):
         FeatureOrbitDisplay.from_estimator(
             sae, X, X.reshape(-1, 2, 2), decode=decode, features=features
         )

@@ -22,12 +22,14 @@ from sk_eqsae.sae import Recipe
 
 RECIPE = Recipe(dead_after=0.5)  # so that latents die and are revived meanwhile
 SETTINGS = {"max_epochs": 4, "batch_size": 16, "random_state": 0, "recipe": RECIPE}
+SHORT = {"max_steps": 28}  # inside of the third epoch
 STREAMED = SETTINGS | {"buffer_size": 0.004}  # a third of the rows
 CASES = {
     "top_k": TopKSAE(32, k=2, **SETTINGS),
     "top_k_streamed": TopKSAE(32, k=2, hidden_dim=8, **STREAMED),
     "equivariant": EquivariantSAE(32, k=2, activation="batch_topk", **STREAMED),
-    "group_tied": GroupTiedSAE(19, k=2, n_free=3, **STREAMED),
+    "group_tied": GroupTiedSAE(orbit_lengths={4: 3, 2: 2}, k=2, n_free=3, **STREAMED),
+    "top_k_short": TopKSAE(32, k=2, **STREAMED | SHORT),
 }
 N_STEPS = 40  # 4 epochs of 10 batches
 KILLED = 27  # in the third epoch; the checkpoint is of the step before

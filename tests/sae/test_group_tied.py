@@ -37,6 +37,7 @@ GROUPS = [
     ProductGroup(CyclicGroup(2), CyclicGroup(3)),
 ]
 SETTINGS = {"max_epochs": 2, "random_state": 0}
+TURN = np.array([[0.0, 1.0], [-1.0, 0.0]])
 LONG = {"max_epochs": 60, "batch_size": 32, "random_state": 0}
 every_group = pytest.mark.parametrize("group", GROUPS, ids=str)
 linear_or_two_layers = pytest.mark.parametrize("hidden_dim", [None, 5])
@@ -45,8 +46,8 @@ linear_or_two_layers = pytest.mark.parametrize("hidden_dim", [None, 5])
 def fit(group, n_free=0, **settings):
     """Six base vectors."""
     X, metadata = orbits_of(known_representation(group), group, n_orbits=60)
-    settings = SETTINGS | {"n_free": n_free} | settings
-    sae = GroupTiedSAE(6 * group.order + n_free, symmetry=group, k=5, **settings)
+    settings = SETTINGS | {"orbit_lengths": {group.order: 6}, "k": 5} | settings
+    sae = GroupTiedSAE(symmetry=group, n_free=n_free, **settings)
     return sae.fit(X, **metadata), X
 
 
@@ -59,13 +60,14 @@ def turning(turning_orbits):
 @pytest.fixture(scope="module")
 def fitted(turning):
     X, metadata = turning
-    return GroupTiedSAE(24, k=3, **LONG).fit(X, **metadata)
+    return GroupTiedSAE(orbit_lengths={4: 6}, k=3, **LONG).fit(X, **metadata)
 
 
 @pytest.fixture(scope="module")
 def two_layers(turning):
     X, metadata = turning
-    return GroupTiedSAE(24, k=3, hidden_dim=5, **LONG).fit(X, **metadata)
+    sae = GroupTiedSAE(orbit_lengths={4: 6}, k=3, hidden_dim=5, **LONG)
+    return sae.fit(X, **metadata)
 
 
 @every_group
@@ -86,6 +88,83 @@ def test_moving_a_row_permutes_its_latents(group, hidden_dim, n_free):
                 moved.reshape(expected.shape), expected, atol=1e-4 * scale
             )
         assert (free >= 0).all()
+
+
+def all_kinds(group):
+    """As `orbit_lengths`: one orbit of each length and subgroup, two full ones."""
+    return {subgroup.name: 1 + (i == 0) for i, subgroup in enumerate(group.subgroups)}
+
+
+@every_group
+@linear_or_two_layers
+@pytest.mark.parametrize("activation", ["topk", "batch_topk"])
+def test_orbits_of_every_length_are_permuted(group, hidden_dim, activation):
+    settings = {"orbit_lengths": all_kinds(group), "activation": activation}
+    sae, X = fit(group, hidden_dim=hidden_dim, k=3, **settings)
+    orbits, Z = sae.latent_orbits_, sae.transform(X)
+    assert sae.n_orbits_ == len(group.subgroups) + 1
+    D, matrices = sae.components_, element_matrices(sae.activation_transform_)
+    for g, M in enumerate(matrices):
+        np.testing.assert_allclose(D[orbits.places(g)], D @ M.T, atol=1e-5)
+        moved = sae.transform((X - sae.mean_) @ M.T + sae.mean_)
+        expected = orbits.permute(Z, group.power_of(np.array([g]))[0])
+        cut = ((Z > 0).sum(axis=1) > 2) & (activation == "topk")  # ties are cut at k
+        same = np.isclose(moved, expected, atol=1e-4 * Z.max()).all(axis=1)
+        assert same[~cut].all()
+        assert same.mean() > 0.9
+    invariant = clone_fitted(sae, output="invariant")
+    np.testing.assert_array_equal(invariant.transform(X), orbits.pool(Z))
+
+
+def test_orbit_lengths_come_back_as_they_were_given():
+    group = DihedralGroup(4)
+    given = {8: 2, "<s>": 3, "<r^2, s>": 1, 1: 4}
+    sae, _ = fit(group, orbit_lengths=given)
+    assert sae.orbit_lengths_ == given
+    assert sae.n_components_ == 2 * 8 + 3 * 4 + 2 + 4
+
+
+@pytest.mark.parametrize(
+    "wrong", [{4: 2}, {3: 1}, {"<r^3>": 1}, {8: -1}, {8: 1.5}, {None: 1}]
+)
+def test_orbit_lengths_that_there_are_not_are_an_error(wrong):
+    # of length 4 there are orbits of three subgroups
+    with pytest.raises(ValueError, match=r"orbit_lengths=.* how many orbits.*'<r s>'"):
+        fit(DihedralGroup(4), orbit_lengths=wrong)
+
+
+@pytest.mark.parametrize(("n_components", "lengths"), [(25, {4: 6}), (None, {4: 0})])
+def test_orbit_lengths_have_to_go_with_n_components(n_components, lengths, turning):
+    X, metadata = turning
+    sae = GroupTiedSAE(n_components, orbit_lengths=lengths, k=1, **SETTINGS)
+    with pytest.raises(ValueError, match="are not those of orbit_lengths="):
+        sae.fit(X, **metadata)
+
+
+def test_lengths_are_those_that_the_codes_speak_for(turned_and_fixed, turning):
+    """One feature turns and one does not; and in the other data all of them turn."""
+    X, metadata = turned_and_fixed
+    sae = GroupTiedSAE(5, k=2, **LONG).fit(X, **metadata)
+    assert sae.orbit_lengths_ == {4: 1, 1: 1}
+    assert sae.score(X) > 0.95
+    X, metadata = turning
+    counts = GroupTiedSAE(24, k=3, **LONG).fit(X, **metadata).orbit_lengths_
+    assert counts[4] == 6
+
+
+def test_lengths_do_not_depend_on_the_seed_of_others_or_the_unit(turned_and_fixed):
+    X, metadata = turned_and_fixed
+    sae = GroupTiedSAE(20, k=2, **SETTINGS)
+    counts = sae.fit(X, **metadata).orbit_lengths_
+    assert sae.fit(2.0**90 * X, **metadata).orbit_lengths_ == counts
+
+
+def test_prefixes_hold_a_share_of_all_kinds(turning):
+    X, metadata = turning
+    lengths = {4: 4, 2: 4, 1: 8}
+    sae = GroupTiedSAE(orbit_lengths=lengths, nested=[8, 16], k=3, **SETTINGS)
+    orbits = sae.fit(X, **metadata).latent_orbits_
+    assert orbits.lengths.tolist() == [4, 2, 1, 1] * 2 + [4, 4, 2, 2] + [1] * 4
 
 
 @every_group
@@ -325,7 +404,10 @@ def test_k_may_not_exceed_the_latents(turning):
 def test_a_size_that_orbits_cannot_fill_names_the_nearest_that_they_can(
     n_components, n_free, nearest, turning
 ):
-    X, metadata = turning
+    _, metadata = turning
+    x = np.random.default_rng(0).normal(size=(60, 2))  # quarter-turns of the plane
+    X = np.stack([x @ np.linalg.matrix_power(TURN, p) for p in range(4)], axis=1)
+    X, metadata = X.reshape(-1, 2), {n: m[:240] for n, m in metadata.items()}
     sae = GroupTiedSAE(n_components, k=1, n_free=n_free, **SETTINGS)
     below, above = nearest
     with pytest.raises(ValueError, match=rf"do not fill .* {below} and {above}\."):
@@ -357,8 +439,7 @@ def test_default_is_8_latents_per_feature_free_ones_included(n_free, n_orbits, t
 
 def test_default_is_8_latents_per_feature(turning):
     X, metadata = turning
-    sae = GroupTiedSAE(**SETTINGS).fit(X, **metadata)
-    assert (sae.n_orbits_, sae.n_components_) == (24, 96)
+    assert GroupTiedSAE(**SETTINGS).fit(X, **metadata).n_components_ == 96
 
 
 @pytest.mark.parametrize("sparse_output", [False, True])
@@ -470,9 +551,9 @@ def turned_and_fixed():
 def test_a_free_vector_codes_what_would_take_copies_that_are_equal(turned_and_fixed):
     X, metadata = turned_and_fixed
     tied, mixed = (
-        GroupTiedSAE(4 + n_free, n_free=n_free, k=2, **LONG | {"random_state": 1}).fit(
-            X, **metadata
-        )
+        GroupTiedSAE(
+            orbit_lengths={4: 1}, n_free=n_free, k=2, **LONG | {"random_state": 1}
+        ).fit(X, **metadata)
         for n_free in (0, 1)
     )
     assert mixed.score(X) > tied.score(X) + 0.1
@@ -506,7 +587,7 @@ def test_activations_that_do_not_follow_the_group_are_fitted_with_a_warning(turn
     _, metadata = turning
     X = np.random.default_rng(0).normal(size=(len(metadata["power"]), 12))
     with pytest.warns(UserWarning, match="they do not follow the group"):
-        sae = GroupTiedSAE(24, k=3, **LONG).fit(X, **metadata)
+        sae = GroupTiedSAE(orbit_lengths={4: 6}, k=3, **LONG).fit(X, **metadata)
     M = sae.activation_transform_
     assert M.score(X, **metadata) < 0.5
     assert sae.score(X) > 0.3
@@ -541,7 +622,7 @@ def test_hardly_any_symmetry_left_is_warned_of():
 def test_free_vectors_take_the_place_of_what_m_does_not_explain():
     fits = [fit_auto(*noisy_turns(noise)) for noise in (0, 0.1, 1)]
     assert [len(sae.components_) for sae in fits] == [64, 64, 64]
-    assert [sae.n_orbits_ * 4 + sae.n_free_ for sae in fits] == [64, 64, 64]
+    assert [sae.latent_orbits_.n_tied + sae.n_free_ for sae in fits] == [64, 64, 64]
     none, some, most = (sae.n_free_ for sae in fits)
     assert none == 0
     # noise in two rows and their distance: u = 0.01 (1 + 1) / 2 / (1 + 0.01)
@@ -555,10 +636,10 @@ def test_free_vectors_take_the_place_of_what_m_does_not_explain():
     [(0, 20, 0), (0, 23, 3), (1, 20, 16), (1, 24, 20), (1, 40, 36), (1, 5, 1)],
 )
 def test_n_components_counts_free_vectors_too(noise, n_components, n_free):
-    """They lie in whole orbits, one of which is kept whatever M leaves."""
+    """As many latents as fill an orbit of full length are kept whatever M leaves."""
     sae = fit_auto(*noisy_turns(noise), n_components=n_components)
     assert sae.n_components_ == len(sae.components_) == n_components
-    assert (sae.n_free_, sae.n_orbits_) == (n_free, (n_components - n_free) // 4)
+    assert sae.n_free_ == n_free
     assert len(sae.get_feature_names_out()) == n_components
 
 
@@ -588,13 +669,13 @@ def test_m_is_judged_on_inputs_that_it_is_not_fitted_on(told):
 
 
 @mostly_free
-def test_what_the_group_leaves_alone_is_coded_by_free_vectors():
+def test_what_the_group_leaves_alone_is_no_reason_for_free_vectors():
     rng = np.random.default_rng(0)
     groups, power = np.indices((100, 4)).reshape(2, -1)
     X = rng.normal(size=(100, 6)).repeat(4, axis=0)
     with pytest.warns(UserWarning, match="M leaves 100% of the rows as they are"):
         sae = fit_auto(X, {"groups": groups, "power": power})
-    assert (sae.n_orbits_, sae.n_free_) == (1, 44)
+    assert (sae.orbit_lengths_, sae.n_free_) == ({1: 48}, 0)
 
 
 @mostly_free
