@@ -201,5 +201,7 @@ class PartCheckpoint(Checkpoint):
 
     def finish(self, net: Any, place: Any) -> None:
         """Write the state at the end."""
-        place.generator = torch.empty(0, dtype=torch.uint8)  # no epoch will begin
+        # no epoch will begin
+        place.generator = torch.empty(0, dtype=torch.uint8)
+        place.total = torch.zeros(net.loss_curves.shape[1:])
         self._write_state(net, place)

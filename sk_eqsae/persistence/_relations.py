@@ -53,7 +53,7 @@ def _check_memory(sae: Any, sizes: dict[str, int]) -> None:
     order, n_layers = sae.order_ if is_tied else 1, len(sae.coefs_)
     n_vectors = sae.n_orbits_ + sae.n_free_ if is_tied else sizes["n_components"]
     n_first = n_vectors if n_layers == 1 else sizes["n_units"] // order
-    n_state = 3 if isinstance(sae, OrbitSAE) and sae.order_ > 1 else 1
+    n_state = 2 if isinstance(sae, OrbitSAE) and sae.order_ > 1 else 1
     found, expected = set(sae._memory), (n_vectors, n_first, n_state)
     fits = (
         (sizes["n_vectors"], sizes["n_first"], sizes["n_state"]) == expected

@@ -31,10 +31,10 @@ from ._orbit_objective import OrbitObjective, error_of
 from ._orbited import OrbitedSAE
 from ._recipe import Recipe
 
-_REGULAR_PART = 1 / 3  # of the epochs, before latents are matched
+_REGULAR_PART = 1 / 3  # of the steps, before latents are matched
 _HELD_OUT = 0.1  # of the inputs, while equivariance="auto" looks for a strength
 _MOST_JUDGES = 4_096  # rows of those that are looked at
-_SHORT_PART = 1 / 8  # of the epochs: after it, how much the losses cost changes little
+_SHORT_PART = 1 / 8  # of the steps: after it, how much the losses cost changes little
 _SHORT_DECAY = 0.5
 _PROBES = 4
 _TOLERANCE = 0.05  # of the error, beyond that of a regular autoencoder
@@ -110,21 +110,21 @@ class OrbitSAE(OrbitedSAE):
 
     Notes
     -----
-    The first third of the epochs trains a regular autoencoder. Its latents are then
+    The first third of the steps trains a regular autoencoder. Its latents are then
     put into orbits by the cosines of their codes along training orbits,
     ``A_g[i, j] = cos(z_i(x), z_j(x_g))``: latents take turns, those with the largest
     codes first, and each gets the orbit, of any subgroup of the group, with the largest
-    mean of A_g over its latents i and j = g i. The other epochs train with the losses,
-    by an Adam that begins anew. With `max_epochs` of 1 there are none.
+    mean of A_g over its latents i and j = g i. The other steps train with the losses,
+    by an Adam that begins anew.
 
     Batches hold whole orbits, `batch_size` rows of them.
 
     ``equivariance="auto"`` holds a tenth of the inputs out at first. After the matching
-    it trains for an eighth of the epochs without the losses and with those of strength
+    it trains for an eighth of the steps without the losses and with those of strength
     1, and takes 1 if that rebuilds the held-out rows by at most 5 % worse. Else it
     tries a weaker one, by the power law that was seen, four at most, and then 0. So
     much is known early: on all networks that were looked at, what the losses cost
-    hardly changed after a tenth of the training. The epochs that are left go on from
+    hardly changed after a tenth of the training. The steps that are left go on from
     the matching, with all rows. `equivariance_` of 0 means that the losses cost too
     much; latents are then matched again in the end.
 
@@ -183,6 +183,7 @@ class OrbitSAE(OrbitedSAE):
         nested: ArrayLike | None = None,
         recipe: str | Recipe = "default",
         max_epochs: int | None = None,
+        max_steps: int | None = None,
         batch_size: int | None = None,
         lr: float | None = None,
         warm_start: bool = False,
@@ -204,6 +205,7 @@ class OrbitSAE(OrbitedSAE):
         self.nested = nested
         self.recipe = recipe
         self.max_epochs = max_epochs
+        self.max_steps = max_steps
         self.batch_size = batch_size
         self.lr = lr
         self.warm_start = warm_start
@@ -318,26 +320,32 @@ class OrbitSAE(OrbitedSAE):
 
     def _train_in_parts(self, plan: Any) -> NDArray:
         """Train regularly, match latents, choose a strength, train with the losses."""
-        n_epochs = self._schedule()["max_epochs"]
-        n_regular = max(1, round(_REGULAR_PART * n_epochs))
+        n_steps, self.equivariance_ = self._n_steps(plan), 0.0
+        n_regular = max(1, round(_REGULAR_PART * n_steps))
         if self.equivariance == 0:
-            n_regular = n_epochs
-        n_left, self.equivariance_ = n_epochs - n_regular, 0.0
+            n_regular = n_steps
+        n_left, strength = n_steps - n_regular, None
         before = replace(plan, dataset=_without(plan.dataset, plan.rows.n_held_out))
-        curves = self._train_part(before, "1", n_regular, to_end=not n_left)
+        curves, is_done = self._train_part(before, "1", n_regular, to_end=not n_left)
         self._match(plan)
-        strength = None
-        if n_left and curves.shape[1] == n_regular:  # else it was interrupted
+        if n_left and is_done:
             strength = self._chosen_strength(before)
         if strength is not None:
             self.equivariance_ = plan.objective.strength = strength
-            more = self._train_part(plan, "3", n_left, to_end=True)
+            more, _ = self._train_part(plan, "3", n_left, to_end=True)
             curves = np.concatenate([curves, more], axis=1)
             if strength == 0:
                 self._match(plan)
         if plan.checkpoint is not None:
             plan.checkpoint.remove_parts()
         return curves
+
+    def _n_steps(self, plan: Any) -> int:
+        """Steps of the whole training."""
+        schedule = self._schedule()
+        n_batches = -(-len(plan.dataset) // schedule["batch_size"])
+        n_steps = schedule["max_epochs"] * n_batches
+        return min(n_steps, schedule["max_steps"] or n_steps)
 
     def _chosen_strength(self, plan: Any) -> float | None:
         """Find the strongest losses that cost little; None if that was interrupted."""
@@ -359,39 +367,42 @@ class OrbitSAE(OrbitedSAE):
         self, plan: Any, name: str, strength: float, rows: torch.Tensor
     ) -> float:
         """Error of held-out rows after a short training; NaN if interrupted."""
-        n_epochs = max(1, round(_SHORT_PART * self._schedule()["max_epochs"]))
+        n_steps = max(1, round(_SHORT_PART * self._n_steps(plan)))
         objective = deepcopy(plan.objective)
         objective.strength = strength
         plan = replace(plan, objective=objective)
-        curves = self._train_part(plan, name, n_epochs, lr_decay=_SHORT_DECAY)
-        if curves.shape[1] < n_epochs:
-            return np.nan
+        _, is_done = self._train_part(plan, name, n_steps, lr_decay=_SHORT_DECAY)
         select = self._training_selection(objective.network.n_latents)
-        return error_of(objective.network, rows, select)
+        return error_of(objective.network, rows, select) if is_done else np.nan
 
     def _train_part(
         self,
         plan: Any,
         name: str,
-        n_epochs: int,
+        n_steps: int,
         *,
         to_end: bool = False,
         lr_decay: float = 0.0,
-    ) -> NDArray:
+    ) -> tuple[NDArray, bool]:
+        """Curves of a part of the training, and whether it was not interrupted."""
         schedule = self._schedule()
         if to_end:  # it falls over the same steps as if there were one part
-            of_all = schedule["lr_decay"] * schedule["max_epochs"]
-            lr_decay = min(1.0, of_all / n_epochs)
+            of_all = schedule["lr_decay"] * self._n_steps(plan)
+            lr_decay = min(1.0, of_all / n_steps)
         checkpoint = plan.checkpoint
-        return train(
+        n_batches = -(-len(plan.dataset) // schedule["batch_size"])
+        n_epochs = -(-n_steps // n_batches)
+        part = {"max_epochs": n_epochs, "max_steps": n_steps, "lr_decay": lr_decay}
+        curves = train(
             plan.objective,
             plan.dataset,
             seed=plan.seed + (name != "1"),
             verbose=self.verbose,
             description=f"{type(self).__name__}, part {name}",
             checkpoint=None if checkpoint is None else checkpoint.of_part(name),
-            **schedule | {"max_epochs": n_epochs, "lr_decay": lr_decay},
+            **schedule | part,
         )
+        return curves, curves.shape[1] == n_epochs
 
     def _rows_held_out(self, rows: OrbitRows) -> torch.Tensor:
         table = rows.table[len(rows.table) - rows.n_held_out :]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..groups import FiniteGroup
-from ._code import Code, Selection, part_of
+from ._code import Code, Selection, part_of, rows_of
 from ._network import Network
 from ._objective import Objective
 from ._sparse_step import decode_sparse
@@ -99,10 +99,11 @@ class OrbitObjective(Objective):
         half = len(pre_activations) // 2 * self.n_prefixes
         first, second = part_of(own, 0, half), part_of(own, half, n_bags)
         places = [self._places(code, moves, is_moved) for code in (first, second)]
-        values = pre_activations[to[first.rows[first.bags]], places[0]].relu_()
+        rows = to[rows_of(first)]
+        values = pre_activations[rows[first.bags], places[0]].relu_()
         values *= first.values > 0
         return [
-            Code(values, places[0], *first[2:4], rows=to[first.rows]),
+            first._replace(values=values, indices=places[0], rows=rows),
             second._replace(indices=places[1], sources=second.indices),
         ]
 
@@ -111,17 +112,17 @@ class OrbitObjective(Objective):
         places = moves[code.indices]
         if self.is_whole:
             return places
-        return torch.where(is_moved[code.rows[code.bags]], places, code.indices)
+        return torch.where(is_moved[rows_of(code)[code.bags]], places, code.indices)
 
     def get_extra_state(self) -> Tensor:
         """What counts in a checkpoint beside weights and buffers."""
-        state = [self.rows_until_check, self.n_steps, self.strength]
+        state = [self.rows_until_check, self.n_steps]
         return torch.tensor(state, dtype=torch.float64)
 
     def set_extra_state(self, state: Any) -> None:
         """Go on counting; buffers are there already."""
         super().set_extra_state(state)
-        self.n_steps, self.strength = int(state[1]), float(state[2])
+        self.n_steps = int(state[1])
 
 
 @torch.no_grad()
