@@ -201,7 +201,6 @@ class PartCheckpoint(Checkpoint):
 
     def finish(self, net: Any, place: Any) -> None:
         """Write the state at the end."""
-        # no epoch will begin
-        place.generator = torch.empty(0, dtype=torch.uint8)
+        place.generator = torch.Generator().get_state()  # no epoch will begin
         place.total = torch.zeros(net.loss_curves.shape[1:])
         self._write_state(net, place)
