@@ -68,6 +68,7 @@ WITH_ORBITS = [
     GroupTiedSAE(32, symmetry=CyclicGroup(4), k=2, activation="batch_topk", **QUICK),
     GroupTiedSAE(32, k=2, n_free="auto", **QUICK),
     GroupTiedSAE(18, hidden_dim=3, n_free=2, nested=[4], **QUICK),
+    GroupTiedSAE(orbit_lengths={4: 2, "<g^2>": 1, 1: 2}, k=2, **QUICK),
     ActivationTransformFitter(),
     ActivationTransformFitter(symmetry=CyclicGroup(4), group_law="free"),
     ActivationTransformFitter(symmetry=4, solver="adam", **QUICK),

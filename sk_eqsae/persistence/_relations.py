@@ -74,11 +74,17 @@ def _check_equivariant(sae: Any, sizes: dict[str, int]) -> None:
 
 def _check_group_tied(sae: Any, sizes: dict[str, int]) -> None:
     _check_equivariant(sae, sizes)
-    if sae.n_orbits_ * sae.order_ + sae.n_free_ != sizes["n_components"]:
+    lengths, kinds = sae._orbit_lengths, sae._orbit_kinds
+    if (lengths < 1).any() or (kinds < 0).any() or (sae.order_ % lengths).any():
+        raise ValueError("latent orbits have to be as long as the group makes them")
+    n_tied = int(lengths.sum())
+    if n_tied + sae.n_free_ != sizes["n_components"]:
         raise ValueError(
-            "components_ has to have a row for each copy of the base vectors and for "
-            "the free vectors"
+            "components_ has to have a row for each latent of the orbits and for the "
+            "free vectors"
         )
+    if sizes.get("n_tied", n_tied) != n_tied:
+        raise ValueError("canonical_code_ has to have a number for each tied latent")
     if len(sae.coefs_) > 1 and sizes["n_units"] % sae.order_:
         raise ValueError("coefs_ has to have a hidden unit for each copy of a vector")
 
