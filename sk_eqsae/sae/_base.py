@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csr_array, issparse, vstack
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -623,7 +623,18 @@ class BaseSAE(
                 f"{len(self.components_)} latents. Pass latents as transform returns "
                 "them, with the ones that are not wanted set to 0 instead of removed."
             )
-        return (Z @ self.components_ + self.intercept_).astype(Z.dtype, copy=False)
+        # torch adds up rows of the dictionary four times as fast as scipy
+        is_bags = issparse(Z) and Z.dtype == np.float32
+        product = self._weighted_sums(Z) if is_bags else Z @ self.components_
+        return (product + self.intercept_).astype(Z.dtype, copy=False)
+
+    def _weighted_sums(self, Z: csr_array) -> NDArray:
+        """Z D, of latents in CSR and float32."""
+        arrays = (self.components_, Z.data, Z.indices, Z.indices, Z.indptr)
+        writable = (np.require(array, requirements=["C", "W"]) for array in arrays)
+        components, *code = map(torch.from_numpy, writable)
+        with ordinary_modes(), threads_that_pay(Z.nnz * components.shape[1]):
+            return decode_sparse(Code(*code), components).numpy()
 
     def score(
         self,
