@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -130,7 +130,7 @@ class BaseSAE(
         Fitted("_memory/target_mean", "float64", ("n_features",)),
         Fitted("_memory/module.idle", "float32", ("n_components",)),
         Fitted("_memory/module.is_dead", "uint8", ("n_components",)),
-        Fitted("_memory/module._extra_state", "float64", ("one",)),
+        Fitted("_memory/module._extra_state", "float64", ("n_state",)),
         *adam_state(0, ("n_vectors", "n_features")),  # the dictionary
         *adam_state(1, ("n_features",)),
         *adam_state(2, ("n_first", "n_features")),  # the encoder, layer by layer
@@ -342,10 +342,7 @@ class BaseSAE(
         if rows.targets is not None:
             shift = (target_mean - self.mean_) / self.scale_
             target_shift = torch.from_numpy(np.float32(shift))
-        kind = Objective
-        if _in_several_processes():
-            check_agreement(self, len(rows), seed)
-            kind = SharedObjective
+        kind = self._objective_kind(rows, seed)
         n_rows, n_latents = len(rows), self._n_latents(rows.n_features)
         prefixes = self._prefixes(n_latents)
         return kind(
@@ -357,6 +354,15 @@ class BaseSAE(
             prefixes=prefixes,
             target_shift=target_shift,
         )
+
+    def _objective_kind(
+        self, rows: TrainingRows, seed: int
+    ) -> Callable[..., Objective]:
+        """What to train for, alone or together with other processes."""
+        if not _in_several_processes():
+            return Objective
+        check_agreement(self, len(rows), seed)
+        return SharedObjective
 
     def _train(self, plan: Plan) -> NDArray:
         """Losses and squared errors of each epoch."""
