@@ -107,13 +107,14 @@ class OrbitedSAE(SymmetricSAE):
     def _finds_poses_by_luck(self, rows: Any) -> bool:
         """Whether canonical rows of half the orbits tell no poses of the others."""
         # a mean code knows the rows that it is of
-        half = len(rows.canonical) // 2
+        first = np.flatnonzero(rows.elements == 0)  # of each orbit
+        half = len(first) // 2
         if half < FEWEST_PAIRS or self.order_ == 1:
             return False
-        first = np.flatnonzero(rows.elements == 0)[half]
-        chosen = np.linspace(first, len(rows) - 1, 2 * JUDGED_ORBITS).astype(np.intp)
+        last = len(rows) - 1
+        chosen = np.linspace(first[half], last, 2 * JUDGED_ORBITS).astype(np.intp)
         Z = self._encode_csr(read_rows(rows.X, rows.inputs[chosen]))
-        code = self._canonical_code(rows.X, rows.canonical[:half])
+        code = self._canonical_code(rows.X, rows.inputs[first[:half]])
         return is_by_luck(self._poses(Z, code), rows.elements[chosen])
 
     def _canonical_code(self, X: Any, canonical: NDArray) -> NDArray:
