@@ -24,6 +24,13 @@ def _knows_pose(sae: OrbitedSAE) -> bool:
             "predict_power needs to have seen which rows are canonical: give fit "
             "groups and power."
         )
+    orbits = sae.latent_orbits_
+    moves = {orbits.places(element).tobytes() for element in range(sae.order_)}
+    if len(moves) < sae.order_:
+        raise AttributeError(
+            "predict_power needs latent orbits that are long enough: some elements of "
+            f"{sae.symmetry_} move all latents alike."
+        )
     return True
 
 
@@ -119,7 +126,8 @@ class OrbitedSAE(SymmetricSAE):
         """
         if self.output == "equivariant":
             return super().transform(X)
-        Z = self.latent_orbits_.pool(self._encode_csr(self._checked(X)))
+        Z = self._encode_csr(self._checked(X))
+        Z = self.latent_orbits_.pool(Z)
         return Z if self.sparse_output else Z.toarray()
 
     inverse_transform = available_if(_keeps_pose)(SymmetricSAE.inverse_transform)
