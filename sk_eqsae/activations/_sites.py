@@ -222,7 +222,7 @@ class SiteMoves:
         return self._found[grid, element]
 
     def check_map(self, shape: tuple[int, ...], layer: str) -> None:
-        """Raise if a map (n_inputs, channels, *grid) seems to have its channels last."""
+        """Raise if a map (n_inputs, channels, *grid) seems to hold channels last."""
         inputs: Any = getattr(self.batch, "shape", ())
         axis = getattr(self.action, "channel_axis", 0)
         if self.site_action or axis == 0 or len(inputs) < 3 or len(shape) != 4:
