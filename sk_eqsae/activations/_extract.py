@@ -118,7 +118,7 @@ def extract_orbits(  # type: ignore[misc]
         output into (n_inputs, \*grid, n_features). None makes one row of all that there
         is of an input. A dict holds one for each layer name.
     n_sites : int, default=None
-        Number of sites to draw of each input. None keeps all.
+        Number of sites to draw of each input, at most. None keeps all.
     margin : int, default=0
         Number of sites next to the border of the grid that are not kept.
     site_action : callable, default=None

@@ -311,13 +311,12 @@ class SiteRows:
         grid = layout.grid_of(number)
         inside = sites_inside(grid, (self.margin,) * len(grid)) + layout.n_prefix
         inside = np.append(np.arange(layout.n_prefix), inside)
-        n = len(inside) if self.n_sites is None else self.n_sites
-        if not len(inside) or (n > len(inside) and layout.grid):
+        if not len(inside):
             raise ValueError(
                 f"layer={layer!r} has a grid of {layout.grid}, of which margin="
-                f"{self.margin} leaves {len(inside)} sites: too few for n_sites="
-                f"{self.n_sites}. Set both smaller."
+                f"{self.margin} leaves no site. Lower it."
             )
+        n = len(inside) if self.n_sites is None else self.n_sites
         if n >= len(inside):
             return inside
         rng = np.random.default_rng([self.seed, number])
@@ -331,7 +330,7 @@ class SiteRows:
         kept = [self.kept(layer, number) for number in range(n_inputs)]
         inputs = np.repeat(np.arange(n_inputs), [len(s) * group.order for s in kept])
         elements = np.arange(group.order)
-        found = {
+        found: dict[str, Any] = {
             "groups": inputs if base is None else base[inputs],
             "power": group.power_of(np.tile(elements, sum(map(len, kept)))),
             "inputs": inputs,
@@ -343,6 +342,8 @@ class SiteRows:
             ]
             found["site"] = np.repeat(np.concatenate(kept), group.order)
             found["position"] = np.concatenate(places).ravel()
+            is_whole = self.layouts[layer].n_prefix == 0
+            found["grid"] = self.layouts[layer].grid if is_whole else None
         return found
 
     def __getstate__(self) -> dict[str, Any]:

@@ -39,14 +39,10 @@ Compute = Callable[[int, int], list[NDArray]]
 
 def fingerprint(passes: Passes) -> dict[str, Any]:
     """Describe what decides the activations, by the arguments of `extract_orbits`."""
-    model, readings, moves = passes.model, passes.readings, passes.moves
-    weights = hashlib.sha256(str(model).encode())
-    for value in model.state_dict().values():
-        if isinstance(value, torch.Tensor):
-            weights.update(joblib.hash(value.cpu().float().numpy()).encode())
+    readings, moves = passes.readings, passes.moves
     return {
-        "model": weights.hexdigest(),
-        "inputs": _hash_of(passes.inputs),
+        "model": hash_of_model(passes.model),
+        "inputs": hash_of_inputs(passes.inputs),
         "layer": [reading.layer for reading in readings],
         "output": [_named(reading.output) for reading in readings],
         "call": [reading.call for reading in readings],
@@ -58,7 +54,16 @@ def fingerprint(passes: Passes) -> dict[str, Any]:
     }
 
 
-def _hash_of(inputs: Any) -> str:
+def hash_of_model(model: torch.nn.Module) -> str:
+    """Hash of what a model prints as, and of its weights."""
+    found = hashlib.sha256(str(model).encode())
+    for value in model.state_dict().values():
+        if isinstance(value, torch.Tensor):
+            found.update(joblib.hash(value.cpu().float().numpy()).encode())
+    return found.hexdigest()
+
+
+def hash_of_inputs(inputs: Any) -> str:
     """Hash of all inputs; of a dataset, which may be slow, of some."""
     n, names = n_inputs(inputs), [*inputs] if isinstance(inputs, Mapping) else ""
     found = hashlib.sha256(f"{n} {names}".encode())

@@ -1,6 +1,7 @@
 """What was learned."""
 
 from .._metrics import fvu
+from ._code_equivariance import code_equivariance
 from ._dead_latents import dead_latents
 from ._equivariance import equivariance_error, r2_per_feature
 from ._equivariance_report import equivariance_report
@@ -13,7 +14,9 @@ from ._frontier_display import FrontierDisplay
 from ._loss_curve_display import LossCurveDisplay
 from ._probing_display import ProbingDisplay
 from ._response_spectrum import response_spectrum
+from ._scan_symmetry import scan_symmetry
 from ._splice import splice
+from ._symmetry_scan_display import SymmetryScanDisplay
 from ._transform_fidelity_display import TransformFidelityDisplay
 
 __all__ = [
@@ -22,7 +25,9 @@ __all__ = [
     "FrontierDisplay",
     "LossCurveDisplay",
     "ProbingDisplay",
+    "SymmetryScanDisplay",
     "TransformFidelityDisplay",
+    "code_equivariance",
     "dead_latents",
     "equivariance_error",
     "equivariance_report",
@@ -32,5 +37,6 @@ __all__ = [
     "fvu",
     "r2_per_feature",
     "response_spectrum",
+    "scan_symmetry",
     "splice",
 ]
