@@ -42,4 +42,5 @@ def _check(expected: str, found: str, code: str) -> None:
     same = doctest.OutputChecker().check_output(*pair, _FLAGS)
     close = all(abs(a - b) < 0.1 for a, b in zip(*numbers, strict=False))
     message = f"{code}\nshould print:\n{expected}\nprinted:\n{found}"
-    assert same and close, message
+    assert same, message
+    assert close, message

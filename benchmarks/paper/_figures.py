@@ -107,9 +107,7 @@ def transform_fidelity(transform: pd.DataFrame):
             r2 = rows[rows.solver == solver].filter(regex="r2_power_")
             places = np.array([1, 2, 3]) + aside
             style = {"fmt": marker, "color": colour, "capsize": 3, "ms": 5}
-            axis.errorbar(
-                places, r2.mean(), yerr=r2.std(ddof=0), label=solver, **style
-            )
+            axis.errorbar(places, r2.mean(), yerr=r2.std(ddof=0), label=solver, **style)
         identity = rows[rows.solver == "identity"].r2.mean()
         axis.set_title(f"{base}, {orientation}\n(M = I: {identity:.2f})", fontsize=9)
         axis.set(xticks=[1, 2, 3], xlabel="power")

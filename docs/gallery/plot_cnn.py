@@ -26,7 +26,9 @@ from sk_eqsae import (
 from sk_eqsae.groups import ImageRotation
 
 digits = load_digits()
-images = torch.tensor(digits.images[:, None] / 16, dtype=torch.float32)
+images = torch.tensor(
+    digits.images[:, None] / 16, dtype=torch.float32
+)
 images = torch.nn.functional.pad(images, (0, 1, 0, 1))  # 9 x 9
 target = torch.tensor(digits.target)
 action = ImageRotation(order=4)
@@ -115,8 +117,15 @@ for g, column in enumerate(axes.T):
         v, u = np.divmod(test.position[row], 4)
         axis.imshow(image[0], cmap="magma")
         frame = plt.Rectangle(
-            (2 * u - 2.5, 2 * v - 2.5), 7, 7, fill=False, color="cyan", lw=2
+            (2 * u - 2.5, 2 * v - 2.5),
+            7,
+            7,
+            fill=False,
+            color="cyan",
+            lw=2,
         )
         axis.add_patch(frame)
-        axis.set(xticks=[], yticks=[], xlim=(-0.5, 8.5), ylim=(8.5, -0.5))
+        axis.set(
+            xticks=[], yticks=[], xlim=(-0.5, 8.5), ylim=(8.5, -0.5)
+        )
 plt.show()

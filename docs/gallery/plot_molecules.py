@@ -74,7 +74,9 @@ class Network(torch.nn.Module):
         """Energies."""
         i, j = pairs_of(owner)
         ends = torch.stack([charge[i], charge[j]], dim=1)
-        pairs = self.pairs(torch.cat([place[j] - place[i], ends], dim=1))
+        pairs = self.pairs(
+            torch.cat([place[j] - place[i], ends], dim=1)
+        )
         atoms = place.new_zeros(len(place), pairs.shape[1])
         energies = self.head(self.atoms(atoms.index_add(0, i, pairs)))
         total = place.new_zeros(int(owner[-1]) + 1)
@@ -178,20 +180,26 @@ def of_identity(orbits):
     rows = orbits.X.reshape(-1, orbits.order, orbits.X.shape[1])
     moved = rows[:, 1:]
     error = np.square(moved - rows[:, :1]).sum()
-    return 1 - error / np.square(moved - moved.mean(axis=(0, 1))).sum()
+    return (
+        1 - error / np.square(moved - moved.mean(axis=(0, 1))).sum()
+    )
 
 
 figure, axis = plt.subplots(figsize=(5, 3), layout="constrained")
-for i, (name, orbits) in enumerate(
-    {"quarter-turns": turned, "permutations": permuted}.items()
-):
+for i, orbits in enumerate([turned, permuted]):
     train, test = orbits.split(random_state=0)
     fitted = ActivationTransformFitter(orbits.symmetry)
     fitted.fit(train.X, **train.metadata)
     r2 = fitted.score(test.X, **test.metadata), of_identity(test)
-    axis.bar([i - 0.2], r2[0], 0.38, color="#0072B2", label="M" * (i == 0))
     axis.bar(
-        [i + 0.2], r2[1], 0.38, color="#E69F00", label="M = I" * (i == 0)
+        [i - 0.2], r2[0], 0.38, color="#0072B2", label="M" * (i == 0)
+    )
+    axis.bar(
+        [i + 0.2],
+        r2[1],
+        0.38,
+        color="#E69F00",
+        label="M = I" * (i == 0),
     )
 axis.set(
     xticks=[0, 1],
@@ -204,7 +212,8 @@ plt.show()
 # %%
 # Features of atoms
 # -----------------
-# Quarter-turns again. Which latents of a plain dictionary are turned copies of each other?
+# Quarter-turns again. Which latents of a plain dictionary are turned copies of each
+# other?
 
 train, test = turned.split(random_state=0)
 sae = TopKSAE(64, k=6, max_epochs=10, random_state=0).fit(train.X)
