@@ -4,7 +4,7 @@ from .._metrics import fvu
 from ._dead_latents import dead_latents
 from ._equivariance import equivariance_error, r2_per_feature
 from ._equivariance_report import equivariance_report
-from ._explorer import explore
+from ._explorer import explore, feature_table
 from ._feature_families import feature_families
 from ._feature_orbit_display import FeatureOrbitDisplay
 from ._feature_symmetry import feature_symmetry
@@ -32,6 +32,7 @@ __all__ = [
     "explore",
     "feature_families",
     "feature_symmetry",
+    "feature_table",
     "fvu",
     "r2_per_feature",
     "response_spectrum",
