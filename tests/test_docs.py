@@ -6,7 +6,6 @@ import tomllib
 from collections import OrderedDict
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -63,9 +62,9 @@ def test_code_without_prompts_runs_and_prints_what_the_page_says(
     monkeypatch.chdir(tmp_path)
     names = {}
     if page.name == "index.md":  # its network is the reader's
-        photos = np.random.default_rng(0).random((30, 1, 9, 9), dtype=np.float32)
-        blocks = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 3), torch.nn.ReLU())
-        model = torch.nn.Sequential(OrderedDict(blocks=blocks))
+        convs = torch.nn.Conv2d(1, 8, 5, padding=2), torch.nn.Conv2d(8, 8, 3, padding=1)
+        model = torch.nn.Sequential(OrderedDict(blocks=torch.nn.Sequential(*convs)))
+        photos = sk_eqsae.make_shapes(40, random_state=0).images
         names = {"model": model, "photos": photos}
     snippets.run(page, **names)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 ROOMS = (  # name, colour, public names
-    ("your network\nand inputs", "#999999", ()),
+    ("your network and inputs", "#666666", ("any torch.nn.Module", "any inputs")),
     (
         "activations",
         "#0072B2",
@@ -33,16 +33,15 @@ ROOMS = (  # name, colour, public names
     ),
     ("persistence", "#56B4E9", ("save, load", "export", "from_saelens, ...")),
 )
-PLACES = ((0, 2), (0, 1), (1, 1), (0.5, 0), (0, -1), (1, -1), (1, 0))
-ARROWS = ((0, 1), (1, 2), (1, 3), (2, 3), (3, 4), (3, 5))
+PLACES = ((0, 2), (0, 1), (1, 1), (0, 0), (0, -1), (1, -1), (1, 0))
+ARROWS = ((0, 1), (1, 2), (1, 3), (2, 3), (3, 4), (3, 5), (3, 6))
 WIDTH, HEIGHT = 0.86, 0.66
 
 
 def draw():
     """One box a room, arrows as data flows."""
     figure, axis = plt.subplots(figsize=(5, 6.4), layout="constrained")
-    places = dict(enumerate(PLACES)) | {3: (0, 0)}
-    for (name, colour, names), (x, y) in zip(ROOMS, places.values(), strict=True):
+    for (name, colour, names), (x, y) in zip(ROOMS, PLACES, strict=True):
         box = plt.Rectangle(
             (x - WIDTH / 2, y - HEIGHT / 2), WIDTH, HEIGHT, fc="white", ec=colour, lw=2
         )
@@ -51,8 +50,8 @@ def draw():
         top = y + HEIGHT / 2 - 0.04
         axis.text(x, top, name, weight="bold", color=colour, **style)
         axis.text(x, top - 0.11, "\n".join(names), linespacing=1.25, **style)
-    for start, end in (*ARROWS, (3, 6)):
-        (x, y), (u, v) = places[start], places[end]
+    for start, end in ARROWS:
+        (x, y), (u, v) = PLACES[start], PLACES[end]
         if y == v:
             ends = (x + WIDTH / 2, y), (u - WIDTH / 2, v)
         else:

@@ -82,7 +82,7 @@ def test_all_numbers_of_a_kind_have_as_many_digits():
     found = [written(value, "fvu") for value in (0.38452, 0.0004321, 0.0000123)]
     assert found == ["0.385", "0.000432", "1.23e-05"]
     assert [written(value, "r2") for value in (0.98765, -0.9043)] == ["0.988", "-0.90"]
-    shares = [written(value, "percent") for value in (0.385, 0.9975, 0.00009)]
+    shares = [written(value, "percent") for value in (0.384, 0.9975, 0.00009)]
     assert shares == ["38 %", "99.8 %", "0.009 %"]
 
 
