@@ -55,6 +55,14 @@ def test_links_between_pages_lead_somewhere(page):
             assert (page.parent / target).exists(), target
 
 
+def small_network():
+    torch.manual_seed(0)
+    first = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 5, padding=2), torch.nn.ReLU())
+    second = torch.nn.Sequential(torch.nn.Conv2d(8, 12, 3, padding=1), torch.nn.ReLU())
+    blocks = torch.nn.Sequential(first, second)
+    return torch.nn.Sequential(OrderedDict(blocks=blocks))
+
+
 @pytest.mark.parametrize("page", PASTED, ids=lambda page: page.name)
 def test_code_without_prompts_runs_and_prints_what_the_page_says(
     page, tmp_path, monkeypatch
@@ -62,10 +70,8 @@ def test_code_without_prompts_runs_and_prints_what_the_page_says(
     monkeypatch.chdir(tmp_path)
     names = {}
     if page.name == "index.md":  # its network is the reader's
-        convs = torch.nn.Conv2d(1, 8, 5, padding=2), torch.nn.Conv2d(8, 8, 3, padding=1)
-        model = torch.nn.Sequential(OrderedDict(blocks=torch.nn.Sequential(*convs)))
-        photos = sk_eqsae.make_shapes(40, random_state=0).images
-        names = {"model": model, "photos": photos}
+        photos = sk_eqsae.make_shapes(100, random_state=0).images
+        names = {"model": small_network(), "photos": photos}
     snippets.run(page, **names)
 
 

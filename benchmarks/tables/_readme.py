@@ -22,7 +22,10 @@ def summary() -> str:
 
     def fvu(*which):
         rows = [sae.loc[(base, *which)] for base in _BASES]
-        return [f"{written(row.fvu, 'fvu')} ({written(row.dead, 'percent')})" for row in rows]
+        return [
+            f"{written(row.fvu, 'fvu')} ({written(row.dead, 'percent')})"
+            for row in rows
+        ]
 
     def of_equivariant(base):
         return sae.loc[base, "equivariant", "default", "true power"]
@@ -36,7 +39,10 @@ def summary() -> str:
     rows = [
         [
             "R2 of M: exact law / least squares / gradient descent / M = I",
-            *(" / ".join(written(r2[base, s], "r2") for s in _SOLVERS) for base in _BASES),
+            *(
+                " / ".join(written(r2[base, s], "r2") for s in _SOLVERS)
+                for base in _BASES
+            ),
         ],
         ["FVU (dead latents) of `TopKSAE`", *fvu("regular", "default", "plain")],
         ['the same with `recipe="paper"`', *fvu("regular", "paper", "plain")],
@@ -55,4 +61,3 @@ def summary() -> str:
         ],
     ]
     return markdown(["", *map(str.upper, _BASES)], rows)
-

@@ -87,7 +87,9 @@ def test_all_numbers_of_a_kind_have_as_many_digits():
 
 
 def test_a_number_in_running_text_is_that_of_the_results():
-    text = "<!-- number: angles/results.csv; degrees < 20; r2.max; r2 -->9<!-- /number -->"
+    text = (
+        "<!-- number: angles/results.csv; degrees < 20; r2.max; r2 -->9<!-- /number -->"
+    )
     expected = pd.read_csv(tables.pages()[0].parent / "benchmarks/angles/results.csv")
     expected = written(expected.query("degrees < 20").r2.max(), "r2")
     assert tables.renewed(text) == text.replace("-->9<", f"-->{expected}<")
