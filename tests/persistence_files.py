@@ -15,6 +15,7 @@ from sk_eqsae import (
     ActivationTransformFitter,
     EquivariantSAE,
     MeanDifferenceSelector,
+    OrbitSAE,
     TruncatedReconstruction,
     save,
 )
@@ -59,6 +60,7 @@ def fitted_estimators():
     return {
         "equivariant": sae,
         "fitter": ActivationTransformFitter(4).partial_fit(X, **metadata),
+        "orbit": OrbitSAE(16, k=3, equivariance=1, **QUICK).fit(X, **metadata),
         "canonicalizer": PoseCanonicalizer().fit(X, **metadata),
         "selector": MeanDifferenceSelector(3).fit(X, y),
         "truncated": TruncatedReconstruction(two_layers, 3).fit(X, y, **metadata),
