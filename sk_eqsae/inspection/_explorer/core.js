@@ -54,7 +54,8 @@ function unpacked(text, width) { // as written by packed() in Python
     Array.from(whole.subarray(i * width, (i + 1) * width), share));
 }
 if (data.classes) {
-  for (const name of ["auc", "class_density"]) data[name] = unpacked(data[name], data.classes.length);
+  data.auc = unpacked(data.auc, data.classes.length);
+  data.fires_in = unpacked(data.fires_in, data.best[0].length);
 }
 
 // ---- the address holds what is chosen, sorted and open ----------------------------
