@@ -23,7 +23,7 @@ function valuesOf(column) {
 }
 function labelOf(column) {
   const one = column.choice ? chosen(column.choice) : null;
-  return one === null ? column.label : `${column.label} of ${CHOICES[column.choice].names[one]}`;
+  return one === null ? column.label : `${column.label} of ${isolated(CHOICES[column.choice].names[one])}`;
 }
 const marked = (irrep, i) => (irrep && !data.beyond_chance[i] ? `${irrep} ?` : irrep);
 
@@ -165,8 +165,8 @@ function counted(n_features, start, n_shown) {
   const features = `${thousands(n_features)} of ${thousands(n)} features`;
   const rows = found.length < n_features ? `, in ${thousands(found.length)} latent orbits` : "";
   const here = address.input === "" ? ""
-    : data.inputs.includes(address.input) ? ` that fire at input ${address.input}`
-    : ` (input ${address.input} is not on this page)`;
+    : data.inputs.includes(address.input) ? ` that fire at input ${isolated(address.input)}`
+    : ` (input ${isolated(address.input)} is not on this page)`;
   const range = n_shown ? `, ${start + 1} to ${start + n_shown} shown` : "";
   return `${features}${rows}${here}, by ${labelOf(sortedColumn())}${range}`;
 }
