@@ -44,7 +44,9 @@ def complete(values: ArrayLike, argument: str, what: str, of: str) -> NDArray:
     given: Any = values
     if not hasattr(values, "dtype"):
         given = np.asarray(values, dtype=object)
-    missing = np.flatnonzero(pd.isna(given) | np.ravel(np.ma.getmask(values)))
+    missing = np.flatnonzero(
+        np.asarray(pd.isna(given)) | np.ravel(np.ma.getmask(values))
+    )
     if len(missing):
         raise ValueError(
             f"{argument} has no {what} for {len(missing)} {of}(s), such as "
