@@ -5,6 +5,11 @@ PROFILE ?= quick
 CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+RUNNABLE := .venv/.runnable
+define CHECK_PYTHON
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+  { echo "sk-eqsae needs Python >= 3.11; name one: make PYTHON=python3.12"; exit 1; }
+endef
 INTEROP := .venv-interop/bin
 INTEROP_INSTALLED := .venv-interop/.installed
 
@@ -13,13 +18,19 @@ help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 $(INSTALLED): pyproject.toml $(CONSTRAINTS)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "sk-eqsae needs Python >= 3.11; name one: make PYTHON=python3.12"; exit 1; }
+	@$(CHECK_PYTHON)
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[test,lint,browser]'
+	@touch $@ $(RUNNABLE)
+
+# what runs the main job, without tools for tests and style
+$(RUNNABLE): pyproject.toml $(CONSTRAINTS)
+	@$(CHECK_PYTHON)
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable .
 	@touch $@
 
-reproduce: $(INSTALLED)  ## run the main job; PROFILE=smoke|quick|full, report in reports/PROFILE
+reproduce: $(RUNNABLE)  ## run the main job; PROFILE=smoke|quick|full, report in reports/PROFILE
 	$(BIN)/python -m benchmarks.paper --profile $(PROFILE)
 
 test: $(INSTALLED)  ## run the tests and the doctests

@@ -5,7 +5,13 @@ from importlib.metadata import version
 from .activations import extract_orbits, site_alignment
 from .datasets import make_shapes, shape_tasks
 from .groups import ActivationTransformFitter
-from .inspection import explore, splice
+from .inspection import (
+    explore,
+    feature_families,
+    feature_symmetry,
+    scan_symmetry,
+    splice,
+)
 from .persistence import export, from_dictionary_learning, from_saelens, load, save
 from .probing import (
     MeanDifferenceSelector,
@@ -29,6 +35,8 @@ __all__ = [
     "explore",
     "export",
     "extract_orbits",
+    "feature_families",
+    "feature_symmetry",
     "fit_many",
     "from_dictionary_learning",
     "from_saelens",
@@ -37,6 +45,7 @@ __all__ = [
     "make_probe_search",
     "make_shapes",
     "save",
+    "scan_symmetry",
     "shape_tasks",
     "site_alignment",
     "splice",

@@ -20,6 +20,7 @@ from ._tensors import from_bytes, to_bytes
 
 _SECONDS = 60.0  # between two checkpoints
 _SHARE = 0.05  # of the time that writing them may take
+_CURVES = 2  # the loss and the squared error
 _OPTIMIZER, _MODULE = "optimizer.", "module."
 _WEIGHTS = f"{_MODULE}network."
 
@@ -85,6 +86,18 @@ def to_numpy(value: Tensor) -> NDArray:
     return array.astype(np.uint8) if array.dtype == bool else array.copy()
 
 
+def _check_epoch(state: dict[str, NDArray]) -> None:
+    """Raise unless arrays can say where in an epoch a state was written."""
+    one = [state[name].shape for name in ("place", "totals")]
+    losses = state["losses"]
+    if one != [(2,), (_CURVES,)] or (losses.size and losses.shape[1:] != (_CURVES,)):
+        raise ValueError(f"its curves are of other shapes: {[*one, losses.shape]}")
+    try:
+        torch.Generator().set_state(torch.from_numpy(state["generator"]))
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"it has no state of a generator: {error}") from None
+
+
 class Checkpoint:
     """A file in a folder that holds the state of one training, until that is done.
 
@@ -128,12 +141,12 @@ class Checkpoint:
             return
         with self._unreadable():
             restore(state, net)
-            n_batches, n_rows = map(int, state["place"])
+            _check_epoch(state)
+            n_batches, n_rows = state["place"].tolist()
             total = torch.from_numpy(state["totals"]).to(net.device)
             generator = torch.from_numpy(state["generator"])
-            losses = state["losses"]
         self.place = place(n_batches, n_rows, total, generator)
-        for each in losses:
+        for each in state["losses"]:
             net.history.new_epoch()
             net.history.record("losses", each)
 

@@ -44,8 +44,8 @@ activation : {"topk", "batch_topk"}, default="topk"
     threshold, so that a row may have more or fewer.
 nested : array-like of shape (n_prefixes,), default=None
     Sizes of prefixes of the dictionary that reconstruct rows by themselves
-    (Matryoshka): the loss is the mean over them and the whole dictionary, which puts
-    the most useful latents first. A prefix must not cut a latent orbit.
+    (Matryoshka), which puts the most useful latents first; the loss is the mean over
+    them and the whole. A prefix must not cut a latent orbit.
 recipe : {"default", "paper"} or Recipe, default="default"
     How to train. "default" centres the rows by their mean and divides them by one
     global root mean square, starts a linear encoder as the decoder, keeps dictionary
@@ -55,7 +55,12 @@ recipe : {"default", "paper"} or Recipe, default="default"
     activations, torch's default initialisation, constant learning rate. Under it most
     latents die on many kinds of data.
 max_epochs : int, default=None
-    Passes over the data. None is 200, or 500 for `recipe="paper"`.
+    Passes over the data. None is 200, or fewer where these are more than 20,000 steps
+    (or `max_steps`): more steps gain little, however many rows there are. With
+    `recipe="paper"` it is 500.
+max_steps : int, default=None
+    Most steps, after which training ends, if need be inside of an epoch. None sets no
+    limit beside `max_epochs`.
 batch_size : int, default=None
     Rows per step. None is 256, or 64 for `recipe="paper"`.
 lr : float, default=None
@@ -79,7 +84,7 @@ random_state : int, RandomState instance or None, default=None
     Seed of the initial weights, of the order of the rows, and of M where its fitter
     has none. The global random states of numpy and torch stay as they are.
 verbose : int, default=0
-    1 shows a progress bar over epochs.""",
+    1 shows a progress bar over steps, with the time left.""",
     "fitted": """\
 n_components_ : int
     Number of latents.
@@ -103,7 +108,8 @@ error_curve_ : ndarray of shape (n_epochs,)
     the rows that should come out it is the FVU of the epoch; with `nested` it is a mean
     over all prefixes.
 n_iter_ : int
-    Epochs done. Fewer than asked for if the fit was interrupted.
+    Epochs done, the last of them in part if `max_steps` ends it. Fewer than asked for
+    if the fit was interrupted.
 n_features_in_ : int
     Number of features seen in `fit`.
 feature_names_in_ : ndarray of shape (n_features,)

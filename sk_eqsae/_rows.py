@@ -20,6 +20,7 @@ from ._shards import Shards
 
 _FLOATS = (np.float64, np.float32)
 _HALVES = (torch.float16, torch.bfloat16)
+_LARGEST = float(np.finfo(np.float32).max)
 _SHOWN = 5
 _ROUNDING = 1e-14  # of the mean
 _CHUNK_ENTRIES = 2**20  # read at a time: 8 MiB in float64
@@ -45,6 +46,10 @@ def as_array(values: Any, name: str = "X") -> Any:
     if isinstance(values, np.ma.MaskedArray):
         _refuse_missing(np.ma.getmaskarray(values), name)
         values = values.data
+    if getattr(values, "dtype", None) == np.dtype(
+        object
+    ):  # None would become NaN, or stay
+        _refuse_missing(pd.isna(values), name)
     is_half = {*_dtypes(values)} == {np.dtype(np.float16)}
     return values.astype(np.float32) if is_half and not is_on_disk(values) else values
 
@@ -76,6 +81,22 @@ def _refuse_missing(is_missing: Any, name: str) -> None:
         )
 
 
+def as_places(values: ArrayLike, name: str, n: int, what: str) -> NDArray:
+    """Make an array of numbers from 0 to n - 1, each of which names one of `what`."""
+    places = as_entries(values, name)
+    if places.ndim != 1 or places.size == 0 or places.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} has to list {what} by their numbers, such as [0, 2], found an "
+            f"array of {places.dtype} of shape {places.shape}."
+        )
+    if places.min() < 0 or places.max() >= n:
+        raise ValueError(
+            f"{name} names {what} from {places.min()} to {places.max()}, but there are "
+            f"only those from 0 to {n - 1}."
+        )
+    return places
+
+
 def name_rows(rows: NDArray) -> str:
     """Numbers of the first few rows, for a message."""
     shown = ", ".join(str(row) for row in rows[:_SHOWN])
@@ -86,7 +107,19 @@ def checked_array(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> NDA
     """Validate X as scikit-learn does; float32 or float64 of shape (rows, features)."""
     # sums over rows in another memory order round differently
     X = as_array(X)
-    return validate_data(estimator, X, reset=reset, dtype=_FLOATS, order="C")
+    X = validate_data(estimator, X, reset=reset, dtype=_FLOATS, order="C")
+    check_not_too_large(X)
+    return X
+
+
+def check_not_too_large(X: NDArray) -> None:
+    """Raise if float64 rows hold what float32 cannot."""
+    largest = max(X.max(), -X.min())
+    if largest > _LARGEST:
+        raise ValueError(
+            f"X has entries as large as {largest:.0e}, too large for float32, in which "
+            "networks are trained. Look for faulty rows, or divide X by a constant."
+        )
 
 
 def checked_rows(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
@@ -110,6 +143,7 @@ def read_rows(X: Any, rows: slice | NDArray) -> NDArray:
     chunk = np.array(X[_as_slice(rows)], dtype=dtype_in_memory(X), order="C")
     forget_pages(X)
     assert_all_finite(chunk, input_name="X")
+    check_not_too_large(chunk)
     return chunk
 
 

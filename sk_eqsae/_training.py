@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -166,20 +167,22 @@ class StreamedBatches:
 
 
 class Net(NeuralNet):
-    """A skorch net without per-batch bookkeeping, whose module is a `Trainable`.
+    """A skorch net without per-batch bookkeeping, whose module is a `Trainable`."""
 
-    Learning rates fall linearly to zero over the last `lr_decay` of all steps.
-    """
+    # It takes `n_steps` steps, which may end inside of the last epoch; learning rates
+    # fall linearly to zero over the last `lr_decay` of them.
 
     def __init__(
         self,
         module: Trainable,
         *args: Any,
+        n_steps: int,
         lr_decay: float = 0.0,
         checkpoint: Checkpoint | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(module, *args, **kwargs)
+        self.n_steps = n_steps
         self.lr_decay = lr_decay
         self.checkpoint = checkpoint
 
@@ -206,14 +209,16 @@ class Net(NeuralNet):
             return
         self._set_training(training)
         place = self._place_in_epoch(iterator)
-        n_steps = self.max_epochs * len(iterator)
         step = (len(self.history) - 1) * len(iterator) + place.n_batches
-        for batch in iterator.beginning_at(place.n_batches):
-            self._decay_lr(step / n_steps)
+        batches = iterator.beginning_at(place.n_batches)
+        for batch in islice(batches, self.n_steps - step):
+            self._decay_lr(step / self.n_steps)
             losses = step_fn(batch)
             self.module_.after_step()
             place.add(losses, len(batch[0]) // losses[0].numel())
             step += 1
+            self.n_done = step
+            self.notify("on_batch_end")
             if self.checkpoint is not None:
                 self.checkpoint.write_if_due(self, place)
         self._record(place.total.cpu().numpy().astype(np.float64) / place.n_rows)
@@ -247,8 +252,8 @@ class Net(NeuralNet):
         return np.array([e["losses"] for e in self.history if "losses" in e])
 
 
-class EpochBar(Callback):
-    """Progress bar over epochs."""
+class StepBar(Callback):
+    """Progress bar over steps, with the time left."""
 
     def __init__(self, description: str) -> None:
         self.description = description
@@ -257,16 +262,21 @@ class EpochBar(Callback):
         """Open the bar."""
         self.bar_ = tqdm(
             disable=sys.stderr is None,  # of a program without a terminal
-            total=net.max_epochs,
-            initial=len(net.history),
+            total=net.n_steps,
             desc=self.description,
-            unit="epoch",
+            unit="step",
         )
 
-    def on_epoch_end(self, net: Net, **kwargs: Any) -> None:
-        """Move the bar by one epoch."""
-        self.bar_.set_postfix(loss=f"{net.history[-1, 'losses'][0].mean():.4g}")
+    def on_batch_end(self, net: Net, **kwargs: Any) -> None:
+        """Move the bar by one step, at first to where a checkpoint was written."""
+        if not self.bar_.n:
+            self.bar_.initial = self.bar_.n = net.n_done - 1
         self.bar_.update()
+
+    def on_epoch_end(self, net: Net, **kwargs: Any) -> None:
+        """Show the loss of the epoch, and its number."""
+        loss = net.history[-1, "losses"][0].mean()
+        self.bar_.set_postfix(epoch=len(net.history), loss=f"{loss:.4g}")
 
     def on_train_end(self, net: Net, **kwargs: Any) -> None:
         """Close the bar."""
@@ -301,6 +311,7 @@ def train(
     lr: float | Sequence[float],
     batch_size: int,
     max_epochs: int,
+    max_steps: int | None = None,
     seed: int | Sequence[int],
     device: str | torch.device,
     lr_decay: float = 0.0,
@@ -314,16 +325,20 @@ def train(
     # several `lr` have ``runs.i`` in their names. `memory` is what the optimizer and
     # the module remember of earlier calls, empty at first; it is renewed in place.
     lrs, bar = np.atleast_1d(lr).tolist(), description or type(module).__name__
+    n_batches = math.ceil(len(dataset) / batch_size)  # type: ignore[arg-type]
+    n_steps = min(max_epochs * n_batches, max_steps or math.inf)
+    max_epochs = math.ceil(n_steps / n_batches)
     net = Net(
         module,
         optimizer__param_groups=[
             (f"*runs.{i}.*", {"lr": each}) for i, each in enumerate(lrs) if i
         ],
         lr=lrs[0],
+        n_steps=int(n_steps),
         lr_decay=lr_decay,
         checkpoint=checkpoint,
         max_epochs=max_epochs,
-        callbacks=[EpochBar(bar)] if verbose else "disable",
+        callbacks=[StepBar(bar)] if verbose else "disable",
         **_of_skorch(dataset, batch_size, seed, resolve_device(device)),
     ).initialize()
     if memory is not None:

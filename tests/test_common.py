@@ -2,6 +2,7 @@
 
 import pickle
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +160,37 @@ def test_masked_entries_are_missing_values(estimator, orbits):
         arguments = [masked, y] if method.__name__ == "fit" else [masked]
         with pytest.raises(ValueError, match=r"X has missing values .* rows 4, 9"):
             method(*arguments)
+
+
+@every_estimator
+def test_what_is_missing_is_named_in_every_method(estimator, orbits):
+    X, y, _ = orbits
+    holes = X.astype(object)
+    holes[7, 0] = None
+    fitted = clone(estimator).fit(X, y)
+    for method in (partial(clone(estimator).fit, y=y), fitted.transform):
+        with pytest.raises(ValueError, match=r"X has missing values .* in rows 7"):
+            method(holes)
+    latents = fitted.transform(X).astype(np.float64)
+    latents[0, 0] = np.nan
+    foreign = isinstance(estimator, MeanDifferenceSelector)
+    if hasattr(fitted, "inverse_transform") and not foreign:
+        with pytest.raises(ValueError, match=r"Input [XZ] contains NaN"):
+            fitted.inverse_transform(latents)
+
+
+@every_estimator
+def test_entries_that_float32_cannot_hold_are_an_error_that_says_so(estimator, orbits):
+    if isinstance(estimator, MeanDifferenceSelector) or "PCA" in repr(estimator):
+        return  # they do nothing in float32
+    X, y, _ = orbits
+    fitted = clone(estimator).fit(X, y)
+    too_large = X.copy()
+    too_large[5, 2] = -1e39
+    with pytest.raises(ValueError, match=r"as large as 1e\+39, too large for float32"):
+        clone(estimator).fit(too_large, y)
+    with pytest.raises(ValueError, match=r"as large as 1e\+39, too large for float32"):
+        fitted.transform(too_large)
 
 
 @contextmanager

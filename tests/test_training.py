@@ -1,4 +1,5 @@
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -97,7 +98,8 @@ def test_curves_are_means_over_the_rows_of_each_epoch():
     np.testing.assert_allclose(found[1], expected / 2, rtol=1e-5)
 
 
-def test_learning_rate_falls_linearly_to_zero_over_the_last_share_of_the_steps():
+@pytest.mark.parametrize("budget", [{"max_epochs": 2}, {"max_steps": 20}])
+def test_learning_rate_falls_linearly_to_zero_over_the_last_share_of_the_steps(budget):
     rates = []
 
     class Spy(Linear):
@@ -110,9 +112,25 @@ def test_learning_rate_falls_linearly_to_zero_over_the_last_share_of_the_steps()
     module.before = module.layer.weight.detach().clone()
     # far away: Adam's steps equal the learning rate
     dataset = TensorDataset(torch.ones(100, 3), torch.full((100, 3), 1e6))
-    fit(module, dataset=dataset, lr_decay=0.5, batch_size=10, max_epochs=2)
+    budget = {"max_epochs": 99} | budget
+    fit(module, dataset=dataset, lr_decay=0.5, batch_size=10, **budget)
     expected = [1e-2] * 11 + [1e-2 * (20 - step) / 10 for step in range(11, 20)]
     assert rates == pytest.approx(expected, rel=1e-2)
+
+
+def test_a_budget_of_steps_may_end_inside_of_an_epoch():
+    """Of 7 batches each, of which 10 are the first and three more."""
+    whole, cut = Linear(), Linear()
+    expected = fit(whole, max_epochs=1)
+    found = fit(cut, max_steps=10)
+    assert found.shape == (2,)
+    assert found[0] == expected[0]
+    assert not torch.equal(cut.layer.weight, whole.layer.weight)
+    fit(cut := Linear(), max_steps=7)
+    assert torch.equal(cut.layer.weight, whole.layer.weight)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # it was not interrupted
+        assert np.array_equal(fit(Linear(), max_steps=99), fit(Linear()))
 
 
 def test_module_is_called_between_gradients_and_step():
@@ -215,10 +233,11 @@ def test_memory_goes_on_with_adam():
     assert memory["optimizer.0.step"] == 2
 
 
-def test_progress_bar_counts_epochs(capsys):
+def test_progress_bar_counts_steps_and_epochs(capsys):
     fit(Linear(), verbose=1, description="layer")
     shown = capsys.readouterr().err
-    assert "5/5" in shown
+    assert "35/35" in shown
+    assert "epoch=5" in shown
     assert "layer" in shown
 
 

@@ -34,9 +34,19 @@ table {border-collapse: collapse; font-size: .85rem; margin: 1rem 0}
 th, td {padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #ddd;
         white-space: nowrap}
 thead th {border-bottom: 2px solid #888} tbody th {text-align: left}
+.claims {width: 100%; font-size: .95rem}
+.claims th, .claims td {text-align: left; white-space: normal; vertical-align: top}
+.claims .verdict {white-space: nowrap}
+.holds {color: #11662f} .partly {color: #8a5a00} .fails {color: #a11}
+.none {color: #555}
+summary {cursor: pointer; color: #0b5394}
+.banner {background: #fff3cd; border: 2px solid #8a5a00; padding: .6rem 1rem;
+         border-radius: .4rem}
 .note {color: #555; font-size: .9rem}
+@media (max-width: 40rem) {.word {display: none} h1 {font-size: 1.5rem}}
 </style></head><body>
 <h1>Equivariant sparse autoencoders: $profile run</h1>
+$banner
 <p>Every number and picture on this page comes from
 <code>make reproduce PROFILE=$profile</code>, which computes each part once and keeps
 it; $done parts are finished. Tables are beside this page as CSV, figures as PNG. Where
@@ -46,14 +56,26 @@ $body
 """)
 
 
+_SMOKE = (
+    "This is a test of the machinery, not a result: a few steps on a few images. "
+    "Nothing has been learned, so no claim is judged and no number below means "
+    "anything. PROFILE=quick gives first results, PROFILE=full those of the pages."
+)
+_MARKS = {
+    "holds": ("holds", "✔", "holds"),
+    "not measured": ("none", "-", "not measured"),
+}
+_PARTLY, _FAILS = ("partly", "◐", "in part"), ("fails", "✕", "does not hold")
+
+
 def write_report(profile: str, run: Run, tables: dict, folder: Path) -> str:
     """Write everything there is to look at."""
     mpl.rcParams["figure.constrained_layout.use"] = True
     probe = best_probe(tables["probes"])
-    shown = tables | {
-        "probes": with_dead(probe_means(tables["probes"]), tables["sae"]),
-        "claims": claims_table(tables, probe),
-    }
+    is_test = profile == "smoke"
+    shown = tables | {"probes": with_dead(probe_means(tables["probes"]), tables["sae"])}
+    if not is_test:
+        shown["claims"] = claims_table(tables, probe)
     for name, table in shown.items():
         with atomic_write(folder / f"{name}.csv") as part:
             table.to_csv(part, index=False, float_format="%.6g")
@@ -62,10 +84,12 @@ def write_report(profile: str, run: Run, tables: dict, folder: Path) -> str:
         f"<h2>{html.escape(title)}</h2>\n{content}" for title, content in sections
     )
     done = f"{sum(part.name in run.store for part in run.parts)} of {len(run.parts)}"
-    page = _PAGE.substitute(profile=profile, done=done, body=body)
+    banner = f'<p class="banner" role="note">{_SMOKE}</p>' if is_test else ""
+    page = _PAGE.substitute(profile=profile, done=done, body=body, banner=banner)
     with atomic_write(folder / "index.html") as part:
         part.write_text(page, encoding="utf-8")
-    return summarise(tables, shown, probe)
+    summary = summarise(tables, shown, probe)
+    return f"{_SMOKE}\n\n{summary}\n\n{_SMOKE}" if is_test else summary
 
 
 def _sections(run, tables, shown, probe, folder):
@@ -79,14 +103,7 @@ def _sections(run, tables, shown, probe, folder):
         return _figure(function(*args), folder, name)
 
     return [
-        (
-            "The paper's claims",
-            _html(shown["claims"])
-            + _note(
-                "On upright images, seed 0 (M: all seeds). Comparisons of F1 are mean "
-                f"over the tasks of a kind; closer than {MARGIN} counts as equal."
-            ),
-        ),
+        *_claims_section(shown),
         (
             "Data",
             picture("samples", _figures.samples, upright)
@@ -100,7 +117,7 @@ def _sections(run, tables, shown, probe, folder):
         ),
         (
             "Base models (Table 1)",
-            _html(architectures())
+            _folded("Layers", architectures())
             + _html(tables["base"])
             + _note(
                 "Mean squared error on images in all four rotations. They are held out "
@@ -110,7 +127,7 @@ def _sections(run, tables, shown, probe, folder):
         (
             "Result 1: one matrix moves the activations",
             picture("r2_per_power", _figures.transform_fidelity, tables["transform"])
-            + _html(transform_means(tables["transform"]))
+            + _folded("All numbers", transform_means(tables["transform"]))
             + _note(
                 "On held-out orbits, mean and deviation over seeds. r2 is per feature, "
                 "weighted by variance; r2_uniform is the plain mean over features, and "
@@ -123,7 +140,7 @@ def _sections(run, tables, shown, probe, folder):
         (
             "Result 2: how useful the features are",
             _probing_figures(tables["probes"], probe, folder)
-            + _html(shown["probes"].query("probe == @probe"))
+            + _folded("All numbers", shown["probes"].query("probe == @probe"))
             + _note(
                 "F1 on held-out rows, mean over the tasks of each kind; bars and sem "
                 f"show the standard error over tasks. {probe} is the best probe on "
@@ -136,7 +153,7 @@ def _sections(run, tables, shown, probe, folder):
         (
             "Result 3: reconstruction and sparsity",
             _frontiers(tables, folder)
-            + _html(tables["sae"])
+            + _folded("All numbers", tables["sae"])
             + _note(
                 "FVU is the share of the variance of held-out activations that is not "
                 "explained; dead is the share of latents that no held-out row "
@@ -162,6 +179,53 @@ def _sections(run, tables, shown, probe, folder):
         ),
         ("Settings", _settings_table(run.profile)),
     ]
+
+
+def _claims_section(shown: dict) -> list[tuple[str, str]]:
+    """The claims, judged, unless the run is a test."""
+    if "claims" not in shown:
+        return []
+    note = _note(
+        "On upright images, seed 0 (M: all seeds). Comparisons of F1 are mean over the "
+        f"tasks of a kind; closer than {MARGIN} counts as equal."
+    )
+    return [("The paper's claims", claims_html(shown["claims"]) + note)]
+
+
+def claims_html(claims: pd.DataFrame) -> str:
+    """A line per claim: what becomes of it with each recipe, and details to unfold."""
+    lines = "".join(_claim_line(claim) for claim in claims.to_dict("records"))
+    return (
+        '<table class="claims"><thead><tr><th>Default recipe</th>'
+        "<th>Paper recipe</th><th>Claim</th></tr></thead>"
+        f"<tbody>{lines}</tbody></table>\n"
+    )
+
+
+def _claim_line(claim: dict) -> str:
+    cells = "".join(
+        _verdict_cell(claim[f"{recipe} recipe"]) for recipe in ("default", "paper")
+    )
+    details = "".join(
+        f"<br><b>{recipe} recipe</b>: {html.escape(claim[f'{recipe} recipe'])}. "
+        f"{html.escape(claim[f'ours, {recipe} recipe'])}"
+        for recipe in ("default", "paper")
+    )
+    figure = f"The paper: {html.escape(claim['paper'])}" if claim["paper"] else ""
+    return (
+        f"<tr>{cells}<td>{html.escape(claim['claim'])}"
+        f"<details><summary>figures</summary>{figure}{details}</details></td></tr>"
+    )
+
+
+def _verdict_cell(verdict: str) -> str:
+    """A sign, and the words where there is room for them."""
+    unclear = _PARTLY if "holds" in verdict else _FAILS
+    kind, sign, words = _MARKS.get(verdict, unclear)
+    return (
+        f'<td class="verdict {kind}" title="{words}">{sign} '
+        f'<span class="word">{words}</span></td>'
+    )
 
 
 def architectures() -> pd.DataFrame:
@@ -310,6 +374,10 @@ def _figure(figure, folder, name):
 def _html(table):
     text = table.to_html(index=False, border=0, float_format=_number, na_rep="")
     return f'<div class="scroll">{text}</div>\n'
+
+
+def _folded(title, table):
+    return f"<details><summary>{title}</summary>{_html(table)}</details>\n"
 
 
 def _number(value):

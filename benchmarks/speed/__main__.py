@@ -12,7 +12,7 @@ import torch
 
 from sk_eqsae.persistence import atomic_write
 
-from . import _big_data, _cases, _device, _symmetry
+from . import _big_data, _cases, _device, _extraction, _symmetry
 
 TIED_STEPS = [
     (128, 256),
@@ -72,6 +72,8 @@ def _all_cases(rounds, large):
     yield "transform", lambda: _cases.transform(rounds)
     for group in _symmetry.GROUPS:
         yield f"moves_{group}", partial(_symmetry.moves, group, rounds)
+    for name in _extraction.MODELS:
+        yield f"extraction_{name}", partial(_extraction.extraction, name, rounds)
     yield "factored", _symmetry.factored
     yield "memory", _cases.peak_memory
     yield "streamed", lambda: _big_data.streamed_fit(rounds)

@@ -167,7 +167,7 @@ def to_model(batch: Any, model: torch.nn.Module, device: torch.device) -> Any:
         if isinstance(part, torch.Tensor):
             tensor = part.detach().to(device, copy=True)
         else:
-            tensor = torch.tensor(part.copy(), device=device)
+            tensor = torch.as_tensor(part.copy(), device=device)
         return tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor
 
     return map_parts(converted, batch)

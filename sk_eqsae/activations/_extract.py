@@ -118,7 +118,7 @@ def extract_orbits(  # type: ignore[misc]
         output into (n_inputs, \*grid, n_features). None makes one row of all that there
         is of an input. A dict holds one for each layer name.
     n_sites : int, default=None
-        Number of sites to draw of each input. None keeps all.
+        Number of sites to draw of each input, at most. None keeps all.
     margin : int, default=0
         Number of sites next to the border of the grid that are not kept.
     site_action : callable, default=None
@@ -201,10 +201,8 @@ def extract_orbits(  # type: ignore[misc]
     """
     inputs = checked_inputs(inputs)
     _check_arguments(model, inputs, action, batch_size)
-    names = [layer] if isinstance(layer, str) else [*dict.fromkeys(layer)]
-    readings = [Reading(n, _of_layer(output, n), _of_layer(call, n)) for n in names]
-    for name in names:  # before anything is computed
-        named_layer(model, name)
+    readings = _readings(model, layer, output, call)
+    names = [reading.layer for reading in readings]
     group, n = resolve_symmetry(action, symmetry), n_inputs(inputs)
     target, moves = device_for(model, device), Moves(action, collate)
     check_sites(sites, n_sites, margin, n)
@@ -253,16 +251,51 @@ def _in_memory(
     passes: Passes, batches: list[tuple[int, int]], bar: tqdm
 ) -> list[NDArray]:
     """Rows of each layer."""
-    blocks = []
+    collected: list[_Rows] = []
     for first, last in batches:
-        blocks.append(passes(first, last))
+        blocks = passes(first, last)
+        collected = collected or [_Rows(b, batches[-1][1] / last) for b in blocks]
+        for rows, block in zip(collected, blocks, strict=True):
+            rows.add(block)
         bar.update()
-    return [np.concatenate(rows) for rows in zip(*blocks, strict=True)]
+    return [rows.X[: rows.n_rows] for rows in collected]
 
 
-def _of_layer(setting: Any, layer: str) -> Any:
-    """What is set for a layer, by its name or for all."""
-    return setting.get(layer) if isinstance(setting, Mapping) else setting
+class _Rows:
+    """Rows, in memory that is taken once if each batch of inputs has as many."""
+
+    def __init__(self, block: NDArray, n_blocks: float) -> None:
+        self.X = np.empty((round(len(block) * n_blocks), *block.shape[1:]), block.dtype)
+        self.n_rows = 0
+
+    def add(self, block: NDArray) -> None:
+        end = self.n_rows + len(block)
+        if end > len(self.X):
+            self.X = np.concatenate([self.X, np.empty_like(self.X), block])
+        self.X[self.n_rows : end] = block
+        self.n_rows = end
+
+
+def _readings(
+    model: torch.nn.Module, layer: Any, output: Any, call: Any
+) -> list[Reading]:
+    """What is read, in the order of the layers."""
+    names = [layer] if isinstance(layer, str) else [*dict.fromkeys(layer)]
+    if not names:
+        raise ValueError("layer is an empty list. Name a layer.")
+    for name in names:  # before anything is computed
+        named_layer(model, name)
+    of_layer: list[dict[str, Any]] = []
+    for argument, value in (("output", output), ("call", call)):
+        settings = value if isinstance(value, Mapping) else dict.fromkeys(names, value)
+        unknown = settings.keys() - set(names)
+        if unknown:
+            raise ValueError(
+                f"{argument} names {min(unknown)!r}, which is not in layer={layer!r}."
+            )
+        of_layer.append(dict(settings))
+    outputs, calls = of_layer
+    return [Reading(name, outputs.get(name), calls.get(name)) for name in names]
 
 
 def _check_arguments(

@@ -212,6 +212,7 @@ class _Reader:
 def outputs_of(
     model: torch.nn.Module,
     readings: Sequence[Reading],
+    layers: Sequence[torch.nn.Module],
     forward: Callable[[], object],
     device: torch.device,
 ) -> list[torch.Tensor]:
@@ -219,8 +220,7 @@ def outputs_of(
     readers = [_Reader(reading) for reading in readings]
     with _ONE_PASS, _uncompiled(), ExitStack() as hooks:
         _move(model, device)
-        for reader in readers:
-            layer = named_layer(model, reader.reading.layer)
+        for reader, layer in zip(readers, layers, strict=True):
             hooks.callback(layer.register_forward_hook(reader).remove)
         with _evaluating(model):
             forward()

@@ -50,6 +50,8 @@ class Orbits:  # numpydoc ignore=PR02
     position : array-like of int of shape (n_rows,), default=None
         Place that each row was read from, in the layer's grid in C order. Row (x, u, g)
         holds the activation of g x at g u: its site is u, its position g u.
+    grid : tuple of int, default=None
+        Number of sites along each axis of that grid.
 
     Raises
     ------
@@ -87,6 +89,7 @@ class Orbits:  # numpydoc ignore=PR02
     site: Any = None
     inputs: Any = None
     position: Any = None
+    grid: tuple[int, ...] | None = None
     _table: NDArray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..groups import FiniteGroup
 from ..groups._group import action_powers
 from ._batches import Forward, run, to_model
-from ._layers import Reading, outputs_of
+from ._layers import Reading, named_layer, outputs_of
 from ._moved import Moves
 
 _MIXED = 0.05  # how far a row may change with its neighbours, of a typical norm
@@ -35,6 +35,9 @@ class Passes:
     keep: Keep
     forward: Forward | None = None
     widths: list[int] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        self.layers = [named_layer(self.model, each.layer) for each in self.readings]
 
     def __call__(self, first: int, last: int) -> list[NDArray]:
         """For each layer rows of shape (n_orbits * order, n_features), by orbit."""
@@ -60,6 +63,7 @@ class Passes:
         outputs = outputs_of(
             self.model,
             self.readings,
+            self.layers,
             lambda: run(self.model, tensors, self.forward),
             self.device,
         )

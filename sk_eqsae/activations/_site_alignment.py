@@ -36,6 +36,7 @@ def site_alignment(
     site_action: Action | None = None,
     forward: Forward | None = None,
     output: Key = None,
+    call: int | None = None,
     device: str | torch.device = "auto",
 ) -> pd.DataFrame:
     """Compare maps of moved inputs with canonical ones, by the size of the inputs.
@@ -68,6 +69,8 @@ def site_alignment(
         ``forward(model, batch)`` runs the model.
     output : int, str or callable, default=None
         Which tensor, where a layer puts out several.
+    call : int, default=None
+        Which call, where the model calls a layer several times.
     device : str or torch.device, default="auto"
         Where to run the model.
 
@@ -135,10 +138,10 @@ def site_alignment(
         longest = max(inputs.shape[1:])
         sizes = range(max(longest - _N_SIZES, longest // 2) + 1, longest + 1)
     group, target = resolve_symmetry(action, symmetry), device_for(model, device)
-    readings, rows = [Reading(name, output) for name in names], []
+    readings, rows = [Reading(name, output, call) for name in names], []
     with ordinary_modes(target), torch.no_grad(), borrowed(model):
         for size in sizes:
-            crops = _cropped(inputs[:LOOKED_AT], size)
+            crops = cropped(inputs[:LOOKED_AT], size)
             check = AlignmentCheck(SiteMoves(action, group, site_action, crops))
             keep = _Seen(sites, check)
             passes = Passes(
@@ -168,7 +171,7 @@ class _Seen:
         return rows.new_empty(0, 1)
 
 
-def _cropped(inputs: Any, size: int) -> Any:
+def cropped(inputs: Any, size: int) -> Any:
     """The middle of inputs, along all axes that are as long as the longest."""
     longest = max(inputs.shape[1:])
     if not 1 <= size <= longest:

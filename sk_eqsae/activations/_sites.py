@@ -89,10 +89,8 @@ def check_sites(sites: Any, n_sites: Any, margin: Any, n_inputs: int) -> None:
     """Raise unless these arguments of `extract_orbits` fit together."""
     layouts = [*sites.values()] if isinstance(sites, Mapping) else [sites]
     for layout in layouts:
-        is_kind = (
-            layout is None or callable(layout) or isinstance(layout, Tokens | Nodes)
-        )
-        if not is_kind and layout not in ("map", "tokens"):
+        is_class = layout is None or isinstance(layout, Tokens | Nodes)
+        if not (is_class or callable(layout) or layout in ("map", "tokens")):
             raise ValueError(
                 "sites must be 'map', 'tokens', Tokens(), Nodes(), a function or None, "
                 f"found {layout!r}."
@@ -227,7 +225,10 @@ class SiteMoves:
             return self._by_function(self.site_action, grid, power)
         if isinstance(self.action, KnownAction):
             shape = getattr(self.batch, "shape", None)
-            return self.action.site_permutation(grid, power, input_shape=shape)
+            try:
+                return self.action.site_permutation(grid, power, input_shape=shape)
+            except ValueError as error:
+                raise ValueError(f"sites on a grid of {grid}: {error}") from error
         raise ValueError(
             "action is a function, which does not say how it moves sites. Set "
             "site_action= to an action such as ImageRotation(4), or to a function that "
@@ -310,13 +311,12 @@ class SiteRows:
         grid = layout.grid_of(number)
         inside = sites_inside(grid, (self.margin,) * len(grid)) + layout.n_prefix
         inside = np.append(np.arange(layout.n_prefix), inside)
-        n = len(inside) if self.n_sites is None else self.n_sites
-        if not len(inside) or (n > len(inside) and layout.grid):
+        if not len(inside):
             raise ValueError(
                 f"layer={layer!r} has a grid of {layout.grid}, of which margin="
-                f"{self.margin} leaves {len(inside)} sites: too few for n_sites="
-                f"{self.n_sites}. Set both smaller."
+                f"{self.margin} leaves no site. Lower it."
             )
+        n = len(inside) if self.n_sites is None else self.n_sites
         if n >= len(inside):
             return inside
         rng = np.random.default_rng([self.seed, number])
@@ -329,19 +329,21 @@ class SiteRows:
         group = self.moves.group
         kept = [self.kept(layer, number) for number in range(n_inputs)]
         inputs = np.repeat(np.arange(n_inputs), [len(s) * group.order for s in kept])
-        found = {
+        elements = np.arange(group.order)
+        found: dict[str, Any] = {
             "groups": inputs if base is None else base[inputs],
-            "power": np.concatenate([action_powers(group)] * sum(map(len, kept))),
+            "power": group.power_of(np.tile(elements, sum(map(len, kept)))),
             "inputs": inputs,
         }
         if self.layouts[layer].grid != ():
-            elements = range(group.order)
             places = [
-                np.stack([self.moved(layer, number, g) for g in elements], axis=1)
+                np.stack([self.moved(layer, number, g) for g in range(group.order)], 1)
                 for number in range(n_inputs)
             ]
             found["site"] = np.repeat(np.concatenate(kept), group.order)
             found["position"] = np.concatenate(places).ravel()
+            is_whole = self.layouts[layer].n_prefix == 0
+            found["grid"] = self.layouts[layer].grid if is_whole else None
         return found
 
     def __getstate__(self) -> dict[str, Any]:

@@ -4,8 +4,9 @@ import hashlib
 import json
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -32,16 +33,16 @@ _MANIFEST, _MANIFEST_BYTES = "orbits.json", 2**16
 _ROUNDING, _ROUNDING_OF_FLOAT64 = 1e-2, 1e-6
 
 
+# Rows of each layer for the inputs from one number to another.
+Compute = Callable[[int, int], list[NDArray]]
+
+
 def fingerprint(passes: Passes) -> dict[str, Any]:
     """Describe what decides the activations, by the arguments of `extract_orbits`."""
-    model, readings, moves = passes.model, passes.readings, passes.moves
-    weights = hashlib.sha256(str(model).encode())
-    for value in model.state_dict().values():
-        if isinstance(value, torch.Tensor):
-            weights.update(joblib.hash(value.cpu().float().numpy()).encode())
+    readings, moves = passes.readings, passes.moves
     return {
-        "model": weights.hexdigest(),
-        "inputs": _hash_of(passes.inputs),
+        "model": hash_of_model(passes.model),
+        "inputs": hash_of_inputs(passes.inputs),
         "layer": [reading.layer for reading in readings],
         "output": [_named(reading.output) for reading in readings],
         "call": [reading.call for reading in readings],
@@ -53,7 +54,16 @@ def fingerprint(passes: Passes) -> dict[str, Any]:
     }
 
 
-def _hash_of(inputs: Any) -> str:
+def hash_of_model(model: torch.nn.Module) -> str:
+    """Hash of what a model prints as, and of its weights."""
+    found = hashlib.sha256(str(model).encode())
+    for value in model.state_dict().values():
+        if isinstance(value, torch.Tensor):
+            found.update(joblib.hash(value.cpu().float().numpy()).encode())
+    return found.hexdigest()
+
+
+def hash_of_inputs(inputs: Any) -> str:
     """Hash of all inputs; of a dataset, which may be slow, of some."""
     n, names = n_inputs(inputs), [*inputs] if isinstance(inputs, Mapping) else ""
     found = hashlib.sha256(f"{n} {names}".encode())
@@ -97,14 +107,16 @@ def written(
     folders = [out / name for name in names]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
-    n_together = _begun(passes, batches, out, folders)
+    compute = lru_cache(1)(passes)  # what decides the size of files is not lost
+    job = fingerprint(passes) | {"batch_size": batches[0][1]}
+    n_together = _begun(job, compute, batches[0], out, folders)
     blocks = [
         _Block(folders, number, batches[start : start + n_together])
         for number, start in enumerate(range(0, len(batches), n_together))
     ]
     _check_recomputed(blocks, passes, out)
     for block in blocks:
-        block.write(passes, bar)
+        block.write(compute, bar)
     return [Shards([block.path(folder) for block in blocks]) for folder in folders]
 
 
@@ -127,15 +139,16 @@ class _Block:
             return self.path(folder)
         return folder / f".{self.number:06d}-{batch[0]}.npy"
 
-    def write(self, passes: Passes, bar: Any) -> None:
+    def write(self, compute: Compute, bar: Any) -> None:
         """Compute and write what is missing."""
+        save = _save if len(self.batches) == 1 else _save_part
         lacking = [i for i, f in enumerate(self.folders) if not self.path(f).exists()]
         parts = [[self.part(f, batch) for batch in self.batches] for f in self.folders]
         for j, batch in enumerate(self.batches):
             missing = [i for i in lacking if not parts[i][j].exists()]
-            rows = passes(*batch) if missing else []
+            rows = compute(*batch) if missing else []
             for i in missing:
-                _save(parts[i][j], rows[i])
+                save(parts[i][j], rows[i])
             bar.update()
         if len(self.batches) > 1:
             for i in lacking:
@@ -149,15 +162,27 @@ def _save(path: Path, rows: NDArray) -> None:
         np.save(file, rows)
 
 
+def _save_part(path: Path, rows: NDArray) -> None:
+    # It need not outlive a power cut, and to wait for the disk takes as long as a pass.
+    new = path.with_suffix(".part")
+    try:
+        with open(new, "wb") as file:
+            np.save(file, rows)
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
 def _begun(
-    passes: Passes,
-    batches: list[tuple[int, int]],
+    job: dict[str, Any],
+    compute: Compute,
+    batch: tuple[int, int],
     out: Path,
     folders: list[Path],
 ) -> int:
     """How many batches go into a file, as told by the folder, or decided now."""
     manifest = out / _MANIFEST
-    job = fingerprint(passes) | {"batch_size": batches[0][1]}
     if manifest.exists():
         found = parse_json(read_bytes(manifest, _MANIFEST_BYTES), str(manifest))
         n_together = found.pop("batches_per_file", None)
@@ -170,7 +195,7 @@ def _begun(
             f"out={os.fspath(out)!r} holds .npy files, but not of extract_orbits. "
             "Give an empty folder, or one that does not exist."
         )
-    n_bytes = max(rows.nbytes for rows in passes(*batches[0]))  # once more later
+    n_bytes = max(rows.nbytes for rows in compute(*batch))
     n_together = max(1, _FILE_BYTES // n_bytes)
     with atomic_write(manifest) as part:
         part.write_text(json.dumps(job | {"batches_per_file": n_together}))

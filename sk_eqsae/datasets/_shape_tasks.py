@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._rows import as_entries
+from .._rows import as_places
 from ._shape_tiles import (
     N_ORIENTATIONS,
     N_TILES,
@@ -250,25 +250,9 @@ def _rows_of(
             f"{given} was given without {missing}: a row is image groups[row] rotated "
             "power[row] times. Pass both, or neither for the images as they are."
         )
-    groups = _check_groups(groups, len(shapes))
+    groups = as_places(groups, "groups", len(shapes), "images")
     power = check_quarter_turns(power, len(groups))
     return turned(shapes.shape[groups], shapes.orientation[groups], power)
-
-
-def _check_groups(groups: ArrayLike, n_images: int) -> NDArray[np.int64]:
-    groups = as_entries(groups, "groups")
-    if groups.ndim != 1 or groups.dtype.kind not in "iu":
-        raise ValueError(
-            "groups must hold one integer per row, the index of its image; found "
-            f"shape {groups.shape}, dtype {groups.dtype}."
-        )
-    bad = groups[(groups < 0) | (groups >= n_images)]
-    if len(bad):
-        raise ValueError(
-            f"groups must hold indices of the {n_images} images in shapes, found "
-            f"{bad[0]}. Pass the shapes that the orbits were extracted from."
-        )
-    return groups
 
 
 def _answer_all(

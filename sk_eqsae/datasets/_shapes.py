@@ -137,9 +137,8 @@ def make_shapes(
     Notes
     -----
     The paper does not say how the shapes of its canonical images are turned. Under
-    "upright" the canonical image of an orbit can be told from its rotations; under
-    "random" each of the four is equally likely to be the canonical one. "upright" has
-    only 8^4 different images: split by ``base_id``.
+    "upright" they can be told from their rotations, but there are only 8^4 different
+    ones: split by ``base_id``.
 
     {paper}
 

@@ -29,7 +29,7 @@ from .._docs import fill
 from .._fitted import FEATURES, Fitted
 from .._fitting import all_or_nothing, draw_seed
 from .._metrics import are_constant, fvu_of_chunks
-from .._rows import as_array, checked_array, checked_rows
+from .._rows import as_array, check_not_too_large, checked_array, checked_rows
 from .._warnings import warn
 from ._descent import descend, refine
 from ._element_matrices import ElementMatrices, matrices_of, on_features, r2_of_sample
@@ -372,8 +372,7 @@ class ActivationTransformFitter(
         Warns
         -----
         UserWarning
-            As `fit` does, or if `fit` was called before: it keeps no sums, so that
-            this call starts anew.
+            As `fit` does, or if `fit`, which keeps no sums, was called before.
         """
         with all_or_nothing(self):
             sums = self._sums_before()
@@ -574,9 +573,8 @@ class ActivationTransformFitter(
         ----------
         {X}
         power : float, or array-like of shape (n_rows,) or (n_rows, n_generators)
-            Powers of the generators for each row, taken modulo their orders. One
-            power (with several generators: one of shape (n_generators,)) moves all
-            rows alike. With `group_law="exact"` a power may be any real number: 0.5
+            Powers of the generators for each row, or one for all rows, taken modulo
+            their orders. With `group_law="exact"` a power may be any real number: 0.5
             is half a step, ``M^t = expm(t A)`` with ``M = expm(A)``.
 
         Returns
@@ -597,9 +595,10 @@ class ActivationTransformFitter(
         """Validate X; arrays need no names, for what is decoded or moved has none."""
         if hasattr(X, "columns"):
             return checked_array(self, X, reset=False)
-        floats = (np.float64, np.float32)
-        X = check_array(as_array(X), dtype=floats, order="C", estimator=self)
+        checks = {"dtype": (np.float64, np.float32), "order": "C", "estimator": self}
+        X = check_array(as_array(X), input_name="X", **checks)
         _check_n_features(self, X, reset=False)
+        check_not_too_large(X)
         return X
 
     def _as_rows(self, power: ArrayLike, n_rows: int) -> NDArray:
@@ -669,11 +668,10 @@ class ActivationTransformFitter(
         Returns
         -------
         r2 : ndarray of shape (max(order - 1, 1),)
-            1 - FVU (R2 per feature, weighted by variance) of M^p times the
-            canonical row against the row of power p = 1, ..., order - 1, or, with
-            several generators, of the powers ``symmetry_.powers[1:]``; NaN for a power
-            without rows. Where all rows of a power are alike, as in a single orbit, the
-            variance is that of all rows. Of the trivial group: the R2 of power 0.
+            1 - FVU of M^p times the canonical row against the row of power p, for each
+            of ``symmetry_.powers[1:]``; NaN for a power without rows. Where all rows of
+            a power are alike, the variance is that of all rows. Of the trivial group:
+            the R2 of power 0.
         """
         check_is_fitted(self)
         X = checked_array(self, X, reset=False)
@@ -704,11 +702,16 @@ class ActivationTransformFitter(
         Returns
         -------
         score : float
-            1 is perfect; 0 is as good as the mean activation of each power, or of a
-            single orbit as the mean of its rows.
+            1 is perfect; 0 is as good as the mean activation of each power.
         """
         metadata = {"groups": groups, "power": power, "site": site}
-        return float(np.nanmean(self.r2_per_power(X, **metadata)))
+        r2 = self.r2_per_power(X, **metadata)
+        if np.isnan(r2).all():
+            raise ValueError(
+                "score compares rows with their canonical row moved by M, but no row "
+                "has another power than 0. Give whole orbits."
+            )
+        return float(np.nanmean(r2))
 
     def __sklearn_tags__(self) -> Any:
         """Tags for scikit-learn: float32 and float64 come out as they went in."""

@@ -132,8 +132,7 @@ class PoseCanonicalizer(
         Warns
         -----
         UserWarning
-            If an element other than the identity leaves more than half of the rows
-            alone, so that their poses cannot be told apart.
+            If poses of more than half of the rows cannot be told apart.
         """
         X = checked_array(self, X, reset=True)
         fitter = self.activation_transform
@@ -235,8 +234,8 @@ def canonicalize(
 ) -> tuple[NDArray, NDArray, NDArray]:
     """Canonical form, pose and margin of activations, given M.
 
-    The direction that decides is learned from the rows of X themselves; fit a
-    :class:`PoseCanonicalizer` to canonicalise other rows by the same direction.
+    The direction that decides is that of X; :class:`PoseCanonicalizer` keeps it for
+    other rows.
 
     Parameters
     ----------

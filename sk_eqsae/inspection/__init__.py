@@ -13,7 +13,9 @@ from ._frontier_display import FrontierDisplay
 from ._loss_curve_display import LossCurveDisplay
 from ._probing_display import ProbingDisplay
 from ._response_spectrum import response_spectrum
+from ._scan_symmetry import scan_symmetry
 from ._splice import splice
+from ._symmetry_scan_display import SymmetryScanDisplay
 from ._transform_fidelity_display import TransformFidelityDisplay
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "FrontierDisplay",
     "LossCurveDisplay",
     "ProbingDisplay",
+    "SymmetryScanDisplay",
     "TransformFidelityDisplay",
     "dead_latents",
     "equivariance_error",
@@ -32,5 +35,6 @@ __all__ = [
     "fvu",
     "r2_per_feature",
     "response_spectrum",
+    "scan_symmetry",
     "splice",
 ]

@@ -23,7 +23,25 @@ def errors_by_orbit(predict: Callable[[Pairs], NDArray], pairs: list[Pairs]) -> 
     return errors
 
 
-def resamples(
+def r2_with_intervals(
+    pairs: list[Pairs],
+    errors: NDArray,
+    n_bootstrap: int,
+    confidence_level: float,
+    random_state: np.random.RandomState,
+) -> NDArray:
+    """R2, low and high of each map, for each power and in the mean, (m, p + 1, 3)."""
+    r2 = r2_of_resamples(pairs, errors, np.ones((1, errors.shape[-1])))
+    samples = [
+        r2_of_resamples(pairs, errors, counts)
+        for counts in _resamples(pairs[0].inputs, n_bootstrap, random_state)
+    ]
+    known = ~np.isnan(r2).all(axis=(0, 1))
+    low, high = interval(_with_mean(np.concatenate(samples), known), confidence_level)
+    return np.stack([_with_mean(r2, known)[0], low, high], axis=-1)
+
+
+def _resamples(
     inputs: NDArray, n_bootstrap: int, random_state: np.random.RandomState
 ) -> Iterator[NDArray]:
     """How often each orbit is drawn, in parts of shape (n_resamples, n_orbits)."""
@@ -58,7 +76,7 @@ def _deviations(pairs: Pairs, counts: NDArray) -> NDArray:
     return np.where(deviations > rounding, deviations, 0)
 
 
-def with_mean(r2: NDArray, known: NDArray) -> NDArray:
+def _with_mean(r2: NDArray, known: NDArray) -> NDArray:
     """R2 of the powers, and then its mean over those that are known in `test`."""
     mean = np.full_like(r2[..., :1], np.nan)
     if known.any():

@@ -17,7 +17,7 @@ from .._docs import fill
 from .._fitting import unfrozen
 from ..activations import Orbits
 from ..groups import ActivationTransformFitter
-from ._bootstrap import errors_by_orbit, interval, r2_of_resamples, resamples, with_mean
+from ._bootstrap import errors_by_orbit, r2_with_intervals
 from ._ceiling import default_ceiling
 from ._checks import check_transform
 from ._equivariance import Pairs, pairs_by_element, predicted
@@ -56,13 +56,11 @@ def equivariance_report(
     Parameters
     ----------
     train, test : Orbits
-        Activations to fit on and to compare on, without a common group; see
-        :meth:`~sk_eqsae.activations.Orbits.split`.
+        Activations to fit on and to compare on, without a common group.
     activation_transform : estimator, default=None
-        How M is fitted: cloned and fitted on `train`. None is
-        ``ActivationTransformFitter(train.symmetry)``. A fitted one in
-        :class:`sklearn.frozen.FrozenEstimator` is taken as it is; that it has not
-        seen `test` is then the caller's promise.
+        How M is fitted on `train`. None is
+        ``ActivationTransformFitter(train.symmetry)``. A fitted one in a FrozenEstimator
+        is taken as it is; that it has not seen `test` is the caller's promise.
     ceiling : estimator, default=None
         Regressor for the ceiling, from (n_orbits, n_features) to the same shape.
         None is ridge regression, plus a network with one hidden layer of 256 units
@@ -87,9 +85,8 @@ def equivariance_report(
     Raises
     ------
     ValueError
-        If train and test share a group, have no power other than 0 in common or,
-        without activation_transform, different groups; if one has fewer than five
-        groups.
+        If train and test share a group, have no power but 0 in common or different
+        symmetries, or one has fewer than five groups.
 
     Notes
     -----
@@ -121,15 +118,9 @@ def equivariance_report(
     random_state = check_random_state(random_state)
     maps, pairs = _fit_maps(train, test, activation_transform, ceiling, random_state)
     errors = np.stack([errors_by_orbit(predict, pairs) for predict in maps.values()])
-    r2 = r2_of_resamples(pairs, errors, np.ones((1, errors.shape[-1])))
-    samples = [
-        r2_of_resamples(pairs, errors, counts)
-        for counts in resamples(pairs[0].inputs, n_bootstrap, random_state)
-    ]
-    known = ~np.isnan(r2).all(axis=(0, 1))
-    samples = with_mean(np.concatenate(samples), known)
-    low, high = interval(samples, confidence_level)
-    numbers = np.stack([with_mean(r2, known)[0], low, high], axis=-1)
+    numbers = r2_with_intervals(
+        pairs, errors, n_bootstrap, confidence_level, random_state
+    )
     powers = [*(pair.power for pair in pairs), "mean"]
     return pd.DataFrame(
         [
@@ -184,7 +175,7 @@ def _fit_maps(
 ) -> tuple[dict[str, Predict], list[Pairs]]:
     """The four maps, and the test rows that they are compared on."""
     fitter = clone(activation_transform).fit(train.X, None, **train.metadata)
-    shuffled = _fitted_on_shuffled(activation_transform, train, random_state)
+    shuffled = fitted_on_shuffled(activation_transform, train, random_state)
     seen, pairs = (
         {p.element: p for p in pairs_by_element(fitter, o.X, **o.metadata)}
         for o in (train, test)
@@ -227,7 +218,7 @@ def _free_maps(
     }
 
 
-def _fitted_on_shuffled(
+def fitted_on_shuffled(
     activation_transform: BaseEstimator,
     train: Orbits,
     random_state: np.random.RandomState,

@@ -13,7 +13,7 @@ from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from .._docs import fill
-from .._rows import as_array
+from .._rows import as_array, as_places
 from ..sae import GroupTiedSAE
 from ..sae._base import sparse_codes
 from ._display import Display, axes_or_new, element_names
@@ -131,8 +131,7 @@ class FeatureOrbitDisplay(Display):
         if features is None:
             total = Z.sum(axis=0).reshape(-1, sae.order_).sum(axis=1)
             features = np.argsort(-total, kind="stable")[:_SHOWN]
-        features = np.asarray(as_array(features))
-        _check_features(features, sae.n_orbits_)
+        features = as_places(features, "features", sae.n_orbits_, "base vectors")
         first = Z[:, features * sae.order_].toarray()
         strongest = np.argsort(-first, axis=0, kind="stable")[:n_top].T
         elements = element_names(sae.symmetry_, lambda p: f"^{{{p}}}")
@@ -157,15 +156,6 @@ class FeatureOrbitDisplay(Display):
         for beside, name in zip(copies[:, 0], self.names, strict=True):
             beside.set_ylabel(name)
         return self
-
-
-def _check_features(features: NDArray, n_orbits: int) -> None:
-    is_list = features.ndim == 1 and features.dtype.kind in "iu"
-    if not is_list or not np.isin(features, np.arange(n_orbits)).all():
-        raise ValueError(
-            f"features={features.tolist()} has to list base vectors, from 0 to "
-            f"{n_orbits - 1}."
-        )
 
 
 def _checked_images(name: str, images: ArrayLike, n: int, of: str) -> NDArray:

@@ -117,7 +117,7 @@ def feature_symmetry(
     >>> import numpy as np
     >>> from sk_eqsae import EquivariantSAE
     >>> from sk_eqsae.inspection import feature_symmetry
-    >>> x = np.random.default_rng(0).normal(size=(50, 2))
+    >>> x = np.sort(np.random.default_rng(0).normal(size=(50, 2)))
     >>> X = np.concatenate([x, x[:, ::-1]])
     >>> orbits = {"groups": np.tile(np.arange(50), 2), "power": np.repeat([0, 1], 50)}
     >>> sae = EquivariantSAE(3, k=1, max_epochs=1, random_state=0).fit(X, **orbits)

@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .._fitting import unfrozen
-from .._rows import as_array
+from .._rows import as_array, as_places
+from ..activations import Nodes, Tokens
 from ..activations._layers import (
     Reading,
     check_model,
@@ -32,6 +33,7 @@ def splice(
     layer: str,
     sae: Any,
     *,
+    sites: str | Tokens | Nodes | None = None,
     ablate: ArrayLike = (),
     steer: Mapping[int, float] | None = None,
     keep_error: bool = False,
@@ -54,10 +56,14 @@ def splice(
     layer : str
         Dotted name of the layer in ``model.named_modules()``; "" is the model itself.
         Its output has as many entries per input, or along its last axis, as the
-        autoencoder has features.
+        autoencoder has features, or it has `sites`.
     sae : estimator or torch.nn.Module
         A fitted autoencoder, or what its `to_module` has returned, the parameters of
         which then get gradients. The latter is moved to the activations' device.
+    sites : {"map", "tokens"}, Tokens or Nodes, default=None
+        How the layer lays out its sites, as `extract_orbits` was told. All of them are
+        replaced; the prefix of :class:`~sk_eqsae.activations.Tokens` stays as it is
+        unless it is kept.
     ablate : array-like of int, default=()
         Latents that are set to 0.
     steer : mapping from int to float, default=None
@@ -82,14 +88,8 @@ def splice(
     Raises
     ------
     TypeError, ValueError
-        If model or sae is of the wrong type, or the layer or a latent does not exist;
-        in a forward pass if the layer is called another number of times than `call`
-        says, or puts out something else.
-
-    Notes
-    -----
-    Activations of another type than the autoencoder's are converted and the result
-    converted back. Autocasting is off inside the autoencoder.
+        If the layer or a latent does not exist; in a forward pass if the layer is
+        called another number of times than `call` says, or puts out something else.
 
     Examples
     --------
@@ -115,7 +115,7 @@ def splice(
             raise ValueError("power is only for an EquivariantSAE. Leave it out.")
     edits = _edits(ablate, steer, module.n_latents)
     reading = Reading(layer, output, call)
-    splicer = _Splicer(reading, module, edits, keep_error, power)
+    splicer = _Splicer(reading, module, edits, keep_error, power, _checked_sites(sites))
     with ExitStack() as hooks:
         for handle in (
             model.register_forward_pre_hook(splicer.begin),
@@ -136,6 +136,7 @@ class _Splicer(threading.local):
     edits: dict[int, float]
     keep_error: bool
     power: ArrayLike | Tensor | None
+    sites: str | Tokens | Nodes | None
     is_running: bool = False
     n_calls: int = 0
 
@@ -157,12 +158,12 @@ class _Splicer(threading.local):
             return output
         place = self.reading.place_in(output)
         tensor = self.reading.tensor_in(output)
-        rows = _as_rows(tensor, self.module.n_features, self.reading.layer)
+        rows = _taken(tensor, self.sites)
+        rows = _as_rows(rows, self.module.n_features, self.reading.layer, self.sites)
         with torch.autocast(tensor.device.type, enabled=False):
             spliced = self._reconstructed(rows)
-        return with_tensor(
-            output, place, spliced.to(tensor.dtype).reshape(tensor.shape)
-        )
+        spliced = _put_back(spliced.to(tensor.dtype), tensor, self.sites)
+        return with_tensor(output, place, spliced)
 
     def _reconstructed(self, x: Tensor) -> Tensor:
         module = self.module.to(x.device)
@@ -170,11 +171,18 @@ class _Splicer(threading.local):
         z = module.encode(x)
         moved: tuple[Any, ...] = ()
         if isinstance(module, EquivariantAutoencoder):
-            moved = (module.pose(x, z) if self.power is None else self.power,)
+            moved = (module.pose(x, z) if self.power is None else self._powers(x),)
         x_hat = module.decode(self._edited(z), *moved)
         if self.keep_error:
             x_hat = x_hat + (x - module.decode(z, *moved)).detach()
         return x_hat
+
+    def _powers(self, x: Tensor) -> ArrayLike | Tensor:
+        """Powers of inputs, for all their sites."""
+        power = torch.as_tensor(self.power)
+        if self.sites is None or power.ndim == 0 or len(power) != len(x):
+            return power
+        return power.reshape(len(x), *[1] * (x.ndim - 2), *power.shape[1:])
 
     def _edited(self, z: Tensor) -> Tensor:
         if not self.edits:
@@ -230,24 +238,47 @@ def _number(latent: Any, value: Any) -> float:
 
 
 def _latents(indices: ArrayLike, n_latents: int, name: str) -> list[int]:
-    array = np.asarray(as_array(indices))
-    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise ValueError(
-            f"{name} has to name latents by their numbers, such as [3, 5], found "
-            f"{indices!r}."
-        )
-    if array.size and not (array.min() >= 0 and array.max() < n_latents):
-        raise ValueError(
-            f"{name} names latents from {array.min()} to {array.max()}, but there are "
-            f"only those from 0 to {n_latents - 1}."
-        )
-    return array.tolist()
+    if not np.size(indices):
+        return []
+    return as_places(indices, name, n_latents, "latents").tolist()
 
 
-def _as_rows(output: Tensor, n_features: int, layer: str) -> Tensor:
+def _checked_sites(sites: Any) -> Any:
+    if sites is None or sites in ("map", "tokens") or isinstance(sites, Tokens | Nodes):
+        return sites
+    raise ValueError(
+        "sites has to be 'map', 'tokens', Tokens() or Nodes(), so that what is taken "
+        f"from a layer's output can be put back, found {sites!r}."
+    )
+
+
+def _taken(output: Tensor, sites: Any) -> Tensor:
+    """The features of each site along the last axis."""
+    if sites == "map":
+        return output.movedim(1, -1)
+    n_before = _n_before(sites)
+    return output[:, n_before:] if n_before else output
+
+
+def _put_back(rows: Tensor, output: Tensor, sites: Any) -> Tensor:
+    """A layer's output, with other rows at its sites."""
+    if sites == "map":
+        return rows.movedim(-1, 1).contiguous()
+    n_before = _n_before(sites)
+    if n_before:
+        return torch.cat([output[:, :n_before], rows], dim=1)
+    return rows.reshape(output.shape)
+
+
+def _n_before(sites: Any) -> int:
+    """Number of tokens that are no sites."""
+    return sites.prefix if isinstance(sites, Tokens) and not sites.keep_prefix else 0
+
+
+def _as_rows(output: Tensor, n_features: int, layer: str, sites: Any) -> Tensor:
     """Flatten the output for each input, unless its last axis is an activation."""
     shape = tuple(output.shape)
-    if shape and math.prod(shape[1:]) == n_features:
+    if sites is None and shape and math.prod(shape[1:]) == n_features:
         return output.reshape(len(output), n_features)
     if shape and shape[-1] == n_features:
         return output

@@ -97,19 +97,13 @@ def make_probe(kind: str, *, random_state: int | None = 0) -> Pipeline:
         regression, L2 strength 1e-4, learning rate 1e-3. `"xgboost"`: 100 trees of
         depth 6, learning rate 0.3, L2 strength 1.
     random_state : int or None, default=0
-        Seed of the order in which the logistic probe sees the rows. The others do
-        not draw random numbers.
+        Seed of the order in which the logistic probe sees the rows.
 
     Returns
     -------
     sklearn.pipeline.Pipeline
         A classifier. Its last step has the name `kind`, so that a parameter is set
         by, for example, `knn__n_neighbors`.
-
-    Raises
-    ------
-    ValueError
-        If `kind` is not the name of a probe.
 
     Notes
     -----

@@ -11,7 +11,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array
 from sklearn.utils.metadata_routing import get_routing_for_object
 
-from .._rows import as_array, as_entries
+from .._rows import as_array, as_entries, as_places
 from ._mean_difference import FLOATS
 from ._probes import check_probe_names, make_probe
 from ._truncation import check_power
@@ -76,17 +76,7 @@ def _check_indices(rows: ArrayLike, n_rows: int, name: str) -> NDArray[np.intp]:
     given = as_entries(rows, name)
     if given.dtype == bool and given.shape == (n_rows,):
         given = np.flatnonzero(given)
-    if given.ndim != 1 or given.size == 0 or given.dtype.kind not in "iu":
-        raise ValueError(
-            f"{name} is an array of {given.dtype} of shape {given.shape}; give row "
-            f"indices, or a mask of shape ({n_rows},), that name at least one row"
-        )
-    if given.min() < 0 or given.max() >= n_rows:
-        raise ValueError(
-            f"{name} names rows from {given.min()} to {given.max()}, but X has rows 0 "
-            f"to {n_rows - 1}"
-        )
-    return given.astype(np.intp)
+    return as_places(given, name, n_rows, "rows of X").astype(np.intp)
 
 
 def check_classes(

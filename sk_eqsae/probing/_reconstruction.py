@@ -68,17 +68,14 @@ class TruncatedReconstruction(
     Parameters
     ----------
     estimator : estimator
-        The SAE, with `transform` and `inverse_transform`. It is cloned and fitted;
-        wrap a fitted one in :class:`~sklearn.frozen.FrozenEstimator` to use it as it
-        is.
+        The SAE, which is cloned and fitted; wrap a fitted one in
+        :class:`~sklearn.frozen.FrozenEstimator` to use it as it is.
     n_features_to_select : int, default=None
         How many latents to keep; None is 32, or all if there are fewer.
     output : {"equivariant", "invariant"}, default="equivariant"
-        For an SAE whose `inverse_transform` takes a power, such as
-        :class:`~sk_eqsae.EquivariantSAE`: whether :meth:`transform` moves the canonical
-        reconstruction by the power inferred for each row, or leaves it canonical.
-        Others have one reconstruction; of a :class:`~sklearn.pipeline.Pipeline` it is
-        the canonical one.
+        Whether :meth:`transform` moves the canonical reconstruction of an
+        :class:`~sk_eqsae.EquivariantSAE` by the power inferred for each row, or leaves
+        it canonical, as it always does in a :class:`~sklearn.pipeline.Pipeline`.
 
     Attributes
     ----------
@@ -166,13 +163,12 @@ class TruncatedReconstruction(
         ------
         ValueError
             If `y` has one class or missing values, `n_features_to_select` exceeds the
-            number of latents, or the `fit` of `estimator` takes `groups`, `power` or
-            `site` and does not say if it wants them.
+            number of latents, or `estimator` does not say if it wants metadata.
 
         Notes
         -----
-        `groups`, `power` and `site` go to the `fit` of `estimator`, or of a pipeline's
-        steps, if it requests them, whether or not metadata routing is enabled.
+        Metadata go to the `fit` of `estimator`, or of a pipeline's steps, if it
+        requests them, whether or not metadata routing is enabled.
         """
         X, y = as_array(X), labels_of(y)
         checked, labels = validate_data(self, X, y, dtype=FLOATS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral, Real
 from os import PathLike
@@ -150,6 +151,7 @@ class BaseSAE(
         "nested": ["array-like", None],
         "recipe": [StrOptions(set(RECIPES)), Recipe],
         "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
+        "max_steps": [Interval(Integral, 1, None, closed="left"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "lr": [Interval(Real, 0, None, closed="neither"), None],
         "warm_start": ["boolean"],
@@ -270,11 +272,12 @@ class BaseSAE(
         target_mean = self._normalize(rows, digest, memory, going_on)
         n_latents = self._n_latents(rows.n_features)
         self._check_k(n_latents)
-        network = (
-            self._trained_network(n_latents, target_mean, memory)
-            if going_on
-            else self._new_network(n_latents, rows.n_features, seed, memory)
-        )
+        with _room_for(n_latents, rows.n_features):
+            network = (
+                self._trained_network(n_latents, target_mean, memory)
+                if going_on
+                else self._new_network(n_latents, rows.n_features, seed, memory)
+            )
         previous = np.empty((2, 0))
         if going_on:
             previous = np.array([self.loss_curve_, self.error_curve_])
@@ -357,7 +360,9 @@ class BaseSAE(
 
     def _train(self, plan: Plan) -> NDArray:
         """Losses and squared errors of each epoch."""
-        once = {"max_epochs": 1, "lr_decay": 0.0} if plan.memory is not None else {}
+        once = {}
+        if plan.memory is not None:
+            once = {"max_epochs": 1, "max_steps": None, "lr_decay": 0.0}
         return train(
             plan.objective,
             plan.dataset,
@@ -375,11 +380,14 @@ class BaseSAE(
     def _schedule(self) -> dict[str, Any]:
         """How `train` is to go about it, with what stands for None."""
         default = SCHEDULES["paper" if self.recipe == "paper" else "default"]
+        # epochs that were asked for are done, however many steps they take
+        budget = default["max_steps"] if self.max_epochs is None else None
         return {
             "lr": self.lr or default["lr"],
             "lr_decay": self._recipe().lr_decay,
             "batch_size": self.batch_size or default["batch_size"],
             "max_epochs": self.max_epochs or default["max_epochs"],
+            "max_steps": self.max_steps or budget,
             "device": self.device,
         }
 
@@ -600,7 +608,9 @@ class BaseSAE(
             Activations, in the dtype of Z.
         """
         check_is_fitted(self)
-        Z = check_array(as_array(Z, "Z"), accept_sparse="csr", dtype=_DTYPES)
+        Z = check_array(
+            as_array(Z, "Z"), accept_sparse="csr", dtype=_DTYPES, input_name="Z"
+        )
         if Z.shape[1] != len(self.components_):
             raise ValueError(
                 f"Z has {Z.shape[1]} columns, but {type(self).__name__} has "
@@ -737,6 +747,18 @@ class BaseSAE(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+@contextmanager
+def _room_for(n_latents: int, n_features: int) -> Iterator[None]:
+    """Say what is too large where there is no memory for a network."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        raise ValueError(
+            f"there is no memory for {n_latents} latents of {n_features} features: "
+            f"lower n_components or hidden_dim ({error})."
+        ) from error
 
 
 def _in_several_processes() -> bool:

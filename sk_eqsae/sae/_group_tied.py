@@ -121,7 +121,7 @@ class GroupTiedSAE(SymmetricSAE):
     --------
     EquivariantSAE : The paper's method, which needs canonical rows.
     TopKSAE : The regular autoencoder.
-    sk_eqsae.inspection.feature_symmetry : What each vector does under the group.
+    sk_eqsae.feature_symmetry : What each vector does under the group.
 
     Notes
     -----
@@ -142,7 +142,7 @@ class GroupTiedSAE(SymmetricSAE):
 
     A vector that some elements leave alone has copies that are equal. They have
     equal latents, each of which counts among the `k`; a free vector does the same
-    with one. :func:`~sk_eqsae.inspection.feature_symmetry` lists such vectors by
+    with one. :func:`~sk_eqsae.feature_symmetry` lists such vectors by
     their ``stabilizer_size``. A row that some elements leave alone has equal latents,
     too. Where `k` cuts between equal latents, rounding decides which are kept.
 
@@ -226,6 +226,7 @@ class GroupTiedSAE(SymmetricSAE):
         nested: ArrayLike | None = None,
         recipe: str | Recipe = "default",
         max_epochs: int | None = None,
+        max_steps: int | None = None,
         batch_size: int | None = None,
         lr: float | None = None,
         warm_start: bool = False,
@@ -247,6 +248,7 @@ class GroupTiedSAE(SymmetricSAE):
         self.nested = nested
         self.recipe = recipe
         self.max_epochs = max_epochs
+        self.max_steps = max_steps
         self.batch_size = batch_size
         self.lr = lr
         self.warm_start = warm_start

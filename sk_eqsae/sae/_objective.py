@@ -14,6 +14,9 @@ from ._network import Network
 from ._recipe import Recipe
 from ._sparse_step import put_gradients
 
+# rows that count as an epoch in dead_after if it has more: a budget of steps may end
+# before all of them were seen
+_LONGEST_EPOCH = 100_000
 _CHECKS = 16  # looks for dead latents in the time after which a latent is dead
 
 
@@ -50,7 +53,7 @@ class Objective(Trainable):
         if len(prefixes) > 1:
             part = np.searchsorted(prefixes, network.places, side="right")
             self.select = Prefixes(select, part)
-        self.patience = recipe.dead_after * n_rows
+        self.patience = recipe.dead_after * min(n_rows, _LONGEST_EPOCH)
         n_latents = network.n_latents
         # rows seen since each latent was active
         self.register_buffer("idle", torch.zeros(n_latents, dtype=torch.float32))

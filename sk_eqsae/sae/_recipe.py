@@ -3,6 +3,7 @@
 import math
 from dataclasses import asdict, dataclass
 from numbers import Integral, Real
+from typing import Any
 
 from sklearn.utils._param_validation import (
     Interval,
@@ -51,7 +52,8 @@ class Recipe:
         the canonical row. Of :class:`~sk_eqsae.EquivariantSAE` alone; for other
         autoencoders a row is its own target.
     dead_after : float, default=1
-        Epochs without being active after which a latent counts as dead.
+        Epochs without being active after which a latent counts as dead. 100,000 rows
+        count as an epoch if it has more.
 
     Raises
     ------
@@ -101,8 +103,9 @@ RECIPES = {
     ),
 }
 
-# what the parameters lr, batch_size and max_epochs stand for where they are None
-SCHEDULES = {
-    "default": {"lr": 2e-3, "batch_size": 256, "max_epochs": 200},
-    "paper": {"lr": 1e-3, "batch_size": 64, "max_epochs": 500},
+# what lr, batch_size, max_epochs and max_steps stand for where they are None; by
+# benchmarks/steps, more steps than these gain little
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "default": {"lr": 2e-3, "batch_size": 256, "max_epochs": 200, "max_steps": 20_000},
+    "paper": {"lr": 1e-3, "batch_size": 64, "max_epochs": 500, "max_steps": None},
 }

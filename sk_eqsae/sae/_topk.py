@@ -78,6 +78,7 @@ class TopKSAE(BaseSAE):
         nested: ArrayLike | None = None,
         recipe: str | Recipe = "default",
         max_epochs: int | None = None,
+        max_steps: int | None = None,
         batch_size: int | None = None,
         lr: float | None = None,
         warm_start: bool = False,
@@ -95,6 +96,7 @@ class TopKSAE(BaseSAE):
         self.nested = nested
         self.recipe = recipe
         self.max_epochs = max_epochs
+        self.max_steps = max_steps
         self.batch_size = batch_size
         self.lr = lr
         self.warm_start = warm_start

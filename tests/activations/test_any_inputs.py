@@ -430,14 +430,29 @@ def test_several_layers_are_read_in_the_same_passes(tmp_path):
     assert len(n_passes) == 2 * 3 + 1  # batches, powers, an input by itself
     assert [*together] == layers
     for layer, orbits in together.items():
-        alone = extract_orbits(model, INPUTS, layer=layer, **settings)
+        of_layer = settings | {"call": settings["call"].get(layer)}
+        alone = extract_orbits(model, INPUTS, layer=layer, **of_layer)
         assert_array_equal(orbits.X, alone.X)
     on_disk = extract_orbits(model, INPUTS, layer=layers, **settings, out=tmp_path)
     for layer, orbits in on_disk.items():
         assert_array_equal(orbits.X[:], together[layer].X)
     assert (tmp_path / "first" / "000000.npy").exists()
     with pytest.raises(ValueError, match="activations of another layer"):
-        extract_orbits(model, INPUTS, layer=layers[:2], **settings, out=tmp_path)
+        extract_orbits(model, INPUTS, layer=layers[:3], **settings, out=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"layer": []}, "layer is an empty list"),
+        ({"output": {"first": 0, "last": 0}}, r"output names 'last', .* layer=\['fi"),
+        ({"call": {"shared": 0}}, "call names 'shared'"),
+    ],
+)
+def test_settings_of_layers_that_are_not_read(settings, message):
+    arguments = {"layer": ["first"], "action": SHIFT} | settings
+    with pytest.raises(ValueError, match=message):
+        extract_orbits(Twice(), INPUTS, **arguments)
 
 
 def test_steps_that_are_no_module_are_told_how_to_get_a_name():

@@ -19,6 +19,7 @@ from benchmarks.paper._profiles import PROFILES
 from benchmarks.paper._report import (
     architectures,
     best_probe,
+    claims_html,
     probe_means,
     with_dead,
     write_report,
@@ -232,6 +233,34 @@ def test_report_links_every_figure_and_stores_every_table(tables, folder):
     for name in (*TABLES, "claims"):
         assert len(pd.read_csv(folder / f"{name}.csv"))
     assert "dead" in summary
+
+
+def test_a_run_that_tests_the_machinery_judges_no_claim(tables, tmp_path):
+    run = Run(TINY, tmp_path, n_jobs=1)
+    summary = write_report("smoke", run, tables, tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    assert summary.startswith("This is a test of the machinery, not a result")
+    assert "This is a test of the machinery" in page
+    assert "claims" not in re.sub("<style>.*?</style>", "", page, flags=re.DOTALL)
+    assert not (tmp_path / "claims.csv").exists()
+
+
+def test_claims_are_said_in_a_word_and_their_figures_unfold():
+    claim = {"claim": "M <explains>", "paper": "98 %", "ours, paper recipe": "R2 .9"}
+    claim |= {"ours, default recipe": "R2 .8", "paper recipe": "holds"}
+    verdicts = {
+        "holds": "holds",
+        "holds only for S": "in part",
+        "mlp: holds; cnn: does not hold": "in part",
+        "does not hold; behind everywhere": "does not hold",
+        "not measured": "not measured",
+    }
+    for verdict, words in verdicts.items():
+        page = claims_html(pd.DataFrame([claim | {"default recipe": verdict}]))
+        found = re.findall(r'<span class="word">(.*?)</span>', page)
+        assert found == [words, "holds"]
+    assert "M &lt;explains&gt;" in page
+    assert "98 %" in page[page.index("<details>") :]
 
 
 def drawn(axis, label):

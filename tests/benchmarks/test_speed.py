@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.speed import _big_data, _cases, _device, _symmetry
+from benchmarks.speed import _big_data, _cases, _device, _extraction, _symmetry
 from sk_eqsae import TopKSAE
 
 
@@ -87,3 +87,13 @@ def test_moves_are_those_of_the_group(name):
     sae, X, power = _symmetry.moving_autoencoder(name, 16, 40)
     assert sae.symmetry_ == _symmetry.GROUPS[name]
     assert sae.reconstruct(X, power=power).shape == X.shape == (40, 16)
+
+
+@pytest.mark.parametrize("name", _extraction.MODELS)
+def test_extraction_is_timed_beside_the_same_passes(name, monkeypatch):
+    monkeypatch.setattr(_extraction, "N_INPUTS", 6)
+    monkeypatch.setattr(_extraction, "BATCH_SIZE", 4)
+    case = _extraction.extraction(name, 1)
+    assert case["extract_rate"] == pytest.approx(case["passes_ms"] / case["extract_ms"])
+    passes = _extraction.Passes(**_extraction.MODELS[name]())
+    assert [len(batch) for batch in passes.batches] == [4, 2] * 4

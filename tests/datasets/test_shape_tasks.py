@@ -141,9 +141,12 @@ def test_documented_class_balance(reading, kind, mean, of_two, of_four):
     [
         ({"groups": [0]}, "groups was given without power"),
         ({"power": [0]}, "power was given without groups"),
-        ({"groups": [0, 5], "power": [0, 0]}, "indices of the 5 images .* found 5"),
-        ({"groups": [-1], "power": [0]}, "found -1"),
-        ({"groups": [0.0], "power": [0]}, "dtype float64"),
+        (
+            {"groups": [0, 5], "power": [0, 0]},
+            "groups names images from 0 to 5, ",
+        ),
+        ({"groups": [-1], "power": [0]}, "names images from -1"),
+        ({"groups": [0.0], "power": [0]}, "array of float64"),
         ({"groups": [0, 1], "power": [0, 1, 2]}, "one for each of the 2 rows"),
         ({"groups": [0, 1], "power": [0.5, 1]}, "power must be an integer"),
     ],

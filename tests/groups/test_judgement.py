@@ -114,3 +114,14 @@ def test_powers_between_warn_where_frequencies_reach_half_the_order(frequency, t
     if not trusted:
         assert "angular frequency 6" in str(caught[0].message)
         assert caught[0].filename == __file__
+
+
+def test_a_score_of_canonical_rows_alone_says_that_it_needs_others():
+    X, metadata = layer_of_shifted_inputs(30)
+    canonical = metadata["power"] == 0
+    alone = {name: values[canonical] for name, values in metadata.items()}
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fitter = ActivationTransformFitter(symmetry=8).fit(X, **metadata)
+    with pytest.raises(ValueError, match="no row has another power than 0"):
+        fitter.score(X[canonical], **alone)

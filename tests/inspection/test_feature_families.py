@@ -146,3 +146,16 @@ def test_errors_say_what_is_missing():
         feature_families(sae, X, groups=np.repeat([0, 1, 2], 2), power=[0, 1] * 3)
     with pytest.raises(TypeError, match="fitted autoencoder"):
         feature_families("sae", X, groups=np.arange(6), power=np.zeros(6, int))
+
+
+def test_sites_are_orbits_of_their_own_and_halves_cut_between_inputs():
+    group = CyclicGroup(4)
+    X, metadata, lengths = permuting(group, [[0], [0, 2], [0, 1, 2, 3]])
+    site = metadata["groups"] % 3
+    metadata["groups"] //= 3
+    table = feature_families(reader(7), X, **metadata, site=site, random_state=0)
+    assert table["orbit_length"].tolist() == lengths.tolist()
+    some = np.flatnonzero(metadata["groups"] < 3)
+    metadata = {name: values[some] for name, values in metadata.items()}
+    with pytest.raises(ValueError, match=r"groups holds 3 group\(s\)"):
+        feature_families(reader(7), X[some], **metadata, site=site[some])

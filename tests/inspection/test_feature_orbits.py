@@ -80,7 +80,7 @@ def test_vectors_that_are_not_there_are_an_error(plt, turning_pixels):
 @pytest.mark.parametrize("features", [1, [1.0], [], ["a"], [-1], [2], [[0]]])
 def test_features_that_are_no_base_vectors_are_refused(plt, turning_pixels, features):
     sae, X = turning_pixels
-    with pytest.raises(ValueError, match="has to list base vectors, from 0 to 1"):
+    with pytest.raises(ValueError, match=r"features (has to list|names) base vectors"):
         FeatureOrbitDisplay.from_estimator(
             sae, X, X.reshape(-1, 2, 2), decode=decode, features=features
         )

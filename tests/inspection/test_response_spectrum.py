@@ -100,3 +100,12 @@ def test_what_does_not_vary_has_no_spectrum_and_cut_orbits_are_left_out():
     )
     with pytest.raises(ValueError, match="no orbit has rows of all 4 elements"):
         response_spectrum(X[:3], groups=[0, 0, 0], power=[0, 1, 2], symmetry=4)
+
+
+def test_sites_are_orbits_of_their_own():
+    X, metadata = orbits_of(CyclicGroup(4), 6, 2)
+    expected = response_spectrum(X.reshape(-1, 2), **metadata)
+    site = metadata["groups"] % 2
+    metadata["groups"] //= 2
+    found = response_spectrum(X.reshape(-1, 2), **metadata, site=site)
+    pd.testing.assert_frame_equal(found, expected)

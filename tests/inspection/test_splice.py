@@ -11,6 +11,7 @@ from sklearn.frozen import FrozenEstimator
 from torch import nn
 
 from sk_eqsae import EquivariantSAE, GroupTiedSAE, TopKSAE, extract_orbits, splice
+from sk_eqsae.activations import Tokens
 from tests.fitted import data
 from tests.instances import QUICK
 
@@ -329,9 +330,9 @@ def test_a_layer_that_is_called_twice_is_refused(net, images):
     [
         ({"ablate": [24]}, "ablate names latents from 24 to 24, but .* 0 to 23"),
         ({"ablate": [-1]}, "ablate names latents from -1"),
-        ({"ablate": [0.5]}, "ablate has to name latents by their numbers"),
-        ({"ablate": [True] * 24}, "ablate has to name latents by their numbers"),
-        ({"ablate": 3}, "ablate has to name latents by their numbers"),
+        ({"ablate": [0.5]}, "ablate has to list latents by their numbers"),
+        ({"ablate": [True] * 24}, "ablate has to list latents by their numbers"),
+        ({"ablate": 3}, "ablate has to list latents by their numbers"),
         ({"steer": {30: 1.0}}, "steer names latents from 30"),
         ({"steer": {3: float("nan")}}, "steer sets latent 3 to nan"),
         ({"ablate": [3], "steer": {3: 1.0}}, "latent 3 is in ablate"),
@@ -420,3 +421,64 @@ class Turns(nn.Module):
     def forward(self, x):
         self.meeting.wait()
         return self.module(x)
+
+
+@pytest.fixture(scope="module")
+def maps():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.Flatten(), nn.Linear(96, 2))
+    return model, torch.randn(40, 1, 4, 4)
+
+
+def test_every_site_of_a_map_is_replaced(maps):
+    model, images = maps
+    x = model[0](images).detach()
+    rows = x.movedim(1, -1).reshape(-1, 6).numpy()
+    sae = TopKSAE(12, k=2, **QUICK).fit(rows)
+    Z = sae.transform(rows)
+    latent = int(Z.sum(axis=0).argmax())
+    Z[:, latent] = 2.5
+    made = torch.from_numpy(sae.inverse_transform(Z)).reshape(40, 4, 4, 6)
+    with splice(model, "0", sae, sites="map", steer={latent: 2.5}):
+        torch.testing.assert_close(model[0](images), made.movedim(-1, 1))
+        torch.testing.assert_close(model(images), model[1:](made.movedim(-1, 1)))
+    with splice(model, "0", sae, sites="map", keep_error=True):
+        torch.testing.assert_close(model[0](images), x)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_tokens_are_replaced_and_a_prefix_only_if_it_is_kept(kept):
+    x = torch.randn(20, 5, 6)
+    model = nn.Sequential(nn.Identity())
+    sae = TopKSAE(12, k=2, **QUICK).fit(x.reshape(-1, 6).numpy())
+    expected = sae.to_module()(x)
+    if not kept:
+        expected[:, 0] = x[:, 0]
+    sites = Tokens(grid=(2, 2), prefix=1, keep_prefix=kept)
+    with splice(model, "0", sae, sites=sites):
+        torch.testing.assert_close(model(x), expected)
+
+
+def test_powers_of_inputs_are_those_of_all_their_sites(equivariant):
+    sae, X, _ = equivariant
+    inputs = X[: len(X) // 2 * 2].reshape(-1, 1, 2, X.shape[1])
+    expected = sae.reconstruct(inputs.reshape(-1, X.shape[1]).numpy(), power=1)
+    model = nn.Sequential(nn.Identity())
+    maps = inputs.movedim(-1, 1)
+    given = np.ones(len(maps), dtype=int)
+    with splice(model, "0", sae, sites="map", power=given):
+        found = model(maps).movedim(1, -1).reshape(-1, X.shape[1])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_sites_that_cannot_be_put_back_are_refused(maps):
+    model, images = maps
+    sae = TopKSAE(12, k=2, **QUICK).fit(np.random.default_rng(0).normal(size=(50, 16)))
+    for sites in (lambda x: x, "grid"):
+        with pytest.raises(ValueError, match="can be put back"):
+            splice(model, "0", sae, sites=sites).__enter__()
+    with (
+        pytest.raises(ValueError, match="was fitted on 16"),
+        splice(model, "0", sae, sites="map"),
+    ):
+        model(images)

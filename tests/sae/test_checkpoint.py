@@ -15,18 +15,21 @@ from sklearn.model_selection import GridSearchCV
 
 from sk_eqsae import EquivariantSAE, GroupTiedSAE, TopKSAE, fit_many
 from sk_eqsae import _checkpoint as module
+from sk_eqsae._tensors import from_bytes, to_bytes
 from sk_eqsae._training import Place
 from sk_eqsae.activations import Shards
 from sk_eqsae.sae import Recipe
 
 RECIPE = Recipe(dead_after=0.5)  # so that latents die and are revived meanwhile
 SETTINGS = {"max_epochs": 4, "batch_size": 16, "random_state": 0, "recipe": RECIPE}
+SHORT = {"max_steps": 28}  # inside of the third epoch
 STREAMED = SETTINGS | {"buffer_size": 0.004}  # a third of the rows
 CASES = {
     "top_k": TopKSAE(32, k=2, **SETTINGS),
     "top_k_streamed": TopKSAE(32, k=2, hidden_dim=8, **STREAMED),
     "equivariant": EquivariantSAE(32, k=2, activation="batch_topk", **STREAMED),
     "group_tied": GroupTiedSAE(19, k=2, n_free=3, **STREAMED),
+    "top_k_short": TopKSAE(32, k=2, **STREAMED | SHORT),
 }
 N_STEPS = 40  # 4 epochs of 10 batches
 KILLED = 27  # in the third epoch; the checkpoint is of the step before
@@ -233,6 +236,29 @@ def test_a_spoiled_checkpoint_is_an_error_that_names_it(spoil, message, interrup
         clone(sae).fit(X)
     left.unlink()
     clone(sae).fit(X)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("totals", np.zeros(3, np.float32), "other shapes"),
+        ("totals", np.zeros((), np.float32), "other shapes"),
+        ("place", np.zeros(3, np.int64), "other shapes"),
+        ("losses", np.zeros((1, 3)), "other shapes"),
+        ("generator", np.zeros(7, np.uint8), "no state of a generator"),
+        ("generator", np.zeros(5056), "no state of a generator"),
+    ],
+)
+def test_a_checkpoint_of_other_shapes_is_an_error_that_names_it(
+    name, value, message, interrupted
+):
+    sae, X = interrupted
+    [left] = files(sae.checkpoint)
+    arrays, _ = from_bytes(left.read_bytes())
+    left.write_bytes(to_bytes(arrays | {name: value}, {}))
+    expected = f"{re.escape(str(left))}.*{message}.*Remove the file to start anew"
+    with pytest.raises(ValueError, match=expected):
+        clone(sae).fit(X)
 
 
 def test_a_fit_with_a_checkpoint_is_the_fit_without(tmp_path):

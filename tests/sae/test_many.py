@@ -306,7 +306,7 @@ def test_one_bar_for_all(capsys):
     fit_many([topk(random_state=0, verbose=1), topk(random_state=1)], X)
     shown = capsys.readouterr().err
     assert "2 TopKSAE" in shown
-    assert "4/4" in shown
+    assert "epoch=4" in shown
 
 
 def test_large_dictionaries_are_fitted_in_turn(stack_sizes, monkeypatch):

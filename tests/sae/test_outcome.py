@@ -131,3 +131,12 @@ def test_a_few_long_rows_that_hold_all_variance_are_warned_of(kind):
     ):
         kind(32, **settings).fit(rows_with_sinks(1000))
     kind(32, **settings).fit(rows_with_sinks(1))
+
+
+@pytest.mark.parametrize("n_components", [10**12, 2**62])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_dictionary_that_no_memory_holds_is_an_error_of_its_size(
+    kind, n_components, rows
+):
+    with pytest.raises(ValueError, match=rf"{n_components} latents.*n_components"):
+        kind(n_components, k=2, **QUICK).fit(rows)

@@ -347,7 +347,7 @@ def test_set_output_and_names(sae):
 
 def test_progress_bar_only_when_asked(capsys):
     TopKSAE(8, k=2, max_epochs=2, verbose=1).fit(X)
-    assert "2/2" in capsys.readouterr().err
+    assert "epoch=2" in capsys.readouterr().err
     TopKSAE(8, k=2, max_epochs=2).fit(X)
     assert capsys.readouterr().err == ""
 

@@ -64,9 +64,10 @@ def explore(
         Activations to look at, best ones that were not fitted. Each row of an array is
         that of an input by itself, canonical under the group of M.
     inputs : ndarray or tensor of shape (n_inputs, ...), default=None
-        Canonical inputs, indexed by orbit id; of an array of activations the input of
-        each row. Drawn are images of 1 or 3 channels, first or last, signals (length,)
-        or (channels, length) of up to 4, and points (n_points, 2) or (n_points, 3).
+        Canonical inputs, indexed by ``orbits.inputs``; of an array of activations the
+        input of each row. Drawn are images of 1 or 3 channels, first or last, signals
+        (length,) or (channels, length) of up to 4, and points (n_points, 2) or
+        (n_points, 3). Of a layer with sites on a grid a frame marks the one that fired.
         None shows ids alone.
     action : callable, default=None
         ``action(inputs, power)`` of :func:`~sk_eqsae.extract_orbits`, to show inputs
@@ -92,16 +93,15 @@ def explore(
     Raises
     ------
     TypeError, ValueError
-        If `sae` is none of the three autoencoders, if orbits, inputs, labels, names and
-        M do not fit together, or if a label or a name is missing.
+        If the arguments do not fit together, or a label or a name is missing.
 
     Notes
     -----
     The numbers of a feature, with z its activation in a row:
 
     - Density is the share of rows with z > 0; the mean activation is over those.
-    - What the group does is what :func:`~sk_eqsae.inspection.feature_symmetry` says.
-    - An input counts by its strongest place in the orbit.
+    - What the group does is what :func:`~sk_eqsae.feature_symmetry` says.
+    - An input counts by its strongest site and place in the orbit.
     - AUC of a class is of its rows against all others, where equal z count half.
     - Without the feature (z = 0) the squared error of a row grows by ``2 z (r . d) +
       z^2 |d|^2``, with r the error of the reconstruction and d the feature's vector,
@@ -142,14 +142,13 @@ def explore(
     if labels is not None:
         check_consistent_length(Z, labels)
         data |= separation(Z.tocsc(), _complete(labels, "labels", "class", "row"))
-    data["top"], shown = _top(Z.tocsc(), table, n_top)
-    data["inputs"] = [str(orbit_id) for orbit_id in ids[shown]]
+    grid, cells = _cells(orbits, table)
+    top, shown = _top(Z.tocsc(), table, ids, cells, n_top)
+    data |= {"top": top, "inputs": [str(number) for number in shown], "grid": grid}
     if inputs is not None:
         _check_action(action, group)
         check_ids(ids, len(inputs))
-        data["pictures"] = pictures(
-            inputs, ids[shown], action, group, max_picture_bytes
-        )
+        data["pictures"] = pictures(inputs, shown, action, group, max_picture_bytes)
     with atomic_write(path) as part:
         part.write_text(page(data), encoding="utf-8", newline="\n")
     return Path(path)
@@ -223,34 +222,61 @@ def _complete(values: ArrayLike, argument: str, what: str, of: str) -> NDArray:
             f"{argument} has no {what} for {len(missing)} {of}(s), such as "
             f"{missing[0]}. Give these a {what} of their own, such as 'none'."
         )
-    return column_or_1d(as_array(values))
+    # an array of strings drops NUL at their end
+    are_texts = all(isinstance(value, str) for value in np.ravel(given))
+    return column_or_1d(given if are_texts else as_array(values))
 
 
-def _top(Z: csc_array, table: NDArray, n_top: int) -> tuple[list[Any], NDArray]:
-    """Strongest orbits of each latent, by place among all that are shown, and those."""
+def _cells(orbits: Orbits, table: NDArray) -> tuple[Any, NDArray | None]:
+    """Rows and columns of the grid of sites, and the cell of each row of the table."""
+    if orbits.grid is None or len(orbits.grid) > 2:
+        return None, None
+    grid = [1, *orbits.grid][-2:]
+    return grid, np.where(table >= 0, orbits.position[table], -1)
+
+
+def _top(
+    Z: csc_array, table: NDArray, ids: NDArray, cells: NDArray | None, n_top: int
+) -> tuple[list[Any], NDArray]:
+    """Strongest inputs of each latent, by place among all that are shown, and those."""
     orbit_of_row = np.empty(Z.shape[0], dtype=np.int64)
     orbits, elements = np.nonzero(table >= 0)
     orbit_of_row[table[orbits, elements]] = orbits
-    top = [_top_of_one(*column, orbit_of_row, table, n_top) for column in columns(Z)]
+    known, input_of = np.unique(ids, return_inverse=True)
+    top = [
+        _top_of_one(column, orbit_of_row, input_of, table, n_top)
+        for column in columns(Z)
+    ]
     # the strongest of each latent before the others
-    ranked = sorted((rank, orbit) for one in top for rank, orbit in enumerate(one[0]))
-    place = {orbit: i for i, orbit in enumerate(dict.fromkeys(o for _, o in ranked))}
+    ranked = sorted((rank, input_of[o]) for one in top for rank, o in enumerate(one[0]))
+    place = {number: i for i, number in enumerate(dict.fromkeys(n for _, n in ranked))}
     by_place = [
-        [[place[orbit], rounded(z, 3)] for orbit, z in zip(*one, strict=True)]
+        [
+            [place[input_of[orbit]], rounded(z, 3)]
+            + ([] if cells is None else [cells[orbit].tolist()])
+            for orbit, z in zip(*one, strict=True)
+        ]
         for one in top
     ]
-    return by_place, np.array(list(place), dtype=np.int64)
+    return by_place, known[list(place)]
 
 
 def _top_of_one(
-    rows: NDArray, values: NDArray, orbit_of_row: NDArray, table: NDArray, n_top: int
+    latent: tuple[NDArray, NDArray],
+    orbit_of_row: NDArray,
+    input_of: NDArray,
+    table: NDArray,
+    n_top: int,
 ) -> tuple[list[int], NDArray]:
     """Orbits in which a latent is strongest (n,), and what it is there (n, order)."""
+    # each of another input: of one with several sites it is the strongest
+    rows, values = latent
     strongest_first = orbit_of_row[rows[np.argsort(-values, kind="stable")]]
-    top = list(dict.fromkeys(strongest_first.tolist()))[:n_top]
+    first = np.unique(input_of[strongest_first], return_index=True)[1]
+    top = strongest_first[np.sort(first)[:n_top]]
     column = np.zeros(len(orbit_of_row))
     column[rows] = values
-    return top, np.where(table[top] >= 0, column[table[top]], np.nan)
+    return top.tolist(), np.where(table[top] >= 0, column[table[top]], np.nan)
 
 
 def _check_action(action: Action | None, group: FiniteGroup) -> None:

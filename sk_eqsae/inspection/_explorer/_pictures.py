@@ -33,7 +33,7 @@ def pictures(
     group: FiniteGroup,
     max_bytes: int,
 ) -> dict[str, Any]:
-    """Draw inputs of orbit ids, each with its whole orbit, until the room is full."""
+    """Draw inputs by their ids, each under all elements, until the room is full."""
     # Drawings are data URIs of all images of an orbit side by side, or for each element
     # lists of coordinates from 0 to 100, None where a number is missing.
     inputs = _checked(inputs)
@@ -92,7 +92,7 @@ def _checked(inputs: Any) -> Inputs:
 
 
 def check_ids(ids: NDArray, n_inputs: int) -> None:
-    """Refuse orbit ids, also of orbits that are not drawn, that index no input."""
+    """Refuse ids, also of inputs that are not drawn, that index no input."""
     by_place = (
         "they index inputs, so give the canonical inputs that went into "
         "extract_orbits, all of them. Of inputs that lie in the order of their sorted "

@@ -386,14 +386,24 @@ function image(strip, e, label) {
   return node;
 }
 
-function example([place, activations], i) {
+function frame(drawing, cell) { // round the cell of the grid that the row is of
+  if (drawing === null || !data.grid || cell === undefined || cell < 0) return drawing;
+  const [rows, columns] = data.grid, node = el("span", { class: "cell" });
+  node.style.left = `${(100 * (cell % columns)) / columns}%`;
+  node.style.top = `${(100 * Math.floor(cell / columns)) / rows}%`;
+  node.style.width = `${100 / columns}%`;
+  node.style.height = `${100 / rows}%`;
+  return el("span", { class: "framed" }, drawing, node);
+}
+
+function example([place, activations, at = []], i) {
   const name = data.inputs[place];
   const most = Math.max(...activations.map((z) => z ?? -1));
   const cells = activations.map((z, e) => {
     const label = moves ? `input ${name} moved by ${data.elements[e]}` : `input ${name}`;
     const strongest = moves && z !== null && z === most;
     return el("li", { class: strongest ? "strongest" : null },
-      picture(place, e, label),
+      frame(picture(place, e, label), at[e]),
       el("span", { class: "value" }, el("span", {}, moves ? data.elements[e] : "z"), el("span", {}, number(z))),
       bar(z / data.columns.max[i]));
   });

@@ -274,3 +274,39 @@ def test_rows_of_an_array_are_inputs_by_themselves(as_rows, tmp_path):
     sae = TopKSAE(16, **QUICK).fit(X)
     alone = Orbits(X, np.arange(len(X)), np.zeros(len(X), dtype=int))
     assert data == embedded(explore(sae, alone, inputs, path=tmp_path / "same.html"))
+
+
+def test_of_a_layer_with_sites_the_page_names_the_input_and_the_cell(tmp_path):
+    """Maps of 2 x 3 places and 4 features that a mirror image reverses by rows."""
+    rng = np.random.default_rng(0)
+    maps = np.abs(rng.normal(size=(20, 2, 3, 4)))
+    moved = np.stack([maps, maps[:, :, ::-1]], axis=1)  # (input, element, row, column)
+    place = np.arange(6).reshape(2, 3)
+    at = np.stack([place, place[:, ::-1]], axis=-1).reshape(6, 2)  # g u of each u
+    X = np.stack([moved[:, e].reshape(20, 6, 4)[:, at[:, e]] for e in (0, 1)], axis=2)
+    orbits = Orbits(
+        X.reshape(-1, 4),
+        groups=np.repeat(np.arange(20) // 4, 12),
+        power=np.tile([0, 1], 120),
+        inputs=np.repeat(np.arange(20), 12),
+        site=np.tile(np.repeat(np.arange(6), 2), 20),
+        position=np.tile(at.ravel(), 20),
+        grid=(2, 3),
+    )
+    sae = TopKSAE(4, k=1, max_epochs=2, random_state=0).fit(orbits.X)
+    sae.coefs_, sae.intercepts_ = [np.eye(4, dtype=np.float32)], [np.zeros(4)]
+    sae.mean_, sae.scale_ = np.zeros(4), 1.0
+    data = embedded(explore(sae, orbits, maps.sum(axis=-1), path=tmp_path / "f.html"))
+    assert data["grid"] == [2, 3]
+    Z = sae.transform(moved.reshape(-1, 4)).reshape(20, 2, 6, 4)
+    for latent, top in enumerate(data["top"]):
+        most = Z[..., latent].max(axis=(1, 2))
+        ids = [int(data["inputs"][place]) for place, _, _ in top]
+        np.testing.assert_allclose(most[ids], np.sort(most)[::-1][: len(top)])
+        assert len(set(ids)) == len(ids) == 8
+        for number, (_, activations, cells) in zip(ids, top, strict=True):
+            for element in (0, 1):
+                found = Z[number, element, cells[element], latent]
+                assert activations[element] == pytest.approx(found, rel=1e-2)
+            assert cells[1] == at[cells[0], 1]
+            assert max(activations) == pytest.approx(most[number], rel=1e-2)

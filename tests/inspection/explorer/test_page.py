@@ -237,3 +237,13 @@ def test_no_rows_and_sparse_ones_are_refused(tmp_path):
         explored(sae, np.empty((0, 12)), tmp_path)
     with pytest.raises(TypeError, match="dense data is required"):
         explored(sae, csr_array((3, 12)), tmp_path)
+
+
+def test_names_of_a_list_keep_nul_at_their_end(tmp_path):
+    _, orbits = turning_orbits()
+    sae, _ = fitted("topk", orbits)
+    names = [f"feature {i}\0" for i in range(16)]
+    labels = [f"class {i % 2}\0\0" for i in range(len(orbits))]
+    data = explored(sae, orbits, tmp_path, names=names, labels=labels)
+    assert data["names"] == names
+    assert "class 1\0\0" in repr(data).replace(r"\x00", "\0")

@@ -1,0 +1,1 @@
+"""How many steps of training pay, by the number of rows."""

