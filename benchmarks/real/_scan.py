@@ -30,7 +30,7 @@ def run(args) -> None:
     table = pd.concat(tables)
     print(table.to_string(index=False))
     shown = table[table.weights == "trained"].drop(columns="weights")
-    display = SymmetryScanDisplay.from_scan(shown)
+    display = SymmetryScanDisplay(shown)
     store_figure(display.plot().figure_, args.out / "scan.png")
 
 
