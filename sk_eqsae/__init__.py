@@ -20,7 +20,7 @@ from .probing import (
     make_probe,
     make_probe_search,
 )
-from .sae import EquivariantSAE, GroupTiedSAE, TopKSAE, fit_many
+from .sae import EquivariantSAE, GroupTiedSAE, OrbitSAE, TopKSAE, fit_many
 
 __version__ = version("sk-eqsae")
 
@@ -29,6 +29,7 @@ __all__ = [
     "EquivariantSAE",
     "GroupTiedSAE",
     "MeanDifferenceSelector",
+    "OrbitSAE",
     "TopKSAE",
     "TruncatedReconstruction",
     "evaluate_probes",

@@ -117,6 +117,11 @@ class Checkpoint:
         if not self._is_due():
             return
         start = time.monotonic()
+        self._write_state(net, place)
+        self.written = time.monotonic()
+        self.pause = max(_SECONDS, (self.written - start) / _SHARE)
+
+    def _write_state(self, net: Any, place: Any) -> None:
         epoch = {
             "place": np.array([place.n_batches, place.n_rows]),
             "totals": to_numpy(place.total),
@@ -124,8 +129,6 @@ class Checkpoint:
             "losses": net.loss_curves.astype(np.float64),
         }
         self._write(state_of(net) | epoch)
-        self.written = time.monotonic()
-        self.pause = max(_SECONDS, (self.written - start) / _SHARE)
 
     def _is_due(self) -> bool:
         return time.monotonic() >= self.written + self.pause
@@ -173,6 +176,31 @@ class Checkpoint:
         with self._unreadable():
             return from_bytes(read_bytes(self.path))[0]
 
-    def remove(self) -> None:
+    def finish(self, net: Any, place: Any) -> None:
         """Remove the file, which has served."""
+        self.remove()
+
+    def remove(self) -> None:
+        """Remove the file."""
         self.path.unlink(missing_ok=True)
+
+    def remove_parts(self) -> None:
+        """Remove the files of all parts."""
+        for path in self.folder.glob(f"{self.path.stem}-*"):
+            path.unlink(missing_ok=True)
+
+    def of_part(self, name: str) -> "PartCheckpoint":
+        """The file of a part of the training, which is kept until all are done."""
+        part = PartCheckpoint(self.folder, {})
+        part.path = self.path.with_stem(f"{self.path.stem}-{name}")
+        return part
+
+
+class PartCheckpoint(Checkpoint):
+    """The state of one part of a training, with which the next one begins."""
+
+    def finish(self, net: Any, place: Any) -> None:
+        """Write the state at the end."""
+        place.generator = torch.Generator().get_state()  # no epoch will begin
+        place.total = torch.zeros(net.loss_curves.shape[1:])
+        self._write_state(net, place)

@@ -18,6 +18,8 @@ from torch.utils.data import Dataset, TensorDataset
 
 from ._shards import Shards
 
+Read = Callable[[int, int], tuple[Tensor, ...]]  # rows from one place to another
+
 _FLOATS = (np.float64, np.float32)
 _HALVES = (torch.float16, torch.bfloat16)
 _LARGEST = float(np.finfo(np.float32).max)
@@ -283,17 +285,49 @@ class TrainingRows:
 
         n_tensors = 1 if self.targets is None else 2
         row_bytes = 4 * self.n_features * n_tensors
-        if is_on_disk(self.X) and len(self) * row_bytes > buffer_bytes:
-            return Stream(read, len(self), row_bytes, buffer_bytes)
-        tensors = tuple(
-            torch.empty(len(self), self.n_features, dtype=torch.float32)
-            for _ in range(n_tensors)
-        )
-        for chunk in self._chunks():
+        return self._dataset(read, len(self), row_bytes, buffer_bytes)
+
+    def _dataset(
+        self, read: Read, n_items: int, item_bytes: int, buffer_bytes: float
+    ) -> Dataset:
+        if is_on_disk(self.X) and n_items * item_bytes > buffer_bytes:
+            return Stream(read, n_items, item_bytes, buffer_bytes)
+        tensors: list[Tensor] = []
+        for chunk in gen_batches(n_items, max(1, 4 * _CHUNK_ENTRIES // item_bytes)):
             parts = read(chunk.start, chunk.stop)
+            if not tensors:
+                tensors = [part.new_empty(n_items, *part.shape[1:]) for part in parts]
             for tensor, part in zip(tensors, parts, strict=True):
                 tensor[chunk] = part
         return TensorDataset(*tensors)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OrbitRows(TrainingRows):
+    """Rows that are trained orbit by orbit."""
+
+    table: NDArray  # row of each orbit and element, -1 where there is none
+    n_held_out: int = 0  # orbits at its end that are not trained on at first
+
+    def dataset(
+        self,
+        means: tuple[NDArray, NDArray],
+        scale: float,
+        coordinates: Callable[[Tensor], Tensor] | None,
+        buffer_bytes: float,
+    ) -> Dataset:
+        """Orbits (n_orbits, order, n_features), and which of their rows there are."""
+
+        def read(first: int, last: int) -> tuple[Tensor, ...]:
+            rows = self.table[first:last]
+            seen = torch.from_numpy(rows >= 0)
+            orbits = torch.zeros(*rows.shape, self.n_features, dtype=torch.float32)
+            there = read_rows(self.X, rows[rows >= 0])
+            orbits[seen] = normalized(there, means[0], scale)
+            return orbits, seen
+
+        item_bytes = self.table.shape[1] * (4 * self.n_features + 1)
+        return self._dataset(read, len(self.table), item_bytes, buffer_bytes)
 
 
 def normalized(X: NDArray, mean: NDArray, scale: float) -> Tensor:

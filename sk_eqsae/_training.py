@@ -360,7 +360,7 @@ def train(
             ConvergenceWarning,
         )
     elif checkpoint is not None:
-        checkpoint.remove()
+        checkpoint.finish(net, Place())
     return curves.swapaxes(0, 1)
 
 

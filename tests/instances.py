@@ -7,6 +7,7 @@ from sk_eqsae import (
     EquivariantSAE,
     GroupTiedSAE,
     MeanDifferenceSelector,
+    OrbitSAE,
     TopKSAE,
     TruncatedReconstruction,
 )
@@ -28,6 +29,9 @@ AUTOENCODERS = [
     GroupTiedSAE(8, symmetry=1, k=1, output="invariant", **QUICK),
     GroupTiedSAE(symmetry=1, k=1, n_free="auto", **QUICK),
     GroupTiedSAE(8, symmetry=1, hidden_dim=4, **QUICK),
+    OrbitSAE(8, symmetry=1, **QUICK),
+    OrbitSAE(symmetry=1, k=1, activation="batch_topk", recipe="paper", **QUICK),
+    OrbitSAE(8, symmetry=1, k=1, hidden_dim=4, output="invariant", **QUICK),
 ]
 FITTERS = [
     ActivationTransformFitter(symmetry=1),
@@ -49,6 +53,7 @@ BY_DEFAULT = [
     TopKSAE(),
     EquivariantSAE(),
     GroupTiedSAE(),
+    OrbitSAE(),
     ActivationTransformFitter(),
     PoseCanonicalizer(),
     MeanDifferenceSelector(),
@@ -68,6 +73,12 @@ WITH_ORBITS = [
     GroupTiedSAE(32, symmetry=CyclicGroup(4), k=2, activation="batch_topk", **QUICK),
     GroupTiedSAE(32, k=2, n_free="auto", **QUICK),
     GroupTiedSAE(18, hidden_dim=3, n_free=2, nested=[4], **QUICK),
+    OrbitSAE(12, k=2, equivariance=1, **QUICK),
+    OrbitSAE(12, symmetry=4, k=2, equivariance=0.5, recipe="paper", **QUICK),
+    OrbitSAE(orbit_lengths={4: 2, 1: 4}, k=2, hidden_dim=5, equivariance=2, **QUICK),
+    OrbitSAE(12, k=2, nested=[3], activation="batch_topk", equivariance=1, **QUICK),
+    OrbitSAE(12, k=2, equivariance=0, output="invariant", **QUICK),
+    GroupTiedSAE(orbit_lengths={4: 2, "<g^2>": 1, 1: 2}, k=2, **QUICK),
     ActivationTransformFitter(),
     ActivationTransformFitter(symmetry=CyclicGroup(4), group_law="free"),
     ActivationTransformFitter(symmetry=4, solver="adam", **QUICK),

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "persistence": {"groups", "activations", "sae", "probing"},
 }
 # files that a fit goes through, and changes from one to another
-LONGEST_WAY = {TopKSAE: (18, 39), EquivariantSAE: (18, 81), GroupTiedSAE: (18, 92)}
+LONGEST_WAY = {TopKSAE: (18, 39), EquivariantSAE: (18, 81), GroupTiedSAE: (25, 150)}
 
 
 def room(path):

@@ -566,6 +566,13 @@ def smallest_parts(irrep: Irrep) -> tuple[NDArray, NDArray]:
     return half.conj().T @ rho @ half, half
 
 
+def coset_representatives(group: FiniteGroup, subgroup: Subgroup) -> NDArray:
+    """Smallest element of each coset, (order // subgroup.order,)."""
+    if subgroup.order == 1:
+        return np.arange(group.order)
+    return np.unique(group.cosets(subgroup)[:, 0], return_index=True)[1]
+
+
 def generator_elements(group: FiniteGroup) -> list[int]:
     """Element of each generator."""
     return group._left_products[:, 0].tolist()

@@ -1,6 +1,7 @@
 """What was learned."""
 
 from .._metrics import fvu
+from ._code_equivariance import code_equivariance
 from ._dead_latents import dead_latents
 from ._equivariance import equivariance_error, r2_per_feature
 from ._equivariance_report import equivariance_report
@@ -26,6 +27,7 @@ __all__ = [
     "ProbingDisplay",
     "SymmetryScanDisplay",
     "TransformFidelityDisplay",
+    "code_equivariance",
     "dead_latents",
     "equivariance_error",
     "equivariance_report",

@@ -126,13 +126,12 @@ class FeatureOrbitDisplay(Display):
         check_is_fitted(sae)
         images = _checked_images("images", images, _num_samples(X), "rows of X")
         check_scalar(n_top, "n_top", Integral, min_val=1)
-        # latent (i, g) is column i * order_ + g; free ones come last
-        Z = sparse_codes(sae, X)[:, : sae.n_orbits_ * sae.order_]
+        Z, orbits = sparse_codes(sae, X), sae.latent_orbits_
         if features is None:
-            total = Z.sum(axis=0).reshape(-1, sae.order_).sum(axis=1)
+            total = np.add.reduceat(Z.sum(axis=0)[: orbits.n_tied], orbits.starts)
             features = np.argsort(-total, kind="stable")[:_SHOWN]
-        features = as_places(features, "features", sae.n_orbits_, "base vectors")
-        first = Z[:, features * sae.order_].toarray()
+        features = as_places(features, "features", orbits.n_orbits, "base vectors")
+        first = Z[:, orbits.starts[features]].toarray()
         strongest = np.argsort(-first, axis=0, kind="stable")[:n_top].T
         elements = element_names(sae.symmetry_, lambda p: f"^{{{p}}}")
         return cls(
@@ -177,8 +176,9 @@ def _decoded_copies(
     decode: Callable[[NDArray], ArrayLike],
 ) -> NDArray:
     """Decode each copy as strong as its first one gets, and nothing else."""
-    dictionary = sae.components_[: sae.n_orbits_ * sae.order_]
-    copies = dictionary.reshape(sae.n_orbits_, sae.order_, -1)[features]
+    orbits = sae.latent_orbits_
+    places = np.array([orbits.places(g) for g in range(sae.order_)])
+    copies = sae.components_[places[:, orbits.starts[features]].T]
     rows = sae.intercept_ + strengths[:, None, None] * copies
     flat = rows.reshape(-1, rows.shape[2]).astype(np.float32)
     pictures = _checked_images(

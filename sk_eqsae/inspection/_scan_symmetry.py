@@ -101,9 +101,10 @@ def scan_symmetry(
         - ``moves``: share of the moves along orbits that M explains.
         - ``n_features``, ``n_groups``: of the layer, and how many groups there were.
         - ``size``: length of the inputs, where a layer has sites on a grid.
-        - ``offset``: by how many sites maps of moved inputs have to be shifted to fit
-          best. From about 0.25 on, the symmetry does not map the grid onto itself, and
-          R2 is that of other places: look for another size.
+        - ``offset``, ``aligned``: by how many sites maps of moved inputs have to be
+          shifted to fit best, and whether that is no more than chance. If it is, the
+          symmetry does not map the grid onto itself, and R2 is that of other places:
+          look for another size.
 
     Raises
     ------
@@ -164,7 +165,7 @@ def scan_symmetry(
         for row in scan.rows(name, action, names)
     ]
     depth = {name: i for i, name in enumerate(names)}
-    table = pd.DataFrame(found).astype({"size": "Int64"})
+    table = pd.DataFrame(found).astype({"size": "Int64", "aligned": "boolean"})
     order = table["layer"].map(depth).sort_values(kind="stable").index
     return table.loc[order].reset_index(drop=True)
 
@@ -238,7 +239,8 @@ class _Scan:
         self, action: dict[str, Any], layers: list[str]
     ) -> dict[str, dict[str, Any]]:
         """Size of the inputs for each layer, and how far off its grid is then."""
-        found = {layer: {"size": None, "offset": np.nan} for layer in layers}
+        unknown = {"size": None, "offset": np.nan, "aligned": None}
+        found: dict[str, dict[str, Any]] = {layer: dict(unknown) for layer in layers}
         if not is_array(self.inputs):
             return found
         inputs = taken(self.inputs, self._drawn(LOOKED_AT))
@@ -261,7 +263,11 @@ class _Scan:
                 rows = table[table["layer"] == layer]
                 best = rows.sort_values(["aligned", "r2"], na_position="first").iloc[-1]
                 offset = float(np.abs(best["offset"]).max(initial=0))
-                found[layer] = {"size": int(best["size"]), "offset": offset}
+                found[layer] = {
+                    "size": int(best["size"]),
+                    "offset": offset,
+                    "aligned": bool(best["aligned"]),
+                }
         return found
 
     def _layout(self, layer: str) -> Any:

@@ -30,7 +30,7 @@ class SymmetryScanDisplay(Display):
     """How far each layer follows each symmetry: a heat map over depth.
 
     One row per layer, the first on top, and one column per symmetry. What is below 0 is
-    coloured as 0.
+    coloured as 0; an asterisk says that the symmetry does not map the grid onto itself.
 
     Parameters
     ----------
@@ -98,13 +98,19 @@ class SymmetryScanDisplay(Display):
 
     def _draw(self, ax: Axes, table: pd.DataFrame, value: str) -> None:
         layers, symmetries = (list(dict.fromkeys(table[c])) for c in self._labels)
-        shown = table.pivot(index="layer", columns="symmetry", values=value)
-        shown = shown.loc[layers, symmetries].to_numpy()
+        off = ~table.get("aligned", pd.Series(True, table.index)).fillna(True)
+        cells = table.assign(mark=np.where(off, "*", "")).pivot(
+            index="layer", columns="symmetry", values=[value, "mark"]
+        )
+        shown, marks = (
+            cells[name].loc[layers, symmetries].to_numpy() for name in (value, "mark")
+        )
+        shown = shown.astype(float)
         ax.imshow(shown, vmin=0, vmax=1, cmap="cividis", aspect="auto")
         for (row, column), number in np.ndenumerate(shown):
             if np.isfinite(number):
                 color = "black" if number > _BRIGHT else "white"
-                label = f"{number:.2f}"
+                label = f"{number:.2f}{marks[row, column]}"
                 ax.text(column, row, label, c=color, ha="center", va="center", size=8)
         names = [n if len(n) <= _LONGEST else f"…{n[1 - _LONGEST :]}" for n in layers]
         ax.set_yticks(range(len(layers)), names, fontsize="small")

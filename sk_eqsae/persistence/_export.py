@@ -24,7 +24,7 @@ def export(sae: Any, path: str | os.PathLike, format: str = "saelens") -> None:
 
     Parameters
     ----------
-    sae : TopKSAE or GroupTiedSAE
+    sae : TopKSAE, GroupTiedSAE or OrbitSAE
         A fitted one with a linear encoder. A GroupTiedSAE becomes a regular
         autoencoder with all copies of its vectors.
     path : str or path-like

@@ -8,7 +8,7 @@ from sklearn.frozen import FrozenEstimator
 from .._json import shown
 from ..groups import ActivationTransformFitter, PoseCanonicalizer
 from ..probing import MeanDifferenceSelector, TruncatedReconstruction
-from ..sae import EquivariantSAE, GroupTiedSAE, TopKSAE
+from ..sae import EquivariantSAE, GroupTiedSAE, OrbitSAE, TopKSAE
 
 KINDS: dict[str, Any] = {
     kind.__name__: kind
@@ -16,6 +16,7 @@ KINDS: dict[str, Any] = {
         TopKSAE,
         EquivariantSAE,
         GroupTiedSAE,
+        OrbitSAE,
         ActivationTransformFitter,
         PoseCanonicalizer,
         MeanDifferenceSelector,

@@ -70,6 +70,8 @@ def _plain(value: Any, arrays: dict[str, NDArray], path: str) -> Any:
         return items if type(value) is list else {"tuple": items}
     if type(value) is dict and all(type(name) is str for name in value):
         return {"dict": {k: _plain(v, arrays, f"{path}.{k}") for k, v in value.items()}}
+    if type(value) is dict and all(type(name) in (str, int) for name in value):
+        return {"items": [[k, _plain(v, arrays, path)] for k, v in value.items()]}
     kind = type(value).__name__
     raise ValueError(
         f"{path} is a {kind}, which is no plain data. Set it to numbers, strings, "

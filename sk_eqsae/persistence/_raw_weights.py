@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from .._json import shown
-from ..sae import EquivariantSAE, GroupTiedSAE, TopKSAE
+from ..sae import EquivariantSAE, GroupTiedSAE, OrbitSAE, TopKSAE
 from ..sae._base import kept_latents
 from ..sae._torch_module import in_float32, raw_biases
 from ._check import check_estimator
@@ -27,10 +27,10 @@ class RawWeights(NamedTuple):
 
 def fold(sae: Any) -> RawWeights:
     """Weights in float32 that hold the mean and the scale of the activations, too."""
-    if type(sae) not in (TopKSAE, EquivariantSAE, GroupTiedSAE):
+    if type(sae) not in (TopKSAE, EquivariantSAE, GroupTiedSAE, OrbitSAE):
         raise ValueError(
-            f"it is a {type(sae).__name__}, but only a TopKSAE, a GroupTiedSAE and an "
-            "EquivariantSAE of a trivial group can be"
+            f"it is a {type(sae).__name__}, but only a TopKSAE, a GroupTiedSAE, "
+            "an OrbitSAE and an EquivariantSAE of a trivial group can be"
         )
     check_is_fitted(sae)
     check_estimator(sae)
@@ -56,10 +56,10 @@ def _check_expressible(sae: Any) -> None:
             "they were, has no place in the format. Keep it with save() or run it in "
             "torch with to_module()"
         )
-    if type(sae) is GroupTiedSAE and sae.output == "invariant":
+    if getattr(sae, "output", None) == "invariant":
         raise ValueError(
             "invariant latents cannot be decoded. Set output='equivariant', which "
-            "exports all copies of each vector"
+            "exports all latents"
         )
 
 

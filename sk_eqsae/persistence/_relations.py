@@ -8,7 +8,7 @@ from .._fitted import ADAM_PARTS
 from .._fitting import unfrozen
 from ..groups import ActivationTransformFitter, PoseCanonicalizer
 from ..probing import TruncatedReconstruction
-from ..sae import EquivariantSAE, GroupTiedSAE, TopKSAE
+from ..sae import EquivariantSAE, GroupTiedSAE, OrbitSAE, TopKSAE
 
 _SECOND_LAYER = {f"optimizer.{i}.{part}" for i in (4, 5) for part in ADAM_PARTS}
 _BASIS = {f"basis.{part}" for part in ("to_irreps", "from_irreps", "multiplicities")}
@@ -53,9 +53,10 @@ def _check_memory(sae: Any, sizes: dict[str, int]) -> None:
     order, n_layers = sae.order_ if is_tied else 1, len(sae.coefs_)
     n_vectors = sae.n_orbits_ + sae.n_free_ if is_tied else sizes["n_components"]
     n_first = n_vectors if n_layers == 1 else sizes["n_units"] // order
-    found = set(sae._memory)
+    n_state = 2 if isinstance(sae, OrbitSAE) and sae.order_ > 1 else 1
+    found, expected = set(sae._memory), (n_vectors, n_first, n_state)
     fits = (
-        (sizes["n_vectors"], sizes["n_first"], sizes["one"]) == (n_vectors, n_first, 1)
+        (sizes["n_vectors"], sizes["n_first"], sizes["n_state"]) == expected
         and found.isdisjoint(_SECOND_LAYER) == (n_layers == 1)
         and (n_layers == 1 or found >= _SECOND_LAYER)
         and (not is_tied or found.isdisjoint(_BASIS) == (order == 1))
@@ -74,13 +75,28 @@ def _check_equivariant(sae: Any, sizes: dict[str, int]) -> None:
 
 def _check_group_tied(sae: Any, sizes: dict[str, int]) -> None:
     _check_equivariant(sae, sizes)
-    if sae.n_orbits_ * sae.order_ + sae.n_free_ != sizes["n_components"]:
-        raise ValueError(
-            "components_ has to have a row for each copy of the base vectors and for "
-            "the free vectors"
-        )
+    _check_latent_orbits(sae, sizes)
     if len(sae.coefs_) > 1 and sizes["n_units"] % sae.order_:
         raise ValueError("coefs_ has to have a hidden unit for each copy of a vector")
+
+
+def _check_orbit(sae: Any, sizes: dict[str, int]) -> None:
+    _check_sae(sae, sizes)
+    _check_latent_orbits(sae, sizes)
+
+
+def _check_latent_orbits(sae: Any, sizes: dict[str, int]) -> None:
+    lengths, kinds = sae._orbit_lengths, sae._orbit_kinds
+    if (lengths < 1).any() or (kinds < 0).any() or (sae.order_ % lengths).any():
+        raise ValueError("latent orbits have to be as long as the group makes them")
+    n_tied = int(lengths.sum())
+    if n_tied + sae.n_free_ != sizes["n_components"]:
+        raise ValueError(
+            "components_ has to have a row for each latent of the orbits and for the "
+            "free vectors"
+        )
+    if sizes.get("n_tied", n_tied) != n_tied:
+        raise ValueError("canonical_code_ has to have a number for each tied latent")
 
 
 def _check_fitter(fitter: Any, sizes: dict[str, int]) -> None:
@@ -123,6 +139,7 @@ _CHECKS = {
     TopKSAE: _check_sae,
     EquivariantSAE: _check_equivariant,
     GroupTiedSAE: _check_group_tied,
+    OrbitSAE: _check_orbit,
     ActivationTransformFitter: _check_fitter,
     PoseCanonicalizer: _check_canonicalizer,
     TruncatedReconstruction: _check_truncated,

@@ -80,6 +80,8 @@ class Unpacker:
                 return tuple(self._items(content, path))
             case "dict", dict():
                 return {k: self._plain(v, f"{path}.{k}") for k, v in content.items()}
+            case "items", list() if all(map(_is_item, content)):
+                return {k: self._plain(v, path) for k, v in content}
         return self._of_numpy(tag, content, path)
 
     def _of_numpy(self, tag: str, content: Any, path: str) -> Any:
@@ -109,6 +111,14 @@ def _tagged(value: Any, path: str) -> tuple[Any, Any]:
     if len(value) != 1:
         raise ValueError(f"{path} is an object of {len(value)} entries, not of one")
     return next(iter(value.items()))
+
+
+def _is_item(pair: Any) -> bool:
+    """Whether it is a key, a number or a string, and a value."""
+    return isinstance(pair, list) and [type(each) for each in pair[:-1]] in (
+        [int],
+        [str],
+    )
 
 
 def _made(kind: Any, parameters: dict[str, Any], where: str) -> Any:

@@ -113,7 +113,11 @@ class TruncatedReconstruction(
 
     _fitted: ClassVar[tuple] = (
         *FEATURES,
-        Fitted("estimator_", "TopKSAE EquivariantSAE GroupTiedSAE", ("n_features",)),
+        Fitted(
+            "estimator_",
+            "TopKSAE EquivariantSAE GroupTiedSAE OrbitSAE",
+            ("n_features",),
+        ),
         Fitted("selector_", "MeanDifferenceSelector", ("n_latents",)),
     )
 

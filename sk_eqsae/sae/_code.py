@@ -19,6 +19,7 @@ class Code(NamedTuple):
     bags: Tensor  # its bag, ascending
     offsets: Tensor  # where each bag begins, and the end of the last one
     rows: Tensor | None = None  # input row of each bag; None: bag i is row i
+    sources: Tensor | None = None  # column each value was read from; None: its own
 
 
 Selection = Callable[[Tensor], Code]
@@ -64,10 +65,27 @@ def join(codes: Sequence[Code]) -> Code:
     """Codes of the same rows, each of which gets its bags of all of them."""
     if len(codes) == 1:
         return codes[0]
-    return concat(codes)._replace(rows=torch.cat([_rows_of(code) for code in codes]))
+    joined = concat(codes)._replace(rows=torch.cat([rows_of(code) for code in codes]))
+    if all(code.sources is None for code in codes):
+        return joined
+    sources = [c.indices if c.sources is None else c.sources for c in codes]
+    return joined._replace(sources=torch.cat(sources))
 
 
-def _rows_of(code: Code) -> Tensor:
+def part_of(code: Code, first: int, last: int) -> Code:
+    """Some of the bags of a code, in order, with the rows that they are of."""
+    start, end = code.offsets[[first, last]].tolist()
+    return Code(
+        code.values[start:end],
+        code.indices[start:end],
+        code.bags[start:end] - first,
+        code.offsets[first : last + 1] - start,
+        rows_of(code)[first:last],
+    )
+
+
+def rows_of(code: Code) -> Tensor:
+    """Input row of each bag."""
     if code.rows is not None:
         return code.rows
     return torch.arange(len(code.offsets) - 1, device=code.values.device)

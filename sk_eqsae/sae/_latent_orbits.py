@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import pairwise
+from numbers import Integral
 from typing import TypeVar
 
 import numpy as np
@@ -10,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from ..groups import FiniteGroup, Subgroup
+from ..groups._group import coset_representatives
 
 Latents = TypeVar("Latents", NDArray, csr_array)
 
@@ -25,8 +28,7 @@ class LatentOrbits:
         self.group = group
         self.kinds = np.asarray(kinds)  # of each orbit: place of H in group.subgroups
         self.n_free = n_free
-        orders = np.array([subgroup.order for subgroup in group.subgroups])
-        self.lengths: NDArray = group.order // orders[self.kinds]
+        self.lengths: NDArray = lengths_of(group)[self.kinds]
         self.starts = self.lengths.cumsum() - self.lengths  # first latent of each
         free = np.zeros(n_free, dtype=np.int64)
         orbit = np.repeat(np.arange(self.n_orbits), self.lengths)
@@ -54,12 +56,12 @@ class LatentOrbits:
         """Subgroup of each orbit: what leaves the first of its latents alone."""
         return [self.group.subgroups[kind] for kind in self.kinds]
 
-    @cached_property
-    def counts(self) -> dict[str, int]:
-        """Number of orbits of each subgroup that has some, by its name."""
+    @property
+    def by_length(self) -> dict[int | str, int]:
+        """Number of orbits of each length or, if several subgroups have it, of each."""
         kinds, counts = np.unique(self.kinds, return_counts=True)
-        names = [self.group.subgroups[kind].name for kind in kinds]
-        return dict(zip(names, counts.tolist(), strict=True))
+        keys = [_key(self.group, self.group.subgroups[kind]) for kind in kinds]
+        return dict(zip(keys, counts.tolist(), strict=True))
 
     @cached_property
     def _cosets(self) -> dict[int, NDArray]:
@@ -115,14 +117,10 @@ class LatentOrbits:
     @cached_property
     def names(self) -> list[str]:
         """``3_g2`` is latent g^2 of orbit 3, ``3`` all of it, ``_free0`` a free one."""
-        firsts = {  # smallest element of each coset
-            kind: np.unique(cosets[:, 0], return_index=True)[1]
-            for kind, cosets in self._cosets.items()
-        }
-        suffixes = {
-            kind: [self._suffix(e) if len(first) > 1 else "" for e in first]
-            for kind, first in firsts.items()
-        }
+        suffixes = {}
+        for kind in np.unique(self.kinds).tolist():
+            first = coset_representatives(self.group, self.group.subgroups[kind])
+            suffixes[kind] = [self._suffix(e) if len(first) > 1 else "" for e in first]
         orbits = enumerate(self.kinds.tolist())
         names = [f"{i}{suffix}" for i, kind in orbits for suffix in suffixes[kind]]
         return names + [f"_free{j}" for j in range(self.n_free)]
@@ -131,3 +129,80 @@ class LatentOrbits:
         powers = self.group.powers[element]
         pairs = zip(self.group.generator_names, powers, strict=True)
         return "_" + "".join(f"{name}{p}" for name, p in pairs)
+
+
+def lengths_of(group: FiniteGroup) -> NDArray:
+    """Length of the orbits of each subgroup of a group, (n_subgroups,)."""
+    return group.order // np.array([each.order for each in group.subgroups])
+
+
+def counts_of(group: FiniteGroup, orbit_lengths: dict[int | str, int]) -> NDArray:
+    """Orbits of each subgroup, (n_subgroups,), from those of lengths or names."""
+    counts = np.zeros(len(group.subgroups), dtype=np.int64)
+    known = {_key(group, each): i for i, each in enumerate(group.subgroups)}
+    known |= {each.name: i for i, each in enumerate(group.subgroups)}
+    keys = ", ".join(map(repr, known))
+    for key, count in orbit_lengths.items():
+        if key not in known or not isinstance(count, Integral) or count < 0:
+            raise ValueError(
+                f"orbit_lengths={orbit_lengths!r} has {key!r}: {count!r}, but has to "
+                f"say how many orbits, 0 or more, there are of {keys}: of a length, "
+                f"or of latents that a subgroup of {group} leaves alone."
+            )
+        counts[known[key]] += count
+    return counts
+
+
+def _key(group: FiniteGroup, subgroup: Subgroup) -> int | str:
+    alike = sum(each.order == subgroup.order for each in group.subgroups)
+    return group.order // subgroup.order if alike == 1 else subgroup.name
+
+
+def arranged(counts: NDArray, lengths: NDArray, prefixes: NDArray) -> NDArray:
+    """Kinds of orbits, the longest first, none of which a prefix cuts."""
+    # Each part between two prefixes gets its share of all kinds.
+    counts, order, kinds = counts.copy(), np.argsort(-lengths, kind="stable"), []
+    n_tied = int(counts @ lengths)
+    for start, stop in pairwise([0, *prefixes[prefixes < n_tied], n_tied]):
+        taken = counts * (stop - start) // max(1, n_tied - start)
+        room = stop - start - taken @ lengths
+        for kind in order:
+            more = min(counts[kind] - taken[kind], room // lengths[kind])
+            taken[kind] += more
+            room -= more * lengths[kind]
+        if room:
+            whole = stop - room + lengths[(counts > taken) & (lengths > room)].min()
+            raise ValueError(
+                f"nested cuts a latent orbit at {stop}: take a size that whole orbits "
+                f"fill, such as {whole}."
+            )
+        counts -= taken
+        kinds.append(np.repeat(order, taken[order]))
+    return np.concatenate(kinds)
+
+
+def filled(
+    shares: NDArray, possible: NDArray, lengths: NDArray, n_latents: int
+) -> NDArray:
+    """Numbers of orbits that fill so many latents, nearly in shares; or none at all."""
+    counts = (shares * n_latents // lengths).astype(np.int64)
+    reachable = reachable_sizes(lengths[possible], n_latents)
+    if not reachable[n_latents]:
+        return np.zeros_like(counts)
+    longest = np.flatnonzero(possible)[np.argsort(-lengths[possible], kind="stable")]
+    while not reachable[left := n_latents - int(counts @ lengths)]:
+        counts[next(kind for kind in longest if counts[kind])] -= 1
+    for kind in longest:
+        while left >= lengths[kind] and reachable[left - lengths[kind]]:
+            counts[kind] += 1
+            left -= lengths[kind]
+    return counts
+
+
+def reachable_sizes(lengths: NDArray, most: int) -> NDArray:
+    """Whether orbits of these lengths can fill each number of latents up to `most`."""
+    reachable = np.arange(most + 1) == 0
+    for length in lengths:
+        for size in range(length, most + 1):
+            reachable[size] |= reachable[size - length]
+    return reachable

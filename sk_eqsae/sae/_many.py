@@ -53,12 +53,13 @@ def fit_many(
     Each estimator is fitted as by its own ``fit``, up to rounding. Those that differ
     only in `k`, `lr`, `random_state` and `activation` take their steps together, which
     saves what a step costs beside its arithmetic: most of the time for small
-    dictionaries. The others, tied ones, and dictionaries of more than 2**18 entries,
-    for which it saves nothing, are fitted one after another.
+    dictionaries. The others, those with latent orbits,
+    and dictionaries of more than 2**18 entries, for which it saves nothing, are fitted
+    one after another.
 
     Parameters
     ----------
-    estimators : iterable of TopKSAE, EquivariantSAE or GroupTiedSAE
+    estimators : iterable of TopKSAE, EquivariantSAE, GroupTiedSAE or OrbitSAE
         What to fit, in place.
     X : array-like of shape (n_rows, n_features)
         Activations.
@@ -154,6 +155,7 @@ def _has_room(stack: list[_Member]) -> bool:
     network = stack[0].plan.network
     return (
         isinstance(network, DenseNetwork)
+        and type(stack[0].plan.objective) is Objective
         and network.components.numel() <= _MAX_ENTRIES
         and (len(stack) + 1) * network.n_latents <= _MAX_LATENTS
     )

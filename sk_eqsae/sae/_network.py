@@ -29,9 +29,9 @@ class Network(nn.Module, ABC):
     coordinates: Callable[[Tensor], Tensor] | None = None  # of rows, if it has its own
 
     @property
-    @abstractmethod
     def places(self) -> NDArray:
         """Place of each latent in the dictionary that `to_arrays` gives."""
+        return np.arange(self.n_latents)
 
     @abstractmethod
     def forward(self, inputs: Tensor, select: Selection) -> Tensor:
@@ -87,11 +87,6 @@ class DenseNetwork(Network):
         self.spare: Spare = {}
         sizes = (n_features, hidden_dim, hidden_dim or n_features, n_latents)
         draw_weights(self, *sizes, tied_init=tied_init, seed=seed)
-
-    @property
-    def places(self) -> NDArray:
-        """Place of each latent in the dictionary."""
-        return np.arange(self.n_latents)
 
     def normalize_components(self) -> None:
         """Bring dictionary vectors to norm 1."""

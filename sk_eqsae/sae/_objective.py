@@ -1,6 +1,7 @@
 """What an autoencoder is trained for, step by step."""
 
 import math
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -13,6 +14,9 @@ from ._code import Code, Prefixes, Selection, concat, fixed_size_code, join, top
 from ._network import Network
 from ._recipe import Recipe
 from ._sparse_step import put_gradients
+
+# what codes are added, from pre-activations and active latents
+Again = Callable[[Tensor, Code], list[Code]]
 
 # rows that count as an epoch in dead_after if it has more: a budget of steps may end
 # before all of them were seen
@@ -67,22 +71,44 @@ class Objective(Trainable):
         """Mean over rows of the loss and, below it, of the squared error."""
         # Of shape (2,) or (2, n_networks); only the first has a gradient. Inputs and
         # targets have shape (n_rows, n_features), as many rows for each network.
-        taught = self._code_of_targets(target) if self.teaches else None
+        if not self.teaches:
+            return self._losses(inputs, target)
+        taught = self._code_of_targets(target)
+
+        def again(pre_activations: Tensor, own: Code) -> list[Code]:
+            return [_with_values_of(pre_activations, taught)]
+
+        extra = (self.recipe.consistency_weight, target)
+        return self._losses(inputs, target, again, [extra])
+
+    def _losses(
+        self,
+        inputs: Tensor,
+        target: Tensor,
+        again: Again | None = None,
+        extras: Sequence[tuple[float, Tensor]] = (),
+    ) -> Tensor:
+        """Losses of rows, with the weight and the target of each code that is added."""
         offset = self.network.offset()  # once: a stack keeps the gradient of one call
-        sums = self.network(inputs, partial(self._code, taught=taught))
-        shape, n_bags = self.network.n_networks, len(inputs) * self.n_prefixes
-        own, again, revived = sums.tensor_split([n_bags, n_bags * (1 + self.teaches)])
-        target = target.view(*shape, -1, 1, sums.shape[1])
-        error = self._decoded(own) - target + offset
+        sums = self.network(inputs, partial(self._code, again=again))
+        rows = np.cumsum([len(inputs), *(len(other) for _, other in extras)])
+        own, *added, revived = sums.tensor_split((rows * self.n_prefixes).tolist())
+        error = self._error(own, target, offset)
         loss = squared_error = self._mean_square(error)
-        if self.teaches:
-            missed = self._decoded(again) - target + offset
-            loss = loss + self.recipe.consistency_weight * self._mean_square(missed)
+        for sums_of_code, (weight, other) in zip(added, extras, strict=True):
+            missed = self._error(sums_of_code, other, offset)
+            loss = loss + weight * self._mean_square(missed)
         if len(revived) > 0:
             error = error[..., -1:, :].detach()
             left = error + revived.view(error.shape)
-            loss = loss + self.aux_weight.view(shape) * self._mean_square(left)
+            weights = self.aux_weight.view(self.network.n_networks)
+            loss = loss + weights * self._mean_square(left)
         return torch.stack([loss, squared_error.detach()])
+
+    def _error(self, sums: Tensor, target: Tensor, offset: Tensor) -> Tensor:
+        """What each prefix of the dictionary makes of a row, less what it should."""
+        target = target.view(*self.network.n_networks, -1, 1, sums.shape[1])
+        return self._decoded(sums) - target + offset
 
     def _mean_square(self, errors: Tensor) -> Tensor:
         """Mean over rows and prefixes of the squared length, of each network."""
@@ -101,11 +127,11 @@ class Objective(Trainable):
         assert self.target_shift is not None
         return self.network.encode(target + self.target_shift, self.select)
 
-    def _code(self, pre_activations: Tensor, taught: Code | None) -> Code:
-        """Active latents; as many bags of the target's; one of dead ones to revive."""
+    def _code(self, pre_activations: Tensor, again: Again | None) -> Code:
+        """Active latents; as many bags of each code added; one of dead ones."""
         codes = [self.select(pre_activations)]
-        if taught is not None:
-            codes.append(_with_values_of(pre_activations, taught))
+        if again is not None:
+            codes += again(pre_activations, codes[0])
         if self.recipe.aux_weight > 0:
             self._note_activity(codes[0], len(pre_activations) // self._n_networks)
             if any(map(len, self.dead)):

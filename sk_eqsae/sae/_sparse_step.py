@@ -94,6 +94,13 @@ class SparseAutoencode(torch.autograd.Function):
         code, grad = Code(*code), grad.contiguous()
         slope = _dots(code, grad, components) * (code.values > 0)
         order, offsets = order_by_latent(code.indices, len(components))
+        values = code.values[order]
+        grad_components = _sum_in_bags(
+            code.bags[order], offsets, values, grad, ctx.spare
+        )
+        if code.sources is not None:  # which a latent of the encoder went into
+            code = code._replace(indices=code.sources)
+            order, offsets = order_by_latent(code.indices, len(weight))
         bags = code.bags[order]
         rows = bags if code.rows is None else code.rows[bags]
         return (
@@ -102,7 +109,7 @@ class SparseAutoencode(torch.autograd.Function):
             else None,
             _sum_in_bags(rows, offsets, slope[order], inputs, ctx.spare),
             slope.new_zeros(len(weight)).index_add_(0, code.indices, slope),
-            _sum_in_bags(bags, offsets, code.values[order], grad, ctx.spare),
+            grad_components,
             None,
             None,
         )

@@ -22,7 +22,7 @@ def unexplained_moves(
 ) -> float:
     """Share of the moves along orbits that M, fitted on other inputs, leaves."""
     # ``sum ||x_g - M_g x_e||^2 / sum ||x_g - x_e||^2`` with x_e the canonical row: 0
-    # where M explains all, 1 where it is no better than M = I or nothing moves.
+    # where M explains all or nothing moves, 1 where it is no better than M = I.
     held_out = are_held_out(table, metadata["groups"], _HELD_OUT, seed)
     if held_out.all():
         raise ValueError(
@@ -35,7 +35,7 @@ def unexplained_moves(
         warnings.simplefilter("ignore")  # the fit on all orbits gives them
         judged = clone(fitter).fit(X[rows], None, **parts)
     unexplained, total = _moves(X, table[held_out], judged)
-    return min(1.0, unexplained / total) if total > 0 else 1.0
+    return min(1.0, unexplained / total) if total > 0 else 0.0
 
 
 def _moves(X: NDArray, table: NDArray, judged: BaseEstimator) -> tuple[float, float]:

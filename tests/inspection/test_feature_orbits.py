@@ -13,7 +13,9 @@ def turning_pixels():
     x = np.abs(np.random.default_rng(0).normal(size=(50, 1))) * np.eye(4)[:1]
     X = np.stack([np.roll(x, p, axis=1) for p in range(4)]).reshape(-1, 4)
     groups, power = np.tile(np.arange(50), 4), np.repeat(np.arange(4), 50)
-    sae = GroupTiedSAE(8, k=1, max_epochs=40, batch_size=32, random_state=0)
+    sae = GroupTiedSAE(
+        orbit_lengths={4: 2}, k=1, max_epochs=40, batch_size=32, random_state=0
+    )
     return sae.fit(X, groups=groups, power=power), X
 
 

@@ -40,7 +40,7 @@ def test_points_are_sparsity_size_and_fvu(plt, saes, rows):
 def test_pooled_latents_do_not_hide_what_a_reconstruction_costs(plt, saes, rows):
     (tied,) = saes["tied"]
     pooled = GroupTiedSAE(14, k=2, n_free=2, output="invariant", **QUICK)
-    pooled.__dict__ |= {n: v for n, v in vars(tied).items() if n.endswith("_")}
+    pooled.__dict__ |= vars(tied) | {"output": "invariant"}
     display = FrontierDisplay.from_estimator([tied, pooled], rows)
     assert display.table["l0"].nunique() == 1
 

@@ -179,7 +179,10 @@ def test_wrong_arguments_are_named(network, images):
 def test_the_heat_map_has_a_row_per_layer_and_a_column_per_symmetry(plt, scan):
     display = SymmetryScanDisplay(scan).plot()
     texts = [text.get_text() for text in display.ax_.texts]
-    assert texts == [f"{number:.2f}" for number in scan["r2"]]
+    marks = ["" if aligned else "*" for aligned in scan["aligned"].fillna(True)]
+    assert texts == [f"{r2:.2f}{m}" for r2, m in zip(scan["r2"], marks, strict=True)]
+    off = SymmetryScanDisplay(scan.assign(aligned=[False, *[True] * 5])).plot()
+    assert [text.get_text()[-1] for text in off.ax_.texts].count("*") == 1
     assert [t.get_text() for t in display.ax_.get_yticklabels()] == ["1", "3", "5"]
     assert [t.get_text() for t in display.ax_.get_xticklabels()] == ["turn", "mirror"]
     moves = SymmetryScanDisplay(scan).plot(value="moves")
@@ -206,3 +209,18 @@ def test_a_heat_map_of_one_cell_twice_is_an_error(plt, scan):
         SymmetryScanDisplay(pd.concat([scan, scan])).plot()
     with pytest.raises(ValueError, match="no column 'fvu'"):
         SymmetryScanDisplay(scan).plot(value="fvu")
+
+
+def test_a_scan_finds_the_size_at_which_a_grid_is_mapped_onto_itself(images):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 6, 3, stride=2))
+    large = torch.randn(120, 1, 20, 20)
+    settings = {"layers": ["0"], "actions": {"mirror": ImageFlip()}, "sites": "map"}
+    settings |= {"n_sites": 6, "random_state": 0}
+    found = scan_symmetry(model, large, **settings, sizes=[18, 19, 20])
+    assert found["size"].tolist() == [19]
+    assert found["aligned"].tolist() == [True]
+    as_it_is = scan_symmetry(model, large, **settings)
+    assert as_it_is["aligned"].tolist() == [False]
+    assert as_it_is["offset"][0] > 0.25
+    assert found["r2"][0] > as_it_is["r2"][0] + 0.1

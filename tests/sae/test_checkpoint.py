@@ -28,7 +28,7 @@ CASES = {
     "top_k": TopKSAE(32, k=2, **SETTINGS),
     "top_k_streamed": TopKSAE(32, k=2, hidden_dim=8, **STREAMED),
     "equivariant": EquivariantSAE(32, k=2, activation="batch_topk", **STREAMED),
-    "group_tied": GroupTiedSAE(19, k=2, n_free=3, **STREAMED),
+    "group_tied": GroupTiedSAE(orbit_lengths={4: 3, 2: 2}, k=2, n_free=3, **STREAMED),
     "top_k_short": TopKSAE(32, k=2, **STREAMED | SHORT),
 }
 N_STEPS = 40  # 4 epochs of 10 batches

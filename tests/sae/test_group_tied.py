@@ -17,10 +17,12 @@ from sk_eqsae.groups._element_matrices import (
     basis_of_matrices,
     element_matrices,
 )
-from sk_eqsae.groups._group import generator_elements
+from sk_eqsae.groups._group import coset_representatives, generator_elements
+from sk_eqsae.groups._irreps import fixed_space
 from sk_eqsae.inspection import feature_symmetry
-from sk_eqsae.sae import _tied_network
+from sk_eqsae.sae import _vector_copies
 from sk_eqsae.sae._code import BatchTopK, Prefixes, TopK, fixed_size_code, join
+from sk_eqsae.sae._latent_orbits import LatentOrbits
 from sk_eqsae.sae._objective import SquaredLength
 from sk_eqsae.sae._tied_network import TiedNetwork
 
@@ -35,6 +37,7 @@ GROUPS = [
     ProductGroup(CyclicGroup(2), CyclicGroup(3)),
 ]
 SETTINGS = {"max_epochs": 2, "random_state": 0}
+TURN = np.array([[0.0, 1.0], [-1.0, 0.0]])
 LONG = {"max_epochs": 60, "batch_size": 32, "random_state": 0}
 every_group = pytest.mark.parametrize("group", GROUPS, ids=str)
 linear_or_two_layers = pytest.mark.parametrize("hidden_dim", [None, 5])
@@ -43,8 +46,8 @@ linear_or_two_layers = pytest.mark.parametrize("hidden_dim", [None, 5])
 def fit(group, n_free=0, **settings):
     """Six base vectors."""
     X, metadata = orbits_of(known_representation(group), group, n_orbits=60)
-    settings = SETTINGS | {"n_free": n_free} | settings
-    sae = GroupTiedSAE(6 * group.order + n_free, symmetry=group, k=5, **settings)
+    settings = SETTINGS | {"orbit_lengths": {group.order: 6}, "k": 5} | settings
+    sae = GroupTiedSAE(symmetry=group, n_free=n_free, **settings)
     return sae.fit(X, **metadata), X
 
 
@@ -57,13 +60,14 @@ def turning(turning_orbits):
 @pytest.fixture(scope="module")
 def fitted(turning):
     X, metadata = turning
-    return GroupTiedSAE(24, k=3, **LONG).fit(X, **metadata)
+    return GroupTiedSAE(orbit_lengths={4: 6}, k=3, **LONG).fit(X, **metadata)
 
 
 @pytest.fixture(scope="module")
 def two_layers(turning):
     X, metadata = turning
-    return GroupTiedSAE(24, k=3, hidden_dim=5, **LONG).fit(X, **metadata)
+    sae = GroupTiedSAE(orbit_lengths={4: 6}, k=3, hidden_dim=5, **LONG)
+    return sae.fit(X, **metadata)
 
 
 @every_group
@@ -84,6 +88,83 @@ def test_moving_a_row_permutes_its_latents(group, hidden_dim, n_free):
                 moved.reshape(expected.shape), expected, atol=1e-4 * scale
             )
         assert (free >= 0).all()
+
+
+def all_kinds(group):
+    """As `orbit_lengths`: one orbit of each length and subgroup, two full ones."""
+    return {subgroup.name: 1 + (i == 0) for i, subgroup in enumerate(group.subgroups)}
+
+
+@every_group
+@linear_or_two_layers
+@pytest.mark.parametrize("activation", ["topk", "batch_topk"])
+def test_orbits_of_every_length_are_permuted(group, hidden_dim, activation):
+    settings = {"orbit_lengths": all_kinds(group), "activation": activation}
+    sae, X = fit(group, hidden_dim=hidden_dim, k=3, **settings)
+    orbits, Z = sae.latent_orbits_, sae.transform(X)
+    assert sae.n_orbits_ == len(group.subgroups) + 1
+    D, matrices = sae.components_, element_matrices(sae.activation_transform_)
+    for g, M in enumerate(matrices):
+        np.testing.assert_allclose(D[orbits.places(g)], D @ M.T, atol=1e-5)
+        moved = sae.transform((X - sae.mean_) @ M.T + sae.mean_)
+        expected = orbits.permute(Z, group.power_of(np.array([g]))[0])
+        cut = ((Z > 0).sum(axis=1) > 2) & (activation == "topk")  # ties are cut at k
+        same = np.isclose(moved, expected, atol=1e-4 * Z.max()).all(axis=1)
+        assert same[~cut].all()
+        assert same.mean() > 0.9
+    invariant = clone_fitted(sae, output="invariant")
+    np.testing.assert_array_equal(invariant.transform(X), orbits.pool(Z))
+
+
+def test_orbit_lengths_come_back_as_they_were_given():
+    group = DihedralGroup(4)
+    given = {8: 2, "<s>": 3, "<r^2, s>": 1, 1: 4}
+    sae, _ = fit(group, orbit_lengths=given)
+    assert sae.orbit_lengths_ == given
+    assert sae.n_components_ == 2 * 8 + 3 * 4 + 2 + 4
+
+
+@pytest.mark.parametrize(
+    "wrong", [{4: 2}, {3: 1}, {"<r^3>": 1}, {8: -1}, {8: 1.5}, {None: 1}]
+)
+def test_orbit_lengths_that_there_are_not_are_an_error(wrong):
+    # of length 4 there are orbits of three subgroups
+    with pytest.raises(ValueError, match=r"orbit_lengths=.* how many orbits.*'<r s>'"):
+        fit(DihedralGroup(4), orbit_lengths=wrong)
+
+
+@pytest.mark.parametrize(("n_components", "lengths"), [(25, {4: 6}), (None, {4: 0})])
+def test_orbit_lengths_have_to_go_with_n_components(n_components, lengths, turning):
+    X, metadata = turning
+    sae = GroupTiedSAE(n_components, orbit_lengths=lengths, k=1, **SETTINGS)
+    with pytest.raises(ValueError, match="are not those of orbit_lengths="):
+        sae.fit(X, **metadata)
+
+
+def test_lengths_are_those_that_the_codes_speak_for(turned_and_fixed, turning):
+    """One feature turns and one does not; and in the other data all of them turn."""
+    X, metadata = turned_and_fixed
+    sae = GroupTiedSAE(5, k=2, **LONG).fit(X, **metadata)
+    assert sae.orbit_lengths_ == {4: 1, 1: 1}
+    assert sae.score(X) > 0.95
+    X, metadata = turning
+    counts = GroupTiedSAE(24, k=3, **LONG).fit(X, **metadata).orbit_lengths_
+    assert counts[4] == 6
+
+
+def test_lengths_do_not_depend_on_the_seed_of_others_or_the_unit(turned_and_fixed):
+    X, metadata = turned_and_fixed
+    sae = GroupTiedSAE(20, k=2, **SETTINGS)
+    counts = sae.fit(X, **metadata).orbit_lengths_
+    assert sae.fit(2.0**90 * X, **metadata).orbit_lengths_ == counts
+
+
+def test_prefixes_hold_a_share_of_all_kinds(turning):
+    X, metadata = turning
+    lengths = {4: 4, 2: 4, 1: 8}
+    sae = GroupTiedSAE(orbit_lengths=lengths, nested=[8, 16], k=3, **SETTINGS)
+    orbits = sae.fit(X, **metadata).latent_orbits_
+    assert orbits.lengths.tolist() == [4, 2, 1, 1] * 2 + [4, 4, 2, 2] + [1] * 4
 
 
 @every_group
@@ -110,38 +191,73 @@ def tied_network(group, hidden_dim=None):
     generator = torch.Generator().manual_seed(0)
     generators = M[generator_elements(group)]
     basis = basis_of_matrices(ElementMatrices(group, generators))
-    network = TiedNetwork(group, basis, 3, 2, hidden_dim, seed=0).double()
+    orbits = LatentOrbits(group, kinds_of(group), n_free=2)
+    network = TiedNetwork(orbits, basis, hidden_dim, seed=0).double()
     rows = torch.randn(7, M.shape[1], dtype=torch.float64, generator=generator)
     moved = rows @ torch.from_numpy(basis.to_irreps).T
     return network, rows, moved, torch.from_numpy(M)
 
 
+def kinds_of(group):
+    """Two full orbits, one of each other kind, and another full one."""
+    return np.array([0, *range(len(group.subgroups)), 0])
+
+
 def dense_sums(network, rows, select, M):
+    """What all copies make of rows, by the formulas, one latent after another."""
+    orbits, group = network.orbits, network.orbits.group
     to, back = (torch.from_numpy(matrix) for matrix in network.basis[:2])
-    encoder, components = network.encoder.weight, network.components
-    inverse = torch.linalg.inv(M)
-    if network.hidden is None:
-        W = torch.cat([*(encoder[:3] @ to @ m for m in inverse), encoder[3:]])
-    else:
+    inverse, bases = torch.linalg.inv(M), fixed_bases(network)
+    encoder, components, bias = network.encoder.weight, network.components, []
+    if network.hidden is not None:
         U = torch.stack([network.hidden.weight @ to @ m for m in inverse])
-        a = network.hidden.bias
-        products = network.blocks.group.multiplication_table
-        rows = relu(rows @ U.mT + a)  # (q, row, j)
-        W = torch.zeros(len(M), 3, len(M), len(a), dtype=a.dtype)
-        v = encoder.unflatten(1, (len(M), len(a)))
-        for g, order in enumerate(products.tolist()):
-            W[g, :, order] = v[:3]  # the unit that is p for e is gp for g
-        W = torch.cat([W.flatten(0, 1), v[3:]]).flatten(1)
-        rows = rows.transpose(0, 1).flatten(1)
-    D = torch.cat([*(components[:3] @ back.T @ m.T for m in M), components[3:]])
-    b = network.encoder.bias
-    b = torch.cat([b[:3].repeat(len(M)), b[3:]])
-    pre_activations = linear(rows, W, b)
+        rows = relu(rows @ U.mT + network.hidden.bias).transpose(0, 1)  # (row, q, j)
+    W, D = [], []
+    for i, (kind, subgroup) in enumerate(
+        zip(orbits.kinds, orbits.subgroups, strict=True)
+    ):
+        F = bases[kind]
+        for g in coset_representatives(group, subgroup):
+            D.append(components[i, : F.shape[1]] @ F.T @ back.T @ M[g].T)
+            if network.hidden is None:
+                W.append(encoder[i, : F.shape[1]] @ F.T @ to @ inverse[g])
+            else:
+                v = encoder[i].view(-1, rows.shape[2])
+                back_g = group.multiplication_table[group.inverses[g]]
+                W.append(v[right_cosets(group, subgroup)[back_g]].flatten())
+            bias.append(network.encoder.bias[i])
+    free = slice(orbits.n_orbits, None)
+    W, D = torch.stack([*W, *encoder[free]]), torch.stack([*D, *components[free]])
+    b = torch.stack([*bias, *network.encoder.bias[free]])
+    pre_activations = linear(rows.flatten(1), W, b)
     code = select(pre_activations.detach())
     values = pre_activations[code.bags % len(rows), code.indices]
     values = values * (code.values > 0)
     Z = torch.zeros(len(code.offsets) - 1, len(W), dtype=rows.dtype)
     return Z.index_put((code.bags, code.indices), values) @ D
+
+
+def fixed_bases(network):
+    """Of each kind of orbit, a basis of what its subgroup leaves alone."""
+    counts, irreps = network.basis.multiplicities, network.orbits.group.irreps
+    return {
+        kind: torch.block_diag(
+            *(
+                torch.from_numpy(
+                    np.kron(fixed_space(irrep.matrices[subgroup.elements]), np.eye(m))
+                )
+                for irrep, m in zip(irreps, counts, strict=True)
+            )
+        )
+        for kind, subgroup in zip(
+            network.orbits.kinds, network.orbits.subgroups, strict=True
+        )
+    }
+
+
+def right_cosets(group, subgroup):
+    """Number of the coset H p of each element p: that of the coset of its inverse."""
+    return group.cosets(subgroup)[group.inverses, 0]
 
 
 def with_auxiliary(pre_activations):
@@ -196,7 +312,7 @@ def test_the_loss_is_the_squared_error_in_the_units_of_the_rows():
 
 def test_prefixes_follow_the_order_of_the_public_dictionary():
     network, _, rows, _ = tied_network(CyclicGroup(4))
-    part = np.searchsorted([4, 14], network.places, side="right")
+    part = np.searchsorted([4, 17], network.places, side="right")
     sums = network(rows, Prefixes(TopK(14), part)).view(len(rows), 2, -1)
     weight, bias = network.encoder.weight, network.encoder.bias
     with torch.no_grad():  # without the first base vector, its part is empty
@@ -226,12 +342,12 @@ def test_adam_holds_as_many_weights_as_there_are_base_vectors(fitted, two_layers
 
 def test_hidden_units_are_copies_of_each_other(two_layers):
     """As the regular network has them: a move by g permutes them, five by five."""
-    M, U = two_layers.activation_transform_.M_, two_layers.coefs_[0].reshape(12, 5, 4)
-    np.testing.assert_allclose(U[:, :, 1], np.linalg.inv(M).T @ U[:, :, 0], atol=1e-5)
+    M, U = two_layers.activation_transform_.M_, two_layers.coefs_[0].reshape(12, 4, 5)
+    np.testing.assert_allclose(U[:, 1], np.linalg.inv(M).T @ U[:, 0], atol=1e-5)
     assert len(np.unique(two_layers.intercepts_[0])) == 5
-    last = two_layers.coefs_[1].reshape(5, 4, 6, 4)
+    last = two_layers.coefs_[1].reshape(4, 5, 6, 4)
     for g in range(4):
-        moved = np.roll(last[..., 0], g, axis=1)
+        moved = np.roll(last[..., 0], g, axis=0)
         np.testing.assert_array_equal(last[..., g], moved)
 
 
@@ -288,7 +404,10 @@ def test_k_may_not_exceed_the_latents(turning):
 def test_a_size_that_orbits_cannot_fill_names_the_nearest_that_they_can(
     n_components, n_free, nearest, turning
 ):
-    X, metadata = turning
+    _, metadata = turning
+    x = np.random.default_rng(0).normal(size=(60, 2))  # quarter-turns of the plane
+    X = np.stack([x @ np.linalg.matrix_power(TURN, p) for p in range(4)], axis=1)
+    X, metadata = X.reshape(-1, 2), {n: m[:240] for n, m in metadata.items()}
     sae = GroupTiedSAE(n_components, k=1, n_free=n_free, **SETTINGS)
     below, above = nearest
     with pytest.raises(ValueError, match=rf"do not fill .* {below} and {above}\."):
@@ -320,8 +439,7 @@ def test_default_is_8_latents_per_feature_free_ones_included(n_free, n_orbits, t
 
 def test_default_is_8_latents_per_feature(turning):
     X, metadata = turning
-    sae = GroupTiedSAE(**SETTINGS).fit(X, **metadata)
-    assert (sae.n_orbits_, sae.n_components_) == (24, 96)
+    assert GroupTiedSAE(**SETTINGS).fit(X, **metadata).n_components_ == 96
 
 
 @pytest.mark.parametrize("sparse_output", [False, True])
@@ -433,9 +551,9 @@ def turned_and_fixed():
 def test_a_free_vector_codes_what_would_take_copies_that_are_equal(turned_and_fixed):
     X, metadata = turned_and_fixed
     tied, mixed = (
-        GroupTiedSAE(4 + n_free, n_free=n_free, k=2, **LONG | {"random_state": 1}).fit(
-            X, **metadata
-        )
+        GroupTiedSAE(
+            orbit_lengths={4: 1}, n_free=n_free, k=2, **LONG | {"random_state": 1}
+        ).fit(X, **metadata)
         for n_free in (0, 1)
     )
     assert mixed.score(X) > tied.score(X) + 0.1
@@ -469,7 +587,7 @@ def test_activations_that_do_not_follow_the_group_are_fitted_with_a_warning(turn
     _, metadata = turning
     X = np.random.default_rng(0).normal(size=(len(metadata["power"]), 12))
     with pytest.warns(UserWarning, match="they do not follow the group"):
-        sae = GroupTiedSAE(24, k=3, **LONG).fit(X, **metadata)
+        sae = GroupTiedSAE(orbit_lengths={4: 6}, k=3, **LONG).fit(X, **metadata)
     M = sae.activation_transform_
     assert M.score(X, **metadata) < 0.5
     assert sae.score(X) > 0.3
@@ -504,7 +622,7 @@ def test_hardly_any_symmetry_left_is_warned_of():
 def test_free_vectors_take_the_place_of_what_m_does_not_explain():
     fits = [fit_auto(*noisy_turns(noise)) for noise in (0, 0.1, 1)]
     assert [len(sae.components_) for sae in fits] == [64, 64, 64]
-    assert [sae.n_orbits_ * 4 + sae.n_free_ for sae in fits] == [64, 64, 64]
+    assert [sae.latent_orbits_.n_tied + sae.n_free_ for sae in fits] == [64, 64, 64]
     none, some, most = (sae.n_free_ for sae in fits)
     assert none == 0
     # noise in two rows and their distance: u = 0.01 (1 + 1) / 2 / (1 + 0.01)
@@ -518,10 +636,10 @@ def test_free_vectors_take_the_place_of_what_m_does_not_explain():
     [(0, 20, 0), (0, 23, 3), (1, 20, 16), (1, 24, 20), (1, 40, 36), (1, 5, 1)],
 )
 def test_n_components_counts_free_vectors_too(noise, n_components, n_free):
-    """They lie in whole orbits, one of which is kept whatever M leaves."""
+    """As many latents as fill an orbit of full length are kept whatever M leaves."""
     sae = fit_auto(*noisy_turns(noise), n_components=n_components)
     assert sae.n_components_ == len(sae.components_) == n_components
-    assert (sae.n_free_, sae.n_orbits_) == (n_free, (n_components - n_free) // 4)
+    assert sae.n_free_ == n_free
     assert len(sae.get_feature_names_out()) == n_components
 
 
@@ -551,13 +669,13 @@ def test_m_is_judged_on_inputs_that_it_is_not_fitted_on(told):
 
 
 @mostly_free
-def test_what_the_group_leaves_alone_is_coded_by_free_vectors():
+def test_what_the_group_leaves_alone_is_no_reason_for_free_vectors():
     rng = np.random.default_rng(0)
     groups, power = np.indices((100, 4)).reshape(2, -1)
     X = rng.normal(size=(100, 6)).repeat(4, axis=0)
     with pytest.warns(UserWarning, match="M leaves 100% of the rows as they are"):
         sae = fit_auto(X, {"groups": groups, "power": power})
-    assert (sae.n_orbits_, sae.n_free_) == (1, 44)
+    assert (sae.orbit_lengths_, sae.n_free_) == ({1: 48}, 0)
 
 
 @mostly_free
@@ -667,14 +785,20 @@ def test_poses_of_float32_rows_do_not_depend_on_their_unit(turning_orbits, unit)
     np.testing.assert_array_equal(scaled, small)
 
 
-@pytest.mark.parametrize("group", [CyclicGroup(9), SymmetricGroup(3)], ids=str)
-def test_whole_matrices_move_rows_as_their_blocks_do(group, monkeypatch):
-    blocks = _tied_network.IrrepBlocks(group, np.arange(1, len(group.irreps) + 1))
-    n_features = sum(i * irrep.dim for i, irrep in enumerate(group.irreps, start=1))
-    rows = torch.randn(5, n_features, dtype=torch.float64)
-    results = []
-    for many in (0, 10**9):
-        monkeypatch.setattr(_tied_network, "_MANY_BLOCKS", many)
-        moved = blocks.move_on(rows)
-        results += [(moved, blocks.move_back(rows), blocks.sum_moved_on(moved))]
-    torch.testing.assert_close(*results)
+@every_group
+def test_whole_matrices_write_copies_as_blocks_do(group, monkeypatch):
+    counts = np.arange(1, len(group.irreps) + 1)
+    for subgroup in group.subgroups:
+        results = []
+        for many in (-1, 10**9):
+            monkeypatch.setattr(_vector_copies, "_MANY_BLOCKS", many)
+            copies = _vector_copies.IrrepCopies(group, counts, subgroup)
+            n = copies.n_numbers
+            base = torch.sin(torch.arange(5.0 * n)).view(5, n).double()
+            written = torch.zeros(5, copies.n_copies, copies.width).double()
+            copies.write(base, written)
+            total = torch.empty_like(base)
+            copies.sum(written, total)
+            torch.testing.assert_close(total, base * copies.n_copies)
+            results.append((written, total))
+        torch.testing.assert_close(*results)

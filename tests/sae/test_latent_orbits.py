@@ -37,7 +37,7 @@ def test_lengths_are_those_of_orbits_and_stabilisers(group):
     for subgroup, latent in zip(orbits.subgroups, np.flatnonzero(first), strict=True):
         fixed = [g for g in range(group.order) if orbits.places(g)[latent] == latent]
         assert fixed == subgroup.elements.tolist()
-    assert set(orbits.counts.values()) == {2}
+    assert set(orbits.by_length.values()) == {2}
 
 
 @every_group

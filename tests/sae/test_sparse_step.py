@@ -69,6 +69,14 @@ def with_auxiliary(pre_activations):
     return join([main, more])
 
 
+def moved(pre_activations):
+    """Codes of which one is decoded by other latents than it was read from."""
+    own = TopK(3)(pre_activations)
+    return join(
+        [own, own._replace(indices=(own.indices + 5) % 12, sources=own.indices)]
+    )
+
+
 @pytest.mark.parametrize(
     "select",
     [
@@ -80,6 +88,7 @@ def with_auxiliary(pre_activations):
         Prefixes(TopK(3), parts(4, 12)),
         Prefixes(BatchTopK(3), parts(1, 5, 12)),
         with_auxiliary,
+        moved,
     ],
     ids=lambda s: type(s).__name__,
 )

@@ -58,7 +58,7 @@ def explore(
 
     Parameters
     ----------
-    sae : TopKSAE, EquivariantSAE or GroupTiedSAE
+    sae : TopKSAE, EquivariantSAE, GroupTiedSAE or OrbitSAE
         Fitted autoencoder. All latents are shown, whatever its `output`.
     orbits : Orbits or array-like of shape (n_rows, n_features)
         Activations to look at, best ones that were not fitted. Each row of an array is

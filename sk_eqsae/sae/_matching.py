@@ -1,0 +1,183 @@
+"""Which latents are each other's turned copies, found from their codes."""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, vstack
+
+from ..groups import FiniteGroup, Subgroup
+
+_PARTNERS = 16  # of a latent under one element that are looked at
+_VOTES = 8  # members of an orbit that have a say in who is next
+_PRODUCTS = 2**28  # of entries of codes: a minute
+_AT_ONCE = 2**22
+_LEAST = 0.02  # cosine that is looked at
+
+
+class Matching(NamedTuple):
+    """Orbits into which latents are put."""
+
+    orbit: NDArray  # of each latent
+    coset: NDArray  # of each latent: its place in the orbit
+    subgroup: NDArray  # of each orbit, in `group.subgroups`
+    score: NDArray  # of each orbit: mean cosine of codes that should be equal
+
+
+def match_latents(
+    Z: csr_array,
+    table: NDArray,
+    group: FiniteGroup,
+    *,
+    part: NDArray | None = None,
+    counts: NDArray | None = None,
+) -> Matching:
+    """Put each latent into one orbit, of the length that its codes speak for."""
+    # Row `table` [i, g] of Z holds the code of element g of orbit i, -1 is missing.
+    # `part` of each latent says which may share an orbit; `counts` of each subgroup,
+    # how many orbits there are to be.
+    #
+    # The code of a moved row should be the moved code of the row. So with x_ge what g
+    # makes of x_e, a latent i in coset c and a latent j in coset g c have
+    #
+    #     A_g[i, j] = sum over e of z_i(x_e) z_j(x_ge) / (|z_i| |z_j|) = 1
+    #
+    # Latents take turns, the largest codes first. Each gets the orbit, one for each
+    # subgroup, with the largest mean over g != 1 and c of A_g[latent c, latent g c].
+    norms = np.sqrt(Z.power(2).sum(axis=0))
+    cosines = _Cosines(Z, table, group, norms)
+    kinds = [_Kind(group, subgroup) for subgroup in group.subgroups]
+    left = np.full(len(kinds), len(norms)) if counts is None else np.array(counts)
+    part = np.zeros(len(norms), dtype=np.int64) if part is None else part
+    orbit, coset = np.full((2, len(norms)), -1)
+    found: list[tuple[int, float]] = []
+    for seed in np.argsort(-norms, kind="stable"):
+        if orbit[seed] >= 0:
+            continue
+        free = (orbit < 0) & (part == part[seed])
+        possible = (left > 0) & ([kind.length <= free.sum() for kind in kinds])
+        orbits = {
+            int(i): kinds[i].best_orbit(int(seed), cosines, free)
+            for i in np.flatnonzero(possible)
+        }
+        best = max(orbits, key=lambda i: orbits[i][0])
+        score, members = orbits[best]
+        orbit[members], coset[members] = len(found), np.arange(len(members))
+        left[best] -= 1
+        found.append((best, score))
+    subgroup, scores = map(np.array, zip(*found, strict=True))
+    return Matching(orbit, coset, subgroup, scores)
+
+
+class _Kind:
+    """Latent orbits of one kind: the cosets of a subgroup."""
+
+    def __init__(self, group: FiniteGroup, subgroup: Subgroup) -> None:
+        self.moves = group.cosets(subgroup)  # g c, of shape (order, length)
+        self.length = self.moves.shape[1]
+        # cosets that differ in which elements leave them alone
+        stays = self.moves == np.arange(self.length)
+        self.starts = np.unique(stays, axis=1, return_index=True)[1].tolist()
+
+    def best_orbit(
+        self, seed: int, cosines: "_Cosines", free: NDArray
+    ) -> tuple[float, NDArray]:
+        """Score and latents of an orbit with this one in it, coset by coset."""
+        orbits = [self._orbit(seed, s, cosines, free) for s in self.starts]
+        scores = [cosines.mean(members, self.moves) for members in orbits]
+        best = int(np.argmax(scores))
+        return scores[best], orbits[best]
+
+    def _orbit(
+        self, seed: int, start: int, cosines: "_Cosines", free: NDArray
+    ) -> NDArray:
+        """One latent after the other, the one most like those that are there."""
+        members, free = np.full(self.length, -1), free.copy()
+        members[start], free[seed] = seed, False
+        for coset in range(self.length):
+            if coset != start:
+                placed = np.flatnonzero(members >= 0)[:_VOTES]
+                g, place = np.nonzero(self.moves[:, placed] == coset)
+                members[coset] = cosines.next(g, members[placed[place]], free)
+                free[members[coset]] = False
+        return members
+
+
+class _Cosines:
+    """A_g of all elements g, of each row the largest entries and the diagonal."""
+
+    def __init__(
+        self, Z: csr_array, table: NDArray, group: FiniteGroup, norms: NDArray
+    ) -> None:
+        self.n_latents = len(norms)
+        scale = np.divide(1, norms, where=norms > 0, out=np.zeros(len(norms)))
+        Z = (Z.astype(np.float32) * scale.astype(np.float32)).tocsr()
+        table = _as_many_as_time_allows(Z, table)
+        moved = group.multiplication_table
+        rows = [csr_array((self.n_latents, self.n_latents), dtype=np.float32)]
+        for g in range(1, group.order):  # A_1 is never asked for
+            rows.extend(_largest(*_pairs(Z, table, moved[g])))
+        # row g n_latents + i holds A_g[i]
+        self.table = vstack(rows, format="csr")
+        self.table.sort_indices()
+        row = np.repeat(np.arange(self.table.shape[0]), np.diff(self.table.indptr))
+        self.keys = row * self.n_latents + self.table.indices
+
+    def next(self, g: NDArray, latents: NDArray, free: NDArray) -> int:
+        """Free latent with the largest sum of A_g[i] over pairs of g and latent i."""
+        starts, ends = (
+            self.table.indptr[g * self.n_latents + latents + i] for i in (0, 1)
+        )
+        entries = np.concatenate(
+            [np.arange(*e) for e in zip(starts, ends, strict=True)]
+        )
+        others, place = np.unique(self.table.indices[entries], return_inverse=True)
+        sums = np.bincount(place, self.table.data[entries]) * free[others]
+        if len(sums) and sums.max() > 0:
+            return int(others[sums.argmax()])
+        return int(free.argmax())
+
+    def mean(self, members: NDArray, moves: NDArray) -> float:
+        """Mean of A_g[latent c, latent g c] over g != 1 and c."""
+        if not len(self.keys):
+            return 0.0
+        g = np.arange(1, len(moves))[:, np.newaxis]
+        keys = (g * self.n_latents + members) * self.n_latents + members[moves[1:]]
+        place = np.minimum(self.keys.searchsorted(keys), len(self.keys) - 1)
+        return float((self.table.data[place] * (self.keys[place] == keys)).mean())
+
+
+def _as_many_as_time_allows(Z: csr_array, table: NDArray) -> NDArray:
+    """Orbits, evenly spaced."""
+    products = np.square(np.diff(Z.indptr), dtype=np.float64).sum() * table.shape[1]
+    n_orbits = max(1, min(len(table), int(len(table) * _PRODUCTS / max(products, 1))))
+    return table[np.linspace(0, len(table) - 1, n_orbits).astype(np.intp)]
+
+
+def _pairs(Z: csr_array, table: NDArray, to: NDArray) -> tuple[csr_array, csr_array]:
+    """Codes of rows that there are, and those of what an element makes of them."""
+    before, after = table.ravel(), table[:, to].ravel()
+    both = (before >= 0) & (after >= 0)
+    return Z[before[both]], Z[after[both]]
+
+
+def _largest(before: csr_array, after: csr_array) -> list[csr_array]:
+    """Rows of A_g, some at a time, with their largest entries and the diagonal."""
+    n_latents = before.shape[1]
+    by_latent = before.T.tocsr()
+    work = np.diff(by_latent.indptr) * max(1.0, after.nnz / max(1, after.shape[0]))
+    block = np.cumsum(work) // _AT_ONCE
+    cuts = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), n_latents]
+    parts = []
+    for first, last in pairwise(cuts):
+        product = (by_latent[first:last] @ after).tocoo()
+        high = product.data > _LEAST
+        value, row, col = product.data[high], product.row[high], product.col[high]
+        order = np.lexsort((col, -value, row))
+        value, row, col = value[order], row[order], col[order]
+        starts = np.searchsorted(row, np.arange(last - first))
+        keep = (np.arange(len(row)) - starts[row] < _PARTNERS) | (row + first == col)
+        entries = (value[keep], (row[keep], col[keep]))
+        parts.append(csr_array(entries, shape=product.shape))
+    return parts
