@@ -36,59 +36,40 @@ def run(args) -> None:
 
 
 def _drawn(sae, test, images):
-    upright = test.power == 0
+    orbits = sae.latent_orbits_
+    upright = np.flatnonzero(test.power == 0)
     codes = sae.transform(test.X[upright])
     inputs, positions = test.inputs[upright], test.position[upright]
-    orbits = sae.latent_orbits_
+
+    def patches_of(latent):
+        best = _of_different_inputs(np.argsort(-codes[:, latent]), inputs)
+        return [_patch(images[inputs[r]], positions[r], test.grid) for r in best]
+
     full = np.flatnonzero(np.asarray(orbits.lengths) == ORDER)
     strength = [codes[:, orbits.orbit == i].max(axis=1).sum() for i in full]
     chosen = full[np.argsort(strength)[::-1][:N_FAMILIES]]
-    blocks = [
-        _block(sae, codes, images, inputs, positions, np.flatnonzero(orbits.orbit == i))
-        for i in chosen
-    ]
-    figure, axes = plt.subplots(3, 4, figsize=(9, 5.4), layout="constrained")
+    figure, axes = plt.subplots(3, 4, figsize=(9, 6.8), layout="constrained")
     for axis in axes.flat:
         axis.axis("off")
-    for axis, block in zip(axes.flat, blocks, strict=False):
-        axis.imshow(block, interpolation="nearest")
+    for axis, orbit in zip(axes.flat, chosen, strict=False):
+        latents = np.flatnonzero(orbits.orbit == orbit)
+        latents = latents[np.argsort(orbits.coset[latents])]
+        columns = [np.concatenate(patches_of(latent)) for latent in latents]
+        axis.imshow(np.concatenate(columns, axis=1), interpolation="nearest")
     return figure
 
 
-def _block(sae, codes, images, inputs, positions, latents):
-    """Columns of patches, a turned copy each, the strongest on top."""
-    latents = latents[np.argsort(sae.latent_orbits_.coset[latents])]
-    columns = []
-    for latent in latents:
-        best = _of_different_inputs(np.argsort(-codes[:, latent]), inputs)
-        patches = [_patch(images, inputs[row], positions[row]) for row in best]
-        columns.append(np.concatenate(patches, axis=0))
-    return np.concatenate(columns, axis=1)
-
-
 def _of_different_inputs(rows, inputs):
-    kept = []
-    for row in rows:
-        if inputs[row] not in inputs[kept]:
-            kept.append(row)
-        if len(kept) == N_PATCHES:
-            return kept
-    return kept
+    """The first rows, no two of one input."""
+    first = np.sort(np.unique(inputs[rows], return_index=True)[1])
+    return rows[first[:N_PATCHES]]
 
 
-def _patch(images, number, position):
+def _patch(image, position, grid):
     """What lies around a site, with a white frame."""
-    image = images[number].transpose(1, 2, 0)
-    n = _grid_side(images.shape[-1])
-    half = PATCH // 2
+    image, half = image.transpose(1, 2, 0), PATCH // 2
     padded = np.pad(image, ((half, half), (half, half), (0, 0)), mode="reflect")
-    row, column = ((np.array(divmod(position, n)) + 0.5) * len(image) / n).astype(int)
+    site = np.array(np.unravel_index(position, grid)) + 0.5
+    row, column = (site * image.shape[:2] / np.array(grid)).astype(int)
     patch = padded[row : row + PATCH, column : column + PATCH]
     return np.pad(patch, ((1, 1), (1, 1), (0, 0)), constant_values=255)
-
-
-def _grid_side(size, strides=2):
-    """Sites along a side of the map of block 2 or, with 3 strides, block 4."""
-    for _ in range(strides):
-        size = -(-size // 2)
-    return size
