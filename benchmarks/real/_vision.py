@@ -1,8 +1,9 @@
 """Autoencoders of the sites of a trained vision network."""
 
-from functools import lru_cache, partial
+from functools import partial
 
 import pandas as pd
+from joblib import Memory
 
 from . import _efficientnet as net
 from ._methods import METHODS, Cell, measures, of_matrix, summary
@@ -10,7 +11,7 @@ from ._scan import aligned_sizes
 from ._tables import grown, store
 
 SEEDED = ("block 4", "block 7")  # with all seeds; the others with one
-WIDE = ("block 4",)  # also with other sizes and k
+WIDE = ("block 4",)  # also with other sizes and k, one seed
 
 
 def run(args) -> None:
@@ -24,35 +25,25 @@ def run(args) -> None:
 
 
 def _cells(args):
-    n_steps = 60 if args.quick else 5_000
+    n_steps = 60 if args.quick else 4_000
     layers = [layer.name for layer in net.LAYERS[1:]]
     if args.quick:
         layers = layers[2:3]
-    cells = []
-    for symmetry in ("C4", "mirror"):
-        for layer in layers:
-            for seed in range(args.seeds if layer in SEEDED else 1):
-                for n, k in _shapes(layer, args.quick):
-                    cells += [
-                        Cell(
-                            "EfficientNet-Lite0",
-                            layer,
-                            symmetry,
-                            m,
-                            n,
-                            k,
-                            seed,
-                            n_steps,
-                        )
-                        for m in METHODS
-                    ]
+    cells = [
+        Cell(net.NAME, layer, symmetry, method, n, k, seed, n_steps)
+        for symmetry in ("C4", "mirror")
+        for layer in layers
+        for seed in range(args.seeds if layer in SEEDED else 1)
+        for n, k in _shapes(layer, seed, args.quick)
+        for method in METHODS
+    ]
     return sorted(cells, key=lambda c: (c.seed, (c.n_latents, c.k) != (256, 8)))
 
 
-def _shapes(layer, quick):
+def _shapes(layer, seed, quick):
     if quick:
         return [(64, 8)]
-    others = [(64, 8), (1024, 8), (256, 16)] if layer in WIDE else []
+    others = [(64, 8), (1024, 8), (256, 16)] if layer in WIDE and seed == 0 else []
     return [(256, 8), *others]
 
 
@@ -64,14 +55,9 @@ def _fit(cell, *, args, sizes):
 
 def parts(layer, symmetry, size, args):
     """Orbits of a layer for training and of other photographs."""
-    return _parts(layer, symmetry, size, args.photographs, args.quick)
-
-
-@lru_cache(maxsize=2)
-def _parts(layer, symmetry, size, photographs, quick):
-    images, photograph = net.data(photographs, quick)
-    orbits = net.orbits(layer, symmetry, size, images, photograph)
-    return orbits.split(0.5 if quick else 0.25, random_state=0)
+    kept = Memory(args.out / "activations", verbose=0).cache(net.orbits)
+    orbits = kept(layer, symmetry, size, *net.data(args))
+    return orbits.split(0.5 if args.quick else 0.25, random_state=0)
 
 
 def _matrices(args, sizes):
