@@ -114,6 +114,8 @@ def _fit(cell, out):
     train = activations_of(cell, out).train
     rows = np.isin(train.groups, np.unique(train.groups)[: cell.n_orbits])
     kind, parameters = METHODS[cell.method]
+    if kind is GroupTiedSAE:
+        parameters = parameters | {"orbit_lengths": {ORDER: cell.n_vectors}}
     sae = kind(
         cell.n_latents,
         k=cell.k,

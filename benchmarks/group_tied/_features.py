@@ -31,7 +31,9 @@ def run(*, seeds: list[int], jobs: int, out: Path, quick: bool) -> None:
     action = ImageRotation(order=4)
     orbits = extract_orbits(model, shapes.images, layer="encoder", action=action)
     epochs = 2 if quick else 30
-    sae = GroupTiedSAE(112, symmetry=4, k=8, max_epochs=epochs, random_state=seed)
+    sae = GroupTiedSAE(
+        orbit_lengths={4: 28}, symmetry=4, k=8, max_epochs=epochs, random_state=seed
+    )
     sae.fit(orbits.X, groups=orbits.groups, power=orbits.power)
     display = FeatureOrbitDisplay.from_estimator(
         sae, orbits.X, _turned(shapes, orbits), decode=_decoder(model), n_top=5

@@ -132,6 +132,9 @@ def tied(
     train = network.train
     metadata = {"groups": train.groups, "power": train.power}
     settings = {"symmetry": train.symmetry, **_budget(network, n_steps, seed)}
+    if n_free != "auto":
+        order = train.symmetry.order  # full orbits alone
+        settings["orbit_lengths"] = {order: (n_latents - int(n_free)) // order}
     sae = GroupTiedSAE(n_latents, n_free=n_free, **settings).fit(train.X, **metadata)
     active = sae.transform(network.test.X) > 0
     return {

@@ -145,7 +145,7 @@ def tied_step(
     settings |= {"max_epochs": EPOCHS, "random_state": 0}
     regular = TopKSAE(n_latents, hidden_dim=n_hidden, **settings)
     tied = GroupTiedSAE(
-        n_latents,
+        orbit_lengths={4: n_latents // 4},
         hidden_dim=None if n_hidden is None else n_hidden // 4,
         activation_transform=FrozenEstimator(M),
         **settings,

@@ -561,6 +561,11 @@ class ActivationTransformFitter(
         -------
         matrix : ndarray of shape (n_features, n_features)
             M_1^p1 M_2^p2 ...
+
+        Warns
+        -----
+        UserWarning
+            As `act` does, of the directions that M turns.
         """
         check_is_fitted(self)
         (row,) = self._as_rows(power, n_rows=1)

@@ -107,6 +107,7 @@ class ElementMatrices:
         order = self.group.generator_orders[generator]
         if t == np.rint(t):
             return self._power(generator, int(t) % order)
+        self._warn_if_guessed(generator, np.eye(self.generators.shape[1]))
         (weights,) = power_weights(np.array([t]), order)
         return sum(w * self._power(generator, p) for p, w in enumerate(weights))
 
@@ -128,16 +129,20 @@ class ElementMatrices:
             rows = np.flatnonzero(power == p)
             moved[rows] = self._moved(X[rows], generator, int(p) % order)
         if between.any():
+            self._warn_if_guessed(generator, X[between])
             weights = power_weights(power[between], order).astype(X.dtype)
-            some = frequency_sample(X[between], order)
-            powers = range(order)
-            warn_if_ambiguous(
-                np.stack([self._moved(some, generator, p) for p in powers])
-            )
             moved[between] = sum(
-                weights[:, [p]] * self._moved(X[between], generator, p) for p in powers
+                weights[:, [p]] * self._moved(X[between], generator, p)
+                for p in range(order)
             )
         return moved
+
+    def _warn_if_guessed(self, generator: int, X: NDArray) -> None:
+        """Warn if rows turn too fast for real powers of a generator."""
+        order = self.group.generator_orders[generator]
+        some = frequency_sample(X, order)
+        powers = range(order)
+        warn_if_ambiguous(np.stack([self._moved(some, generator, p) for p in powers]))
 
     def _moved(self, X: NDArray, generator: int, p: int) -> NDArray:
         return X @ self._power(generator, p).T.astype(X.dtype, copy=False) if p else X

@@ -37,6 +37,13 @@ def labels_of(y: ArrayLike | None) -> NDArray | None:
     return None if y is None else as_entries(y, "y")
 
 
+def _numbers(X: Any) -> Any:
+    """Latents with a dtype, which scikit-learn's selectors leave as they come."""
+    X = as_array(X)
+    is_object = getattr(X, "dtype", None) == np.dtype(object)
+    return X.astype(np.float64) if is_object else X
+
+
 def class_codes(y: NDArray) -> NDArray[np.intp]:
     """Number the classes of `y` from 0, after checking that there are several."""
     check_classification_targets(y)
@@ -149,7 +156,22 @@ class MeanDifferenceSelector(DocLinkMixin, SelectorMixin, BaseEstimator):
         {ndarray, sparse matrix} of shape (n_rows, n_features_to_select)
             The chosen ones, in the order of their index.
         """
-        return super().transform(as_array(X))
+        return super().transform(_numbers(X))
+
+    def inverse_transform(self, X: ArrayLike) -> Any:
+        """Put the chosen latents back to their places.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_rows, n_features_to_select)
+            The chosen ones.
+
+        Returns
+        -------
+        {ndarray, sparse matrix} of shape (n_rows, n_features)
+            Latents, of which all others are 0.
+        """
+        return super().inverse_transform(_numbers(X))
 
     def _fit_latents(self, Z: Any, codes: NDArray[np.intp]) -> Self:
         """Fit to validated latents and the number of each row's class."""

@@ -289,7 +289,13 @@ class GroupTiedSAE(OrbitedSAE):
             warn_if_poses_look_alike(self.activation_transform_, X, canonical)
         # the mean of the rows but for what the group would move
         fixed = functools.partial(averaged, self.activation_transform_)
-        return TrainingRows(X, table[table >= 0], canonical=canonical, projection=fixed)
+        return TrainingRows(
+            X,
+            table[table >= 0],
+            canonical=canonical,
+            elements=np.nonzero(table >= 0)[1],
+            projection=fixed,
+        )
 
     def _given(self) -> BaseEstimator | None:
         """M, if it is fitted already."""

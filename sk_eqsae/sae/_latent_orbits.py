@@ -185,18 +185,27 @@ def filled(
     shares: NDArray, possible: NDArray, lengths: NDArray, n_latents: int
 ) -> NDArray:
     """Numbers of orbits that fill so many latents, nearly in shares; or none at all."""
-    counts = (shares * n_latents // lengths).astype(np.int64)
+    counts = np.zeros(len(lengths), dtype=np.int64)
     reachable = reachable_sizes(lengths[possible], n_latents)
     if not reachable[n_latents]:
-        return np.zeros_like(counts)
+        return counts
     longest = np.flatnonzero(possible)[np.argsort(-lengths[possible], kind="stable")]
-    while not reachable[left := n_latents - int(counts @ lengths)]:
-        counts[next(kind for kind in longest if counts[kind])] -= 1
+    left = n_latents
+    for kind in longest:  # rounded, so that a small share does not break a long orbit
+        wanted = round(shares[kind] * n_latents / lengths[kind])
+        while counts[kind] < wanted and _fits(reachable, left - lengths[kind]):
+            counts[kind] += 1
+            left -= lengths[kind]
     for kind in longest:
-        while left >= lengths[kind] and reachable[left - lengths[kind]]:
+        while _fits(reachable, left - lengths[kind]):
             counts[kind] += 1
             left -= lengths[kind]
     return counts
+
+
+def _fits(reachable: NDArray, left: int) -> bool:
+    """Whether what is left can be filled."""
+    return left >= 0 and bool(reachable[left])
 
 
 def reachable_sizes(lengths: NDArray, most: int) -> NDArray:

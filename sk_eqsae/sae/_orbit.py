@@ -247,7 +247,12 @@ class OrbitSAE(OrbitedSAE):
                 )
         rows = table[table >= 0]
         return OrbitRows(
-            X, rows, canonical=canonical, table=table, n_held_out=int(n_held_out)
+            X,
+            rows,
+            canonical=canonical,
+            elements=np.nonzero(table >= 0)[1],
+            table=table,
+            n_held_out=int(n_held_out),
         )
 
     def _check_lengths(self, n_latents: int) -> None:

@@ -13,8 +13,10 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from .._fitted import Fitted
 from .._rows import read_rows
+from .._warnings import warn
 from ._base import Plan
 from ._latent_orbits import LatentOrbits
+from ._outcome import FEWEST_PAIRS, JUDGED_ORBITS, is_by_luck
 from ._symmetric import SymmetricSAE
 
 
@@ -58,6 +60,7 @@ class OrbitedSAE(SymmetricSAE):
         Fitted("_orbit_lengths", "int64", ("n_orbits",)),
         Fitted("n_free_", "int", ("n_free",)),
         Fitted("canonical_code_", "float64", ("n_tied",), optional=True),
+        Fitted("_poses_by_luck", "bool", optional=True),
     )
 
     _parameter_constraints: ClassVar[dict] = {
@@ -92,12 +95,27 @@ class OrbitedSAE(SymmetricSAE):
 
     def _keep(self, plan: Plan, curves: NDArray) -> Self:
         super()._keep(plan, curves)
-        code, canonical = None, plan.rows.canonical
+        code, by_luck, canonical = None, None, plan.rows.canonical
         if canonical is not None:
             code = self._canonical_code(plan.rows.X, canonical)
+            by_luck = self._finds_poses_by_luck(plan.rows)
         if code is not None or plan.memory is None:
             self._set_or_drop("canonical_code_", code)
+            self._set_or_drop("_poses_by_luck", by_luck)
         return self
+
+    def _finds_poses_by_luck(self, rows: Any) -> bool:
+        """Whether canonical rows of half the orbits tell no poses of the others."""
+        # a mean code knows the rows that it is of
+        first = np.flatnonzero(rows.elements == 0)  # of each orbit
+        half = len(first) // 2
+        if half < FEWEST_PAIRS or self.order_ == 1:
+            return False
+        last = len(rows) - 1
+        chosen = np.linspace(first[half], last, 2 * JUDGED_ORBITS).astype(np.intp)
+        Z = self._encode_csr(read_rows(rows.X, rows.inputs[chosen]))
+        code = self._canonical_code(rows.X, rows.inputs[first[:half]])
+        return is_by_luck(self._poses(Z, code), rows.elements[chosen])
 
     def _canonical_code(self, X: Any, canonical: NDArray) -> NDArray:
         """Mean latents of canonical rows, of shape (n_tied,)."""
@@ -148,15 +166,30 @@ class OrbitedSAE(SymmetricSAE):
             The p whose inverse makes the code most like `canonical_code_`, by inner
             product; the first on ties. It means something only as far as canonical
             rows can be told from the others.
+
+        Warns
+        -----
+        UserWarning
+            If it was at chance on training rows.
         """
         Z = self._encode_csr(self._checked(X))
+        if vars(self).get("_poses_by_luck"):
+            warn(
+                "predict_power is at chance: canonical rows of half the training "
+                "orbits do not tell the poses of the others. Codes move with the rows "
+                "all the same. For poses, choose canonical inputs by what can be seen "
+                "in them, such as upright images, or raise max_epochs."
+            )
+        return self.symmetry_.power_of(self._poses(Z, self.canonical_code_))
+
+    def _poses(self, Z: csr_array, canonical_code: NDArray) -> NDArray:
+        """Element (n_rows,) that brings a canonical code nearest to each code."""
         orbits = self.latent_orbits_
         moved = np.empty((self.order_, orbits.n_tied))
         for element, code in enumerate(moved):
-            code[orbits.places(element)[: orbits.n_tied]] = self.canonical_code_
+            code[orbits.places(element)[: orbits.n_tied]] = canonical_code
         # products of float32 may leave its range
-        elements = (Z[:, : orbits.n_tied].astype(np.float64) @ moved.T).argmax(axis=1)
-        return self.symmetry_.power_of(elements)
+        return (Z[:, : orbits.n_tied].astype(np.float64) @ moved.T).argmax(axis=1)
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray:
         """Name the latents.

@@ -15,8 +15,8 @@ from ..groups._element_matrices import warn_if_poses_look_alike
 _MANY = 0.9
 _MOST = 0.5  # of the variance; of normal rows a hundredth holds 1 to 4 %
 _FAR = 100  # mean squares of the rows: no fit that starts well ends there
-_ORBITS = 256  # that are looked at
-_FEWEST = 30  # pairs that say whether more of them are told than by luck
+JUDGED_ORBITS = 256  # that are looked at
+FEWEST_PAIRS = 30  # pairs that say whether more of them are told than by luck
 _GUESSED = 0.6  # share of the pairs that is told: so few are told by luck, too
 _MATTERS = 0.2  # of the variance of canonical rows, that is lost with them
 _TREES = 50
@@ -106,7 +106,7 @@ def warn_of_canonical_rows(sae: Any, rows: TrainingRows) -> bool:
     if warn_if_poses_look_alike(sae.activation_transform_, rows.X, rows.canonical):
         return False
     pairs = _pairs(rows)
-    if len(pairs) < _FEWEST:
+    if len(pairs) < FEWEST_PAIRS:
         return False
     both = read_rows(rows.X, pairs.ravel()).astype(np.float64)
     both /= np.abs(both).max() or 1.0  # keeps squares finite
@@ -139,7 +139,7 @@ def _pairs(rows: Any) -> NDArray:
     n_others = np.diff(first, append=len(rows)) - 1
     first, n_others = first[n_others > 0], n_others[n_others > 0]
     other = first + rng.integers(1, n_others + 1)
-    chosen = np.sort(rng.permutation(len(first))[:_ORBITS])
+    chosen = np.sort(rng.permutation(len(first))[:JUDGED_ORBITS])
     return rows.inputs[np.column_stack([first, other])[chosen]]
 
 
@@ -162,15 +162,26 @@ def _warn_if_at_chance(sae: Any, rows: Any) -> None:
     if sae.n_iter_ * len(rows) < _STEPS * batch_size:
         return
     rng = np.random.default_rng(0)
-    chosen = np.sort(rng.permutation(len(rows))[: 2 * _ORBITS])
+    chosen = np.sort(rng.permutation(len(rows))[: 2 * JUDGED_ORBITS])
     power = sae.predict_power(read_rows(rows.X, rows.inputs[chosen]))
     seen = rows.elements[chosen]
-    right = (sae.symmetry_.elements_of(power) == seen).mean()
-    chance = np.bincount(seen).max() / len(seen)
-    if right <= chance + _DEVIATIONS * np.sqrt(chance * (1 - chance) / len(seen)):
+    found = sae.symmetry_.elements_of(power)
+    if is_by_luck(found, seen):
         warn(
-            f"predict_power is at chance: it finds the powers of {right:.0%} of the "
-            f"training rows, where guessing finds {chance:.0%}. Look at how much M "
-            "explains (activation_transform_.score); if that is well, raise "
-            "max_epochs or hidden_dim, or lower lr (the learning rate)."
+            "predict_power is at chance: it finds the powers of "
+            f"{(found == seen).mean():.0%} of the training rows, where guessing finds "
+            f"{_chance(seen):.0%}. Look at how much M explains "
+            "(activation_transform_.score); if that is well, raise max_epochs or "
+            "hidden_dim, or lower lr (the learning rate)."
         )
+
+
+def is_by_luck(found: NDArray, seen: NDArray) -> bool:
+    """Whether elements are found no more often than the most frequent one is there."""
+    chance = _chance(seen)
+    spread = np.sqrt(chance * (1 - chance) / len(seen))
+    return bool((found == seen).mean() <= chance + _DEVIATIONS * spread)
+
+
+def _chance(seen: NDArray) -> float:
+    return float(np.bincount(seen).max() / len(seen))

@@ -15,6 +15,8 @@ from ._sparse_step import Spare, put_gradients, take
 
 _MANY_BLOCKS = 32
 _MOST_IN_MATRICES = 2**24
+_FEW_COPIES = 16
+_ZERO = 1e-12
 
 
 class Copies(Protocol):
@@ -28,7 +30,7 @@ class Copies(Protocol):
         """Base vectors (n, n_numbers) to copies (n, n_copies, width) that were 0."""
 
     def sum(self, copies: Tensor, out: Tensor) -> None:
-        """The adjoint: copies (n, n_copies, width) to (n, n_numbers)."""
+        """The adjoint: copies (n, n_copies, width) to (n, n_numbers) that were 0."""
 
 
 class IrrepCopies:
@@ -65,7 +67,7 @@ class IrrepCopies:
             torch.mm(base, matrices.mT, out=out.flatten(1))
             return
         written = set()
-        for place, source, entry in self._entries(base.dtype, base.device):
+        for place, source, entry, _ in self._entries(base.dtype, base.device):
             part, numbers = out[:, :, slice(*place)], base[:, None, slice(*source)]
             if place in written:
                 part.addcmul_(entry, numbers)
@@ -74,18 +76,25 @@ class IrrepCopies:
             written.add(place)
 
     def sum(self, copies: Tensor, out: Tensor) -> None:
-        """The adjoint: copies (n, n_copies, width) to (n, n_numbers)."""
+        """The adjoint: copies (n, n_copies, width) to (n, n_numbers) that were 0."""
         if self._has_many:
             matrices = self._matrices(copies.dtype, copies.device)
             out.copy_(copies.flatten(1) @ matrices)
             return
-        out.zero_()
-        for place, source, entry in self._entries(copies.dtype, copies.device):
-            out[:, slice(*source)] += (entry * copies[:, :, slice(*place)]).sum(1)
+        entries = self._entries(copies.dtype, copies.device)
+        for place, source, entry, factors in entries:
+            part, total = copies[:, :, slice(*place)], out[:, slice(*source)]
+            if self.n_copies > _FEW_COPIES:
+                total += (entry * part).sum(1)
+                continue
+            # without large tensors on the way, and without what is times 0
+            for factor, copy in zip(factors, part.unbind(1), strict=True):
+                if abs(factor) > _ZERO:
+                    total.add_(copy, alpha=factor)
 
     def _entries_as(
         self, dtype: torch.dtype, device: torch.device
-    ) -> list[tuple[tuple[int, int], tuple[int, int], Tensor]]:
+    ) -> list[tuple[tuple[int, int], tuple[int, int], Tensor, list[float]]]:
         """List what is added to which coordinates from which, and times what."""
         entries, to, source = [], 0, 0
         for m, moved in self._blocks:
@@ -96,6 +105,7 @@ class IrrepCopies:
                     (to + i * m, to + (i + 1) * m),
                     (source + j * m, source + (j + 1) * m),
                     factors[:, i, j, None],
+                    moved[:, i, j].tolist(),
                 )
                 for i in range(dim)
                 for j in range(f)
@@ -107,7 +117,7 @@ class IrrepCopies:
         """Matrices of all copies, of shape (n_copies * width, n_numbers)."""
         shape = (self.n_copies, self.width, self.n_numbers)
         matrices = torch.zeros(shape, dtype=dtype, device=device)
-        for place, source, entry in self._entries(dtype, device):
+        for place, source, entry, _ in self._entries(dtype, device):
             matrices[:, range(*place), range(*source)] = entry
         return matrices.flatten(0, 1)
 

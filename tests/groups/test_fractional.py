@@ -84,7 +84,23 @@ def test_real_powers_of_several_generators():
     fitter = ActivationTransformFitter(symmetry=group)
     fitter.fit(X.reshape(-1, 4), groups=groups, power=power)
     expected = expm(0.5 * A) @ expm(-1.2 * B)
-    np.testing.assert_allclose(fitter.matrix([0.5, -1.2]), expected, atol=1e-7)
+    with pytest.warns(UserWarning, match="frequency 1, the highest that steps of 1/3"):
+        found = fitter.matrix([0.5, -1.2])
+    np.testing.assert_allclose(found, expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("order", [2, 4, 5, 12])
+@pytest.mark.parametrize("n_components", [None, 4])
+def test_real_powers_of_what_turns_too_fast_are_warned_of(order, n_components):
+    A = 2 * np.pi / order * rotations(0, order // 2)  # or from order // 2 upwards
+    x = np.random.default_rng(1).normal(size=(100, 4))
+    X = np.stack([x @ expm(p * A).T for p in range(order)], axis=1).reshape(-1, 4)
+    metadata = {"groups": np.repeat(range(100), order), "power": [*range(order)] * 100}
+    fitter = ActivationTransformFitter(n_components=n_components).fit(X, **metadata)
+    for move in (fitter.matrix, lambda t: fitter.act(X, t)):
+        move(1)
+        with pytest.warns(UserWarning, match="not whole are a guess here: 100%"):
+            move(0.5)
 
 
 @pytest.mark.filterwarnings("ignore:M is not to be trusted")

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from sklearn.frozen import FrozenEstimator
 
-from sk_eqsae import ActivationTransformFitter, EquivariantSAE
+from sk_eqsae import (
+    ActivationTransformFitter,
+    EquivariantSAE,
+    GroupTiedSAE,
+    OrbitSAE,
+    load,
+    save,
+)
 
 SETTINGS = {"k": 4, "hidden_dim": 64, "batch_size": 32, "random_state": 0}
 
@@ -91,3 +98,24 @@ def test_poses_at_chance_are_warned_of_where_training_had_its_time():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         EquivariantSAE(24, max_epochs=2, **settings).fit(X, **metadata)
+
+
+@pytest.mark.parametrize("kind", [GroupTiedSAE, OrbitSAE])
+@pytest.mark.parametrize("n_components", [16, 96])  # and most learned by heart
+def test_tied_codes_say_that_poses_are_at_chance_where_they_are_asked(
+    tmp_path, n_components, kind
+):
+    settings = {"k": 3, "max_epochs": 30, "random_state": 0}
+    sae = kind(n_components, **settings)
+    X, metadata = orbits(turned(upright()))
+    sae.fit(X, **metadata)
+    save(sae, tmp_path / "sae")
+    for fitted in (sae, load(tmp_path / "sae")):
+        with pytest.warns(UserWarning, match="predict_power is at chance") as caught:
+            fitted.predict_power(X)
+        assert caught[0].filename == __file__
+    X, metadata = orbits(upright())
+    found = sae.fit(X, **metadata).predict_power(X)
+    assert (found == metadata["power"]).mean() > 0.7
+    sae.fit(X[:40], **{name: values[:40] for name, values in metadata.items()})
+    sae.predict_power(X)  # too few orbits to be judged

@@ -797,7 +797,7 @@ def test_whole_matrices_write_copies_as_blocks_do(group, monkeypatch):
             base = torch.sin(torch.arange(5.0 * n)).view(5, n).double()
             written = torch.zeros(5, copies.n_copies, copies.width).double()
             copies.write(base, written)
-            total = torch.empty_like(base)
+            total = torch.zeros_like(base)
             copies.sum(written, total)
             torch.testing.assert_close(total, base * copies.n_copies)
             results.append((written, total))

@@ -7,7 +7,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from sk_eqsae.groups import CyclicGroup, DihedralGroup, SymmetricGroup
-from sk_eqsae.sae._latent_orbits import LatentOrbits
+from sk_eqsae.sae._latent_orbits import LatentOrbits, filled
 
 GROUPS = [CyclicGroup(6), DihedralGroup(4), SymmetricGroup(3)]
 every_group = pytest.mark.parametrize("group", GROUPS, ids=repr)
@@ -83,3 +83,27 @@ def test_they_are_plain_arrays_when_pickled():
     Z = codes(orbits)
     np.testing.assert_array_equal(again.permute(Z, 1), orbits.permute(Z, 1))
     assert again.names == orbits.names
+
+
+@pytest.mark.parametrize(
+    ("shares", "n_latents", "counts"),
+    [
+        ((0.95, 0.0, 0.05), 64, (15, 0, 4)),  # 15.2 and 3.2
+        ((0.97, 0.0, 0.03), 64, (16, 0, 0)),  # 15.5 and 1.9
+        ((0.5, 0.25, 0.25), 64, (8, 8, 16)),
+        ((0.0, 0.0, 0.0), 23, (5, 1, 1)),  # no live latent says anything
+        ((0.0, 0.0, 1.0), 3, (0, 0, 3)),
+        ((1.0, 0.0, 0.0), 2, (0, 1, 0)),
+    ],
+)
+def test_orbits_fill_a_dictionary_nearly_in_shares(shares, n_latents, counts):
+    lengths = np.array([4, 2, 1])
+    found = filled(np.array(shares), np.ones(3, dtype=bool), lengths, n_latents)
+    assert found @ lengths == n_latents
+    assert tuple(found) == counts
+
+
+def test_what_is_not_possible_fills_nothing():
+    possible, lengths = np.array([True, True, False]), np.array([6, 4, 1])
+    assert not filled(np.ones(3), possible, lengths, 7).any()
+    assert filled(np.array([1.0, 0, 0]), possible, lengths, 20).tolist() == [2, 2, 0]
