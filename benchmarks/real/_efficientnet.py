@@ -40,7 +40,7 @@ class Layer:
 
 LAYERS = (
     Layer("stem", "_swish", "_bn0", 0),
-    Layer("block 1, hidden", "_blocks.1._relu", "_blocks.1._bn0", 0),
+    Layer("block 1, hidden", "_blocks.1._swish", "_blocks.1._bn0", 0),
     *(Layer(f"block {i}", f"_blocks.{i}", f"_blocks.{i}") for i in (2, 4, 7, 10, 14)),
 )
 
