@@ -9,6 +9,7 @@ from .inspection import (
     explore,
     feature_families,
     feature_symmetry,
+    feature_table,
     scan_symmetry,
     splice,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "extract_orbits",
     "feature_families",
     "feature_symmetry",
+    "feature_table",
     "fit_many",
     "from_dictionary_learning",
     "from_saelens",

@@ -9,6 +9,8 @@ import pytest
 
 import sk_eqsae
 
+from . import snippets
+
 ROOT = Path(__file__).parents[1]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8").split()
 ROOMS = [
@@ -20,7 +22,10 @@ ROOMS = [
     "probing",
     "sae",
 ]
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+BUILT = {"_build", "auto_examples", "generated"}
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+PAGES = [page for page in PAGES if not BUILT & {*page.relative_to(ROOT).parts}]
+PASTED = [page for page in PAGES if snippets.blocks(page)]
 
 
 def test_every_room_is_looked_at():
@@ -44,8 +49,26 @@ def test_every_name_of_the_package_has_a_page_in_the_reference():
 def test_links_between_pages_lead_somewhere(page):
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)#:\s]+)[^):]*\)", text):
-        if not target.startswith("auto_examples"):  # made with the site
+        if "auto_examples" not in target:  # made with the site
             assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PASTED, ids=lambda page: page.name)
+def test_code_without_prompts_runs_and_prints_what_the_page_says(
+    page, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    snippets.run(page)
+
+
+def test_a_snippet_that_prints_something_else_is_found(tmp_path):
+    page = tmp_path / "page.md"
+    text = "```python\nprint('R2', 0.71)\n```\n\n```text\nR2 {}\n```\n"
+    page.write_text(text.format(0.75), encoding="utf-8")
+    snippets.run(page)
+    page.write_text(text.format(0.95), encoding="utf-8")
+    with pytest.raises(AssertionError, match="should print"):
+        snippets.run(page)
 
 
 def test_tests_that_show_a_promise_exist():

@@ -5,24 +5,10 @@ from pathlib import Path
 import pandas as pd
 
 from .._markdown import markdown, significant
+from ..peers._figure import DATA, NAMES
 
 _RESULTS = Path(__file__).parents[1] / "peers" / "results"
-_METHODS = {
-    "ours": "**this package**",
-    "dense": "plain dense loop",
-    "sparsify": "sparsify (sign descent)",
-    "sparsify-adam": "sparsify (Adam)",
-    "sae-lens": "SAELens",
-    "overcomplete": "overcomplete",
-    "dictionary-learning": "dictionary_learning",
-}
-DATA = {
-    "superposition": "superposition",
-    "mlp-shapes": "MLP, shapes",
-    "cnn-shapes": "CNN, shapes",
-    "digits-conv": "conv net, digits",
-    "transformer": "transformer",
-}
+_METHODS = NAMES | {"ours": f"**{NAMES['ours']}**"}
 _N_COMPONENTS = (2_048, 8_192)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from .._markdown import markdown
-from ._peers import DATA
+from ..peers._figure import DATA
 
 _RESULTS = Path(__file__).parents[1] / "recipe" / "results.csv"
 _PARTS = (

@@ -16,6 +16,7 @@ from .._training import resolve_device
 # stance are for all threads: so one pass at a time, and as it was in between.
 _ONE_PASS = threading.RLock()
 _IN_USE: dict[torch.nn.Module, tuple[torch.device | None, int]] = {}
+_BY_ITSELF = threading.local()  # models that this thread reads or splices
 
 Key = int | str | Callable[[Any], Any] | None
 _NO_MODULE = (
@@ -156,13 +157,30 @@ def _move(model: torch.nn.Module, target: torch.device | None) -> None:
 
 
 @contextmanager
+def by_itself(model: torch.nn.Module) -> Iterator[None]:
+    """Splices of other threads leave this thread's passes of a model alone."""
+    before = getattr(_BY_ITSELF, "models", ())
+    _BY_ITSELF.models = (*before, model)
+    try:
+        yield
+    finally:
+        _BY_ITSELF.models = before
+
+
+def is_by_itself(model: torch.nn.Module) -> bool:
+    """Whether this thread reads or splices a model."""
+    return any(model is other for other in getattr(_BY_ITSELF, "models", ()))
+
+
+@contextmanager
 def borrowed(model: torch.nn.Module) -> Iterator[None]:
     """Passes may move the model; the last one to use it puts it back."""
     with _ONE_PASS:
         home, n_users = _IN_USE.get(model, (_device_of(model), 0))
         _IN_USE[model] = home, n_users + 1
     try:
-        yield
+        with by_itself(model):
+            yield
     finally:
         with _ONE_PASS:
             home, n_users = _IN_USE.pop(model)

@@ -17,6 +17,9 @@ from ..groups._actions import Action as KnownAction
 from ..groups._group import action_powers
 
 Grid = tuple[int, ...]
+# how far the logarithm of height over width is from that of the inputs where strides
+# and padding change it
+_LIKE_INPUT = 0.1
 
 
 @dataclass(frozen=True)
@@ -218,6 +221,25 @@ class SiteMoves:
             self._found[grid, element] = self._permutation(grid, power)
         return self._found[grid, element]
 
+    def check_map(self, shape: tuple[int, ...], layer: str) -> None:
+        """Raise if a map (n_inputs, channels, *grid) seems to hold channels last."""
+        inputs: Any = getattr(self.batch, "shape", ())
+        axis = getattr(self.action, "channel_axis", 0)
+        if self.site_action or axis == 0 or len(inputs) < 3 or len(shape) != 4:
+            return
+        image = inputs[-3:-1] if axis == -1 else inputs[-2:]
+        first, last = (
+            abs(math.log(rows / columns * image[1] / image[0]))
+            for rows, columns in (shape[2:], shape[1:3])
+        )
+        if last < _LIKE_INPUT < first and last < first / 2:
+            raise ValueError(
+                f"layer={layer!r} puts out {shape} for images of {tuple(image)}, which "
+                "looks as if the last axis held channels. Set sites=lambda out: out "
+                "if it does, and sites=lambda out: out.movedim(1, -1) if they are "
+                "second."
+            )
+
     def _permutation(self, grid: Grid, power: Any) -> NDArray[np.int64]:
         if isinstance(self.site_action, KnownAction):
             return self.site_action.site_permutation(grid, power)
@@ -273,6 +295,8 @@ class SiteRows:
         sites = self.sites
         if isinstance(sites, Mapping):
             sites = sites.get(layer)
+        if sites == "map":
+            self.moves.check_map(tuple(output.shape), layer)
         rows, layout = laid_out(sites, output, numbers, layer)
         self.see(rows, layout, numbers, element, layer)
         known = self.layouts.setdefault(layer, layout)

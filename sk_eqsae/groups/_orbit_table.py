@@ -270,7 +270,7 @@ def check_generators(group: FiniteGroup, table: NDArray) -> None:
 
 def power_of_each_row(power: ArrayLike, n_rows: int, n_generators: int) -> NDArray:
     """Powers of shape (n_rows, n_generators), from one for all rows or one for each."""
-    power = found = np.asarray(power)
+    power = found = np.asarray(as_array(power, "power"))
     if power.ndim == (n_generators > 1):  # one element for all rows
         power = np.broadcast_to(power, (n_rows, *power.shape))
     power = np.atleast_1d(power)

@@ -5,7 +5,7 @@ from ._code_equivariance import code_equivariance
 from ._dead_latents import dead_latents
 from ._equivariance import equivariance_error, r2_per_feature
 from ._equivariance_report import equivariance_report
-from ._explorer import explore
+from ._explorer import explore, feature_table
 from ._feature_families import feature_families
 from ._feature_orbit_display import FeatureOrbitDisplay
 from ._feature_symmetry import feature_symmetry
@@ -34,6 +34,7 @@ __all__ = [
     "explore",
     "feature_families",
     "feature_symmetry",
+    "feature_table",
     "fvu",
     "r2_per_feature",
     "response_spectrum",

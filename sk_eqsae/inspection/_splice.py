@@ -19,7 +19,9 @@ from .._rows import as_array, as_places
 from ..activations import Nodes, Tokens
 from ..activations._layers import (
     Reading,
+    by_itself,
     check_model,
+    is_by_itself,
     named_layer,
     with_tensor,
 )
@@ -48,6 +50,9 @@ def splice(
 
         x' = decode(z')                       by default
         x' = decode(z') + (x - decode(z))     with keep_error=True
+
+    This is so in all threads but those that splice the model themselves, or are in
+    :func:`~sk_eqsae.extract_orbits`.
 
     Parameters
     ----------
@@ -115,8 +120,9 @@ def splice(
             raise ValueError("power is only for an EquivariantSAE. Leave it out.")
     edits = _edits(ablate, steer, module.n_latents)
     reading = Reading(layer, output, call)
-    splicer = _Splicer(reading, module, edits, keep_error, power, _checked_sites(sites))
-    with ExitStack() as hooks:
+    of_pass = (reading, module, edits, keep_error, power, _checked_sites(sites))
+    splicer = _Splicer(*of_pass, model, threading.get_ident())
+    with by_itself(model), ExitStack() as hooks:
         for handle in (
             model.register_forward_pre_hook(splicer.begin),
             target.register_forward_hook(splicer.replace),
@@ -137,19 +143,28 @@ class _Splicer(threading.local):
     keep_error: bool
     power: ArrayLike | Tensor | None
     sites: str | Tokens | Nodes | None
+    model: torch.nn.Module
+    thread: int
     is_running: bool = False
     n_calls: int = 0
 
     def begin(self, model: torch.nn.Module, args: Any) -> None:
-        self.is_running, self.n_calls = True, 0
+        self.is_running, self.n_calls = not self.is_off(), 0
+
+    def is_off(self) -> bool:
+        """Whether another thread reads the model, or has a splice of its own."""
+        return threading.get_ident() != self.thread and is_by_itself(self.model)
 
     def check(self, model: torch.nn.Module, args: Any, output: Any) -> None:
-        self.reading.check_called(self.n_calls)
+        if self.is_running:  # since before the pass
+            self.reading.check_called(self.n_calls)
 
     def end(self, model: torch.nn.Module, args: Any, output: Any) -> None:
         self.is_running = False
 
     def replace(self, module: torch.nn.Module, args: Any, output: Any) -> Any:
+        if self.is_off():
+            return output
         self.n_calls += 1
         if self.reading.call is None:
             if self.is_running and self.n_calls > 1:

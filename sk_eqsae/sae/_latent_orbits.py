@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
+from .._rows import as_array
 from ..groups import FiniteGroup, Subgroup
 from ..groups._group import coset_representatives
 
@@ -79,7 +80,7 @@ class LatentOrbits:
 
     def permute(self, Z: Latents, power: ArrayLike) -> Latents:
         """Codes of rows that are moved, by one power or each by its own."""
-        power = np.asarray(power)
+        power = np.asarray(as_array(power, "power"))
         is_one = power.ndim <= (self.group.n_generators > 1)
         elements = self.group.elements_of(power[np.newaxis] if is_one else power)
         elements = np.broadcast_to(elements, Z.shape[0])

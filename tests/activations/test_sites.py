@@ -369,3 +369,23 @@ def test_what_does_not_fit(net, layer, settings, message):
 def test_sizes_of_nodes_are_counts(sizes):
     with pytest.raises(ValueError, match="sizes must hold the number of nodes"):
         Nodes(sizes)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (12, 24)])
+@pytest.mark.parametrize("channel_axis", [-3, -1])
+def test_maps_that_have_their_channels_last_are_not_turned_sideways(size, channel_axis):
+    class ChannelsLast(nn.Module):
+        def forward(self, x):
+            return x.movedim(1, -1)
+
+    model = nn.Sequential(nn.Conv2d(3, 7, 4, stride=2, padding=1), ChannelsLast())
+    x = torch.rand(4, 3, *size)
+    settings = {"action": ImageFlip(channel_axis=channel_axis)}
+    if channel_axis == -1:
+        x = x.movedim(1, -1)
+        settings["forward"] = lambda model, batch: model(batch.movedim(-1, 1))
+    with pytest.raises(ValueError, match="looks as if the last axis held channels"):
+        extract_orbits(model, x, layer="1", sites="map", **settings)
+    last = extract_orbits(model, x, layer="1", sites=lambda out: out, **settings)
+    second = extract_orbits(model, x, layer="0", sites="map", **settings)
+    assert_array_equal(last.X, second.X)

@@ -269,28 +269,26 @@ def drawn(axis, label):
     return np.concatenate([line.get_ydata() for line in lines])
 
 
-def test_bars_are_of_the_first_seed_and_dashes_of_the_second(tables):
+def test_dots_are_of_the_first_seed_and_dashes_of_the_second(tables):
     probes = tables["probes"].query("probe == 'knn' and truncation in (0, 4)")
     other = probes.assign(seed=1, f1=probes.f1 / 2)
     figure = _figures.probing(pd.concat([probes, other]), "both")
     axis = figure.axes[0]
     of_activations = probes[probes.sae == "none"].groupby("kind").f1.mean()
     expected = of_activations.reindex(_figures.KINDS).to_numpy()
-    heights = [bar.get_height() for bar in axis.containers[1]]
-    np.testing.assert_allclose(heights, expected)
-    np.testing.assert_allclose(drawn(axis, "seed 1")[:4], expected / 2)
+    dots = axis.containers[0].lines[0].get_xdata(orig=False)
+    np.testing.assert_allclose(np.asarray(dots, float), (1 - expected).clip(1e-4))
+    dashes = next(ln for ln in axis.get_lines() if ln.get_label() == "seed 1")
+    np.testing.assert_allclose(dashes.get_xdata(orig=False), 1 - expected / 2)
 
 
-def test_the_frontier_sets_reconstructions_that_are_not_moved_apart(tables):
-    figure = _figures.frontier(tables["sae"], tables["base"])
-    left, right = figure.axes
-    labels = {line.get_label() for line in left.get_lines()}
-    assert {line.get_label() for line in right.get_lines()} == {
-        "equivariant, not moved"
-    }
-    assert {"regular", "group-tied", "equivariant, inferred power"} < labels
+def test_the_frontier_has_one_axis_for_all_reconstructions(tables):
+    [axis] = _figures.frontier(tables["sae"], tables["base"]).axes
+    labels = {line.get_label() for line in axis.get_lines()}
+    shown = {"regular", "group-tied", "equivariant, inferred power"}
+    assert {*shown, "equivariant, not moved"} < labels
     l1 = tables["sae"].query("sae == 'equivariant'").l1.iloc[0]
-    np.testing.assert_allclose(drawn(right, "equivariant, not moved"), l1)
+    np.testing.assert_allclose(drawn(axis, "equivariant, not moved"), l1)
 
 
 def test_training_has_a_panel_for_each_k(tables):
@@ -301,7 +299,7 @@ def test_training_has_a_panel_for_each_k(tables):
     regular = curves[curves.sae == "regular"]
     np.testing.assert_allclose(drawn(four, "regular"), regular.train_fvu)
     np.testing.assert_allclose(drawn(eight, "regular"), 2 * regular.train_fvu)
-    assert four.get_title() == "mlp, k = 4: FVU"
+    assert (four.get_title(), four.get_ylabel()) == ("mlp, k = 4", "training FVU")
 
 
 def test_training_shows_losses_where_an_fvu_is_missing(tables):
@@ -314,8 +312,8 @@ def test_training_shows_losses_where_an_fvu_is_missing(tables):
     np.testing.assert_allclose(drawn(four, "equivariant"), equivariant.train_loss)
     np.testing.assert_allclose(drawn(eight, "equivariant"), equivariant.train_fvu)
     assert (equivariant.train_loss > equivariant.train_fvu).all()
-    titles = [four.get_title(), eight.get_title()]
-    assert titles == ["mlp, k = 4: loss / variance", "mlp, k = 8: FVU"]
+    labels = [four.get_ylabel(), eight.get_ylabel()]
+    assert labels == ["loss / variance", "training FVU"]
 
 
 def test_fvu_of_training_is_what_the_autoencoder_reaches(tables):

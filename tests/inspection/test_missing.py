@@ -145,11 +145,31 @@ def test_a_list_of_texts_with_nan_has_a_gap(turning, tmp_path):
         explore(sae, orbits, labels=labels, path=tmp_path / "page.html")
 
 
-def test_latents_and_powers_that_are_masked_are_refused(turning):
-
+def test_a_masked_label_is_named(turning, tmp_path):
     orbits, sae, _ = turning
-    model = torch.nn.Sequential(torch.nn.Identity())
+    labels = masked(orbits.power)
+    with pytest.raises(
+        ValueError, match=r"labels has no class for 1 row\(s\), such as 3"
+    ):
+        explore(sae, orbits, labels=labels, path=tmp_path / "page.html")
+
+
+def test_latents_and_powers_that_are_masked_are_refused(turning):
+    orbits, sae, fitter = turning
+    tied, _ = fitted("tied", orbits)
     equivariant, _ = fitted("equivariant", orbits)
+    power = masked(orbits.power)
+    for call in (
+        lambda: fitter.act(orbits.X, power),
+        lambda: tied.latent_orbits_.permute(tied.transform(orbits.X), power),
+        lambda: equivariant.reconstruct(orbits.X, power=power),
+        lambda: equivariant.inverse_transform(
+            equivariant.transform(orbits.X), power=power
+        ),
+    ):
+        with pytest.raises(ValueError, match=r"power has missing values .* in rows 3"):
+            call()
+    model = torch.nn.Sequential(torch.nn.Identity())
     given = {"ablate": masked([1, 2, 3, 4])}, {"power": masked([0, 1, 2, 3])}
     for kind, arguments in zip((sae, equivariant), given, strict=True):
         with pytest.raises(ValueError, match="has missing values"):

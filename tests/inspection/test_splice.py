@@ -12,6 +12,7 @@ from torch import nn
 
 from sk_eqsae import EquivariantSAE, GroupTiedSAE, TopKSAE, extract_orbits, splice
 from sk_eqsae.activations import Tokens
+from sk_eqsae.groups import ImageFlip
 from tests.fitted import data
 from tests.instances import QUICK
 
@@ -409,6 +410,54 @@ def test_passes_of_several_threads_are_counted_apart():
         model[0].meeting = Barrier(2, timeout=60)
         found = list(threads.map(model, torch.randn(2, 5, 3)))
     assert [one.shape for one in found] == [(5, 3), (5, 3)]
+
+
+def test_each_thread_has_its_own_splices():
+    x = torch.randn(5, 3)
+    model = nn.Sequential(nn.Linear(3, 3), nn.Identity())
+    sae = TopKSAE(4, k=4, max_epochs=1, random_state=0).fit(x.numpy())
+    started, done = Barrier(3, timeout=60), Barrier(3, timeout=60)
+
+    def spliced(latent):
+        with splice(model, "0", sae, steer={latent: 9.0}) as one:
+            started.wait()
+            out = one(x)
+            done.wait()
+        return out
+
+    def extracted(_):
+        started.wait()
+        move = ImageFlip(axis=-1)
+        out = extract_orbits(model, x, layer="0", action=move).X[::2]
+        done.wait()
+        return torch.from_numpy(out)
+
+    with torch.no_grad():
+        expected = [model(x)]
+        for latent in (0, 1):
+            with splice(model, "0", sae, steer={latent: 9.0}):
+                expected.insert(latent, model(x))
+    with ThreadPoolExecutor(3) as threads:
+        found = list(
+            threads.map(lambda f, i: f(i), [spliced] * 2 + [extracted], range(3))
+        )
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.detach(), other, rtol=0, atol=1e-6)
+
+
+def test_a_pass_that_was_running_before_is_not_counted():
+    model = nn.Sequential(Turns(nn.Identity()), nn.Identity())
+    model[0].meeting = Barrier(2, timeout=60)
+    sae = TopKSAE(4, k=1, max_epochs=1, random_state=0).fit(np.eye(3))
+    model.register_forward_hook(lambda *_: None)  # else torch looks for none later
+    x = torch.randn(5, 3)
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(model, x)
+        while not model[0].meeting.n_waiting:
+            pass
+        with splice(model, "1", sae, call=1):
+            model[0].meeting.wait()
+            assert torch.equal(running.result(), x)
 
 
 class Turns(nn.Module):

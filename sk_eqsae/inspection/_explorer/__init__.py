@@ -1,5 +1,6 @@
-"""A page on which the features of an autoencoder can be looked at."""
+"""A page on which the features of an autoencoder can be looked at, and its numbers."""
 
 from ._explore import explore
+from ._feature_table import feature_table
 
-__all__ = ["explore"]
+__all__ = ["explore", "feature_table"]

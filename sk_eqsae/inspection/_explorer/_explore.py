@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from dataclasses import replace
+from collections.abc import Callable
 from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csc_array, csr_array
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_scalar
-from sklearn.utils.validation import (
-    check_consistent_length,
-    column_or_1d,
-)
+from sklearn.utils.validation import check_consistent_length
 
 from ..._atomic import atomic_write
 from ..._docs import fill
-from ..._fitting import unfrozen
-from ..._rows import as_array, checked_rows, read_rows
 from ...activations import Orbits
 from ...groups import FiniteGroup
-from ...groups._orbit_table import as_group, orbit_table
-from ...sae._base import BaseSAE, kept_latents, sparse_codes
-from .._checks import check_sae, check_transform
+from ...groups._orbit_table import as_group
+from ...sae._base import kept_latents
 from .._display import element_names
-from ._numbers import activity, columns, removal, rounded, separation, symmetry
-from ._page import page
-from ._pictures import Action, Inputs, check_ids, pictures
+from ._classes import complete
+from ._examples import Examples
+from ._feature_table import table_of
+from ._near import nearest, plane
+from ._notes import read_notes
+from ._numbers import histograms, mean_by_power
+from ._page import packed, page, rounded
+from ._pictures import Action, Inputs, check_ids, pictures, vector_pictures
+from ._seen import Seen
 
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -43,18 +42,21 @@ def explore(
     inputs: Inputs | None = None,
     *,
     action: Action | None = None,
-    labels: ArrayLike | None = None,
+    labels: ArrayLike | pd.DataFrame | None = None,
     names: ArrayLike | None = None,
     activation_transform: BaseEstimator | None = None,
+    render: Callable[[Any], Any] | None = None,
+    decode: Callable[[NDArray], ArrayLike] | None = None,
+    notes: pd.DataFrame | str | os.PathLike | None = None,
     path: str | os.PathLike = "features.html",
     n_top: int = 8,
-    max_picture_bytes: int = 4_000_000,
+    max_picture_bytes: int = 6_000_000,
 ) -> Path:
     """Write a page on which the features of an autoencoder can be looked at.
 
-    One HTML file that needs no server and no network lists all features and shows how
-    often and how strongly each fires, what the group does to it, which inputs fire it
-    most, and what is lost without it.
+    One HTML file that needs no server and no network lists all latent orbits and shows
+    which inputs fire each feature, how often and how strongly, what the group does to
+    it, which others are near, and what is lost without it.
 
     Parameters
     ----------
@@ -63,26 +65,39 @@ def explore(
     orbits : Orbits or array-like of shape (n_rows, n_features)
         Activations to look at, best ones that were not fitted. Each row of an array is
         that of an input by itself, canonical under the group of M.
-    inputs : ndarray or tensor of shape (n_inputs, ...), default=None
+    inputs : ndarray, tensor or list of n_inputs entries, default=None
         Canonical inputs, indexed by ``orbits.inputs``; of an array of activations the
         input of each row. Drawn are images of 1 or 3 channels, first or last, signals
         (length,) or (channels, length) of up to 4, and points (n_points, 2) or
-        (n_points, 3). Of a layer with sites on a grid a frame marks the one that fired.
-        None shows ids alone.
+        (n_points, 3), and texts, or whatever `render` draws. Of a layer with sites on a
+        grid a frame marks the one that fired. None shows ids alone.
     action : callable, default=None
         ``action(inputs, power)`` of :func:`~sk_eqsae.extract_orbits`, to show inputs
         at all places of their orbits. None shows canonical inputs alone.
-    labels : array-like of shape (n_rows,), default=None
-        Class of each row of the activations, such as ``y[orbits.inputs]``.
+    labels : array-like of shape (n_rows,) or (n_rows, n_classes), default=None
+        Class of each row of the activations, such as ``y[orbits.inputs]``, or 1 for
+        each class that the row is of and 0 for the others; the columns of a DataFrame
+        name the classes.
     names : array-like of shape (n_latents,), default=None
         Name of each feature. None takes those of `get_feature_names_out`.
     {sae_transform}
         A TopKSAE has none, and is shown without symmetry then.
+    render : callable, default=None
+        Draws one input, such as a molecule: ``render(x)`` is an image of 1, 3 or 4
+        channels (integers up to 255 or floats up to 1), a text, or a list of tokens, of
+        which the one that fired is marked.
+    decode : callable, default=None
+        The rest of the network, from activations (n, n_features) in float32 to images,
+        signals or points (n, ...), to draw what each vector adds to the mean.
+    notes : DataFrame, str or path-like, default=None
+        Labels and notes, with the columns ``latent``, ``label`` and ``note``, or a JSON
+        or CSV file of them that the page wrote. What is written on the page comes
+        before them.
     path : str or path-like, default="features.html"
         Where to write. A file that is there is replaced in one step.
     n_top : int, default=8
         Inputs to show for each feature, at most.
-    max_picture_bytes : int, default=4_000_000
+    max_picture_bytes : int, default=6_000_000
         Room for pictures; inputs that find none are named and not drawn.
 
     Returns
@@ -97,15 +112,14 @@ def explore(
 
     Notes
     -----
-    The numbers of a feature, with z its activation in a row:
+    :func:`~sk_eqsae.feature_table` explains the numbers, and gives them as a table. An
+    input counts by its strongest site and place in the orbit. Beside the strongest
+    inputs are some that are stronger than 75, 50 and 25 % of those that fire the
+    feature, and some at random. Near features are those of largest cosine, of their
+    vectors and of their activations in all rows. The features of an input are listed
+    for the first 2,000 inputs shown.
 
-    - Density is the share of rows with z > 0; the mean activation is over those.
-    - What the group does is what :func:`~sk_eqsae.feature_symmetry` says.
-    - An input counts by its strongest site and place in the orbit.
-    - AUC of a class is of its rows against all others, where equal z count half.
-    - Without the feature (z = 0) the squared error of a row grows by ``2 z (r . d) +
-      z^2 |d|^2``, with r the error of the reconstruction and d the feature's vector,
-      of an EquivariantSAE moved by the true power.
+    What is written on the page stays in the browser, by the dictionary's hash.
 
     Examples
     --------
@@ -119,164 +133,117 @@ def explore(
     >>> explore(sae, orbits, path=tempfile.mkdtemp() + "/features.html").name
     'features.html'
     """
-    sae, fitter = _checked(sae, activation_transform)
     check_scalar(n_top, "n_top", Integral, min_val=0)
     check_scalar(max_picture_bytes, "max_picture_bytes", Integral, min_val=0)
-    given: Any = orbits.X if isinstance(orbits, Orbits) else orbits
-    if given is orbits and inputs is not None:  # each row has an input of its own
-        check_consistent_length(given, inputs)
-    Z = sparse_codes(sae, given)
-    orbits = _in_orbits(sae, orbits, given, fitter)
-    group, table = orbit_table(
-        **orbits.metadata, symmetry=orbits.symmetry, n_rows=len(orbits)
-    )
-    ids = orbits.inputs[table[:, 0]]
-    data = _numbers(sae, orbits, Z, table) | {
-        "title": f"Features of {type(sae).__name__}",
-        "names": _names(sae, names),
-        "elements": element_names(group, lambda p: str(p).translate(_SUPERSCRIPTS)),
+    if not isinstance(orbits, Orbits) and inputs is not None:
+        check_consistent_length(orbits, inputs)  # each row has an input of its own
+    seen = Seen.of(sae, orbits, activation_transform)
+    table, about = table_of(seen, labels, "labels")
+    if names is not None:
+        table["name"] = _given_names(names, len(table))
+    examples, largest = Examples(seen, n_top), table["max"].to_numpy()
+    data = _numbers(seen, table, about) | {
+        "top": examples.top,
+        "others": examples.others,
+        "turned": examples.turned(table[["orbit", "copy"]]),
+        "inputs": [str(number) for number in examples.ids],
+        "grid": examples.grid,
+        "fires": examples.features(largest),
+        "notes": read_notes(notes, len(table)),
         "pictures": None,
+        "vectors": None,
     }
-    if fitter is not None:
-        data |= symmetry(sae, fitter, orbits.X)
-    if labels is not None:
-        check_consistent_length(Z, labels)
-        data |= separation(Z.tocsc(), _complete(labels, "labels", "class", "row"))
-    grid, cells = _cells(orbits, table)
-    top, shown = _top(Z.tocsc(), table, ids, cells, n_top)
-    data |= {"top": top, "inputs": [str(number) for number in shown], "grid": grid}
+    if decode is not None:
+        drawn = vector_pictures(seen.sae, largest, decode, max_picture_bytes // 4)
+        data["vectors"] = drawn
     if inputs is not None:
-        _check_action(action, group)
-        check_ids(ids, len(inputs))
-        data["pictures"] = pictures(inputs, shown, action, group, max_picture_bytes)
+        _check_action(action, seen.group)
+        check_ids(seen.inputs, len(inputs))
+        shown, room = examples.ids, max_picture_bytes
+        data["pictures"] = pictures(
+            inputs, shown, action, seen.group, room, render=render
+        )
     with atomic_write(path) as part:
         part.write_text(page(data), encoding="utf-8", newline="\n")
     return Path(path)
 
 
-def _checked(sae: Any, activation_transform: Any) -> tuple[BaseSAE, Any]:
-    """A fitted autoencoder and its M, or None."""
-    sae = unfrozen(sae)
-    check_sae(sae)
-    if activation_transform is None:
-        activation_transform = getattr(sae, "activation_transform_", None)
-    if activation_transform is not None:
-        check_transform(activation_transform)
-    return sae, activation_transform
+def _given_names(names: ArrayLike, n_latents: int) -> list[str]:
+    given = complete(names, "names", "name", "feature")
+    if len(given) != n_latents:
+        raise ValueError(
+            f"names has {len(given)} entries, but the dictionary has {n_latents} "
+            "vectors. Give one name for each."
+        )
+    return [str(name) for name in given]
 
 
-def _in_orbits(sae: BaseSAE, orbits: Any, given: Any, fitter: Any) -> Orbits:
-    """Checked rows in memory; each one of an array is an orbit's canonical row."""
-    X = read_rows(checked_rows(sae, given, reset=False), slice(None))
-    group = None if fitter is None else fitter.symmetry_
-    if isinstance(orbits, Orbits):
-        return replace(orbits, X=X, symmetry=group or orbits.symmetry)
-    power = np.zeros((len(X), group.n_generators if group else 1), dtype=np.int64)
-    return Orbits(X, np.arange(len(X)), power, group)
-
-
-def _numbers(
-    sae: BaseSAE, orbits: Orbits, Z: csr_array, table: NDArray
-) -> dict[str, Any]:
+def _numbers(seen: Seen, table: pd.DataFrame, about: dict[str, Any]) -> dict[str, Any]:
     """What each feature does, and all of them together."""
-    found = activity(Z, table)
-    lost, fvu_with_all = removal(sae, orbits.X, Z, table)
-    found["columns"] |= lost
-    found["about"] = {
-        "estimator": type(sae).__name__,
-        "n_rows": len(orbits),
-        "n_orbits": len(table),
-        "n_activations": orbits.X.shape[1],
-        "k": kept_latents(sae),
-        "group": repr(orbits.symmetry),
-        "fvu": fvu_with_all,
+    sae, orbits, vectors = seen.sae, seen.orbits, seen.sae.components_
+    found = {
+        "key": hashlib.sha256(vectors.tobytes()).hexdigest()[:16],
+        "title": f"Features of {type(sae).__name__}",
+        "about": {
+            "estimator": type(sae).__name__,
+            "n_rows": len(orbits),
+            "n_orbits": len(seen.table),
+            "n_activations": orbits.X.shape[1],
+            "k": kept_latents(sae),
+            "group": repr(orbits.symmetry),
+            "fvu": rounded(about["fvu"]),
+        },
+        "names": table["name"].tolist(),
+        "elements": element_names(
+            seen.group, lambda p: str(p).translate(_SUPERSCRIPTS)
+        ),
+        "columns": _columns(table, _COLUMNS),
+        "histograms": histograms(seen.Z.tocsc()),
+        "by_power": rounded(mean_by_power(seen.Z, seen.table)),
+        "near": [nearest(vectors), nearest(seen.Z.T.tocsr())],
+        "map": plane(vectors, (table["density"] > 0).to_numpy()),
     }
+    if "irreps" in about:
+        found |= _symmetry(table, about["irreps"], seen.fitter.symmetry_)
+    if "classes" in about:
+        found |= _of_classes(table, about["classes"])
     return found
 
 
-def _names(sae: BaseSAE, names: ArrayLike | None) -> list[str]:
-    n_latents = len(sae.components_)
-    if names is not None:
-        given = _complete(names, "names", "name", "feature")
-        if len(given) != n_latents:
-            raise ValueError(
-                f"names has {len(given)} entries, but the dictionary has {n_latents} "
-                "vectors. Give one name for each."
-            )
-        return [str(name) for name in given]
-    own = sae.get_feature_names_out()
-    if len(own) != n_latents:  # pooled latents
-        return [f"latent{i}" for i in range(n_latents)]
-    return own.tolist()
+_COLUMNS = ["orbit", "copy", "density", "mean", "max", "fvu_without", "error_without"]
+_SYMMETRY = ["invariance", "stabilizer_size", "orbit_length"]
 
 
-def _complete(values: ArrayLike, argument: str, what: str, of: str) -> NDArray:
-    """Entries of one axis, none of them missing: NaN, NaT, None, or masked."""
-    # in an array of strings, the NaN of a list would be the text "nan"
-    given: Any = values
-    if not hasattr(values, "dtype"):
-        given = np.asarray(values, dtype=object)
-    missing = np.flatnonzero(pd.isna(given) | np.ravel(np.ma.getmask(values)))
-    if len(missing):
-        raise ValueError(
-            f"{argument} has no {what} for {len(missing)} {of}(s), such as "
-            f"{missing[0]}. Give these a {what} of their own, such as 'none'."
-        )
-    # an array of strings drops NUL at their end
-    are_texts = all(isinstance(value, str) for value in np.ravel(given))
-    return column_or_1d(given if are_texts else as_array(values))
+def _columns(table: pd.DataFrame, names: list[str]) -> dict[str, list[Any]]:
+    return {name: rounded(table[name].to_numpy()) for name in names}
 
 
-def _cells(orbits: Orbits, table: NDArray) -> tuple[Any, NDArray | None]:
-    """Rows and columns of the grid of sites, and the cell of each row of the table."""
-    if orbits.grid is None or len(orbits.grid) > 2:
-        return None, None
-    grid = [1, *orbits.grid][-2:]
-    return grid, np.where(table >= 0, orbits.position[table], -1)
+def _symmetry(
+    table: pd.DataFrame, irreps: list[str], group: FiniteGroup
+) -> dict[str, Any]:
+    """The columns of feature_symmetry."""
+    return {
+        "irreps": irreps,
+        "irrep": [name if isinstance(name, str) else None for name in table["irrep"]],
+        "energies": rounded(table[[f"energy {name}" for name in irreps]].to_numpy()),
+        "chance": rounded(table[[f"chance {name}" for name in irreps]].to_numpy()[0]),
+        "beyond_chance": table["beyond_chance"].tolist(),
+        "symmetry": _columns(table, _SYMMETRY),
+        "turns_into": [
+            {
+                "name": name,
+                "latent": table[f"turns_into_{name}"].tolist(),
+                "cosine": rounded(table[f"cosine_{name}"].to_numpy()),
+            }
+            for name in group.generator_names
+        ],
+    }
 
 
-def _top(
-    Z: csc_array, table: NDArray, ids: NDArray, cells: NDArray | None, n_top: int
-) -> tuple[list[Any], NDArray]:
-    """Strongest inputs of each latent, by place among all that are shown, and those."""
-    orbit_of_row = np.empty(Z.shape[0], dtype=np.int64)
-    orbits, elements = np.nonzero(table >= 0)
-    orbit_of_row[table[orbits, elements]] = orbits
-    known, input_of = np.unique(ids, return_inverse=True)
-    top = [
-        _top_of_one(column, orbit_of_row, input_of, table, n_top)
-        for column in columns(Z)
-    ]
-    # the strongest of each latent before the others
-    ranked = sorted((rank, input_of[o]) for one in top for rank, o in enumerate(one[0]))
-    place = {number: i for i, number in enumerate(dict.fromkeys(n for _, n in ranked))}
-    by_place = [
-        [
-            [place[input_of[orbit]], rounded(z, 3)]
-            + ([] if cells is None else [cells[orbit].tolist()])
-            for orbit, z in zip(*one, strict=True)
-        ]
-        for one in top
-    ]
-    return by_place, known[list(place)]
-
-
-def _top_of_one(
-    latent: tuple[NDArray, NDArray],
-    orbit_of_row: NDArray,
-    input_of: NDArray,
-    table: NDArray,
-    n_top: int,
-) -> tuple[list[int], NDArray]:
-    """Orbits in which a latent is strongest (n,), and what it is there (n, order)."""
-    # each of another input: of one with several sites it is the strongest
-    rows, values = latent
-    strongest_first = orbit_of_row[rows[np.argsort(-values, kind="stable")]]
-    first = np.unique(input_of[strongest_first], return_index=True)[1]
-    top = strongest_first[np.sort(first)[:n_top]]
-    column = np.zeros(len(orbit_of_row))
-    column[rows] = values
-    return top.tolist(), np.where(table[top] >= 0, column[table[top]], np.nan)
+def _of_classes(table: pd.DataFrame, classes: list[str]) -> dict[str, Any]:
+    auc = table[[f"auc {name}" for name in classes]].to_numpy()
+    fires = table[[f"fires in {name}" for name in classes]].to_numpy()
+    return {"classes": classes, "auc": packed(auc), "class_density": packed(fires)}
 
 
 def _check_action(action: Action | None, group: FiniteGroup) -> None:

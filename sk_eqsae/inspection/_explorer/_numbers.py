@@ -1,47 +1,44 @@
-"""What each feature does, in numbers that JSON has."""
+"""What each feature does, in numbers."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array
 from scipy.stats import rankdata
 from sklearn.utils import gen_batches
-from sklearn.utils.multiclass import check_classification_targets
 
 from ..._metrics import are_constant, fvu
 from ...groups._group import action_powers
 from ...sae import EquivariantSAE
 from ...sae._base import BaseSAE
-from .._feature_symmetry import feature_symmetry
+from ._seen import Seen
 
 _CHUNK = 512  # rows whose active vectors are held at a time
 _N_BINS = 20
 
 
-def activity(Z: csr_array, table: NDArray) -> dict[str, Any]:
-    """When each latent fires and how strongly; NaN if it never does."""
+def activity(Z: csr_array) -> pd.DataFrame:
+    """How often and how strongly each latent fires; NaN if it never does."""
     n_active = np.diff(Z.tocsc().indptr)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.asarray(Z.sum(axis=0)).ravel() / n_active
     largest = np.where(n_active > 0, Z.max(axis=0).toarray().ravel(), np.nan)
-    return {
-        "columns": {
-            "density": rounded(n_active / Z.shape[0]),
-            "mean": rounded(mean),
-            "max": rounded(largest),
-        },
-        "histograms": [_histogram(values) for _, values in columns(Z.tocsc())],
-        "by_power": rounded(_mean_by_power(Z, table)),
-    }
+    shares = {"density": n_active / Z.shape[0]}
+    return pd.DataFrame(shares | {"mean": mean, "max": largest})
 
 
-def _histogram(values: NDArray) -> list[int]:
-    """Rows per bin of equal width, from 0 to the largest activation."""
-    if not len(values):
-        return []
-    return np.histogram(values, bins=_N_BINS, range=(0, values.max()))[0].tolist()
+def histograms(Z: csc_array) -> list[list[int]]:
+    """Rows per bin of equal width, from 0 to the largest activation of each latent."""
+    bins: dict[str, Any] = {"bins": _N_BINS}
+    return [
+        np.histogram(values, range=(0, values.max()), **bins)[0].tolist()
+        if len(values)
+        else []
+        for _, values in columns(Z)
+    ]
 
 
 def columns(Z: csc_array) -> list[tuple[NDArray, NDArray]]:
@@ -50,7 +47,7 @@ def columns(Z: csc_array) -> list[tuple[NDArray, NDArray]]:
     return [(Z.indices[part], Z.data[part]) for part in slices]
 
 
-def _mean_by_power(Z: csr_array, table: NDArray) -> NDArray:
+def mean_by_power(Z: csr_array, table: NDArray) -> NDArray:
     """Mean activation at each place of an orbit, zeros included: (n_latents, order)."""
     means = np.full((Z.shape[1], table.shape[1]), np.nan)
     for element, rows in enumerate(table.T):
@@ -59,23 +56,21 @@ def _mean_by_power(Z: csr_array, table: NDArray) -> NDArray:
     return means
 
 
-def removal(
-    sae: BaseSAE, X: NDArray, Z: csr_array, table: NDArray
-) -> tuple[dict[str, Any], Any]:
+def removal(seen: Seen) -> tuple[pd.DataFrame, float]:
     """What is lost when one latent is zero and all others stay, and FVU with all."""
-    X, Z = X.astype(np.float64), Z.astype(np.float64)
+    X, Z = seen.orbits.X.astype(np.float64), seen.Z.astype(np.float64)
     reconstruction = np.empty_like(X)
     increase = np.zeros(Z.shape[1])
-    for rows, vectors, intercept in _decoders(sae, table):
+    for rows, vectors, intercept in _decoders(seen.sae, seen.table):
         reconstruction[rows] = Z[rows] @ vectors + intercept
         increase += _increase(Z[rows], X[rows] - reconstruction[rows], vectors)
     variance = np.square(X - X.mean(axis=0))[:, ~are_constant(X)].sum()
     with np.errstate(invalid="ignore", divide="ignore"):
         lost = {
-            "removal_error": rounded(increase / np.diff(Z.tocsc().indptr)),
-            "removal_fvu": rounded(increase / variance),
+            "fvu_without": increase / variance,
+            "error_without": increase / np.diff(Z.tocsc().indptr),
         }
-    return lost, rounded(fvu(X, reconstruction))
+    return pd.DataFrame(lost), fvu(X, reconstruction)
 
 
 def _decoders(
@@ -108,58 +103,17 @@ def _increase(latents: csr_array, residuals: NDArray, vectors: NDArray) -> NDArr
     return increase
 
 
-def symmetry(sae: BaseSAE, fitter: Any, X: NDArray) -> dict[str, Any]:
-    """The table of feature_symmetry."""
-    found, group = feature_symmetry(sae, fitter, X=X), fitter.symmetry_
-    irreps = [irrep.name for irrep in group.irreps]
-    chance = found[[f"chance {name}" for name in irreps]].to_numpy()
-    properties = ["invariance", "stabilizer_size", "orbit_length", "orbit"]
-    return {
-        "irreps": irreps,
-        "irrep": found["irrep"].where(found["irrep"].notna(), None).tolist(),
-        "energies": rounded(found[[f"energy {name}" for name in irreps]].to_numpy()),
-        "chance": rounded(chance[0]),
-        "beyond_chance": found["beyond_chance"].tolist(),
-        "symmetry": {name: rounded(found[name].to_numpy()) for name in properties},
-        "turns_into": [
-            {
-                "name": name,
-                "latent": found[f"turns_into_{name}"].tolist(),
-                "cosine": rounded(found[f"cosine_{name}"].to_numpy()),
-            }
-            for name in group.generator_names
-        ],
-    }
-
-
-def separation(Z: csc_array, labels: NDArray) -> dict[str, Any]:
+def separation(Z: csc_array, members: NDArray) -> tuple[NDArray, NDArray]:
     """AUC of each latent for each class against the rest, and where it fires."""
-    check_classification_targets(labels)
-    classes, codes, size = np.unique(labels, return_inverse=True, return_counts=True)
-    if len(classes) < 2:
-        raise ValueError(f"labels has to hold two classes or more, found {classes}.")
-    auc = np.empty((Z.shape[1], len(classes)))
-    density = np.empty_like(auc)
-    for latent, (rows, values) in enumerate(columns(Z)):
-        n_zero = Z.shape[0] - len(rows)
-        fires = np.bincount(codes[rows], minlength=len(classes))
-        ranks = np.bincount(codes[rows], n_zero + rankdata(values), len(classes))
-        ranks = ranks + (size - fires) * (n_zero + 1) / 2
-        # AUC = (R - n (n + 1) / 2) / (n (N - n)), R the ranks of n rows among N, summed
-        auc[latent] = (ranks - size * (size + 1) / 2) / (size * (Z.shape[0] - size))
-        density[latent] = fires / size
-    return {
-        "classes": [str(name) for name in classes],
-        "auc": rounded(auc, 3),
-        "class_density": rounded(density, 3),
-    }
-
-
-def rounded(values: Any, digits: int = 4) -> Any:
-    """Numbers that JSON has, as short as will do; None for what is not finite."""
-    if isinstance(values, np.ndarray | list):
-        return [rounded(value, digits) for value in values]
-    if not np.isfinite(values):
-        return None
-    short = float(f"{values:.{digits}g}")
-    return int(short) if short.is_integer() and abs(short) < 2**53 else short
+    # members (n_rows, n_classes) may overlap. With R the ranks of n rows among N,
+    # summed, AUC = (R - n (n + 1) / 2) / (n (N - n))
+    n_rows, size = len(members), members.sum(axis=0)
+    n_zero = n_rows - np.diff(Z.indptr)[:, np.newaxis]
+    above = Z.copy()  # how far the rank of an active row is above that of the others
+    above.data = np.concatenate(
+        [rankdata(v) + (n_rows - len(v) - 1) / 2 for _, v in columns(Z)] or [Z.data]
+    )
+    fires = (Z > 0).astype(np.float64).T @ members
+    ranks = above.T @ members + size * (n_zero + 1) / 2
+    auc = (ranks - size * (size + 1) / 2) / (size * (n_rows - size))
+    return auc, fires / size

@@ -1,4 +1,4 @@
-"""Small pictures of inputs, and of what the group makes of them."""
+"""Small pictures of inputs, of what the group makes of them, and of vectors."""
 
 import base64
 import json
@@ -10,14 +10,16 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 
-from ...groups import FiniteGroup
+from ...groups import CyclicGroup, FiniteGroup
 from ...groups._group import action_powers
 
-Inputs = NDArray | torch.Tensor
+Inputs = NDArray | torch.Tensor | Sequence[Any]
 Action = Callable[[Any, Any], Any]
 
 _BATCH = 64  # inputs moved at a time
-_SIDE = 64  # pixels of the longer side of a picture
+_SIDE = 96  # pixels of the longer side of a picture
+_QUALITY = 80  # of pictures that were made smaller
+_CHARACTERS = 2000  # of a text, or its tokens
 _SAMPLES = 128  # of a signal
 _POINTS = 150  # of a point cloud
 _LARGEST = 100  # coordinates are whole numbers from 0 to this
@@ -32,30 +34,78 @@ def pictures(
     action: Action | None,
     group: FiniteGroup,
     max_bytes: int,
+    *,
+    render: Callable[[Any], Any] | None = None,
 ) -> dict[str, Any]:
     """Draw inputs by their ids, each under all elements, until the room is full."""
     # Drawings are data URIs of all images of an orbit side by side, or for each element
-    # lists of coordinates from 0 to 100, None where a number is missing.
-    inputs = _checked(inputs)
-    kind = kind_of(tuple(inputs.shape[1:]))
-    scale, aspect = _scale(inputs, kind), None
-    if kind == "image":
-        height, width = _channels_last(_to_array(inputs[:1])[0]).shape[:2]
-        aspect = width / height
+    # lists of coordinates from 0 to 100, None where a number is missing, or texts.
+    if render is None and _are_texts(inputs):
+        render = str
+    if render is None:
+        inputs = array = _checked(inputs)
+        kind = kind_of(tuple(array.shape[1:]))
+        scale = _scale(array, kind)
     powers, drawings = action_powers(group), []
+    aspect, side = None, 0
     for orbit in _moved(inputs, ids, action, powers):
-        drawing = _DRAWERS[kind](orbit, scale)
+        if render is None:
+            parts = orbit
+        else:
+            kind, parts, scale = _rendered([render(each) for each in orbit])
+        if kind == "image":
+            height, width = _channels_last(np.asarray(parts[0])).shape[:2]
+            aspect, side = aspect or width / height, max(height, width)
+        drawing = _DRAWERS[kind](parts, scale)
         max_bytes -= len(json.dumps(drawing, separators=(",", ":")))
         if max_bytes < 0:
             break
         drawings.append(drawing)
     n_elements = 1 if action is None else len(powers)
     return {
-        "kind": kind,
+        "kind": kind if drawings else None,
         "aspect": aspect,
+        "side": side,
         "n_elements": n_elements,
         "drawings": drawings,
     }
+
+
+def vector_pictures(
+    sae: Any, largest: NDArray, decode: Callable[[NDArray], Any], max_bytes: int
+) -> dict[str, Any]:
+    """What the network makes of each live vector at its largest activation."""
+    # x = intercept + z d; dead vectors are not drawn
+    live, found = np.flatnonzero(np.isfinite(largest)), []
+    for part in gen_batches(len(live), _BATCH):
+        latents = live[part]
+        rows = sae.intercept_ + largest[latents, np.newaxis] * sae.components_[latents]
+        found.append(_to_array(decode(rows.astype(np.float32))))
+        if len(found[-1]) != len(latents):
+            raise ValueError(
+                f"decode made {len(found[-1])} images of {len(latents)} rows. It has "
+                "to return one image, signal or point cloud for each."
+            )
+    decoded = np.concatenate(found)
+    drawn = pictures(decoded, np.arange(len(live)), None, CyclicGroup(1), max_bytes)
+    place = np.full(len(largest), -1)
+    place[live[: len(drawn["drawings"])]] = np.arange(len(drawn["drawings"]))
+    return drawn | {"place": place.tolist()}
+
+
+def _are_texts(inputs: Any) -> bool:
+    kind = getattr(getattr(inputs, "dtype", None), "kind", None)
+    return kind in {"U", "T"} or (len(inputs) > 0 and isinstance(inputs[0], str))
+
+
+def _rendered(parts: list[Any]) -> tuple[str, Any, tuple[float, float]]:
+    """Kind, orbit and scale of what a user's function draws: texts, tokens, images."""
+    if isinstance(parts[0], str | list | tuple):
+        return "text", parts, (0.0, 1.0)
+    images = [_channels_last(_to_array(part)) for part in parts]
+    images = [image[..., :3] if image.shape[-1] == 4 else image for image in images]
+    are_bytes = images[0].dtype == np.uint8
+    return "image", np.stack(images), (0.0, 255.0 if are_bytes else 1.0)
 
 
 def kind_of(shape: tuple[int, ...]) -> str:
@@ -76,7 +126,7 @@ def kind_of(shape: tuple[int, ...]) -> str:
     )
 
 
-def _checked(inputs: Any) -> Inputs:
+def _checked(inputs: Any) -> Any:
     """Inputs as one array or tensor of numbers."""
     if np.ma.is_masked(inputs):
         inputs = inputs.astype(np.float64).filled(np.nan)
@@ -109,7 +159,7 @@ def check_ids(ids: NDArray, n_inputs: int) -> None:
         )
 
 
-def _scale(inputs: Inputs, kind: str) -> tuple[float, float]:
+def _scale(inputs: Any, kind: str) -> tuple[float, float]:
     """What is drawn darkest and brightest, or lowest and highest, in all pictures."""
     if kind == "image" and inputs.dtype in (np.uint8, torch.uint8):
         return 0.0, 255.0
@@ -129,19 +179,20 @@ def _to_array(inputs: Any) -> NDArray:
 
 
 def _moved(
-    inputs: Inputs, ids: NDArray, action: Action | None, powers: Sequence[Any]
-) -> Iterator[NDArray]:
-    """The orbit of one input after the other, each of shape (n_elements, ...)."""
+    inputs: Any, ids: NDArray, action: Action | None, powers: Sequence[Any]
+) -> Iterator[Sequence[Any]]:
+    """The orbit of one input after the other, each of n_elements inputs."""
     for start in range(0, len(ids), _BATCH):
-        batch = inputs[ids[start : start + _BATCH]]
-        if action is None:
-            yield from _to_array(batch)[:, np.newaxis]
-        else:
-            yield from np.stack([_to_array(action(batch, p)) for p in powers], axis=1)
+        some = ids[start : start + _BATCH]
+        is_list = isinstance(inputs, list | tuple)
+        batch: Any = [inputs[i] for i in some] if is_list else inputs[some]
+        moved = [batch] if action is None else [action(batch, p) for p in powers]
+        parts = [part if isinstance(part, list) else _to_array(part) for part in moved]
+        yield from zip(*parts, strict=True)
 
 
-def _draw_images(orbit: NDArray, scale: tuple[float, float]) -> str:
-    """One PNG with the images of an orbit side by side."""
+def _draw_images(orbit: Sequence[Any], scale: tuple[float, float]) -> str:
+    """One PNG or WebP file with the images of an orbit side by side."""
     import cv2  # noqa: PLC0415 - slow to import, and only drawing needs it
 
     strip = np.hstack([_resized(_channels_last(image)) for image in orbit])
@@ -150,9 +201,15 @@ def _draw_images(orbit: NDArray, scale: tuple[float, float]) -> str:
     if missing.any():
         pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy()
         pixels[missing] = _MISSING
-    smallest = [cv2.IMWRITE_PNG_COMPRESSION, 9]
-    png = cv2.imencode(".png", pixels[..., ::-1], smallest)[1].tobytes()
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+    options = {"png": [cv2.IMWRITE_PNG_COMPRESSION, 9]}
+    if max(np.shape(_channels_last(np.asarray(orbit[0])))[:2]) > _SIDE:  # not exact
+        options["webp"] = [cv2.IMWRITE_WEBP_QUALITY, _QUALITY]
+    files = {
+        kind: cv2.imencode(f".{kind}", pixels[..., ::-1], option)[1].tobytes()
+        for kind, option in options.items()
+    }
+    kind = min(files, key=lambda kind: len(files[kind]))
+    return f"data:image/{kind};base64," + base64.b64encode(files[kind]).decode()
 
 
 def _channels_last(image: NDArray) -> NDArray:
@@ -179,20 +236,32 @@ def _to_range(values: NDArray, scale: tuple[float, float], largest: int) -> NDAr
     return np.rint(largest * np.clip(share, 0, 1))
 
 
-def _draw_signals(orbit: NDArray, scale: tuple[float, float]) -> list[Any]:
+def _draw_signals(orbit: Sequence[Any], scale: tuple[float, float]) -> list[Any]:
     """Heights of each channel of each signal of an orbit."""
-    orbit = orbit.reshape(len(orbit), -1, orbit.shape[-1])
-    return _coordinates(orbit[..., _evenly(orbit.shape[-1], _SAMPLES)], scale)
+    signals = np.stack(orbit)
+    signals = signals.reshape(len(signals), -1, signals.shape[-1])
+    return _coordinates(signals[..., _evenly(signals.shape[-1], _SAMPLES)], scale)
 
 
-def _draw_points(orbit: NDArray, scale: tuple[float, float]) -> list[Any]:
+def _draw_points(orbit: Sequence[Any], scale: tuple[float, float]) -> list[Any]:
     """Places of the points of each cloud of an orbit, with the origin in the middle."""
-    orbit = orbit[:, _evenly(orbit.shape[1], _POINTS)]
-    orbit = np.where(np.isfinite(orbit), orbit, np.nan)  # nothing is seen at infinity
-    if orbit.shape[-1] == 3:
-        orbit = orbit @ _VIEW.T
-    farthest = float(np.abs(orbit[~np.isnan(orbit)]).max(initial=0.0))
-    return _coordinates(orbit, (-farthest, farthest))
+    points = np.stack(orbit)
+    points = points[:, _evenly(points.shape[1], _POINTS)]
+    points = np.where(np.isfinite(points), points, np.nan)  # none is seen at infinity
+    if points.shape[-1] == 3:
+        points = points @ _VIEW.T
+    farthest = float(np.abs(points[~np.isnan(points)]).max(initial=0.0))
+    return _coordinates(points, (-farthest, farthest))
+
+
+def _draw_texts(orbit: Sequence[Any], scale: tuple[float, float]) -> list[Any]:
+    """Each text of an orbit, or its tokens, cut where it is long."""
+    return [
+        text[:_CHARACTERS]
+        if isinstance(text, str)
+        else [str(token) for token in text[:_CHARACTERS]]
+        for text in orbit
+    ]
 
 
 def _coordinates(values: NDArray, scale: tuple[float, float]) -> list[Any]:
@@ -206,8 +275,9 @@ def _evenly(n: int, most: int) -> NDArray:
     return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int))
 
 
-_DRAWERS: dict[str, Callable[[NDArray, tuple[float, float]], Any]] = {
+_DRAWERS: dict[Any, Callable[[Sequence[Any], tuple[float, float]], Any]] = {
     "image": _draw_images,
     "signal": _draw_signals,
     "points": _draw_points,
+    "text": _draw_texts,
 }

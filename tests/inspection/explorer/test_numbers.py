@@ -94,12 +94,12 @@ def test_removal_is_the_error_that_a_code_without_the_feature_adds(shown):
         without[:, latent] = 0
         after = reconstructed(sae, orbits, without)
         added = fvu(orbits.X, after) - fvu(orbits.X, before)
-        assert data["columns"]["removal_fvu"][latent] == pytest.approx(
+        assert data["columns"]["fvu_without"][latent] == pytest.approx(
             added, rel=2e-3, abs=1e-6
         )
         squares = np.square(orbits.X - after) - np.square(orbits.X - before)
         error = squares.sum(axis=1)[Z[:, latent] > 0].mean()
-        assert data["columns"]["removal_error"][latent] == pytest.approx(
+        assert data["columns"]["error_without"][latent] == pytest.approx(
             error, rel=2e-3, abs=1e-6
         )
 
@@ -115,7 +115,6 @@ def test_symmetry_is_that_of_feature_symmetry(shown):
     sae, fitter, _, _, data = shown
     table = feature_symmetry(sae, fitter)
     assert data["irrep"] == table["irrep"].tolist()
-    assert data["symmetry"]["orbit"] == table["orbit"].tolist()
     assert data["turns_into"][0]["latent"] == table["turns_into_g"].tolist()
     energies = table[[f"energy {name}" for name in data["irreps"]]]
     np.testing.assert_allclose(floats(data["energies"]), energies, **ROUNDED)
@@ -214,7 +213,7 @@ def test_constant_activations_have_no_share_to_lose(tmp_path):
     assert data["about"]["fvu"] == 1
     fires = floats(data["columns"]["density"]) > 0
     assert fires.any()
-    assert np.isnan(floats(data["columns"]["removal_fvu"])[fires]).all()
+    assert np.isnan(floats(data["columns"]["fvu_without"])[fires]).all()
 
 
 def test_without_m_there_is_no_symmetry_and_without_inputs_no_picture(tmp_path):
@@ -301,10 +300,10 @@ def test_of_a_layer_with_sites_the_page_names_the_input_and_the_cell(tmp_path):
     Z = sae.transform(moved.reshape(-1, 4)).reshape(20, 2, 6, 4)
     for latent, top in enumerate(data["top"]):
         most = Z[..., latent].max(axis=(1, 2))
-        ids = [int(data["inputs"][place]) for place, _, _ in top]
+        ids = [int(data["inputs"][place]) for place, *_ in top]
         np.testing.assert_allclose(most[ids], np.sort(most)[::-1][: len(top)])
         assert len(set(ids)) == len(ids) == 8
-        for number, (_, activations, cells) in zip(ids, top, strict=True):
+        for number, (_, activations, cells, _) in zip(ids, top, strict=True):
             for element in (0, 1):
                 found = Z[number, element, cells[element], latent]
                 assert activations[element] == pytest.approx(found, rel=1e-2)

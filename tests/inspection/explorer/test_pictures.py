@@ -1,6 +1,7 @@
 """Inputs are drawn as what they are, and moved as the action moves them."""
 
 import base64
+import re
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ def drawn(inputs, ids=(0,), action=None, group=GROUP, max_bytes=10**6):
 
 
 def pixels(uri):
-    data = base64.b64decode(uri.removeprefix("data:image/png;base64,"))
+    data = base64.b64decode(re.sub("data:image/(png|webp);base64,", "", uri))
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
 
 
@@ -67,7 +68,7 @@ def test_colours_and_bytes_are_kept(channels_last):
 
 def test_large_images_become_small():
     found = drawn(np.zeros((1, 300, 200)))
-    assert pixels(found["drawings"][0]).shape[:2] == (64, 43)
+    assert pixels(found["drawings"][0]).shape[:2] == (96, 64)
 
 
 def test_signals_are_heights_from_lowest_to_highest():
@@ -123,7 +124,7 @@ def test_lists_and_tensors_of_short_floats_are_drawn():
     assert drawn(short)["drawings"] == drawn(short.float())["drawings"]
 
 
-@pytest.mark.parametrize("dtype", [complex, str, object])
+@pytest.mark.parametrize("dtype", [complex, object])
 def test_inputs_that_are_no_real_numbers_are_refused(dtype):
     with pytest.raises(ValueError, match=r"inputs of dtype .* cannot be drawn"):
         drawn(np.zeros((1, 4, 4)).astype(dtype))

@@ -1,5 +1,6 @@
 """Small fitted autoencoders on orbits that a permutation of order 4 moves exactly."""
 
+import base64
 import json
 import re
 
@@ -52,4 +53,9 @@ def embedded(path):
     """The JSON of a page."""
     page = path.read_text(encoding="utf-8")
     text = re.search(r'<script type="application/json" id="data">(.*)</script>', page)
-    return json.loads(text[1])
+    data = json.loads(text[1])
+    for name in {"auc", "class_density"} & set(data):
+        whole = np.frombuffer(base64.b64decode(data[name]), dtype="<u2")
+        shares = np.where(whole == 65535, np.nan, whole / 65534)
+        data[name] = shares.reshape(len(data["names"]), -1)
+    return data

@@ -1,0 +1,52 @@
+// ---- a map of all features: the two main directions of their vectors ----------------
+
+const MARGIN = 8, REACH = 14; // pixels
+
+function mapPoints() { // [latent, x, y] on the canvas
+  const { clientWidth, clientHeight } = $("map");
+  const at = (share, size) => MARGIN + (share / 1000) * (size - 2 * MARGIN);
+  return data.map.flatMap(([x, y], i) => x === null ? [] : [[i, at(x, clientWidth), at(y, clientHeight)]]);
+}
+
+function renderMap() {
+  const canvas = $("map");
+  if (!data.map.length || !$("map-box").open) return;
+  const ratio = window.devicePixelRatio || 1, pen = canvas.getContext("2d");
+  canvas.width = ratio * canvas.clientWidth;
+  canvas.height = ratio * canvas.clientHeight;
+  pen.scale(ratio, ratio);
+  const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
+  const i = opened(), inOrbit = new Set(i === null ? [] : copiesOf(i)), inList = new Set(found.map((j) => orbitOf[j]));
+  const rank = ([j]) => (j === i ? 3 : inOrbit.has(j) ? 2 : inList.has(orbitOf[j]) ? 1 : 0);
+  const looks = [["--line", 2], ["--bar", 2.5], ["--strong", 5], ["--strong", 8]];
+  for (const point of mapPoints().sort((a, b) => rank(a) - rank(b))) {
+    const [name, radius] = looks[rank(point)];
+    pen.fillStyle = color(name);
+    pen.beginPath();
+    pen.arc(point[1], point[2], radius, 0, 2 * Math.PI);
+    pen.fill();
+  }
+}
+
+function featureAt(event) {
+  const distance = ([, x, y]) => Math.hypot(x - event.offsetX, y - event.offsetY);
+  const nearest = mapPoints().reduce((best, point) => distance(point) < distance(best) ? point : best);
+  return distance(nearest) < REACH ? nearest[0] : null;
+}
+
+function startMap() {
+  if (!data.map.length) return;
+  const canvas = $("map");
+  $("map-box").hidden = false;
+  $("map-box").addEventListener("toggle", renderMap);
+  window.addEventListener("resize", renderMap);
+  canvas.addEventListener("click", (event) => {
+    const i = featureAt(event);
+    if (i !== null) location.hash = href({ feature: i, compare: "" });
+  });
+  canvas.addEventListener("mousemove", (event) => {
+    const i = featureAt(event);
+    canvas.title = i === null ? "" : [data.names[i], noteOf(i).label].filter((part) => part).join(": ");
+    canvas.style.cursor = i === null ? "default" : "pointer";
+  });
+}
