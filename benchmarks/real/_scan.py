@@ -10,6 +10,7 @@ from . import _efficientnet as net
 from ._photographs import centre
 from ._tables import store, store_figure
 
+N_ROWS = 8_000  # of a layer
 SYMMETRIES = ("C4", "mirror", "180", "D4")
 
 
@@ -44,6 +45,7 @@ def _scan(model, layer, images, photograph, args):
         actions={name: net.ACTIONS[name] for name in names},
         sites="map",
         n_sites=net.N_SITES,
+        n_rows=N_ROWS,
         base=photograph,
         batch_size=64,
         random_state=0,

@@ -61,15 +61,15 @@ def _by_method(name: str, by: list[str]) -> str:
 def scan() -> str:
     """R2 of M by layer and symmetry, and of M = I."""
     table = pd.read_csv(_RESULTS / "scan.csv")
-    lines = []
-    for (layer, weights), rows in table.groupby(["layer", "weights"], sort=False):
-        rows = rows.set_index("symmetry")
-        cells = [
-            f"{rows.r2[s]:.2f} / {rows.r2_identity[s]:.2f}" if s in rows.index else ""
-            for s in table.symmetry.unique()
-        ]
-        lines.append([layer, weights, *cells])
-    return markdown(["layer", "weights", *table.symmetry.unique()], lines)
+    shown = table.apply(lambda r: f"{r.r2:.2f} / {r.r2_identity:.2f}", axis=1)
+    keys = ["layer", "weights"]
+    wide = table.assign(shown=shown).pivot(
+        index=keys, columns="symmetry", values="shown"
+    )
+    order = pd.MultiIndex.from_frame(table[keys].drop_duplicates())
+    wide = wide.loc[order, table.symmetry.unique()].fillna("")
+    lines = [[*key, *row] for key, row in zip(wide.index, wide.to_numpy(), strict=True)]
+    return markdown([*keys, *wide.columns], lines)
 
 
 def modular() -> str:
