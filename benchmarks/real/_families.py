@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from sk_eqsae import OrbitSAE
+from sk_eqsae import GroupTiedSAE
 
 from . import _efficientnet as net
 from ._photographs import centre
@@ -11,9 +11,9 @@ from ._scan import aligned_sizes
 from ._tables import store_figure
 from ._vision import parts
 
-LAYER = net.LAYERS[2]  # block 2
+LAYER = net.LAYERS[1]  # hidden channels of block 1
 N_FAMILIES, N_PATCHES = 12, 3  # patches of each turned copy
-PATCH = 33  # pixels
+PATCH = 17  # pixels
 ORDER = 4
 
 
@@ -22,7 +22,7 @@ def run(args) -> None:
     size = aligned_sizes(args)[LAYER.name if not args.quick else "block 4"]
     layer = LAYER if not args.quick else net.LAYERS[3]
     train, test = parts(layer, "C4", size, args)
-    sae = OrbitSAE(
+    sae = GroupTiedSAE(
         64 if args.quick else 256,
         k=8,
         symmetry=ORDER,
@@ -31,24 +31,30 @@ def run(args) -> None:
         random_state=0,
     ).fit(train.X, **train.metadata)
     images = centre(net.data(args)[0], size)
-    store_figure(_drawn(sae, test, images), args.out / "families.png")
+    store_figure(_drawn(sae, [train, test], images), args.out / "families.png")
     print(f"orbit lengths {sae.orbit_lengths_}, picture in {args.out / 'families.png'}")
 
 
-def _drawn(sae, test, images):
-    orbits = sae.latent_orbits_
-    upright = np.flatnonzero(test.power == 0)
-    codes = sae.transform(test.X[upright])
-    inputs, positions = test.inputs[upright], test.position[upright]
+def _drawn(sae, parts, images):
+    """Patches out of upright pictures, those of training among them."""
+    orbits, grid = sae.latent_orbits_, parts[0].grid
+    upright = [part.power == 0 for part in parts]
+
+    def joined(name):
+        rows = [getattr(p, name)[u] for p, u in zip(parts, upright, strict=True)]
+        return np.concatenate(rows)
+
+    codes = sae.transform(joined("X"))
+    inputs, positions = joined("inputs"), joined("position")
 
     def patches_of(latent):
         best = _of_different_inputs(np.argsort(-codes[:, latent]), inputs)
-        return [_patch(images[inputs[r]], positions[r], test.grid) for r in best]
+        return [_patch(images[inputs[r]], positions[r], grid) for r in best]
 
     full = np.flatnonzero(np.asarray(orbits.lengths) == ORDER)
     strength = [codes[:, orbits.orbit == i].max(axis=1).sum() for i in full]
     chosen = full[np.argsort(strength)[::-1][:N_FAMILIES]]
-    figure, axes = plt.subplots(3, 4, figsize=(9, 6.8), layout="constrained")
+    figure, axes = plt.subplots(3, 4, figsize=(9, 5.4), layout="constrained")
     for axis in axes.flat:
         axis.axis("off")
     for axis, orbit in zip(axes.flat, chosen, strict=False):
