@@ -15,3 +15,23 @@ def significant(value: float, digits: int = 3) -> str:
     rounded = float(f"{value:.{digits - 1}e}")
     magnitude = int(f"{rounded:e}".rsplit("e", maxsplit=1)[1])
     return f"{rounded:,.{max(digits - 1 - magnitude, 0)}f}"
+
+
+def written(value: float, kind: str) -> str:
+    """Write a number of a result with as many digits as all pages give its kind.
+
+    "fvu" has three significant digits, with an exponent below 0.0001; "r2" and "f1"
+    three decimals, two below zero; "percent" is of a share.
+    """
+    if kind == "percent":
+        return f"{100 * _rounded_share(value):g} %"
+    if kind == "fvu":
+        return significant(value) if value >= 1e-4 else f"{value:.2e}"
+    return f"{value:.3f}" if value >= 0 else f"{value:.2f}"
+
+
+def _rounded_share(value: float) -> float:
+    """Round a share to whole percents; near 0 and 1 to the digits that are left."""
+    far = min(value, 1 - value)
+    digits = 2 if far >= 0.01 else 3 if far >= 0.001 else 5
+    return round(value, digits)

@@ -15,13 +15,19 @@ extensions = [
     "sphinx.ext.mathjax",
     "numpydoc",
     "myst_parser",
+    "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "gallery", "README.md"]
 
 myst_heading_anchors = 4
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+# prompts, and what is printed, are not copied
+copybutton_prompt_text = r">>> |\.\.\. "
+copybutton_prompt_is_regexp = True
+copybutton_selector = "div.highlight-python pre, div.highlight-bibtex pre"
 autosummary_generate = True
 highlight_language = "none"  # formulas are no Python; examples say so themselves
 autodoc_typehints = "none"  # numpydoc says them, with shapes
@@ -57,8 +63,19 @@ html_sidebars = {
         "benchmarks",
         "reliability",
         "changes",
+        "glossary",
     )
 }
+
+# of notebooks on Colab and its like
+_INSTALL = """\
+# Where the package is not installed: put the wheel that `make dist` makes beside this
+# notebook.
+import importlib.util
+
+if importlib.util.find_spec("sk_eqsae") is None:
+    %pip install --quiet sk_eqsae-*.whl
+"""
 
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",
@@ -67,6 +84,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
     "download_all_examples": False,
+    "first_notebook_cell": _INSTALL,
     "remove_config_comments": True,
     "image_srcset": ["2x"],
     "matplotlib_animations": False,

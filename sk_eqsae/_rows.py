@@ -214,6 +214,7 @@ class TrainingRows:
     canonical: NDArray | None = None  # those of power 0, where there is a symmetry
     elements: NDArray | None = None  # of the group, that made each row that goes in
     projection: Callable | None = None  # onto what the group leaves alone
+    is_interrupted: bool = False  # by Ctrl-C, before there was a network
 
     def __len__(self) -> int:
         return len(self.X) if self.inputs is None else len(self.inputs)

@@ -23,9 +23,9 @@ def blocks(page: Path) -> list[tuple[str, str]]:
     return [block for block in found if ">>>" not in block[0]]
 
 
-def run(page: Path) -> None:
+def run(page: Path, **names: object) -> None:
     """Run all blocks of a page, one after the other."""
-    names: dict = {"__name__": "__main__"}
+    names["__name__"] = "__main__"
     for code, expected in blocks(page):
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):

@@ -3,9 +3,11 @@
 import importlib
 import re
 import tomllib
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
+import torch
 
 import sk_eqsae
 
@@ -53,12 +55,24 @@ def test_links_between_pages_lead_somewhere(page):
             assert (page.parent / target).exists(), target
 
 
+def small_network():
+    torch.manual_seed(0)
+    first = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 5, padding=2), torch.nn.ReLU())
+    second = torch.nn.Sequential(torch.nn.Conv2d(8, 12, 3, padding=1), torch.nn.ReLU())
+    blocks = torch.nn.Sequential(first, second)
+    return torch.nn.Sequential(OrderedDict(blocks=blocks))
+
+
 @pytest.mark.parametrize("page", PASTED, ids=lambda page: page.name)
 def test_code_without_prompts_runs_and_prints_what_the_page_says(
     page, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    snippets.run(page)
+    names = {}
+    if page.name == "index.md":  # its network is the reader's
+        photos = sk_eqsae.make_shapes(100, random_state=0).images
+        names = {"model": small_network(), "photos": photos}
+    snippets.run(page, **names)
 
 
 def test_a_snippet_that_prints_something_else_is_found(tmp_path):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .._markdown import markdown
+from .._markdown import markdown, written
 
 _RESULTS = Path(__file__).parents[1] / "angles" / "results.csv"
 _KINDS = {
@@ -18,12 +18,8 @@ def between() -> str:
     """R2 of real powers of M, at the steps and between them."""
     means = pd.read_csv(_RESULTS).groupby("kind")[[*_MAPS]].mean()
     rows = [
-        [name, *(_r2(means.loc[kind, column]) for column in _MAPS)]
+        [name, *(written(means.loc[kind, column], "r2") for column in _MAPS)]
         for kind, name in _KINDS.items()
     ]
     header = ["M^t", "M^t, refined", "nearest step below", "M = I"]
     return markdown(["R2 on held-out images", *header], rows)
-
-
-def _r2(value):
-    return f"{value:.3f}" if value > 0 else f"{value:.2f}"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .._markdown import markdown, significant
+from .._markdown import markdown, significant, written
 
 _RESULTS = Path(__file__).parents[1] / "causes" / "results"
 _RUN = Path(__file__).parents[1] / "paper" / "results" / "full"
@@ -69,7 +69,7 @@ def codes() -> str:
         "with a twin": table.twins.map("{:.0%}".format),
         "twins fire at one power": _or_empty(table.at_one_power, "{:.0%}"),
         "power read from the code": table.power_read.map("{:.1%}".format),
-        "FVU": [significant(v, 3) for v in table.fvu],
+        "FVU": [written(v, "fvu") for v in table.fvu],
     }
     return _table(columns)
 
@@ -82,6 +82,6 @@ def canonical_rows() -> str:
         "epochs": table.epochs,
         "hidden units": table.hidden_dim,
         "power inferred right": table.power_right.map("{:.0%}".format),
-        "FVU": table.fvu.map("{:.3f}".format),
+        "FVU": [written(v, "fvu") for v in table.fvu],
     }
     return _table(columns)

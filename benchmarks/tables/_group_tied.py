@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .._markdown import markdown
+from .._markdown import markdown, written
 
 _RESULTS = Path(__file__).parents[1] / "paper" / "results" / "group_tied"
 
@@ -42,8 +42,8 @@ def adaptive() -> str:
     rows = [
         [
             name,
-            _no_zero(f"{means.r2[share, 'regular']:.3f}"),
-            *(_no_zero(f"{means.fvu[share, method]:.4f}") for method in methods),
+            written(means.r2[share, "regular"], "r2"),
+            *(written(means.fvu[share, method], "fvu") for method in methods),
         ]
         for share, name in names.items()
     ]
@@ -54,7 +54,3 @@ def adaptive() -> str:
         '`n_free="auto"`',
     ]
     return markdown(header, rows)
-
-
-def _no_zero(text):
-    return text.removeprefix("0")

@@ -4,14 +4,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from .._markdown import markdown
+from .._markdown import markdown, written
 from ..paper._profiles import PROFILES, SAES
 from ..paper._report import architectures as _architectures
 
 _RESULTS = Path(__file__).parents[1] / "paper" / "results" / "full"
 _KINDS = ("S", "SP", "SO", "SPO")
 _UPRIGHT = "orientation == 'upright'"
-_FEW = 5e-5  # below it 4 decimals say nothing
 _LARGE = 100  # from it on decimals say nothing
 _NEARLY_ALL = 0.99  # above it decimals say how many are left
 
@@ -191,7 +190,7 @@ def _share(value):
 
 
 def _small(value):
-    return f"{value:.4f}" if value >= _FEW else f"{value:.0e}"
+    return written(value, "fvu")
 
 
 def _ratio(value):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .._markdown import markdown, significant
+from .._markdown import markdown, significant, written
 from ..peers._figure import DATA, NAMES
 
 _RESULTS = Path(__file__).parents[1] / "peers" / "results"
@@ -24,7 +24,7 @@ def fvu() -> str:
 
     def cell(method, data):
         scores = means.loc[method, data]
-        text = _fvu(scores.fvu)
+        text = written(scores.fvu, "fvu")
         text = (
             f"**{text}**" if scores.fvu == means.xs(data, level=1).fvu.min() else text
         )
@@ -35,10 +35,6 @@ def fvu() -> str:
         for method, name in _METHODS.items()
     ]
     return markdown(["held-out FVU / share of dead latents", *DATA.values()], rows)
-
-
-def _fvu(value):
-    return f"{value:.4f}" if value < 0.1 else significant(value)
 
 
 def recovery() -> str:

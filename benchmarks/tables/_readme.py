@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .._markdown import markdown, significant
+from .._markdown import markdown, written
 
 _RESULTS = Path(__file__).parents[1] / "paper" / "results" / "full"
 _SOLVERS = ["exact law", "least squares", "adam", "identity"]
@@ -22,21 +22,27 @@ def summary() -> str:
 
     def fvu(*which):
         rows = [sae.loc[(base, *which)] for base in _BASES]
-        return [f"{_fvu(row.fvu)} ({100 * row.dead:.0f} %)" for row in rows]
+        return [
+            f"{written(row.fvu, 'fvu')} ({written(row.dead, 'percent')})"
+            for row in rows
+        ]
 
     def of_equivariant(base):
         return sae.loc[base, "equivariant", "default", "true power"]
 
     def within(base):
-        return f"{significant(100 * of_equivariant(base).moved, 1)} %"
+        return written(of_equivariant(base).moved, "percent")
 
     def right(base):
-        return f"{100 * of_equivariant(base).pose_accuracy:.1f} %"
+        return written(of_equivariant(base).pose_accuracy, "percent")
 
     rows = [
         [
             "R2 of M: exact law / least squares / gradient descent / M = I",
-            *(" / ".join(_r2(r2[base, s]) for s in _SOLVERS) for base in _BASES),
+            *(
+                " / ".join(written(r2[base, s], "r2") for s in _SOLVERS)
+                for base in _BASES
+            ),
         ],
         ["FVU (dead latents) of `TopKSAE`", *fvu("regular", "default", "plain")],
         ['the same with `recipe="paper"`', *fvu("regular", "paper", "plain")],
@@ -55,11 +61,3 @@ def summary() -> str:
         ],
     ]
     return markdown(["", *map(str.upper, _BASES)], rows)
-
-
-def _r2(value):
-    return f"{value:.3f}" if value > 0 else f"{value:.2f}"
-
-
-def _fvu(value):
-    return significant(value, 2 if value >= 0.01 else 1)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .._markdown import markdown
+from .._markdown import markdown, written
 from ..peers._figure import DATA
 
 _RESULTS = Path(__file__).parents[1] / "recipe" / "results.csv"
@@ -25,7 +25,7 @@ def parts() -> str:
     means = _means()
 
     def cell(scores):
-        return f"{scores.fvu:.4f} / {scores.dead:.2f}"
+        return f"{written(scores.fvu, 'fvu')} / {scores.dead:.2f}"
 
     rows = [[v, *(cell(means.loc[v, data]) for data in DATA)] for v in _PARTS]
     return markdown(["", *DATA.values()], rows)
@@ -34,5 +34,5 @@ def parts() -> str:
 def main() -> str:
     """FVU without the parts that matter most."""
     fvu = _means().fvu
-    rows = [[v, *(f"{fvu[v, data]:.4f}" for data in DATA)] for v in _MAIN]
+    rows = [[v, *(written(fvu[v, data], "fvu") for data in DATA)] for v in _MAIN]
     return markdown(["", *DATA.values()], rows)

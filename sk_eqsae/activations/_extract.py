@@ -89,7 +89,7 @@ def extract_orbits(  # type: ignore[misc]
     action : callable
         ``action(inputs, power)`` applies the generator ``power`` times to a batch
         of the same kind as inputs, a list of items if these are a list or a dataset.
-        Those of :mod:`sk_eqsae.groups`, such as
+        Those of ``sk_eqsae.groups``, such as
         :class:`~sk_eqsae.groups.ImageRotation`, move one array, also the one that
         `collate` makes of a list. If the group has several generators, power is a tuple
         with one power for each.
@@ -124,7 +124,7 @@ def extract_orbits(  # type: ignore[misc]
     site_action : callable, default=None
         How elements move sites: an action such as ``ImageRotation(4)``, or a function
         ``site_action(maps, power)`` of an array (1, 1, \*grid). None asks `action`, if
-        it is of :mod:`sk_eqsae.groups`.
+        it is of ``sk_eqsae.groups``.
     base : array-like of shape (n_inputs,), default=None
         What each input comes from, such as the photograph of a crop; becomes `groups`,
         so that inputs of one base are never separated.

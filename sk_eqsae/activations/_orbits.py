@@ -202,7 +202,7 @@ class Orbits:  # numpydoc ignore=PR02
 
         Parameters
         ----------
-        mask : array-like of shape (n_inputs, *grid), or one array for each input
+        mask : array-like of shape (n_inputs, ...), or one array for each input
             Labels of all places of the layer's grid, of all inputs of the extraction.
 
         Returns

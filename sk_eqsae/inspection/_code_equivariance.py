@@ -62,7 +62,8 @@ def code_equivariance(
 
     See Also
     --------
-    feature_families : The same for autoencoders without latent orbits.
+    sk_eqsae.inspection.feature_families : The same for autoencoders without latent
+        orbits.
     equivariance_error : How far activations move as M says.
 
     Examples

@@ -30,7 +30,8 @@ class FeatureSymmetryDisplay(Display):
     Parameters
     ----------
     symmetry : pandas.DataFrame
-        Table that :func:`feature_symmetry` returns, or some of its rows.
+        Table that :func:`~sk_eqsae.inspection.feature_symmetry` returns, or some of its
+        rows.
 
     {picture}
 

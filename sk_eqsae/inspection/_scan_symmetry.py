@@ -74,7 +74,7 @@ def scan_symmetry(
     sizes : sequence of int, default=None
         Lengths of the inputs, of which each layer gets the one at which the symmetry
         maps its grid onto itself best, see
-        :func:`~sk_eqsae.activations.site_alignment`. None takes inputs as they are.
+        :func:`~sk_eqsae.site_alignment`. None takes inputs as they are.
     n_rows : int, default=20_000
         Rows of each layer, at most. Of more inputs some are drawn at random.
     out : path, default=None
@@ -114,8 +114,9 @@ def scan_symmetry(
 
     See Also
     --------
-    SymmetryScanDisplay : The table as a picture.
-    equivariance_report : More of one layer: per power, with a nonlinear ceiling.
+    sk_eqsae.inspection.SymmetryScanDisplay : The table as a picture.
+    sk_eqsae.inspection.equivariance_report : More of one layer: per power, with a
+        nonlinear ceiling.
 
     Notes
     -----

@@ -35,13 +35,13 @@ class SymmetryScanDisplay(Display):
     Parameters
     ----------
     scan : pandas.DataFrame
-        Table that :func:`scan_symmetry` returns.
+        Table that :func:`~sk_eqsae.scan_symmetry` returns.
 
     {picture}
 
     See Also
     --------
-    scan_symmetry : The table.
+    sk_eqsae.scan_symmetry : The table.
 
     Examples
     --------

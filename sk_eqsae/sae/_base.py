@@ -272,7 +272,7 @@ class BaseSAE(
         target_mean = self._normalize(rows, digest, memory, going_on)
         n_latents = self._n_latents(rows.n_features)
         self._check_k(n_latents)
-        with _room_for(n_latents, rows.n_features):
+        with room_for(n_latents, rows.n_features):
             network = (
                 self._trained_network(n_latents, target_mean, memory)
                 if going_on
@@ -396,6 +396,12 @@ class BaseSAE(
             "max_steps": self.max_steps or budget,
             "device": self.device,
         }
+
+    def _n_steps(self, n_rows: int) -> int:
+        """Steps of the whole training."""
+        schedule = self._schedule()
+        n_steps = schedule["max_epochs"] * -(-n_rows // schedule["batch_size"])
+        return min(n_steps, schedule["max_steps"] or n_steps)
 
     def _checkpoint(
         self, network: Network, target_mean: NDArray, digest: Any
@@ -767,7 +773,7 @@ class BaseSAE(
 
 
 @contextmanager
-def _room_for(n_latents: int, n_features: int) -> Iterator[None]:
+def room_for(n_latents: int, n_features: int) -> Iterator[None]:
     """Say what is too large where there is no memory for a network."""
     try:
         yield

@@ -325,7 +325,7 @@ class OrbitSAE(OrbitedSAE):
 
     def _train_in_parts(self, plan: Any) -> NDArray:
         """Train regularly, match latents, choose a strength, train with the losses."""
-        n_steps, self.equivariance_ = self._n_steps(plan), 0.0
+        n_steps, self.equivariance_ = self._n_steps(len(plan.dataset)), 0.0
         n_regular = max(1, round(_REGULAR_PART * n_steps))
         if self.equivariance == 0:
             n_regular = n_steps
@@ -344,13 +344,6 @@ class OrbitSAE(OrbitedSAE):
         if plan.checkpoint is not None:
             plan.checkpoint.remove_parts()
         return curves
-
-    def _n_steps(self, plan: Any) -> int:
-        """Steps of the whole training."""
-        schedule = self._schedule()
-        n_batches = -(-len(plan.dataset) // schedule["batch_size"])
-        n_steps = schedule["max_epochs"] * n_batches
-        return min(n_steps, schedule["max_steps"] or n_steps)
 
     def _chosen_strength(self, plan: Any) -> float | None:
         """Find the strongest losses that cost little; None if that was interrupted."""
@@ -372,7 +365,7 @@ class OrbitSAE(OrbitedSAE):
         self, plan: Any, name: str, strength: float, rows: torch.Tensor
     ) -> float:
         """Error of held-out rows after a short training; NaN if interrupted."""
-        n_steps = max(1, round(_SHORT_PART * self._n_steps(plan)))
+        n_steps = max(1, round(_SHORT_PART * self._n_steps(len(plan.dataset))))
         objective = deepcopy(plan.objective)
         objective.strength = strength
         plan = replace(plan, objective=objective)
@@ -392,7 +385,7 @@ class OrbitSAE(OrbitedSAE):
         """Curves of a part of the training, and whether it was not interrupted."""
         schedule = self._schedule()
         if to_end:  # it falls over the same steps as if there were one part
-            of_all = schedule["lr_decay"] * self._n_steps(plan)
+            of_all = schedule["lr_decay"] * self._n_steps(len(plan.dataset))
             lr_decay = min(1.0, of_all / n_steps)
         checkpoint = plan.checkpoint
         n_batches = -(-len(plan.dataset) // schedule["batch_size"])

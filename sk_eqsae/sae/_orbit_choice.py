@@ -16,7 +16,7 @@ from ..groups._group import coset_representatives
 from ._base import BaseSAE
 
 _ALIKE = 0.5  # cosine of codes that should be equal
-_SHARE = 0.2  # of the epochs, in which a regular dictionary is trained
+_SHARE = 0.2  # of the steps, in which a regular dictionary is trained
 _ROWS = 2**14  # that are coded, moved ones counted, and at least so many orbits of them
 _ORBITS = 64
 
@@ -51,9 +51,12 @@ def shares_of_kinds(
     X: Any,
     possible: NDArray,
     seed: int,
-) -> NDArray:
-    """Share of the latents of a regular dictionary that each subgroup leaves alone."""
-    # In a fifth of the epochs its latents come to be as the group makes them: the code
+) -> tuple[NDArray, bool]:
+    """Share of latents that each subgroup leaves alone; whether training was not cut.
+
+    They are those of a regular dictionary, which is trained.
+    """
+    # In a fifth of the steps its latents come to be as the group makes them: the code
     # of a moved row is then that of the row for those that H leaves alone,
     #
     #     cos_g = sum over rows of z(M_g x) z(x) / (|z(M_g x)| |z(x)|) = 1,    g in H,
@@ -62,8 +65,8 @@ def shares_of_kinds(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is not done, and nobody will use it
         regular.fit(X)
-    if regular.n_iter_ < regular.max_epochs:
-        raise KeyboardInterrupt
+    n_batches = -(-len(X) // regular._schedule()["batch_size"])
+    is_done = regular.n_iter_ * n_batches >= regular._n_steps(len(X))
     group = activation_transform.symmetry_
     n_rows = max(_ORBITS, _ROWS // group.order)
     rows = np.random.default_rng(seed).permutation(len(X))[:n_rows]
@@ -76,17 +79,20 @@ def shares_of_kinds(
         alike = [of_elements.mean(axis=0) for of_elements in conjugates]
         kinds[np.max(alike, axis=0) >= _ALIKE] = kind
     counts = np.bincount(kinds[is_live], minlength=len(possible)) * possible
-    return counts / max(1, counts.sum())
+    return counts / max(1, counts.sum()), is_done
 
 
 def regular_for(sae: Any, kind: Any, seed: int) -> BaseSAE:
-    """A regular autoencoder of the settings of another one, for fewer epochs."""
+    """A regular autoencoder of the settings of another one, for fewer steps."""
     given = sae.get_params(deep=False)
-    names = kind().get_params().keys() - {"nested", "checkpoint", "warm_start"}
+    names = kind().get_params().keys() - {"nested", "warm_start"}
     settings = {name: given[name] for name in names}
     settings |= {"hidden_dim": None, "random_state": seed, "sparse_output": True}
-    n_epochs = math.ceil(_SHARE * sae._schedule()["max_epochs"])
-    return clone(kind(**settings | {"max_epochs": n_epochs}))
+    schedule = sae._schedule()
+    for name in ("max_epochs", "max_steps"):
+        if schedule[name] is not None:
+            settings[name] = math.ceil(_SHARE * schedule[name])
+    return clone(kind(**settings))
 
 
 def _cosines(

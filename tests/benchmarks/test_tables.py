@@ -1,11 +1,13 @@
 """Tables of the pages are those of the results that are committed beside them."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from benchmarks import tables
-from benchmarks._markdown import markdown, significant
+from benchmarks._markdown import markdown, significant, written
 from benchmarks.paper._profiles import PROFILES
 from benchmarks.tables import _paper
 
@@ -74,6 +76,28 @@ def test_numbers_are_written_with_the_digits_that_count():
     assert significant(9.996) == "10.0"
     assert significant(17_789.7) == "17,800"
     assert significant(0.201) == "0.201"
+
+
+def test_all_numbers_of_a_kind_have_as_many_digits():
+    found = [written(value, "fvu") for value in (0.38452, 0.0004321, 0.0000123)]
+    assert found == ["0.385", "0.000432", "1.23e-05"]
+    assert [written(value, "r2") for value in (0.98765, -0.9043)] == ["0.988", "-0.90"]
+    shares = [written(value, "percent") for value in (0.384, 0.9975, 0.00009)]
+    assert shares == ["38 %", "99.8 %", "0.009 %"]
+
+
+def test_a_number_in_running_text_is_that_of_the_results():
+    text = (
+        "<!-- number: angles/results.csv; degrees < 20; r2.max; r2 -->9<!-- /number -->"
+    )
+    expected = pd.read_csv(tables.pages()[0].parent / "benchmarks/angles/results.csv")
+    expected = written(expected.query("degrees < 20").r2.max(), "r2")
+    assert tables.renewed(text) == text.replace("-->9<", f"-->{expected}<")
+
+
+def test_no_page_prints_a_number_as_zero():
+    for page in PAGES:
+        assert not re.search(r"(?<![\d.])0\.0000\b", page.read_text("utf-8")), page
 
 
 def test_a_table_is_markdown():

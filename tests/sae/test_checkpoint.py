@@ -29,8 +29,10 @@ CASES = {
     "top_k_streamed": TopKSAE(32, k=2, hidden_dim=8, **STREAMED),
     "equivariant": EquivariantSAE(32, k=2, activation="batch_topk", **STREAMED),
     "group_tied": GroupTiedSAE(orbit_lengths={4: 3, 2: 2}, k=2, n_free=3, **STREAMED),
+    "lengths_found": GroupTiedSAE(20, k=2, **STREAMED),
     "top_k_short": TopKSAE(32, k=2, **STREAMED | SHORT),
 }
+N_BEFORE = {"lengths_found": 10}  # steps of a regular autoencoder, taken again
 N_STEPS = 40  # 4 epochs of 10 batches
 KILLED = 27  # in the third epoch; the checkpoint is of the step before
 
@@ -107,8 +109,9 @@ def test_a_killed_fit_goes_on_to_the_same_weights_to_the_bit(name, killed, monke
     folder = killed / name / "checkpoints"
     assert len(files(folder)) == 1
     sae = clone(whole).set_params(checkpoint=folder).fit(X, **metadata)
-    assert steps.n == N_STEPS - KILLED + 1
-    assert len(sae.loss_curve_) == 4
+    n_steps = sae.max_steps or N_STEPS
+    assert steps.n == n_steps - KILLED + 1 + 2 * N_BEFORE.get(name, 0)
+    assert len(sae.loss_curve_) == np.ceil(n_steps / 10)
     for key, value in fitted_values(whole).items():
         assert np.array_equal(fitted_values(sae)[key], value), key
     for key in ("coefs_", "intercepts_"):
@@ -162,6 +165,21 @@ def test_without_a_seed_a_fit_goes_on_from_where_it_was(tmp_path, monkeypatch):
     steps = Steps(monkeypatch)
     sae.fit(X)
     assert steps.n == N_STEPS - KILLED + 1
+
+
+def test_the_search_for_orbit_lengths_goes_on(tmp_path, monkeypatch):
+    write_after_each_step(monkeypatch.setattr)
+    X, metadata = data("lengths_found", tmp_path)
+    sae = clone(CASES["lengths_found"])
+    sae.set_params(random_state=None, checkpoint=tmp_path / "checkpoints")
+    with monkeypatch.context() as context:
+        Steps(context, after=7, call=lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            sae.fit(X, **metadata)
+    steps = Steps(monkeypatch)
+    sae.fit(X, **metadata)
+    assert steps.n == N_STEPS + N_BEFORE["lengths_found"] - 7 + 1
+    assert files(sae.checkpoint) == []
 
 
 OTHERS = {

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from torch.nn.functional import linear, relu
 
@@ -23,7 +24,7 @@ from sk_eqsae.inspection import feature_symmetry
 from sk_eqsae.sae import _vector_copies
 from sk_eqsae.sae._code import BatchTopK, Prefixes, TopK, fixed_size_code, join
 from sk_eqsae.sae._latent_orbits import LatentOrbits
-from sk_eqsae.sae._objective import SquaredLength
+from sk_eqsae.sae._objective import Objective, SquaredLength
 from sk_eqsae.sae._tied_network import TiedNetwork
 
 from ..groups.representations import known_representation, orbits_of
@@ -157,6 +158,56 @@ def test_lengths_do_not_depend_on_the_seed_of_others_or_the_unit(turned_and_fixe
     sae = GroupTiedSAE(20, k=2, **SETTINGS)
     counts = sae.fit(X, **metadata).orbit_lengths_
     assert sae.fit(2.0**90 * X, **metadata).orbit_lengths_ == counts
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """Steps of a regular and of a tied network, and after how many Ctrl-C comes."""
+    counts, take_step = {"after": None, True: 0, False: 0}, Objective.after_step
+
+    def step(objective):
+        take_step(objective)
+        counts[isinstance(objective.network, TiedNetwork)] += 1
+        if counts[True] + counts[False] == counts["after"]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Objective, "after_step", step)
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("limits", "regular", "tied"),
+    [({"max_epochs": 10}, 30, 150), ({"max_epochs": 10, "max_steps": 20}, 4, 20)],
+)
+def test_lengths_take_a_fifth_of_the_steps(limits, regular, tied, turning, steps):
+    X, metadata = turning
+    sae = GroupTiedSAE(24, k=3, batch_size=32, random_state=0, **limits)
+    sae.fit(X, **metadata)
+    assert (steps[False], steps[True]) == (regular, tied)
+
+
+def test_ctrl_c_while_lengths_are_looked_for_keeps_what_was_seen(turning, steps):
+    X, metadata = turning
+    steps["after"] = 10
+    sae = GroupTiedSAE(24, k=3, **LONG | {"max_epochs": 10})
+    with pytest.warns(ConvergenceWarning) as said:
+        sae.fit(X, **metadata)
+    assert "while orbit_lengths='auto' was looked for" in str(said[0].message)
+    assert (sae.n_iter_, steps[True]) == (0, 0)
+    lengths = sae.orbit_lengths_
+    sae.set_params(warm_start=True).fit(X, **metadata)
+    assert (steps[False], steps[True]) == (10, 150)
+    assert sae.orbit_lengths_ == lengths
+    assert sae.score(X) > 0.5
+
+
+def test_ctrl_c_in_the_first_partial_fit_leaves_nothing(turning, steps):
+    X, metadata = turning
+    steps["after"] = 10
+    sae = GroupTiedSAE(24, k=3, **LONG)
+    with pytest.raises(KeyboardInterrupt):
+        sae.partial_fit(X, **metadata)
+    assert not hasattr(sae, "components_")
 
 
 def test_prefixes_hold_a_share_of_all_kinds(turning):
