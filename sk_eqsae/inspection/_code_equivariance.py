@@ -62,7 +62,7 @@ def code_equivariance(
 
     See Also
     --------
-    sk_eqsae.inspection.feature_families : The same for autoencoders without latent
+    sk_eqsae.feature_families : The same for autoencoders without latent
         orbits.
     equivariance_error : How far activations move as M says.
 

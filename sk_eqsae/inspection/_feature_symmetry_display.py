@@ -30,7 +30,7 @@ class FeatureSymmetryDisplay(Display):
     Parameters
     ----------
     symmetry : pandas.DataFrame
-        Table that :func:`~sk_eqsae.inspection.feature_symmetry` returns, or some of its
+        Table that :func:`~sk_eqsae.feature_symmetry` returns, or some of its
         rows.
 
     {picture}

@@ -72,7 +72,7 @@ def response_spectrum(
 
     See Also
     --------
-    sk_eqsae.inspection.feature_symmetry : Energies of dictionary vectors under M.
+    sk_eqsae.feature_symmetry : Energies of dictionary vectors under M.
 
     Notes
     -----
