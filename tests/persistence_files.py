@@ -15,6 +15,7 @@ from sk_eqsae import (
     ActivationTransformFitter,
     EquivariantSAE,
     MeanDifferenceSelector,
+    OrbitSAE,
     TruncatedReconstruction,
     save,
 )
@@ -58,6 +59,7 @@ def fitted_estimators():
     two_layers = EquivariantSAE(8, k=2, hidden_dim=4, **QUICK)
     return {
         "equivariant": sae,
+        "orbit": OrbitSAE(12, k=2, equivariance=1, **QUICK).fit(X, **metadata),
         "fitter": ActivationTransformFitter(4).partial_fit(X, **metadata),
         "canonicalizer": PoseCanonicalizer().fit(X, **metadata),
         "selector": MeanDifferenceSelector(3).fit(X, y),
