@@ -14,7 +14,8 @@ def test_crops_are_squares_of_different_photographs(tmp_path):
     rng = np.random.default_rng(0)
     for name, kind in (("a.png", 0), ("b.png", 1), ("small.png", 2)):
         size = (40, 40, 3) if kind == 2 else (300, 400, 3)
-        cv2.imwrite(str(tmp_path / name), rng.integers(0, 255, size, dtype=np.uint8))
+        image = rng.integers(0, 40, size, dtype=np.uint8) + np.uint8(90 * kind)
+        cv2.imwrite(str(tmp_path / name), image)
     again = cv2.imread(str(tmp_path / "a.png"))
     cv2.imwrite(str(tmp_path / "again.png"), cv2.resize(again, (800, 600)))
     (tmp_path / "no picture.png").write_text("text")
