@@ -4,13 +4,14 @@ import json
 from typing import Any
 
 _LONGEST = 80  # characters of a quotation
+_MOST_DIGITS = 40  # 128 bits; a float holds no more than 309
 
 
 def parse_json(text: bytes | str, name: str) -> dict[str, Any]:
     """Object that a text holds; infinity is a number in it, NaN is not."""
     try:
         decoded = text.decode() if isinstance(text, bytes) else text
-        value = json.loads(decoded, parse_constant=_constant)
+        value = json.loads(decoded, parse_constant=_constant, parse_int=_whole)
     except RecursionError:
         raise ValueError(f"{name} is nested too deep") from None
     except ValueError as error:
@@ -24,6 +25,12 @@ def _constant(name: str) -> float:
     if name == "NaN":
         raise ValueError("'NaN' is no number")
     return float(name)
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a whole number has {len(digits)} digits")
+    return int(digits)
 
 
 def is_size(value: Any, low: int = 0) -> bool:

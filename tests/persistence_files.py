@@ -59,8 +59,8 @@ def fitted_estimators():
     two_layers = EquivariantSAE(8, k=2, hidden_dim=4, **QUICK)
     return {
         "equivariant": sae,
+        "orbit": OrbitSAE(12, k=2, equivariance=1, **QUICK).fit(X, **metadata),
         "fitter": ActivationTransformFitter(4).partial_fit(X, **metadata),
-        "orbit": OrbitSAE(16, k=3, equivariance=1, **QUICK).fit(X, **metadata),
         "canonicalizer": PoseCanonicalizer().fit(X, **metadata),
         "selector": MeanDifferenceSelector(3).fit(X, y),
         "truncated": TruncatedReconstruction(two_layers, 3).fit(X, y, **metadata),

@@ -140,6 +140,16 @@ def test_a_small_file_that_claims_a_large_array_is_refused(tmp_path, capsys, sha
     assert "cannot read" in error_of(capsys, "info", tmp_path / "M")
 
 
+@pytest.mark.parametrize("n_digits", [100, 4_000, 10_000])
+def test_a_number_of_many_digits_is_refused(tmp_path, capsys, n_digits):
+    path = tmp_path / "sae"
+    save(TopKSAE(12345), path)
+    text = path.read_bytes()[8:].replace(b"12345", b"9" * n_digits)
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    assert main(["info", str(path)]) == 1
+    assert f"{n_digits} digits" in capsys.readouterr().err
+
+
 def test_a_name_cannot_drive_the_terminal(capsys):
     assert "\\x1b[2J" in error_of(capsys, "info", "\x1b[2J")
     with pytest.raises(SystemExit):

@@ -46,6 +46,12 @@ def test_few_rows_are_seen_as_often_as_without_a_budget(monkeypatch):
     assert np.array_equal(TopKSAE(8, **SETTINGS).fit(X).components_, free.components_)
 
 
+def test_partial_fit_takes_all_rows_whatever_the_budget():
+    free, limited = TopKSAE(8, **SETTINGS), TopKSAE(8, max_steps=1, **SETTINGS)
+    arrays = [sae.partial_fit(X).components_ for sae in (free, limited)]
+    assert np.array_equal(*arrays)
+
+
 @pytest.mark.filterwarnings("ignore:partial_fit forgets what fit has found")  # of M
 @pytest.mark.parametrize(
     "sae", [TopKSAE(8), EquivariantSAE(8, symmetry=1), GroupTiedSAE(8, symmetry=1)]
@@ -54,7 +60,7 @@ def test_every_autoencoder_has_a_budget(sae, monkeypatch):
     few(monkeypatch)
     assert sae.set_params(**SETTINGS).fit(X).n_iter_ == 3
     assert sae.set_params(max_steps=1).fit(X).n_iter_ == 1
-    assert sae.partial_fit(X).n_iter_ == 2  # all rows once, whatever the budget
+    assert sae.partial_fit(X).n_iter_ == 2
     with pytest.raises(ValueError, match="'max_steps' parameter"):
         sae.set_params(max_steps=0).fit(X)
 

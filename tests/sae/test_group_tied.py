@@ -837,7 +837,9 @@ def test_poses_of_float32_rows_do_not_depend_on_their_unit(turning_orbits, unit)
 
 
 @every_group
-def test_whole_matrices_write_copies_as_blocks_do(group, monkeypatch):
+@pytest.mark.parametrize("few", [0, 16])  # copies that are added one by one
+def test_whole_matrices_write_copies_as_blocks_do(group, few, monkeypatch):
+    monkeypatch.setattr(_vector_copies, "_FEW_COPIES", few)
     counts = np.arange(1, len(group.irreps) + 1)
     for subgroup in group.subgroups:
         results = []
