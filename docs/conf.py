@@ -1,7 +1,9 @@
 """Sphinx settings: make docs."""
 
 import os
+import sys
 from importlib.metadata import version as version_of
+from pathlib import Path
 
 project = "sk-eqsae"
 author = "The sk-eqsae developers"
@@ -100,6 +102,17 @@ def skip_foreign(app, what, name, obj, skip, options):  # noqa: PLR0917
     return skip or module.startswith(("sklearn", "torch"))
 
 
+def write_explorer(app):
+    """Write the live example of `explore`, which pages link to."""
+    if app.builder.format != "html":
+        return
+    sys.path.insert(0, app.srcdir)
+    from explorer_page import write  # noqa: PLC0415 - it trains a network
+
+    write(Path(app.srcdir) / "_static" / "explorer.html")
+
+
 def setup(app):
     """Connect the functions above."""
+    app.connect("builder-inited", write_explorer)
     app.connect("autodoc-skip-member", skip_foreign)

@@ -296,7 +296,7 @@ def test_tied_codes_move_as_the_group_says(order, seed):
     X = np.stack([np.roll(x, 2 * p, axis=1) for p in range(order)], axis=1)
     groups, power = np.indices((30, order)).reshape(2, -1)
     X = X.reshape(-1, 2 * order)
-    sae = GroupTiedSAE(3 * order, k=2, **QUICK)
+    sae = GroupTiedSAE(orbit_lengths={order: 3}, k=2, **QUICK)
     sae.fit(X, groups=groups, power=power)
     fresh = rng.normal(size=(10, 2 * order))
     codes = sae.transform(fresh).reshape(10, 3, order)

@@ -164,13 +164,13 @@ def _save(path: Path, rows: NDArray) -> None:
 
 def _save_part(path: Path, rows: NDArray) -> None:
     # It need not outlive a power cut, and to wait for the disk takes as long as a pass.
-    new = path.with_suffix(".part")
+    part = path.with_suffix(".part")
     try:
-        with open(new, "wb") as file:
+        with open(part, "wb") as file:
             np.save(file, rows)
-        new.replace(path)
+        part.replace(path)
     except BaseException:
-        new.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
 
 

@@ -45,6 +45,7 @@ def match_latents(
     #
     # Latents take turns, the largest codes first. Each gets the orbit, one for each
     # subgroup, with the largest mean over g != 1 and c of A_g[latent c, latent g c].
+    Z = Z.astype(np.float64)  # squares may leave the range of float32
     norms = np.sqrt(Z.power(2).sum(axis=0))
     cosines = _Cosines(Z, table, group, norms)
     kinds = [_Kind(group, subgroup) for subgroup in group.subgroups]
@@ -112,7 +113,7 @@ class _Cosines:
     ) -> None:
         self.n_latents = len(norms)
         scale = np.divide(1, norms, where=norms > 0, out=np.zeros(len(norms)))
-        Z = (Z.astype(np.float32) * scale.astype(np.float32)).tocsr()
+        Z = (Z * scale).tocsr().astype(np.float32)
         table = _as_many_as_time_allows(Z, table)
         moved = group.multiplication_table
         rows = [csr_array((self.n_latents, self.n_latents), dtype=np.float32)]

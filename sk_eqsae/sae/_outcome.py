@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.model_selection import KFold
+from sklearn.tree import ExtraTreeClassifier
 
 from .._rows import TrainingRows, read_rows
 from .._warnings import warn
@@ -146,13 +146,16 @@ def _pairs(rows: Any) -> NDArray:
 def _share_told(both: NDArray) -> float:
     """Share of the pairs (2 * n_pairs, n) of which a classifier picks the canonical."""
     # Pairs come in the order of orbits, so that halves do not cut between sites.
+    # Trees one by one, since scikit-learn's forests change the filters of warnings,
+    # which all threads share.
     is_canonical = np.tile([1, 0], len(both) // 2)
-    trees = ExtraTreesClassifier(_TREES, random_state=0)
-    halves = KFold(2)
-    seen = cross_val_predict(
-        trees, both, is_canonical, cv=halves, method="predict_proba"
-    )
-    apart = np.sign(seen[::2, 1] - seen[1::2, 1])
+    seen = np.zeros(len(both))
+    for train, test in KFold(2).split(both):
+        for seed in range(_TREES):
+            tree = ExtraTreeClassifier(random_state=seed)
+            tree.fit(both[train], is_canonical[train])
+            seen[test] += tree.predict_proba(both[test])[:, 1]
+    apart = np.sign(seen[::2] - seen[1::2])
     return float(1 + apart.mean()) / 2
 
 

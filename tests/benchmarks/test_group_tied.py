@@ -30,6 +30,8 @@ def out(tmp_path_factory):
     return tmp_path_factory.mktemp("group_tied")
 
 
+# images are turned at random, which is what is compared
+pytestmark = pytest.mark.filterwarnings("ignore:The canonical rows cannot be recog")
 # M leaves so much of these networks that hardly a base vector is left
 mostly_free = pytest.mark.filterwarnings("ignore:n_free=.auto. makes")
 

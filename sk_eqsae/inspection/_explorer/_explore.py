@@ -9,6 +9,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
@@ -32,6 +33,7 @@ from ._page import packed, page, rounded
 from ._pictures import Action, Inputs, check_ids, pictures, vector_pictures
 from ._seen import Seen
 
+_N_CLASSES = 20  # that are listed of a feature
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -243,7 +245,13 @@ def _symmetry(
 def _of_classes(table: pd.DataFrame, classes: list[str]) -> dict[str, Any]:
     auc = table[[f"auc {name}" for name in classes]].to_numpy()
     fires = table[[f"fires in {name}" for name in classes]].to_numpy()
-    return {"classes": classes, "auc": packed(auc), "class_density": packed(fires)}
+    best = np.argsort(-auc, axis=1, kind="stable")[:, :_N_CLASSES]
+    return {
+        "classes": classes,
+        "auc": packed(auc),
+        "best": best.tolist(),
+        "fires_in": packed(np.take_along_axis(fires, best, axis=1)),
+    }
 
 
 def _check_action(action: Action | None, group: FiniteGroup) -> None:

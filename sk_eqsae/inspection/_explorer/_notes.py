@@ -1,5 +1,6 @@
 """Labels and notes of features, as the page exports them."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ def read_notes(notes: Any, n_latents: int) -> list[Any]:
         if path.suffix == ".csv":
             notes = pd.read_csv(path, keep_default_na=False)
         else:
-            notes = pd.read_json(path, dtype=False, convert_dates=False)
+            notes = json.loads(path.read_text(encoding="utf-8"))
     notes = pd.DataFrame(notes)
     if "latent" not in notes:
         raise ValueError(
@@ -30,5 +31,6 @@ def read_notes(notes: Any, n_latents: int) -> list[Any]:
             f"notes are of latents from {latents.min()} to {latents.max()}, but the "
             f"autoencoder has 0 to {n_latents - 1}. Give those of this autoencoder."
         )
-    texts = notes.reindex(columns=_TEXTS).fillna("").astype(str)
+    texts = notes.reindex(columns=_TEXTS).astype(object)
+    texts = texts.where(texts.notna(), "").astype(str)
     return texts.assign(latent=latents.astype(int)).to_dict("records")

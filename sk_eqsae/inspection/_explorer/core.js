@@ -35,6 +35,8 @@ const number = (value) => {
 };
 const signed = (value) => (value === null || value < 0 ? number(value) : `+${number(value)}`);
 const percent = (value) => (value === null ? "–" : `${number(100 * value)} %`);
+const isolated = (text) => // marks of direction in it turn nothing around it
+  /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069]/.test(text) ? `\u2068${text}\u2069` : text;
 const thousands = (value) => value.toLocaleString("en");
 
 // ---- features and their orbits ----------------------------------------------------
@@ -54,7 +56,8 @@ function unpacked(text, width) { // as written by packed() in Python
     Array.from(whole.subarray(i * width, (i + 1) * width), share));
 }
 if (data.classes) {
-  for (const name of ["auc", "class_density"]) data[name] = unpacked(data[name], data.classes.length);
+  data.auc = unpacked(data.auc, data.classes.length);
+  data.fires_in = unpacked(data.fires_in, data.best[0].length);
 }
 
 // ---- the address holds what is chosen, sorted and open ----------------------------

@@ -177,11 +177,10 @@ function activity(i) {
 
 function classes(i) {
   if (!data.classes || isDead(i)) return [];
-  const order = data.classes.map((_, c) => c).sort((a, b) => data.auc[i][b] - data.auc[i][a]);
-  const fires = data.class_density[i], most = Math.max(...fires);
-  const rows = order.slice(0, 20).map((c) =>
-    [data.classes[c], fires[c] / most, percent(fires[c]), number(data.auc[i][c])]);
-  const more = order.length > rows.length ? `, the first ${rows.length} of ${order.length}` : "";
+  const best = data.best[i], fires = data.fires_in[i], most = Math.max(...fires);
+  const rows = best.map((c, at) =>
+    [data.classes[c], fires[at] / most, percent(fires[at]), number(data.auc[i][c])]);
+  const more = rows.length < data.classes.length ? `, the first ${rows.length} of ${data.classes.length}` : "";
   return [el("h3", {}, "Classes"),
     barTable(`Best separated first${more}`, rows, ["Class", "", "fires in", "AUC"])];
 }

@@ -23,7 +23,7 @@ function valuesOf(column) {
 }
 function labelOf(column) {
   const one = column.choice ? chosen(column.choice) : null;
-  return one === null ? column.label : `${column.label} of ${CHOICES[column.choice].names[one]}`;
+  return one === null ? column.label : `${column.label} of ${isolated(CHOICES[column.choice].names[one])}`;
 }
 const marked = (irrep, i) => (irrep && !data.beyond_chance[i] ? `${irrep} ?` : irrep);
 
@@ -151,7 +151,8 @@ function renderRows(n_found = null) {
   const start = pageNow() * PAGE, shown = found.slice(start, start + PAGE);
   current = Math.min(current, Math.max(shown.length - 1, 0));
   const columns = COLUMNS.slice(1).map((column) => ({ ...column, values: valuesOf(column) }));
-  $("rows").replaceChildren(...shown.map((i, place) => row(i, place, columns)));
+  $("rows").replaceChildren(...shown.map((i) => row(i, columns)));
+  markRows();
   if (n_found !== null) $("count").dataset.features = n_found;
   $("count").textContent = counted(Number($("count").dataset.features), start, shown.length);
   $("pages").hidden = lastPage() === 0;
@@ -164,20 +165,27 @@ function counted(n_features, start, n_shown) {
   const features = `${thousands(n_features)} of ${thousands(n)} features`;
   const rows = found.length < n_features ? `, in ${thousands(found.length)} latent orbits` : "";
   const here = address.input === "" ? ""
-    : data.inputs.includes(address.input) ? ` that fire at input ${address.input}`
-    : ` (input ${address.input} is not on this page)`;
+    : data.inputs.includes(address.input) ? ` that fire at input ${isolated(address.input)}`
+    : ` (input ${isolated(address.input)} is not on this page)`;
   const range = n_shown ? `, ${start + 1} to ${start + n_shown} shown` : "";
   return `${features}${rows}${here}, by ${labelOf(sortedColumn())}${range}`;
 }
 
-function row(i, place, columns) {
+function markRows() { // which one is open, and which one the Tab key goes to
+  for (const [place, tr] of [...$("rows").children].entries()) {
+    const name = tr.querySelector("a");
+    tr.classList.toggle("open", Number(name.dataset.latent) === opened());
+    name.tabIndex = place === current ? 0 : -1;
+  }
+}
+
+function row(i, columns) {
   const name = link(i), n_copies = copiesOf(i).length, { label } = noteOf(i);
-  name.tabIndex = place === current ? 0 : -1;
   name.title = data.names[i];
   const cells = columns.map(({ key, text, show, values }) => text
     ? el("td", { class: "text", "data-key": key, title: values[i] }, values[i] ?? "–")
     : el("td", { "data-key": key, hidden: key === "here" && address.input === "" ? "" : null }, show(values[i])));
-  return el("tr", { class: i === opened() ? "open" : null },
+  return el("tr", {},
     el("th", { scope: "row" }, name,
       label ? el("span", { class: "label" }, label) : null,
       n_copies > 1 && address.per === "orbits" ? el("span", { class: "note" }, `${n_copies} copies`) : null),
@@ -206,9 +214,8 @@ function turnPage(page, place = 0) {
 function focusRow(place) {
   const links = $("rows").querySelectorAll("a");
   if (!links.length) return;
-  links[current].tabIndex = -1;
   current = Math.min(Math.max(place, 0), links.length - 1);
-  links[current].tabIndex = 0;
+  markRows();
   links[current].focus();
 }
 

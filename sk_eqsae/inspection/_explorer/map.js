@@ -15,15 +15,17 @@ function renderMap() {
   canvas.width = ratio * canvas.clientWidth;
   canvas.height = ratio * canvas.clientHeight;
   pen.scale(ratio, ratio);
-  const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
+  const colors = getComputedStyle(document.documentElement);
   const i = opened(), inOrbit = new Set(i === null ? [] : copiesOf(i)), inList = new Set(found.map((j) => orbitOf[j]));
   const rank = ([j]) => (j === i ? 3 : inOrbit.has(j) ? 2 : inList.has(orbitOf[j]) ? 1 : 0);
-  const looks = [["--line", 2], ["--bar", 2.5], ["--strong", 5], ["--strong", 8]];
-  for (const point of mapPoints().sort((a, b) => rank(a) - rank(b))) {
-    const [name, radius] = looks[rank(point)];
-    pen.fillStyle = color(name);
+  const points = mapPoints();
+  for (const [at, [name, radius]] of [["--line", 2], ["--bar", 2.5], ["--strong", 5], ["--strong", 8]].entries()) {
+    pen.fillStyle = colors.getPropertyValue(name);
     pen.beginPath();
-    pen.arc(point[1], point[2], radius, 0, 2 * Math.PI);
+    for (const [, x, y] of points.filter((point) => rank(point) === at)) {
+      pen.moveTo(x + radius, y);
+      pen.arc(x, y, radius, 0, 2 * Math.PI);
+    }
     pen.fill();
   }
 }

@@ -60,7 +60,7 @@ function frame(drawing, cell, heat, most) { // round the cell that fired, over t
 const strongest = ([, z]) => z.reduce((best, value, e) => (value ?? -1) > (z[best] ?? -1) ? e : best, 0);
 
 function labelOfInput(place, e) {
-  const name = `input ${data.inputs[place]}`;
+  const name = `input ${isolated(data.inputs[place])}`;
   return moves ? `${name} moved by ${data.elements[e]}` : name;
 }
 

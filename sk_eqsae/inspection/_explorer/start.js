@@ -17,7 +17,7 @@ function route() {
   if (!isSame) {
     setControls();
     refresh();
-  }
+  } else if (before.page !== address.page) renderRows();
   show();
 }
 
@@ -29,9 +29,12 @@ function show() {
   if (was === article.hidden) showColumn(sortedHeading()); // the list has another width now
   const place = i === null ? -1 : found.findIndex((j) => orbitOf[j] === orbitOf[i]);
   if (place >= 0) {
-    turnPage(Math.floor(place / PAGE), place % PAGE);
-    $("rows").children[place % PAGE].scrollIntoView({ block: "nearest" });
-  } else renderRows();
+    const page = Math.floor(place / PAGE);
+    current = place % PAGE;
+    if (page !== pageNow()) turnPage(page, current);
+    $("rows").children[current].scrollIntoView({ block: "nearest" });
+  }
+  markRows();
   renderMap();
   if (i === null) {
     if (was) focusRow(current);

@@ -54,7 +54,7 @@ def embedded(path):
     page = path.read_text(encoding="utf-8")
     text = re.search(r'<script type="application/json" id="data">(.*)</script>', page)
     data = json.loads(text[1])
-    for name in {"auc", "class_density"} & set(data):
+    for name in {"auc", "fires_in"} & set(data):
         whole = np.frombuffer(base64.b64decode(data[name]), dtype="<u2")
         shares = np.where(whole == 65535, np.nan, whole / 65534)
         data[name] = shares.reshape(len(data["names"]), -1)

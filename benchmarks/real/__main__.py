@@ -1,0 +1,45 @@
+"""Study real networks: python -m benchmarks.real."""
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+
+import matplotlib as mpl
+
+PARTS = ("scan", "vision", "families", "modular", "molecules", "audio", "small", "law")
+
+
+def main() -> None:
+    """Compute what the chosen parts lack, store tables and figures, print them."""
+    args = _arguments()
+    args.out.mkdir(parents=True, exist_ok=True)
+    mpl.use("agg")
+    for name in args.parts:
+        print(f"\n## {name}\n", flush=True)
+        try:
+            part = import_module(f"._{name}", __package__)
+            part.run(args)
+        except ModuleNotFoundError as error:
+            print(f"left out: {error.name} is missing. Install it with {_remedy(name)}")
+
+
+def _remedy(name):
+    return "pip install 'sk-eqsae[real]', see docs/real.md" + (
+        " (torchcrepe is installed by itself)" if name == "audio" else ""
+    )
+
+
+def _arguments():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.real")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument(
+        "--photographs", type=Path, help="folder of pictures, with folders in it"
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="how many")
+    parser.add_argument("--quick", action="store_true", help="a few small fits")
+    parser.add_argument("--out", type=Path, default=Path("reports/real"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""When to use what: FVU beside a regular one's, by what M leaves beside it."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.ticker import NullFormatter
+
+from ._tables import store, store_figure
+
+STYLES = {  # colour, marker
+    "tied, full orbits": ("#0072B2", "s"),
+    "tied": ("#009E73", "o"),
+    "orbit": ("#D55E00", "^"),
+}
+
+
+def run(args) -> None:
+    """Join the tables that there are; store, draw and print the law."""
+    law = joined(args.out)
+    if law.empty:
+        print("left out: there are no results of the parts vision and small.")
+        return
+    store(law, args.out / "law.csv")
+    store_figure(draw(law), args.out / "law.png")
+    print(law.round(3).to_string(index=False))
+
+
+def joined(folder) -> pd.DataFrame:
+    """A row per network and method: R2 of M and ratios of FVU, means over seeds."""
+    parts = []
+    for name, by in (("vision", ["layer", "symmetry"]), ("small", ["network"])):
+        path = folder / f"{name}.csv"
+        if not path.exists():
+            continue
+        table = pd.read_csv(path)
+        table = table[(table.n_latents == table.n_latents.mode()[0]) & (table.k == 8)]
+        regular = table[table.method == "regular"].set_index([*by, "seed"]).fvu
+        table = table.join(regular.rename("regular"), on=[*by, "seed"])
+        table["ratio"] = table.fvu / table.regular
+        columns = ["fvu", "ratio", "code_equivariance", "n_things"]
+        table = table.groupby([*by, "method"])[columns].mean().reset_index()
+        matrix = pd.read_csv(folder / f"{name}_matrix.csv")
+        matrix = matrix.groupby(by)[["r2", "unexplained_moves"]].mean()
+        table = table.join(matrix, on=by)
+        table["left_by_m"] = (1 - table.r2) / (table.fvu / table.ratio)
+        names = table[by].astype(str).agg(", ".join, axis=1)
+        parts.append(table.drop(columns=by).assign(network=names))
+    return pd.concat(parts) if parts else pd.DataFrame()
+
+
+def draw(law: pd.DataFrame) -> plt.Figure:
+    """FVU over a regular autoencoder's, by 1 - R2 of M over the same."""
+    figure, axis = plt.subplots(figsize=(5.2, 3.9), layout="constrained")
+    for method, (colour, marker) in STYLES.items():
+        some = law[law.method == method]
+        style = {"color": colour, "alpha": 0.8}
+        axis.plot(some.left_by_m, some.ratio, marker, label=method, **style)
+    axis.axhline(1, color="0.4", lw=0.8)
+    axis.set(
+        xlabel="(1 - R2 of M) / regular FVU",
+        ylabel="FVU / regular FVU",
+        xscale="log",
+        yscale="log",
+    )
+    for each in (axis.xaxis, axis.yaxis):
+        each.set_major_formatter("{x:g}")
+    axis.set_yticks([1, 1.5, 2, 3, 5, 8])
+    axis.yaxis.set_minor_formatter(NullFormatter())
+    axis.legend(frameon=False)
+    return figure

@@ -1,0 +1,154 @@
+"""CHGNet, a trained interatomic network: what it leaves alone, and what it permutes."""
+
+import warnings
+from itertools import cycle
+
+import numpy as np
+import pandas as pd
+from chgnet.model.model import CHGNet
+from pymatgen.core import Lattice, Structure
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sk_eqsae import ActivationTransformFitter, TopKSAE, extract_orbits
+from sk_eqsae.activations import Nodes
+
+from ._tables import store
+
+LAYERS = ["atom_conv_layers.0", "atom_conv_layers.2"]
+CATIONS = ("Li", "Na", "K", "Mg", "Ca", "Sr", "Ti", "Mn", "Fe", "Zn")
+ANIONS = ("O", "S", "F", "Cl")
+KINDS = {  # atoms of a cell: cation or anion, and where
+    "rock salt": [("A", (0, 0, 0)), ("X", (0.5, 0.5, 0.5))],
+    "zinc blende": [("A", (0, 0, 0)), ("X", (0.25, 0.25, 0.25))],
+    "perovskite": [
+        *[("A", (0, 0, 0)), ("B", (0.5, 0.5, 0.5))],
+        *[("X", place) for place in ((0.5, 0.5, 0), (0.5, 0, 0.5), (0, 0.5, 0.5))],
+    ],
+}
+
+
+def run(args) -> None:
+    """Find what turns and swaps do, and probe the atoms; store and print."""
+    crystals = _crystals(60 if args.quick else 400, np.random.default_rng(0))
+    warnings.filterwarnings("ignore", module="pymatgen")
+    model = CHGNet.load(use_device="cpu", verbose=False)
+    layers = LAYERS[-1:] if args.quick else LAYERS
+    table = pd.DataFrame(
+        [_invariance(model, crystals, layer) for layer in layers]
+        + [_permutation(model, crystals, layer) for layer in layers]
+    )
+    store(table, args.out / "molecules.csv")
+    print(table.to_string(index=False))
+    probes = pd.DataFrame([_probes(model, crystals, layer) for layer in layers])
+    store(probes, args.out / "molecules_probes.csv")
+    print(probes.round(3).to_string(index=False))
+
+
+def _crystals(n, rng):
+    """Perturbed crystals of three kinds, of random elements."""
+    return [_crystal(list(KINDS)[i % len(KINDS)], rng) for i in range(n)]
+
+
+def _crystal(kind, rng):
+    a, b = rng.choice(CATIONS, 2, replace=False)
+    species = {"A": a, "B": b, "X": rng.choice(ANIONS)}
+    atoms = KINDS[kind]
+    length = rng.uniform(2.8, 3.4) if len(atoms) == 2 else rng.uniform(3.8, 4.4)
+    lattice = Lattice(length * (np.eye(3) + rng.normal(scale=0.02, size=(3, 3))))
+    places = np.array([place for _, place in atoms]) + rng.normal(
+        scale=0.02, size=(len(atoms), 3)
+    )
+    return Structure(lattice, [species[name] for name, _ in atoms], places)
+
+
+def turned(crystals: list, power: int) -> list:
+    """Each crystal turned by quarter-turns about the third axis."""
+    quarter = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    turn = np.linalg.matrix_power(quarter, power)
+    return [
+        Structure(Lattice(c.lattice.matrix @ turn.T), c.species, c.frac_coords)
+        for c in crystals
+    ]
+
+
+def swapped(crystals: list, power: int) -> list:
+    """The first two atoms of each crystal change their places in the list."""
+    if power == 0:
+        return list(crystals)
+    return [Structure.from_sites([c[1], c[0], *c[2:]]) for c in crystals]
+
+
+def _orbits(model, crystals, layer, action, symmetry, **how):
+    return extract_orbits(
+        model,
+        crystals,
+        layer=layer,
+        action=action,
+        symmetry=symmetry,
+        collate=lambda some: [model.graph_converter(c) for c in some],
+        forward=lambda chgnet, graphs: chgnet(graphs, task="e"),
+        batch_size=16,
+        **how,
+    )
+
+
+def _of_atoms(model, crystals, layer):
+    """Orbits of single atoms, under quarter-turns."""
+    nodes = Nodes(sizes=[len(c) for c in crystals])
+    stay = {"sites": nodes, "site_action": lambda maps, power: maps}
+    return _orbits(model, crystals, layer, turned, 4, **stay)
+
+
+def _invariance(model, crystals, layer):
+    orbits = _of_atoms(model, crystals, layer)
+    return {"layer": layer, "symmetry": "quarter-turn", **_of_matrix(orbits)}
+
+
+def _permutation(model, crystals, layer):
+    """M of whole cells of five atoms, beside the matrix that swaps two of them."""
+    cells = [c for c in crystals if len(c) == 5]
+
+    def in_a_row(output):
+        return output.reshape(len(output) // 5, -1)
+
+    orbits = _orbits(model, cells, layer, swapped, 2, output=in_a_row)
+    n = orbits.X.shape[1] // 5
+    swap = np.kron(np.eye(5)[[1, 0, 2, 3, 4]], np.eye(n))
+    moved = orbits.X[orbits.power == 0] @ swap.T
+    error = np.abs(moved - orbits.X[orbits.power == 1]).max()
+    where = {"layer": layer, "symmetry": "swap of two atoms"}
+    return where | _of_matrix(orbits) | {"error_of_swap": error}
+
+
+def _of_matrix(orbits):
+    train, test = orbits.split(random_state=0)
+    fitter = ActivationTransformFitter(orbits.symmetry).fit(train.X, **train.metadata)
+    still = np.square(test.X - np.repeat(test.canonical, orbits.order, axis=0)).sum()
+    return {
+        "r2": fitter.score(test.X, **test.metadata),
+        "r2_identity": 1 - still / np.square(test.X - test.X.mean(axis=0)).sum(),
+    }
+
+
+def _probes(model, crystals, layer):
+    """Do latents tell the element, and the kind of crystal that an atom is in?"""
+    orbits = _of_atoms(model, crystals, layer)
+    element = orbits.at([[str(s) for s in c.species] for c in crystals])
+    kinds = [[name] * len(c) for name, c in zip(cycle(KINDS), crystals, strict=False)]
+    kind = orbits.at(kinds)
+    train, test = orbits.split(random_state=0)
+    in_test = np.isin(orbits.groups, test.groups)
+    sae = TopKSAE(128, k=8, max_epochs=60, random_state=0).fit(train.X)
+    result = {"layer": layer, "fvu": 1 - sae.score(test.X)}
+    for name, labels in (("element", element), ("kind", kind)):
+        probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+        probe.fit(sae.transform(train.X), labels[~in_test])
+        found = probe.predict(sae.transform(test.X))
+        result[name] = accuracy_score(labels[in_test], found)
+        result[f"{name}_most_frequent"] = np.unique(
+            labels[in_test], return_counts=True
+        )[1].max() / np.sum(in_test)
+    return result

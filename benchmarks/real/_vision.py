@@ -1,0 +1,70 @@
+"""Autoencoders of the sites of a trained vision network."""
+
+from functools import partial
+
+import pandas as pd
+from joblib import Memory
+
+from . import _efficientnet as net
+from ._methods import METHODS, Cell, measures, of_matrix, summary
+from ._scan import aligned_sizes
+from ._tables import grown, store
+
+SEEDED = ("block 4", "block 7")  # with all seeds; the others with one
+WIDE = ("block 4",)  # also with other sizes and k, one seed
+
+
+def run(args) -> None:
+    """Fit what is missing; store and print the tables."""
+    sizes = aligned_sizes(args)
+    cells = _cells(args)
+    fit = partial(_fit, args=args, sizes=sizes)
+    table = grown(fit, cells, args.out / "vision.csv")
+    store(_matrices(args, sizes), args.out / "vision_matrix.csv")
+    print(summary(table, ["layer", "symmetry"]).to_string())
+
+
+def _cells(args):
+    n_steps = 60 if args.quick else 4_000
+    layers = [layer.name for layer in net.LAYERS[1:]]
+    if args.quick:
+        layers = layers[2:3]
+    cells = [
+        Cell(net.NAME, layer, symmetry, method, n, k, seed, n_steps)
+        for symmetry in ("C4", "mirror")
+        for layer in layers
+        for seed in range(args.seeds if layer in SEEDED else 1)
+        for n, k in _shapes(layer, seed, args.quick)
+        for method in METHODS
+    ]
+    return sorted(cells, key=lambda c: (c.seed, (c.n_latents, c.k) != (256, 8)))
+
+
+def _shapes(layer, seed, quick):
+    if quick:
+        return [(64, 8)]
+    others = [(64, 8), (1024, 8), (256, 16)] if layer in WIDE and seed == 0 else []
+    return [(256, 8), *others]
+
+
+def _fit(cell, *, args, sizes):
+    layer = next(each for each in net.LAYERS if each.name == cell.layer)
+    train, test = parts(layer, cell.symmetry, sizes[layer.name], args)
+    return measures(cell, train, test)
+
+
+def parts(layer, symmetry, size, args):
+    """Orbits of a layer for training and of other photographs."""
+    kept = Memory(args.out / "activations", verbose=0).cache(net.orbits)
+    orbits = kept(layer, symmetry, size, *net.data(args))
+    return orbits.split(0.5 if args.quick else 0.25, random_state=0)
+
+
+def _matrices(args, sizes):
+    rows = []
+    for symmetry in ("C4", "mirror"):
+        for layer in net.LAYERS[1:] if not args.quick else net.LAYERS[3:4]:
+            train, test = parts(layer, symmetry, sizes[layer.name], args)
+            where = {"layer": layer.name, "symmetry": symmetry}
+            rows.append({**where, **of_matrix(train, test)})
+    return pd.DataFrame(rows)

@@ -1,0 +1,107 @@
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.real import _law, _methods, _modular, _photographs, _tables
+from benchmarks.real.__main__ import PARTS, main
+from sk_eqsae.activations import Orbits
+
+
+def test_crops_are_squares_of_different_photographs(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, kind in (("a.png", 0), ("b.png", 1), ("small.png", 2)):
+        size = (40, 40, 3) if kind == 2 else (300, 400, 3)
+        image = rng.integers(0, 40, size, dtype=np.uint8) + np.uint8(90 * kind)
+        cv2.imwrite(str(tmp_path / name), image)
+    again = cv2.imread(str(tmp_path / "a.png"))
+    cv2.imwrite(str(tmp_path / "again.png"), cv2.resize(again, (800, 600)))
+    (tmp_path / "no picture.png").write_text("text")
+    images, photograph = _photographs.crops(tmp_path, 6)
+    assert images.shape == (6, 3, _photographs.SIDE, _photographs.SIDE)
+    assert set(photograph) == {0, 1}
+    assert np.array_equal(images, _photographs.crops(tmp_path, 6)[0])
+    assert _photographs.centre(images, 4).shape == (6, 3, 4, 4)
+    with pytest.raises(ValueError, match="no photograph"):
+        _photographs.crops(tmp_path / "nothing", 6)
+
+
+def test_things_to_look_at_are_orbits_where_latents_have_them():
+    rng = np.random.default_rng(0)
+    codes = rng.random((100, 4)) * np.array([100, 100, 1, 1])
+    X = codes @ np.eye(4)
+    sae = SimpleNamespace(transform=lambda X: codes, components_=np.eye(4))
+    test = SimpleNamespace(X=X - X.mean(axis=0))
+    found = _methods._things_to_look_at(sae, test)
+    assert found == {"things_90%": 2, "things_95%": 2, "things_99%": 2}
+    sae.latent_orbits_ = SimpleNamespace(orbit=np.array([0, 0, 1, 1]))
+    found = _methods._things_to_look_at(sae, test)
+    assert found == {"things_90%": 1, "things_95%": 1, "things_99%": 1}
+
+
+def test_every_method_is_measured():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(200, 4))
+    X = np.stack([rows, rows[:, [2, 3, 0, 1]]], axis=1).reshape(-1, 4)
+    metadata = {"groups": np.repeat(np.arange(200), 2), "power": np.tile([0, 1], 200)}
+    orbits = Orbits(X.astype(np.float32), **metadata)
+    for method in _methods.METHODS:
+        cell = _methods.Cell("rows", "", "C2", method, 8, 2, 0, 30)
+        row = _methods.measures(cell, *orbits.split(random_state=0))
+        assert 0 < row["fvu"] < 1
+        assert ("code_equivariance" in row) == (method != "regular")
+    tied = _methods.measures(cell, *orbits.split(random_state=0))
+    assert tied["n_things"] <= 8
+
+
+def test_tables_go_on_where_they_were(tmp_path):
+    cells = [_methods.Cell("n", "l", "C4", "regular", 8, 2, s, 10) for s in range(3)]
+    done = []
+
+    def fit(cell):
+        done.append(cell.seed)
+        return {**vars(cell), "fvu": 0.1}
+
+    _tables.grown(fit, cells[:2], tmp_path / "t.csv")
+    table = _tables.grown(fit, cells, tmp_path / "t.csv")
+    assert done == [0, 1, 2]
+    assert table.seed.tolist() == [0, 1, 2]
+
+
+def test_the_law_sets_methods_beside_the_regular_one(tmp_path):
+    keys = {"layer": "b", "symmetry": "C4", "n_latents": 256, "k": 8}
+    rows = [
+        {**keys, "method": method, "seed": seed, "fvu": fvu * (1 + seed)}
+        for seed in (0, 1)
+        for method, fvu in (("regular", 0.1), ("tied", 0.15), ("orbit", 0.1))
+    ]
+    table = pd.DataFrame(rows).assign(code_equivariance=1.0, n_things=10)
+    table.to_csv(tmp_path / "vision.csv", index=False)
+    matrix = {"layer": ["b"], "symmetry": ["C4"], "r2": [0.7], "unexplained_moves": 0.3}
+    pd.DataFrame(matrix).to_csv(tmp_path / "vision_matrix.csv", index=False)
+    law = _law.joined(tmp_path).set_index("method")
+    assert law.ratio["tied"] == pytest.approx(1.5)
+    assert law.ratio["orbit"] == pytest.approx(1.0)
+    assert law.r2["tied"] == 0.7
+    assert len(_law.draw(law.reset_index()).axes) == 1
+
+
+def test_the_transformer_is_read_at_its_last_token():
+    orbits = _modular._orbits(5, 0, True)
+    assert orbits.X.shape == (25, _modular.HIDDEN)
+    assert orbits.order == 5
+
+
+def test_parts_that_need_what_is_missing_say_what_to_install(
+    tmp_path, monkeypatch, capsys
+):
+    def missing(*_):
+        raise ModuleNotFoundError("no", name="chgnet")
+
+    monkeypatch.setattr("benchmarks.real.__main__.import_module", missing)
+    argv = ["", "--parts", PARTS[0], "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", argv)
+    main()
+    assert "chgnet is missing. Install it with" in capsys.readouterr().out
