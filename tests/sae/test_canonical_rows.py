@@ -79,8 +79,9 @@ def test_what_the_group_hardly_moves_needs_no_canonical_row():
 
 
 def test_few_orbits_are_not_judged():
-    X, metadata = orbits(turned(upright(20)))
-    EquivariantSAE(24, max_epochs=2, **SETTINGS).fit(X, **metadata)
+    for n_orbits in (20, 24, 29):
+        X, metadata = orbits(turned(upright(n_orbits)))
+        EquivariantSAE(24, max_epochs=2, **SETTINGS).fit(X, **metadata)
     X, metadata = orbits(turned(upright()))
     kept = (metadata["power"] == 0) | (metadata["groups"] < 20)  # the others alone
     metadata = {name: values[kept] for name, values in metadata.items()}
