@@ -251,7 +251,6 @@ def test_an_error_inside_a_model_is_its_own():
         ([Molecule(1)], "inputs are a list of Molecule, of which torch's"),
         (["a", "b"], "inputs are a list of str"),
     ],
-    ids=str,
 )
 def test_wrong_kinds_are_shown_what_works(inputs, message, model):
     arguments = {"layer": "", "action": lambda x, p: x, "symmetry": 1}
