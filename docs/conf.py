@@ -106,7 +106,7 @@ def write_explorer(app):
     """Write the live example of `explore`, which pages link to."""
     if app.builder.format != "html":
         return
-    sys.path.insert(0, app.srcdir)
+    sys.path.insert(0, str(app.srcdir))
     from explorer_page import write  # noqa: PLC0415 - it trains a network
 
     write(Path(app.srcdir) / "_static" / "explorer.html")
