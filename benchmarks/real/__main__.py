@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def _remedy(name):
-    return "pip install 'sk-eqsae[real]', see docs/real.md" + (
+    return "pip install '.[real]', see docs/real.md" + (
         " (torchcrepe is installed by itself)" if name == "audio" else ""
     )
 
