@@ -45,6 +45,7 @@ from ._least_squares import free_generators, law_of_all_pairs, orthogonal_genera
 from ._moments import OrbitMoments
 from ._orbit_table import (
     METADATA,
+    canonical_rows,
     check_generators,
     check_integers,
     given,
@@ -169,7 +170,8 @@ class ActivationTransformFitter(
     With an exact law, ``M^t = expm(t A)``: if g is a rotation by 15 degrees, ``act(X,
     0.5)`` rotates by 7.5. That is right for angular frequencies below order / 2. Where
     rows have more than 5 % of what moves at order / 2 itself (of an odd order, at the
-    highest below it), `act` warns, since their spectrum then goes on.
+    highest below it), `act` warns, since their spectrum then goes on. Inputs that are
+    moved by half a step tell for certain: `score` takes their powers.
 
     References
     ----------
@@ -696,27 +698,59 @@ class ActivationTransformFitter(
     ) -> float:
         """Mean over the powers of :meth:`r2_per_power`.
 
+        With `group_law="exact"`, powers may be real here: rows of inputs that were
+        moved by 0.5 of a step say whether ``M^0.5`` holds, which whole powers cannot.
+
         Parameters
         ----------
         {X}
         {y}
         {groups}
-        {power}
+        power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
+            Powers of the generators of each row; 0 is the canonical row.
         {site}
 
         Returns
         -------
         score : float
             1 is perfect; 0 is as good as the mean activation of each power.
+
+        Warns
+        -----
+        UserWarning
+            As `act` does, of powers that are not whole.
         """
         metadata = {"groups": groups, "power": power, "site": site}
-        r2 = self.r2_per_power(X, **metadata)
+        if self._some_are_between(power):
+            r2 = self._r2_between(X, **metadata)
+        else:
+            r2 = self.r2_per_power(X, **metadata)
         if np.isnan(r2).all():
             raise ValueError(
                 "score compares rows with their canonical row moved by M, but no row "
                 "has another power than 0. Give whole orbits."
             )
         return float(np.nanmean(r2))
+
+    def _some_are_between(self, power: ArrayLike | None) -> bool:
+        """Whether powers are real, and M has real powers."""
+        if power is None or getattr(self, "group_law", None) != "exact":
+            return False
+        power = np.asarray(as_array(power, "power"))
+        return power.dtype.kind == "f" and bool((power != np.rint(power)).any())
+
+    def _r2_between(self, X: ArrayLike, **metadata: Any) -> NDArray:
+        """R2 of each power but 0 that rows have, whole or not."""
+        check_is_fitted(self)
+        X = checked_array(self, X, reset=False)
+        power = self._as_rows(metadata.pop("power"), n_rows=len(X))
+        power = power % self.symmetry_.generator_orders
+        not_moved = np.equal(power, 0).all(axis=1)
+        canonical = canonical_rows(not_moved, n_rows=len(X), **metadata)
+        moved = matrices_of(self).act(X[canonical], power)
+        values, which = np.unique(power, axis=0, return_inverse=True)
+        moves = [(v, np.flatnonzero(which == i)) for i, v in enumerate(values)]
+        return np.array([_r2(X[rows], moved[rows], X) for v, rows in moves if v.any()])
 
     def __sklearn_tags__(self) -> Any:
         """Tags for scikit-learn: float32 and float64 come out as they went in."""

@@ -63,6 +63,26 @@ def orbit_table(
     return group, _filled_table(pd.DataFrame(columns), element, group.order)
 
 
+def canonical_rows(
+    is_canonical: Any, *, groups: Any, site: Any, n_rows: int
+) -> NDArray:
+    """Row (n_rows,) that each row is moved from, whatever moved it."""
+    # Rows that are not canonical are numbered as they come, in place of elements.
+    if groups is None:
+        _raise_half_metadata({"groups": groups, "power": is_canonical, "site": site})
+    ids = given({"groups": groups, "site": site})
+    ids = {name: checked_column(values, name) for name, values in ids.items()}
+    for name, column in ids.items():
+        _check_length(column, name, n_rows)
+    ids = pd.DataFrame(ids | {"is canonical": is_canonical})
+    number = ids.groupby(list(ids), sort=False).cumcount().to_numpy()
+    _, table = orbit_table(groups, number + ~is_canonical, n_rows=n_rows, site=site)
+    orbit, column = np.nonzero(table >= 0)
+    canonical = np.empty(n_rows, dtype=np.int64)
+    canonical[table[orbit, column]] = table[orbit, 0]
+    return canonical
+
+
 def are_held_out(table: NDArray, groups: ArrayLike, share: float, seed: int) -> NDArray:
     """Which orbits (n_orbits,) are of a share of the inputs drawn at random."""
     # Sites of one input are alike, so that an orbit is judged with its input unseen.

@@ -48,5 +48,6 @@ def warn_if_ambiguous(cycle: NDArray) -> None:
             f"{energy[-1] / moving:.0%} of what the generator moves has angular "
             f"frequency {order // 2}, the highest that steps of 1/{order} turn can "
             "tell, so that some has a higher one, which M^t turns the wrong way. Fit M "
-            "on smaller steps (a larger order), or use whole powers."
+            "on smaller steps (a larger order), or use whole powers; score, with rows "
+            "of inputs moved by such powers, tells how good they are."
         )

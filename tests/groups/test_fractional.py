@@ -117,3 +117,62 @@ def test_nan_power_is_an_error(family):
     fitter, A = family
     with pytest.raises(ValueError, match="power contains NaN"):
         fitter.act(np.ones((1, len(A))), np.nan)
+
+
+def halves(frequency, *, n_orbits=40):
+    """Orbits of order 12 in half steps, of rows that turn at a frequency."""
+    A = 2 * np.pi / 12 * rotations(0, frequency)
+    x = np.random.default_rng(1).normal(size=(n_orbits, len(A)))
+    power = np.tile(np.arange(24) / 2, n_orbits)
+    X = np.stack([x @ expm(p * A).T for p in power[:24]], axis=1).reshape(-1, len(A))
+    return X, {"groups": np.repeat(range(n_orbits), 24), "power": power}
+
+
+@pytest.mark.parametrize(("frequency", "is_right"), [(2, True), (5, True), (7, False)])
+def test_rows_of_half_steps_tell_whether_real_powers_hold(frequency, is_right):
+    X, metadata = halves(frequency)
+    whole = metadata["power"] % 1 == 0
+    fitter = ActivationTransformFitter(12)
+    fitter.fit(X[whole], **{name: v[whole] for name, v in metadata.items()})
+    assert fitter.score(X[whole], **{n: v[whole] for n, v in metadata.items()}) > 0.999
+    # 7 steps of 12 look like 5 back at whole powers: no spectrum of these shows it
+    of_halves = fitter.score(X, **metadata)
+    assert of_halves > 0.999 if is_right else of_halves < 0.5
+    shuffled = np.random.default_rng(0).permutation(len(X))
+    again = fitter.score(X[shuffled], **{n: v[shuffled] for n, v in metadata.items()})
+    assert again == pytest.approx(of_halves)
+
+
+def test_rows_of_half_steps_at_sites_are_moved_from_their_own_site():
+    X, metadata = halves(2)
+    fitter = ActivationTransformFitter(12)
+    whole = metadata["power"] % 1 == 0
+    fitter.fit(X[whole], **{name: v[whole] for name, v in metadata.items()})
+    site = metadata["groups"] % 2
+    paired = metadata | {"groups": metadata["groups"] // 2, "site": site}
+    assert fitter.score(X, **paired) == pytest.approx(fitter.score(X, **metadata))
+
+
+def test_rows_of_half_steps_need_their_canonical_row():
+    X, metadata = halves(2)
+    fitter = ActivationTransformFitter(12)
+    whole = metadata["power"] % 1 == 0
+    fitter.fit(X[whole], **{name: v[whole] for name, v in metadata.items()})
+    rest = {name: v[1:] for name, v in metadata.items()}
+    with pytest.raises(ValueError, match="have no row of power 0"):
+        fitter.score(X[1:], **rest)
+    nothing = metadata | {"groups": np.where(whole, metadata["groups"], np.nan)}
+    with pytest.raises(ValueError, match="groups"):
+        fitter.score(X, **nothing)
+    with pytest.raises(ValueError, match="without groups"):
+        fitter.score(X, power=metadata["power"])
+
+
+@pytest.mark.filterwarnings("ignore:M is not to be trusted")
+def test_a_free_law_scores_whole_powers_only():
+    X, metadata = halves(2)
+    whole = metadata["power"] % 1 == 0
+    fitter = ActivationTransformFitter(12, group_law="free")
+    fitter.fit(X[whole], **{name: v[whole] for name, v in metadata.items()})
+    with pytest.raises(ValueError, match="power must hold integers"):
+        fitter.score(X, **metadata)
