@@ -35,11 +35,16 @@ class Cell:
     n_steps: int
 
 
+def fitted(cell: Any, train: Orbits) -> Any:
+    """Fit the autoencoder of a cell."""
+    sae = METHODS[cell.method](cell.n_latents, **_settings(cell, train))
+    return sae.fit(train.X, **train.metadata)
+
+
 def measures(cell: Cell, train: Orbits, test: Orbits) -> dict:
     """Fit an autoencoder; what it explains of held-out groups, and how it moves."""
-    sae = METHODS[cell.method](cell.n_latents, **_settings(cell, train))
     clock, cpu = time.perf_counter(), time.process_time()
-    sae.fit(train.X, **train.metadata)
+    sae = fitted(cell, train)
     result = {
         **asdict(cell),
         "seconds": time.perf_counter() - clock,
@@ -61,7 +66,7 @@ def measures(cell: Cell, train: Orbits, test: Orbits) -> dict:
     return result
 
 
-def _settings(cell: Cell, train: Orbits) -> dict:
+def _settings(cell: Any, train: Orbits) -> dict:
     settings: dict[str, Any] = {
         "k": cell.k,
         "batch_size": 256,
