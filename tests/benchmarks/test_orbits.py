@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_array
 
-from benchmarks.group_tied import __main__ as command
-from benchmarks.group_tied import (
+from benchmarks.orbits import __main__ as command
+from benchmarks.orbits import (
     _adaptive,
     _budget,
     _cells,
@@ -27,7 +27,7 @@ DATA = [("mlp", "random")]
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
-    return tmp_path_factory.mktemp("group_tied")
+    return tmp_path_factory.mktemp("orbits")
 
 
 # images are turned at random, which is what is compared
