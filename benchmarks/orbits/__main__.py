@@ -8,6 +8,8 @@ import matplotlib as mpl
 
 PARTS = (
     "small",
+    "free",
+    "tried",
     "curve",
     "budget",
     "recovery",
