@@ -1,11 +1,14 @@
 """When to use what: FVU beside a regular one's, by what M leaves beside it."""
 
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.ticker import NullFormatter
 
 from ._tables import store, store_figure
 
+ORBITS = Path(__file__).parents[1] / "orbits" / "results"  # where small ones are, too
 NETWORKS = {  # what tells networks of a part apart
     "vision": ["layer", "symmetry"],
     "small": ["network"],
@@ -34,9 +37,11 @@ def joined(folder) -> pd.DataFrame:
     """A row per network, size and method: R2 of M, ratios of FVU; means over seeds."""
     parts = []
     for name, by in NETWORKS.items():
-        path = folder / f"{name}.csv"
-        if not path.exists():
+        places = [folder, ORBITS] if name == "small" else [folder]
+        found = [place for place in places if (place / f"{name}.csv").exists()]
+        if not found:
             continue
+        path = found[0] / f"{name}.csv"
         table, shape = pd.read_csv(path), ["n_latents", "k"]
         regular = table[table.method == "regular"].set_index([*by, *shape, "seed"]).fvu
         table = table.join(regular.rename("regular"), on=[*by, *shape, "seed"])
@@ -44,7 +49,7 @@ def joined(folder) -> pd.DataFrame:
         table = table.reindex(columns=[*by, *shape, "method", "seed", *MEANS])
         seeds = table.groupby([*by, *shape, "method"], as_index=False)
         table = seeds[MEANS].mean().assign(n_seeds=seeds.seed.nunique().seed)
-        matrix = pd.read_csv(folder / f"{name}_matrix.csv")
+        matrix = pd.read_csv(path.with_stem(f"{name}_matrix"))
         matrix = matrix.reindex(columns=[*by, "r2", "unexplained_moves"])
         table = table.join(matrix.groupby(by).mean(), on=by)
         table["left_by_m"] = (1 - table.r2) / table.regular

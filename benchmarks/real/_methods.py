@@ -41,8 +41,16 @@ def fitted(cell: Any, train: Orbits) -> Any:
     return sae.fit(train.X, **train.metadata)
 
 
-def measures(cell: Cell, train: Orbits, test: Orbits) -> dict:
-    """Fit an autoencoder; what it explains of held-out groups, and how it moves."""
+def measures(
+    cell: Cell,
+    train: Orbits,
+    test: Orbits,
+    more: Callable[[Any], dict] | None = None,
+) -> dict:
+    """Fit an autoencoder; what it explains of held-out groups, and how it moves.
+
+    `more` is asked for what else is to be known of it.
+    """
     clock, cpu = time.perf_counter(), time.process_time()
     sae = fitted(cell, train)
     result = {
@@ -63,7 +71,7 @@ def measures(cell: Cell, train: Orbits, test: Orbits) -> dict:
             "orbit_lengths": str(sae.orbit_lengths_),
             "equivariance": getattr(sae, "equivariance_", 1.0),
         }
-    return result
+    return result | (more(sae) if more else {})
 
 
 def _settings(cell: Any, train: Orbits) -> dict:

@@ -7,33 +7,28 @@ import pandas as pd
 from .._markdown import markdown, significant
 
 _RESULTS = Path(__file__).parents[1] / "real" / "results"
-_METHODS = ("regular", "tied, full orbits", "tied", "orbit")
-
-
-def small() -> str:
-    """FVU of every method on our own networks, and by how much it is above regular."""
-    return _by_method("small", ["network"])
+METHODS = ("regular", "tied, full orbits", "tied", "orbit")
 
 
 def vision() -> str:
-    """The same on layers of EfficientNet-Lite0, 256 latents, k = 8."""
-    return _by_method("vision", ["layer", "symmetry"])
+    """FVU of every method on layers of EfficientNet-Lite0, 256 latents, k = 8."""
+    return by_method(_RESULTS, "vision", ["layer", "symmetry"], spread=True)
 
 
 def labels() -> str:
     """How many latents, or latent orbits, hold a share of what is explained."""
     lines = []
-    for name, by in (("small", ["network"]), ("vision", ["layer", "symmetry"])):
-        table = _main(name)
-        for key, rows in table.groupby(by, sort=False):
-            means = rows.groupby("method")[["things_90%", "things_99%"]].mean()
-            cells = [
-                f"{means.loc[m, 'things_90%']:.0f} / {means.loc[m, 'things_99%']:.0f}"
-                for m in _METHODS
-                if m in means.index
-            ]
-            lines.append([", ".join(key), *cells])
-    return markdown(["90 % / 99 % of what is explained", *_METHODS], lines)
+    for key, rows in _main(_RESULTS / "vision.csv").groupby(
+        ["layer", "symmetry"], sort=False
+    ):
+        means = rows.groupby("method")[["things_90%", "things_99%"]].mean()
+        cells = [
+            f"{means.loc[m, 'things_90%']:.0f} / {means.loc[m, 'things_99%']:.0f}"
+            for m in METHODS
+            if m in means.index
+        ]
+        lines.append([", ".join(key), *cells])
+    return markdown(["90 % / 99 % of what is explained", *METHODS], lines)
 
 
 def claims() -> str:
@@ -87,31 +82,35 @@ def _span_of_r2(name: str) -> str:
     return f"{r2.min():.2f} to {r2.max():.2f}"
 
 
-def _main(name: str) -> pd.DataFrame:
-    table = pd.read_csv(_RESULTS / f"{name}.csv")
+def _main(path: Path) -> pd.DataFrame:
+    table = pd.read_csv(path)
     return table[(table.n_latents == 256) & (table.k == 8)]
 
 
-def _by_method(name: str, by: list[str]) -> str:
-    table, lines = _main(name), []
-    r2 = pd.read_csv(_RESULTS / f"{name}_matrix.csv").groupby(by).r2.mean()
+def by_method(folder: Path, name: str, by: list[str], spread: bool = False) -> str:
+    """FVU of every method, and by how much (± over seeds) it is above regular."""
+    table, lines = _main(folder / f"{name}.csv"), []
+    r2 = pd.read_csv(folder / f"{name}_matrix.csv").groupby(by).r2.mean()
     for key, rows in table.groupby(by, sort=False):
         found = r2[key if len(by) > 1 else key[0]]
         n_seeds = str(rows.seed.nunique())
-        lines.append([", ".join(key), n_seeds, f"{found:.2f}", *_beside_regular(rows)])
-    head = ["", "seeds", "R2 of M", "regular FVU", *_METHODS[1:]]
+        lines.append(
+            [", ".join(key), n_seeds, f"{found:.2f}", *_beside_regular(rows, spread)]
+        )
+    head = ["", "seeds", "R2 of M", "regular FVU", *METHODS[1:]]
     return markdown(head, lines)
 
 
-def _beside_regular(rows: pd.DataFrame) -> list[str]:
-    """FVU of a regular one, and by how much others are above it, seed by seed."""
+def _beside_regular(rows: pd.DataFrame, spread: bool = False) -> list[str]:
+    """FVU of a regular one, and by how much others are above it."""
     fvu = rows.pivot(index="seed", columns="method", values="fvu")
-    above = fvu.div(fvu["regular"], axis=0) - 1
     moves = rows.groupby("method").code_equivariance.mean()
     cells = [significant(fvu["regular"].mean())]
-    for method in _METHODS[1:]:
-        spread = f" ± {above[method].std():.0%}" if len(above) > 1 else ""
-        cells.append(f"{above[method].mean():+.0%}{spread} ({moves[method]:.2f})")
+    for method in METHODS[1:]:
+        above = f"{fvu[method].mean() / fvu['regular'].mean() - 1:+.0%}"
+        if spread and len(fvu) > 1:
+            above += f" ± {(fvu[method] / fvu['regular']).std():.1%}"
+        cells.append(f"{above} ({moves[method]:.2f})")
     return cells
 
 
@@ -121,7 +120,7 @@ def shapes() -> str:
     table = table[(table.layer == "block 4") & (table.seed == 0)]
     for (symmetry, n, k), rows in table.groupby(["symmetry", "n_latents", "k"]):
         lines.append([symmetry, f"{n:,}", str(k), *_beside_regular(rows)])
-    return markdown(["", "latents", "k", "regular FVU", *_METHODS[1:]], lines)
+    return markdown(["", "latents", "k", "regular FVU", *METHODS[1:]], lines)
 
 
 def splices() -> str:
@@ -129,10 +128,10 @@ def splices() -> str:
     table, lines = pd.read_csv(_RESULTS / "probes.csv"), []
     for key, rows in table.groupby(["layer", "symmetry"], sort=False):
         by = rows.groupby("method")
-        cells = [f"{by.agreement.mean()[m]:.0%}" for m in _METHODS]
+        cells = [f"{by.agreement.mean()[m]:.0%}" for m in METHODS]
         mean = f"{rows.agreement_of_mean.mean():.0%}"
         lines.append([", ".join(key), str(rows.seed.nunique()), *cells, mean])
-    return markdown(["", "seeds", *_METHODS, "mean in place"], lines)
+    return markdown(["", "seeds", *METHODS, "mean in place"], lines)
 
 
 def classes() -> str:
@@ -148,7 +147,7 @@ def edges() -> str:
 def _probed(question: str) -> str:
     """Mean area under the curve, with 1 / 2 / 4 / 8 latents."""
     table, lines = pd.read_csv(_RESULTS / "probes.csv"), []
-    read = [(method, suffix) for suffix in ("", "_pooled") for method in _METHODS]
+    read = [(method, suffix) for suffix in ("", "_pooled") for method in METHODS]
     read.remove(("regular", "_pooled"))
     for key, rows in table.groupby(["layer", "symmetry"], sort=False):
         means = rows.groupby("method").mean(numeric_only=True)
@@ -196,10 +195,10 @@ def modular() -> str:
     for key, rows in table.groupby(["layer", "p"], sort=False):
         by = rows.groupby("method")
         fvu, found = by.fvu.mean(), by.one_frequency.mean()
-        cells = [f"{significant(fvu[m], 2)} ({found[m]:.2f})" for m in _METHODS]
+        cells = [f"{significant(fvu[m], 2)} ({found[m]:.2f})" for m in METHODS]
         unit = f"{units.one_frequency.mean()[key]:.2f}"
         lines.append([key[0], str(key[1]), str(rows.seed.nunique()), unit, *cells])
-    return markdown(["layer", "p", "seeds", "units", *_METHODS], lines)
+    return markdown(["layer", "p", "seeds", "units", *METHODS], lines)
 
 
 def additions() -> str:
