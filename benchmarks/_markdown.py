@@ -21,8 +21,10 @@ def written(value: float, kind: str) -> str:
     """Write a number of a result with as many digits as all pages give its kind.
 
     "fvu" has three significant digits, with an exponent below 0.0001; "r2" and "f1"
-    three decimals, two below zero; "percent" is of a share.
+    three decimals, two below zero; "percent" is of a share; "count" is a whole number.
     """
+    if kind == "count":
+        return f"{value:,.0f}"
     if kind == "percent":
         return f"{100 * _rounded_share(value):g} %"
     if kind == "fvu":

@@ -1,26 +1,30 @@
 """Features that are turned copies of each other, and where in pictures they fire."""
 
+from typing import Any
+
 import cv2
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from skimage import data
 
 from sk_eqsae import extract_orbits
+from sk_eqsae.activations import Orbits
 from sk_eqsae.groups import ImageRotation
 
 from . import _efficientnet as net
 from ._methods import Cell, fitted
 from ._scan import aligned_sizes
-from ._tables import store_figure
+from ._tables import store, store_figure
 from ._vision import parts
 
-LAYER = net.LAYERS[2]  # block 2
-PATCH = 19  # pixels that a site of it sees
+LAYER = net.LAYERS[1]  # hidden channels of block 1, which see 7 pixels
+PATCH = 13
 # in the public domain or CC0, so that patches of them may be shown
-PICTURES = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "retina", "rocket")
+PICTURES = ("astronaut", "chelsea", "coffee", "retina", "rocket")
 FACTORS = (1, 1.5, 2, 3)  # by which pictures are larger than inputs
-N_FAMILIES, N_PATCHES = 12, 3  # patches of each turned copy
-N_MEAN = 50  # patches that a mean is of
+N_FAMILIES, N_PATCHES = 12, 2  # patches of each turned copy
+N_MEAN = 300  # patches that a mean is of
 ORDER = 4
 
 
@@ -28,7 +32,7 @@ def run(args) -> None:
     """Draw orbits of features with the patches that fire each of them most."""
     layer = net.LAYERS[3] if args.quick else LAYER
     size = aligned_sizes(args)[layer.name]
-    train, test = parts(layer, "C4", size, args)
+    train, _ = parts(layer, "C4", size, args)
     shape = (64, 8, 0, 60) if args.quick else (256, 8, 0, 4_000)
     sae = fitted(Cell(net.NAME, layer.name, "C4", "tied", *shape), train)
     tiles, picture = _tiles(size)
@@ -36,15 +40,19 @@ def run(args) -> None:
         net.network(),
         net.as_inputs(tiles),
         layer=layer.module,
+        call=layer.call,
         action=ImageRotation(1),
         sites="map",
         margin=1,
         batch_size=64,
     )
-    chosen = best_families(sae, test)
-    figure = _drawn(sae, chosen, sites, tiles, picture)
+    codes = sae.transform(sites.X)
+    patches = Patches(tiles, sites, PATCH)
+    table = agreements(sae.latent_orbits_, codes, patches)
+    store(table.drop(columns=["latents", "means"]), args.out / "families.csv")
+    figure = _drawn(table.head(N_FAMILIES), codes, patches, picture)
     store_figure(figure, args.out / "families.png")
-    print(f"orbit lengths {sae.orbit_lengths_}, picture in {args.out / 'families.png'}")
+    print(table.agreement.describe())
 
 
 def _tiles(size):
@@ -63,54 +71,69 @@ def _tiles(size):
     return np.stack(tiles).transpose(0, 3, 1, 2), np.array(picture)
 
 
-def best_families(sae, test) -> list[np.ndarray]:
-    """Latents of the orbits of full length whose codes move most as they should."""
-    codes, orbits = sae.transform(test.X).astype(float), sae.latent_orbits_
-    upright = np.flatnonzero(test.power == 0)
-    left = np.zeros(codes.shape[1])
-    for power in range(1, ORDER):  # rows of an orbit lie in the order of powers
-        moved = orbits.permute(codes[upright], power)
-        left += np.square(codes[upright + power] - moved).mean(axis=0) / (ORDER - 1)
-    sums = [np.bincount(orbits.orbit, weights=w) for w in (left, codes.var(axis=0))]
-    followed = 1 - sums[0] / np.maximum(sums[1], 1e-12)
-    followed[(orbits.lengths < ORDER) | (sums[1] == 0)] = -np.inf
-    first = np.argsort(-followed)[:N_FAMILIES]
-    by_coset = np.argsort(orbits.coset, kind="stable")
-    return [by_coset[orbits.orbit[by_coset] == i] for i in first]
+class Patches:
+    """What sites see, as far as it is in their tile."""
+
+    def __init__(self, tiles: np.ndarray, sites: Orbits, size: int) -> None:
+        half, self.size, self.inputs = size // 2, size, sites.inputs
+        around = ((0, 0), (half, half), (half, half), (0, 0))
+        self.tiles = np.pad(tiles.transpose(0, 2, 3, 1), around, mode="reflect")
+        places = np.stack(np.unravel_index(sites.position, sites.grid), axis=1) + 0.5
+        self.corners = (places * tiles.shape[2] / np.array(sites.grid)).astype(int)
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        top, left = self.corners[row]
+        tile = self.tiles[self.inputs[row]]
+        return tile[top : top + self.size, left : left + self.size].astype(float)
 
 
-def _drawn(sae, families, sites, tiles, picture):
-    codes = sae.transform(sites.X)
-    figure, axes = plt.subplots(3, 4, figsize=(9, 6.9), layout="constrained")
+def agreements(orbits: Any, codes: np.ndarray, patches: Patches) -> pd.DataFrame:
+    """How alike the means of patches of turned copies are, turned back.
+
+    A row per orbit of full length, the most alike first: the mean correlation.
+    """
+    by_coset, rows = np.argsort(orbits.coset, kind="stable"), []
+    for orbit in np.flatnonzero(orbits.lengths == ORDER):
+        latents = by_coset[orbits.orbit[by_coset] == orbit]
+        means = [_mean(codes[:, latent], patches) for latent in latents]
+        alike = [
+            np.corrcoef(np.rot90(means[0], turns).ravel(), mean.ravel())[0, 1]
+            for turns, mean in enumerate(means)
+        ]
+        rows.append((orbit, np.mean(alike[1:]), latents, means))
+    table = pd.DataFrame(rows, columns=["orbit", "agreement", "latents", "means"])
+    return table.sort_values("agreement", ascending=False)
+
+
+def _mean(code, patches):
+    """Of the patches that fire a latent most, with one mean and contrast, by codes."""
+    rows = np.argsort(-code)[:N_MEAN]
+    some = np.stack([patches[row] for row in rows])
+    some -= some.mean(axis=(1, 2), keepdims=True)
+    some /= some.std(axis=(1, 2, 3), keepdims=True) + 1e-6
+    return np.average(some, axis=0, weights=code[rows] + 1e-9)
+
+
+def _drawn(table, codes, patches, picture):
+    figure, axes = plt.subplots(3, 4, figsize=(9, 5.4), layout="constrained")
     for axis in axes.flat:
         axis.axis("off")
-    for axis, latents in zip(axes.flat, families, strict=False):
-        columns = [_column(codes[:, i], sites, tiles, picture) for i in latents]
+    for axis, row in zip(axes.flat, table.itertuples(), strict=False):
+        columns = [
+            _column(mean, codes[:, latent], patches, picture)
+            for mean, latent in zip(row.means, row.latents, strict=True)
+        ]
         axis.imshow(np.concatenate(columns, axis=1), interpolation="nearest")
     return figure
 
 
-def _column(code, sites, tiles, picture):
-    """The mean of the patches that fire a latent most, and the first of them."""
-    rows = np.argsort(-code)[:N_MEAN]
-    mean = np.mean([_patch(tiles, sites, row) for row in rows], axis=0)
-    mean = 255 * (mean - mean.min()) / max(np.ptp(mean), 1e-9)
-    rows = np.argsort(-code)[: 20 * N_MEAN]
-    first = np.sort(np.unique(picture[sites.inputs[rows]], return_index=True)[1])
-    shown = [mean, *(_patch(tiles, sites, row) for row in rows[first[:N_PATCHES]])]
+def _column(mean, code, patches, picture):
+    """A mean, and the patches that fire the latent most in different pictures."""
+    rows = np.argsort(-code)[: 2 * N_MEAN]
+    first = np.sort(np.unique(picture[patches.inputs[rows]], return_index=True)[1])
+    shown = [127 * (1 + mean / np.abs(mean).max())]
+    shown += [patches[row] for row in rows[first[:N_PATCHES]]]
     shown += [np.full_like(mean, 255)] * (1 + N_PATCHES - len(shown))
-    return np.concatenate([_framed(patch) for patch in shown])
-
-
-def _patch(tiles, sites, row):
-    """What a site sees."""
-    image, half = tiles[sites.inputs[row]].transpose(1, 2, 0), PATCH // 2
-    padded = np.pad(image, ((half, half), (half, half), (0, 0)), mode="reflect")
-    site = np.array(np.unravel_index(sites.position[row], sites.grid)) + 0.5
-    top, left = (site * image.shape[:2] / np.array(sites.grid)).astype(int)
-    return padded[top : top + PATCH, left : left + PATCH].astype(float)
-
-
-def _framed(patch):
-    framed = np.pad(patch, ((1, 1), (1, 1), (0, 0)), constant_values=255)
-    return framed.astype(np.uint8)
+    frame = ((1, 1), (1, 1), (0, 0))
+    framed = [np.pad(patch, frame, constant_values=255) for patch in shown]
+    return np.concatenate(framed).astype(np.uint8)

@@ -94,6 +94,8 @@ def _spliced(layer, sae, images):
     every = range(sae.components_.shape[0])
     found = {}
     for name, ablate in (("agreement", ()), ("agreement_of_mean", every)):
+        if len(ablate) and hasattr(sae, "latent_orbits_"):
+            continue  # the mean is the same for all methods
         with splice(model, layer.module, sae, sites="map", ablate=ablate) as spliced:
             found[name] = (_logits(spliced, images).argmax(axis=1) == first).mean()
     return found

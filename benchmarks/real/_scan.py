@@ -32,11 +32,12 @@ def run(args) -> None:
     """Scan the layers, also those of a network of random weights; store and print."""
     sizes = aligned_sizes(args)
     layers = net.LAYERS[3:4] if args.quick else net.LAYERS
+    names = SYMMETRIES[:2] if args.quick else SYMMETRIES
     cells = [
         Cell(layer.name, symmetry, weights)
-        for weights in ("trained", "random")
+        for weights, symmetries in (("trained", names), ("random", SYMMETRIES[:2]))
         for layer in layers
-        for symmetry in (SYMMETRIES[:2] if args.quick else SYMMETRIES)
+        for symmetry in symmetries
     ]
     row = partial(_row, args=args, sizes=sizes)
     table = grown(row, cells, args.out / "scan.csv")
