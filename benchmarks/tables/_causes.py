@@ -8,6 +8,7 @@ from .._markdown import markdown, significant, written
 
 _RESULTS = Path(__file__).parents[1] / "causes" / "results"
 _RUN = Path(__file__).parents[1] / "paper" / "results" / "full"
+_LR = 1e-3  # of the paper
 _KINDS = ["S", "SP", "SO", "SPO"]
 
 
@@ -43,6 +44,23 @@ def gradient_descent() -> str:
         "exact law": r2["exact law"].map("{:.3f}".format),
         "adam, 150 epochs": r2["adam"].map("{:.3f}".format),
         f"adam, {epochs} epochs": longer.r2.map("{:.3f}".format),
+    }
+    return _table(columns)
+
+
+def learning_rate() -> str:
+    """R2 of M of the MLP by the learning rate of its training."""
+    of = "base == 'mlp' and orientation == 'upright' and seed == 0"
+    base = pd.read_csv(_RUN / "base.csv").query(of)
+    r2 = pd.read_csv(_RUN / "transform.csv").query(of).set_index("solver").r2
+    first = base.assign(lr=_LR, r2_exact=r2["exact law"], r2_free=r2["least squares"])
+    table = pd.concat([first, _read("learning_rate")])
+    columns = {
+        "learning rate": table.lr.map("{:g}".format),
+        "its loss": table.test_loss.map("{:.4f}".format),
+        "directions its activations span": table.active_directions,
+        "exact law": [written(v, "r2") for v in table.r2_exact],
+        "least squares": [written(v, "r2") for v in table.r2_free],
     }
     return _table(columns)
 
