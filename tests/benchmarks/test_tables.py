@@ -19,7 +19,7 @@ SAID = {
     "benchmarks.md": "0.987",
     "big_data.md": "256 64 1 5",
     "design.md": "3 100",
-    "explore.md": "25 0.55",
+    "explore.md": "0.55",
     "features.md": "5",
     "getting_started.md": "3.11",
     "index.md": "3.11",
