@@ -17,7 +17,7 @@ PAGES = [page for page in tables.pages() if "<!-- table:" in page.read_text("utf
 SAID = {
     "README.md": "3.11",
     "benchmarks.md": "0.987",
-    "big_data.md": "256 64 1 5",
+    "big_data.md": "64",
     "design.md": "3 100",
     "explore.md": "0.55",
     "features.md": "5",
