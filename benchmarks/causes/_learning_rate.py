@@ -8,7 +8,7 @@ from ..paper._base_training import fit_autoencoder
 from ..paper._models import base_table, images_of, transform_scores
 from ..paper._profiles import Model
 
-CASES = [(3e-4,), (1e-4,)]  # the paper's is 1e-3
+CASES = [(1e-4,), (1e-3,)]  # the last is the paper's
 
 
 def measure(run, lr):

@@ -8,7 +8,6 @@ from .._markdown import markdown, significant, written
 
 _RESULTS = Path(__file__).parents[1] / "causes" / "results"
 _RUN = Path(__file__).parents[1] / "paper" / "results" / "full"
-_LR = 1e-3  # of the paper
 _KINDS = ["S", "SP", "SO", "SPO"]
 
 
@@ -50,13 +49,10 @@ def gradient_descent() -> str:
 
 def learning_rate() -> str:
     """R2 of M of the MLP by the learning rate of its training."""
-    of = "base == 'mlp' and orientation == 'upright' and seed == 0"
-    base = pd.read_csv(_RUN / "base.csv").query(of)
-    r2 = pd.read_csv(_RUN / "transform.csv").query(of).set_index("solver").r2
-    first = base.assign(lr=_LR, r2_exact=r2["exact law"], r2_free=r2["least squares"])
-    table = pd.concat([first, _read("learning_rate")])
+    table = _read("learning_rate")
     columns = {
         "learning rate": table.lr.map("{:g}".format),
+        "epochs": table.epochs,
         "its loss": table.test_loss.map("{:.4f}".format),
         "directions its activations span": table.active_directions,
         "exact law": [written(v, "r2") for v in table.r2_exact],
