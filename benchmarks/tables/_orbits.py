@@ -16,8 +16,8 @@ def methods() -> str:
 
 
 def labels() -> str:
-    """How many latents or orbits explain a share of what a regular one does."""
-    names = ["labels_90%", "labels_95%", "labels_99%"]
+    """How many latents or orbits hold a share of what is explained."""
+    names = ["things_90%", "things_95%", "things_99%"]
     return _several(names, "90 / 95 / 99 %", "{:.0f}")
 
 
@@ -69,10 +69,7 @@ def _several(names: list[str], title: str, form: str) -> str:
         cells = [str(network)]
         for method in METHODS:
             found = rows.loc[rows.method == method, names]
-            means = found.mean().where(found.notna().all())
-            cells.append(
-                " / ".join("-" if pd.isna(m) else form.format(m) for m in means)
-            )
+            cells.append(" / ".join(form.format(m) for m in found.mean()))
         lines.append(cells)
     return markdown([title, *METHODS], lines)
 
