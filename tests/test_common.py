@@ -374,12 +374,12 @@ def test_a_search_may_run_over_kinds_of_autoencoders(routing, kind_of_orbits, re
 def test_a_search_reaches_what_people_tune(routing, orbits):
     grid = {
         "sae": [EquivariantSAE(8, hidden_dim=4, **QUICK)],
-        "sae__lr": [1e-3, 1e-2],
+        "sae__lr": [1e-2],
         "sae__max_epochs": [1, 2],
-        "sae__batch_size": [32, None],
+        "sae__batch_size": [32],
     }
     search = searched(grid, orbits, routing)
-    assert len(search.cv_results_["params"]) == 8
+    assert len(search.cv_results_["params"]) == 2
     best = search.best_estimator_["sae"]
     for parameter in ("lr", "max_epochs", "batch_size"):
         assert getattr(best, parameter) == search.best_params_[f"sae__{parameter}"]
