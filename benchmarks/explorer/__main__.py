@@ -71,7 +71,8 @@ def write(path: Path) -> Path:
 def measured(path: Path) -> dict:
     """Milliseconds of the page's main thread, medians over rounds.
 
-    They are of processor time, so that other work of the machine counts for nothing.
+    They are of processor time, so that waiting for other work does not count; where
+    cores are shared it still slows them down.
     """
     times: dict = {}
     with sync_playwright() as running:
