@@ -44,7 +44,8 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         page = write(Path(folder) / "features.html")
-        case = {"megabytes": page.stat().st_size / 1e6} | measured(page)
+        found = {"megabytes": page.stat().st_size / 1e6} | measured(page)
+    case = {name: round(value, 3) for name, value in found.items()}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(args.out) as part:
         part.write_text(json.dumps({"page": case}, indent=2) + "\n", encoding="utf-8")
