@@ -82,8 +82,49 @@ def claims() -> str:
             f"code equivariance on held-out inputs {moves.min():.2f} to "
             f"{moves.max():.2f} on EfficientNet (under M it is 1)",
         ),
+        *_claims_of_probes(),
+        (
+            "Autoencoders find the Fourier features of addition",
+            "does not hold",
+            _of_one_frequency(),
+        ),
     ]
     return markdown(["claim", "", "figure"], lines)
+
+
+def _claims_of_probes() -> list[tuple[str, str, str]]:
+    means = _probes().groupby(["layer", "symmetry", "method"]).mean(numeric_only=True)
+    agreement = means.agreement.unstack()
+    same = "; ".join(
+        f"{', '.join(key)}: {row['tied']:.0%} of the classes named, regular "
+        f"{row['regular']:.0%}"
+        for key, row in agreement.iterrows()
+    ).replace("%", " %")
+    pooled, plain = means.class_pooled_8.unstack(), means.class_8.unstack()
+    return [
+        (
+            "The network does the same with a tied reconstruction as a regular one",
+            "holds at block 4 only",
+            same,
+        ),
+        (
+            "Pooled latents tell the class better than regular ones",
+            "does not hold",
+            f"area under the curve with 8: {pooled['tied'].min():.2f} to "
+            f"{pooled['tied'].max():.2f}, regular {plain['regular'].min():.2f} to "
+            f"{plain['regular'].max():.2f}",
+        ),
+    ]
+
+
+def _of_one_frequency() -> str:
+    found = pd.read_csv(_RESULTS / "modular.csv").one_frequency
+    units = pd.read_csv(_RESULTS / "modular_matrix.csv")
+    unit = units[units.layer == "hidden"].one_frequency.mean()
+    return (
+        f"{found.min():.2f} to {found.max():.2f} of a latent's moves in one "
+        f"frequency, of a hidden unit's {unit:.2f}"
+    )
 
 
 def _looked_at(*places: tuple[str, str]) -> str:
