@@ -153,7 +153,7 @@ def _span(values: pd.Series) -> str:
 
 
 def _main(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path)
+    table = _whole(pd.read_csv(path))
     return table[(table.n_latents == 256) & (table.k == 8)]
 
 
@@ -186,7 +186,7 @@ def _beside_regular(rows: pd.DataFrame, spread: bool = False) -> list[str]:
 
 def shapes() -> str:
     """Block 4 with other numbers of latents and other k, one seed."""
-    table, lines = pd.read_csv(_RESULTS / "vision.csv"), []
+    table, lines = _whole(pd.read_csv(_RESULTS / "vision.csv")), []
     table = table[(table.layer == "block 4") & (table.seed == 0)]
     for (symmetry, n, k), rows in table.groupby(["symmetry", "n_latents", "k"]):
         lines.append([symmetry, f"{n:,}", str(k), *_beside_regular(rows)])
@@ -194,10 +194,15 @@ def shapes() -> str:
 
 
 def _probes() -> pd.DataFrame:
-    """Layers of which all methods have been probed."""
-    table = pd.read_csv(_RESULTS / "probes.csv")
-    of_layer = table.groupby(["layer", "symmetry", "seed"]).method
-    return table[of_layer.transform("nunique") == len(METHODS)]
+    return _whole(pd.read_csv(_RESULTS / "probes.csv"))
+
+
+def _whole(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of cases that have been tried with all methods."""
+    names = ["network", "layer", "symmetry", "n_latents", "k", "seed"]
+    case = [name for name in names if name in table]
+    n_methods = table.groupby(case, dropna=False).method.transform("nunique")
+    return table[n_methods == len(METHODS)]
 
 
 def splices() -> str:
