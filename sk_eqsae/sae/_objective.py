@@ -14,6 +14,7 @@ from ._code import Code, Prefixes, Selection, concat, fixed_size_code, join, top
 from ._network import Network
 from ._recipe import Recipe
 from ._sparse_step import put_gradients
+from ._squared_errors import Layout, SquaredErrors
 
 # what codes are added, from pre-activations and active latents
 Again = Callable[[Tensor, Code], list[Code]]
@@ -89,39 +90,11 @@ class Objective(Trainable):
         extras: Sequence[tuple[float, Tensor]] = (),
     ) -> Tensor:
         """Losses of rows, with the weight and the target of each code that is added."""
-        offset = self.network.offset()  # once: a stack keeps the gradient of one call
         sums = self.network(inputs, partial(self._code, again=again))
-        rows = np.cumsum([len(inputs), *(len(other) for _, other in extras)])
-        own, *added, revived = sums.tensor_split((rows * self.n_prefixes).tolist())
-        error = self._error(own, target, offset)
-        loss = squared_error = self._mean_square(error)
-        for sums_of_code, (weight, other) in zip(added, extras, strict=True):
-            missed = self._error(sums_of_code, other, offset)
-            loss = loss + weight * self._mean_square(missed)
-        if len(revived) > 0:
-            error = error[..., -1:, :].detach()
-            left = error + revived.view(error.shape)
-            weights = self.aux_weight.view(self.network.n_networks)
-            loss = loss + weights * self._mean_square(left)
-        return torch.stack([loss, squared_error.detach()])
-
-    def _error(self, sums: Tensor, target: Tensor, offset: Tensor) -> Tensor:
-        """What each prefix of the dictionary makes of a row, less what it should."""
-        target = target.view(*self.network.n_networks, -1, 1, sums.shape[1])
-        return self._decoded(sums) - target + offset
-
-    def _mean_square(self, errors: Tensor) -> Tensor:
-        """Mean over rows and prefixes of the squared length, of each network."""
-        metric = self.network.metric
-        if metric is None:
-            return errors.square().sum(-1).mean((-2, -1))
-        return SquaredLength.apply(errors, metric).mean((-2, -1))
-
-    def _decoded(self, sums: Tensor) -> Tensor:
-        """What each prefix of the dictionary makes of a row."""
-        shape = self.network.n_networks
-        decoded = sums.view(*shape, -1, self.n_prefixes, sums.shape[1])
-        return decoded.cumsum(-2) if self.n_prefixes > 1 else decoded
+        targets = [(1.0, target), *extras]
+        layout = Layout(self.network.n_networks, self.n_prefixes, self.network.metric)
+        offset = self.network.offset()
+        return SquaredErrors.apply(sums, offset, targets, self.aux_weight, layout)
 
     def _code_of_targets(self, target: Tensor) -> Code:
         assert self.target_shift is not None
@@ -225,23 +198,9 @@ def _revived(table: Tensor, dead: Tensor, aux_k: int) -> Code:
 
 def _norms(gradients: list[Tensor], n_networks: int) -> Tensor:
     """Norm of each network's gradients together, of shape (n_networks, 1)."""
+    if n_networks == 1:  # twice as fast, and shared among threads
+        squares = [torch.dot(g.view(-1), g.view(-1)) for g in gradients]
+        return torch.stack(squares).sum(0, keepdim=True).sqrt_().unsqueeze(0)
     tables = [gradient.view(n_networks, -1) for gradient in gradients]
     norms = [torch.linalg.vector_norm(table, dim=1) for table in tables]
     return torch.linalg.vector_norm(torch.stack(norms, dim=1), dim=1, keepdim=True)
-
-
-class SquaredLength(torch.autograd.Function):
-    """Squared length ``e' G e`` of errors e in a metric G."""
-
-    @staticmethod
-    def forward(ctx: Any, errors: Tensor, metric: Tensor) -> Tensor:
-        """Squares of shape (...), of errors of shape (..., n_features)."""
-        product = errors @ metric
-        ctx.save_for_backward(product)
-        return (errors * product).sum(-1)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        """Gradient 2 G e, of the product that is there already."""
-        (product,) = ctx.saved_tensors
-        return 2 * grad.unsqueeze(-1) * product, None
