@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._training import Trainable
 from ._code import Code, Prefixes, Selection, concat, fixed_size_code, join, top_k
@@ -150,13 +150,8 @@ class Objective(Trainable):
         """Take the gradients away, and keep the memory of the large ones."""
         if set_to_none:
             put_gradients(self.network.spare, self.network.gradients()[:2])
-        for parameter in self.weights:
-            parameter.grad = None
-
-    @cached_property
-    def weights(self) -> list[nn.Parameter]:
-        """All parameters: a walk through a module costs a tenth of a small step."""
-        return list(self.parameters())
+        for weight in self.network.weights:
+            weight.grad = None
 
     def before_step(self) -> Tensor | None:
         """Scale gradients down to the norm that the recipe allows."""
