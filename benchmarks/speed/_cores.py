@@ -21,6 +21,7 @@ from unittest import mock
 import numpy as np
 import torch
 from sklearn.frozen import FrozenEstimator
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sk_eqsae import ActivationTransformFitter, GroupTiedSAE, OrbitSAE, TopKSAE
@@ -32,8 +33,7 @@ NETWORKS = ("paper", "default", "two_layers", "tied", "orbit")  # and a dense lo
 SIZES = list(product((2048, 8192), (256, 1024), (8, 32)))  # latents, batch size, k
 _SHARED = 0.75  # of its time on one thread, at most, that an operation takes on many
 _MANY = 8
-_BATCHES = 4
-_EPOCHS = (1, 3)  # the time of steps is a difference: set-up and end are in both
+_BATCHES, _EPOCHS = 4, 3
 _LISTED = 0.003  # share of the step from which an operation may count as shared
 
 
@@ -110,47 +110,53 @@ def _in_orbits(X: Any) -> tuple[Any, dict]:
 
 
 def _timed(train: Callable[[int], Any], rounds: int) -> tuple[dict, dict[int, Counter]]:
-    """Times of a step, and of each operation on one thread and on many, least ones."""
-    whole: list[dict] = []
+    """Times of a step, and of each operation on one thread and on many."""
+    bare: list[Counter] = []
     operations: dict[int, list[Counter]] = {1: [], _MANY: []}
     for _ in range(rounds):
         _set_threads(1)
-        whole.append(_bare(train))
-        for threads, seen in operations.items():
+        bare += _of_steps(train, _Clocks())
+        for threads, its_steps in operations.items():
             _set_threads(threads)
-            seen.append(_by_operation(train))
-    return _least(whole), {n: _least(seen) for n, seen in operations.items()}
-
-
-def _least(times: list) -> Counter:
-    return Counter({key: min(each[key] for each in times) for key in times[0]})
+            with Stopwatch() as watch:
+                its_steps += _of_steps(train, watch)
+    return _usual(bare), {n: _usual(seen) for n, seen in operations.items()}
 
 
 _set_threads = torch.set_num_threads  # which `as_if_of_many_threads` replaces
 
 
-def _bare(train: Callable[[int], Any]) -> dict[str, float]:
-    clocks = {"wall": time.perf_counter, "cpu": time.process_time}
-    spent = []
-    for epochs in _EPOCHS:
-        before = {name: clock() for name, clock in clocks.items()}
-        train(epochs)
-        spent.append({name: clock() - before[name] for name, clock in clocks.items()})
-    return {name: _per_step(*(each[name] for each in spent)) for name in clocks}
-
-
-def _by_operation(train: Callable[[int], Any]) -> Counter:
+def _of_steps(train: Callable[[int], Any], watch: Any) -> list[Counter]:
+    """What a watch has seen in each step but the first."""
     seen = []
-    for epochs in _EPOCHS:
-        with Stopwatch() as watch:
-            train(epochs)
-        seen.append(watch.seconds)
-    few, many = seen
-    return Counter({key: _per_step(few[key], many[key]) for key in many})
+    hook = register_optimizer_step_post_hook(lambda *_: seen.append(watch.lap()))
+    try:
+        train(_EPOCHS)
+    finally:
+        hook.remove()
+    return seen[1:]
 
 
-def _per_step(few: float, many: float) -> float:
-    return (many - few) / (_BATCHES * (_EPOCHS[1] - _EPOCHS[0]))
+def _usual(steps: list[Counter]) -> Counter:
+    """Lower quartile over steps: where others use the cores, most steps are hit."""
+    keys = set().union(*steps)
+    return Counter({k: float(np.quantile([s[k] for s in steps], 0.25)) for k in keys})
+
+
+class _Clocks:
+    """Seconds by the clock and of this thread's processor time."""
+
+    def __init__(self) -> None:
+        self.last = self._now()
+
+    def _now(self) -> Counter:
+        return Counter(wall=time.perf_counter(), cpu=time.thread_time())
+
+    def lap(self) -> Counter:
+        """Give what was spent since the last lap."""
+        now, before = self._now(), self.last
+        self.last = now
+        return Counter({key: now[key] - before[key] for key in now})
 
 
 class Stopwatch(TorchDispatchMode):
@@ -159,6 +165,11 @@ class Stopwatch(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.seconds: Counter = Counter()
+
+    def lap(self) -> Counter:
+        """Give what was spent since the last lap."""
+        seen, self.seconds = self.seconds, Counter()
+        return seen
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         start = time.thread_time()

@@ -38,7 +38,8 @@ class SquaredErrors(torch.autograd.Function):
         layout: Layout,
     ) -> Tensor:
         """Loss, and squared error of the first code, of shape (2, *n_networks)."""
-        errors, weights = torch.empty_like(sums), [weight for weight, _ in targets]
+        errors = torch.empty_like(sums)
+        weights: list[float | Tensor] = [weight for weight, _ in targets]
         sizes = [t.numel() // t.shape[-1] * layout.n_prefixes for _, t in targets]
         if sum(sizes) < len(sums):
             sizes.append(len(sums) - sum(sizes))
