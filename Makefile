@@ -16,7 +16,7 @@ SITE := 'import site; print(site.getsitepackages()[0])'
 # modules are compiled when they are imported: most of them never are
 INSTALL := pip install --quiet --no-compile --constraint $(CONSTRAINTS)
 
-.PHONY: help reproduce test interop lint docs links dist clean
+.PHONY: help reproduce real test interop lint docs links dist clean
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -35,6 +35,9 @@ $(RUNNABLE): pyproject.toml $(CONSTRAINTS)
 
 reproduce: $(RUNNABLE)  ## run the main job; PROFILE=smoke|quick|full, report in reports/PROFILE
 	$(BIN)/python -m benchmarks.paper --profile $(PROFILE)
+
+real: $(RUNNABLE)  ## the study of real networks in miniature, on one of our own
+	$(BIN)/python -m benchmarks.real --quick --seeds 1 --parts small law --out reports/quick
 
 test: $(INSTALLED)  ## run the tests and the doctests
 	SCIPY_ARRAY_API=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
