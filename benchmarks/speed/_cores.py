@@ -119,7 +119,7 @@ def _timed(train: Callable[[int], Any], rounds: int) -> tuple[dict, dict[int, Co
         for threads, its_steps in operations.items():
             _set_threads(threads)
             with Stopwatch() as watch:
-                its_steps += _of_steps(train, watch)
+                its_steps.extend(_of_steps(train, watch))
     return _usual(bare), {n: _usual(seen) for n, seen in operations.items()}
 
 
