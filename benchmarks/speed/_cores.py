@@ -178,7 +178,8 @@ class Stopwatch(TorchDispatchMode):
         sizes = [each.numel() for each in args if isinstance(each, torch.Tensor)]
         lists = [each for each in args if isinstance(each, (list, tuple)) and each]
         sizes += [t.numel() for each in lists for t in each if torch.is_tensor(t)]
-        self.seconds[f"{func.overloadpacket} {max(sizes, default=0)}"] += took
+        size = 2 ** max(sizes, default=0).bit_length()
+        self.seconds[f"{func.overloadpacket} < {size}"] += took
         return result
 
 

@@ -129,5 +129,5 @@ def test_operations_are_timed_by_size_and_threads_are_left_alone():
         table @ table.T
         torch.stack([table, table])
     assert torch.get_num_threads() == before
-    assert {"aten.mm 32", "aten.stack 32"} <= set(watch.seconds)
+    assert {"aten.mm < 64", "aten.stack < 64"} <= set(watch.seconds)
     assert min(watch.seconds.values()) >= 0

@@ -24,8 +24,7 @@ from sk_eqsae.inspection import feature_symmetry
 from sk_eqsae.sae import _vector_copies
 from sk_eqsae.sae._code import BatchTopK, Prefixes, TopK, fixed_size_code, join
 from sk_eqsae.sae._latent_orbits import LatentOrbits
-from sk_eqsae.sae._objective import Objective
-from sk_eqsae.sae._squared_errors import Layout, SquaredErrors
+from sk_eqsae.sae._objective import Layout, Objective, SquaredErrors
 from sk_eqsae.sae._tied_network import TiedNetwork
 
 from ..groups.representations import known_representation, orbits_of
