@@ -14,7 +14,7 @@ from .._markdown import markdown, written
 from ._small import N_LATENTS, NETWORKS, K
 from ._store import store_table
 
-N_FREE = (0, 32, 64, 128)
+N_FREE = (0, 32, 64)
 NAMES = ("digits, all turned",)
 VISION = "block 1, hidden"  # of EfficientNet-Lite0
 
