@@ -53,10 +53,16 @@ def _compute(base, orientation, seed, n_images):
         BASE_MODELS[base](), shapes.images, max_epochs=epochs, random_state=seed
     )
     orbits = extract_orbits(
-        model, shapes.images, layer="encoder", action=ImageRotation(order=4)
+        model,
+        shapes.images,
+        layer="encoder",
+        action=ImageRotation(order=4),
+        base=shapes.base_id,
     )
-    parts = orbits.split(TEST_SIZE, base=shapes.base_id, random_state=seed)
-    return Activations(*parts, epochs)
+    parts = orbits.split(TEST_SIZE, random_state=seed)
+    # an orbit is an image, also where several are of one base
+    train, test = (Orbits(part.X, part.inputs, part.power) for part in parts)
+    return Activations(train, test, epochs)
 
 
 def _store(path, activations):

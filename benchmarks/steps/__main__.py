@@ -22,7 +22,7 @@ N_TEST = 20_000
 def main() -> None:
     """Fit each layer with each number of rows and steps, and store a CSV."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.steps")
-    parser.add_argument("--photos", type=Path, help="folder of .jpg files, for Lite0")
+    parser.add_argument("--photos", type=Path, help="folder of photographs, for Lite0")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--steps", type=int, nargs="+", default=STEPS)
     parser.add_argument("--dead-after", type=int, default=0, help="rows; 0 is an epoch")
