@@ -1,5 +1,6 @@
 """Rows of real layers, a row a site, and the picture that each is of."""
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -13,19 +14,23 @@ from torch.nn import functional
 from ..real._photographs import centre, crops
 
 SIZE = 128  # pixels of a crop
-N_CROPS = 2_000
+N_CROPS = 1_000
 BATCH = 64
 LITE0 = {"Lite0 block 2": "_blocks.2", "Lite0 block 4": "_blocks.4"}
+LAYERS = ("digits CNN", *LITE0)
+
+Maps = tuple[str, np.ndarray, np.ndarray]
 
 
-def layers(photos: Path | None, seed: int = 0) -> dict:
-    """Maps (n_pictures, channels, height, width) and ids of pictures, by layer."""
-    found = {"digits CNN": digits_maps(8_000, seed)}
-    if photos is not None:
+def layers(names: Sequence[str], photos: Path | None, seed: int = 0) -> Iterator[Maps]:
+    """Of each layer maps (n_pictures, channels, height, width) and ids of pictures."""
+    if LAYERS[0] in names:
+        yield LAYERS[0], *digits_maps(8_000, seed)
+    some = [name for name in names if name in LITE0]
+    if some and photos is not None:
         images, ids = crops(photos, N_CROPS, seed)
-        maps = lite0_maps(centre(images, SIZE))
-        found |= {name: (maps[name], ids) for name in LITE0}
-    return found
+        for name, maps in lite0_maps(centre(images, SIZE), some).items():
+            yield name, maps, ids
 
 
 def digits_maps(n_pictures: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -65,13 +70,14 @@ def _turned(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 @torch.no_grad()
-def lite0_maps(images: np.ndarray) -> dict[str, np.ndarray]:
-    """Two layers of EfficientNet-Lite0, of crops of photographs."""
+def lite0_maps(images: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Layers of EfficientNet-Lite0, of crops of photographs."""
     # a package that only this needs: pip install '.[real]'
     lite0 = import_module("benchmarks.real._efficientnet")
-    model, parts = lite0.network().eval(), {name: [] for name in LITE0}
-    for name, layer in LITE0.items():
-        model.get_submodule(layer).register_forward_hook(partial(_keep, parts[name]))
+    model, parts = lite0.network().eval(), {name: [] for name in names}
+    for name, kept in parts.items():
+        layer = model.get_submodule(LITE0[name])
+        layer.register_forward_hook(partial(_keep, kept))
     for batch in torch.from_numpy(lite0.as_inputs(images)).split(BATCH):
         model(batch)
     return {name: np.concatenate(maps) for name, maps in parts.items()}
