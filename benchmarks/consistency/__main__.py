@@ -15,7 +15,7 @@ from sk_eqsae.persistence import atomic_write
 from sk_eqsae.sae import Recipe
 
 from .._markdown import markdown
-from ..group_tied._networks import digits
+from ..orbits._networks import digits
 from ..paper._autoencoders import share_within_orbits
 from ..paper._models import base_model
 from ..paper._profiles import PROFILES, Model

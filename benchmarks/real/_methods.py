@@ -35,8 +35,16 @@ class Cell:
     n_steps: int
 
 
-def measures(cell: Cell, train: Orbits, test: Orbits) -> dict:
-    """Fit an autoencoder; what it explains of held-out groups, and how it moves."""
+def measures(
+    cell: Cell,
+    train: Orbits,
+    test: Orbits,
+    more: Callable[[Any], dict] | None = None,
+) -> dict:
+    """Fit an autoencoder; what it explains of held-out groups, and how it moves.
+
+    `more` is asked for what else is to be known of it.
+    """
     sae = METHODS[cell.method](cell.n_latents, **_settings(cell, train))
     clock, cpu = time.perf_counter(), time.process_time()
     sae.fit(train.X, **train.metadata)
@@ -58,7 +66,7 @@ def measures(cell: Cell, train: Orbits, test: Orbits) -> dict:
             "orbit_lengths": str(sae.orbit_lengths_),
             "equivariance": getattr(sae, "equivariance_", 1.0),
         }
-    return result
+    return result | (more(sae) if more else {})
 
 
 def _settings(cell: Cell, train: Orbits) -> dict:

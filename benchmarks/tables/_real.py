@@ -7,54 +7,50 @@ import pandas as pd
 from .._markdown import markdown, significant
 
 _RESULTS = Path(__file__).parents[1] / "real" / "results"
-_METHODS = ("regular", "tied, full orbits", "tied", "orbit")
-
-
-def small() -> str:
-    """FVU of every method on our own networks, and by how much it is above regular."""
-    return _by_method("small", ["network"])
+METHODS = ("regular", "tied, full orbits", "tied", "orbit")
 
 
 def vision() -> str:
-    """The same on layers of EfficientNet-Lite0, 256 latents, k = 8."""
-    return _by_method("vision", ["layer", "symmetry"])
+    """FVU of every method on layers of EfficientNet-Lite0, 256 latents, k = 8."""
+    return by_method(_RESULTS, "vision", ["layer", "symmetry"])
 
 
 def labels() -> str:
     """How many latents, or latent orbits, hold a share of what is explained."""
     lines = []
-    for name, by in (("small", ["network"]), ("vision", ["layer", "symmetry"])):
-        table = _main(name)
-        for key, rows in table.groupby(by, sort=False):
-            means = rows.groupby("method")[["things_90%", "things_99%"]].mean()
-            cells = [
-                f"{means.loc[m, 'things_90%']:.0f} / {means.loc[m, 'things_99%']:.0f}"
-                for m in _METHODS
-                if m in means.index
-            ]
-            lines.append([", ".join(key), *cells])
-    return markdown(["90 % / 99 % of what is explained", *_METHODS], lines)
+    for key, rows in _main(_RESULTS / "vision.csv").groupby(
+        ["layer", "symmetry"], sort=False
+    ):
+        means = rows.groupby("method")[["things_90%", "things_99%"]].mean()
+        cells = [
+            f"{means.loc[m, 'things_90%']:.0f} / {means.loc[m, 'things_99%']:.0f}"
+            for m in METHODS
+            if m in means.index
+        ]
+        lines.append([", ".join(key), *cells])
+    return markdown(["90 % / 99 % of what is explained", *METHODS], lines)
 
 
-def _main(name: str) -> pd.DataFrame:
-    table = pd.read_csv(_RESULTS / f"{name}.csv")
+def _main(path: Path) -> pd.DataFrame:
+    table = pd.read_csv(path)
     return table[(table.n_latents == 256) & (table.k == 8)]
 
 
-def _by_method(name: str, by: list[str]) -> str:
-    table, lines = _main(name), []
-    r2 = pd.read_csv(_RESULTS / f"{name}_matrix.csv").groupby(by).r2.mean()
+def by_method(folder: Path, name: str, by: list[str]) -> str:
+    """FVU of every method, and by how much it is above regular."""
+    table, lines = _main(folder / f"{name}.csv"), []
+    r2 = pd.read_csv(folder / f"{name}_matrix.csv").groupby(by).r2.mean()
     for key, rows in table.groupby(by, sort=False):
         fvu = rows.groupby("method").fvu.mean()
         moves = rows.groupby("method").code_equivariance.mean()
         cells = [significant(fvu["regular"])]
-        for method in _METHODS[1:]:
+        for method in METHODS[1:]:
             behind = f"{fvu[method] / fvu['regular'] - 1:+.0%}"
             cells.append(f"{behind} ({moves[method]:.2f})")
         found = r2[key if len(by) > 1 else key[0]]
         n_seeds = str(rows.seed.nunique())
         lines.append([", ".join(key), n_seeds, f"{found:.2f}", *cells])
-    head = ["", "seeds", "R2 of M", "regular FVU", *_METHODS[1:]]
+    head = ["", "seeds", "R2 of M", "regular FVU", *METHODS[1:]]
     return markdown(head, lines)
 
 

@@ -29,7 +29,14 @@ from .._docs import fill
 from .._fitted import FEATURES, Fitted
 from .._fitting import all_or_nothing, draw_seed
 from .._metrics import are_constant, fvu_of_chunks
-from .._rows import as_array, check_not_too_large, checked_array, checked_rows
+from .._rows import (
+    MOST_OF_ALL,
+    as_array,
+    check_not_too_large,
+    checked_array,
+    checked_rows,
+    shorter_rows,
+)
 from .._warnings import warn
 from ._descent import descend, refine
 from ._element_matrices import ElementMatrices, matrices_of, on_features, r2_of_sample
@@ -56,6 +63,7 @@ from ._orbit_table import (
 
 _MOST = 0.9  # of the rows, in whole orbits: the other orbits are left out
 _WORSE = 0.05  # R2 that may be missing, since it is that of a sample
+_SAMPLED = 1_000  # orbits whose lengths are compared, or up to twice as many
 _CHUNK_ENTRIES = 2**22  # compared at a time: 32 MiB in float64
 
 
@@ -311,7 +319,8 @@ class ActivationTransformFitter(
         UserWarning
             If nothing says what the group is, or M is not to be trusted: of fewer than
             two rows for each direction in which they vary, worse on them than their
-            mean or than M = I, or with an `order_error_` above 1e-10.
+            mean or than M = I, with an `order_error_` above 1e-10, or fitted to few
+            long orbits.
         ConvergenceWarning
             If "adam" with an exact law ends above the closed form, which is kept, or
             with a free law explains less than the mean or M = I does.
@@ -512,6 +521,7 @@ class ActivationTransformFitter(
             warn_if_rounded(self.order_error_, found)
         self._set_factors(found, moments.basis)
         self._warn_if_worse_than_nothing(X, table)
+        self._warn_if_few_orbits_are_all(X, table)
         return self
 
     def _set_factors(self, generators: NDArray, basis: NDArray | None) -> None:
@@ -527,6 +537,20 @@ class ActivationTransformFitter(
         if M is None:
             return self._small, self._basis
         return M.reshape(-1, *M.shape[-2:]), None
+
+    def _warn_if_few_orbits_are_all(self, X: Any, table: NDArray) -> None:
+        """Warn if the longest hundredth of the orbits holds most of the variance."""
+        some = table[:: max(1, len(table) // _SAMPLED)]
+        shorter, share = shorter_rows(X[some[:, 0]].astype(np.float64))
+        if share > MOST_OF_ALL:
+            M = ElementMatrices(self.symmetry_, *self._factors(), most_kept=0)
+            r2, _ = r2_of_sample(M, X, some[shorter])
+            warn(
+                f"The longest 1 % of the orbits hold {share:.0%} of the variance, as "
+                "attention sinks do, so that M and its score are about them: of the "
+                f"other orbits M has an R2 of {r2:.2f}. Leave them out, or "
+                "shorten all rows of an orbit by its canonical row's length before fit."
+            )
 
     def _warn_if_worse_than_nothing(self, X: Any, table: NDArray) -> None:
         """Warn if M explains less than the mean or than M = I; looks at a sample."""

@@ -83,12 +83,7 @@ def code_equivariance(
     >>> bool(report.code_equivariance.min() > 0.9)
     True
     """
-    check_sae(sae)
-    if not hasattr(sae, "latent_orbits_"):
-        raise TypeError(
-            f"{type(sae).__name__} has no latent orbits. Pass a GroupTiedSAE or an "
-            "OrbitSAE, or see feature_families."
-        )
+    check_orbited(sae)
     X = checked_rows(X, sae.n_features_in_)
     group = sae.symmetry_
     metadata = {"power": power, "site": site}
@@ -114,9 +109,24 @@ def code_equivariance(
     return pd.DataFrame(rows, columns=["power", "code_equivariance", "cross_fvu"])
 
 
+def check_orbited(sae: Any) -> None:
+    """Refuse what is no fitted autoencoder with latent orbits."""
+    check_sae(sae)
+    if not hasattr(sae, "latent_orbits_"):
+        raise TypeError(
+            f"{type(sae).__name__} has no latent orbits. Pass a GroupTiedSAE or an "
+            "OrbitSAE, or see feature_families."
+        )
+
+
+def rebuilt(sae: Any, Z: csr_array) -> NDArray:
+    """Rows that codes are decoded to."""
+    return Z @ sae.components_ + sae.intercept_
+
+
 def _fvu(sae: Any, X: Any, rows: NDArray, Z: csr_array) -> float:
     """FVU of rows that codes are decoded to."""
     return fvu_of_chunks(
-        (read_rows(X, rows[chunk]), Z[chunk] @ sae.components_ + sae.intercept_)
+        (read_rows(X, rows[chunk]), rebuilt(sae, Z[chunk]))
         for chunk in gen_batches(len(rows), _CHUNK)
     )

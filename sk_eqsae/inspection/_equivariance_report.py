@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,11 @@ from .._docs import fill
 from .._fitting import unfrozen
 from ..activations import Orbits
 from ..groups import ActivationTransformFitter
+from ..sae._base import sparse_codes
 from ._bootstrap import errors_by_orbit, r2_with_intervals
 from ._ceiling import default_ceiling
 from ._checks import check_transform
+from ._code_equivariance import check_orbited, code_equivariance, rebuilt
 from ._equivariance import Pairs, pairs_by_element, predicted
 
 _FEWEST = 5  # groups
@@ -34,6 +37,7 @@ def equivariance_report(
     *,
     activation_transform: BaseEstimator | None = None,
     ceiling: BaseEstimator | None = None,
+    sae: Any = None,
     n_bootstrap: int = 1000,
     confidence_level: float = 0.95,
     random_state: int | np.random.RandomState | None = None,
@@ -53,6 +57,9 @@ def equivariance_report(
         M fitted on training orbits whose rows were dealt to other orbits at random.
         With an exact law it scores about -1, because M cannot shrink to the mean.
 
+    An autoencoder with latent orbits is a fifth, ``"codes"``: canonical rows are
+    encoded, their codes permuted, and decoded.
+
     Parameters
     ----------
     train, test : Orbits
@@ -65,6 +72,9 @@ def equivariance_report(
         Regressor for the ceiling, from (n_orbits, n_features) to the same shape.
         None is ridge regression, plus a network with one hidden layer of 256 units
         on what it leaves if that is better on a fifth of the training groups.
+    sae : GroupTiedSAE or OrbitSAE, default=None
+        Fitted autoencoder whose codes are looked at, too. That it has not seen `test`
+        is the caller's promise.
     n_bootstrap : int, default=1000
         Resamples of the groups in `test`, each with all sites of its inputs, the same
         for all maps and powers.
@@ -80,13 +90,16 @@ def equivariance_report(
         per-feature mean of that power), and the bootstrap interval over groups from
         `low` to `high`. Powers without a row in either part are left out. `r2` is NaN
         for a power whose test rows do not vary, such as a single one; "mean" is over
-        the others.
+        the others. With `sae` also `code_equivariance` of ``"codes"``, as
+        :func:`~inspection.code_equivariance` finds it on `test`, NaN of the others.
 
     Raises
     ------
+    TypeError
+        If train or test are no Orbits, or `sae` has no latent orbits.
     ValueError
         If train and test share a group, have no power but 0 in common or different
-        symmetries, or one has fewer than five groups.
+        symmetries, one has fewer than five groups, or `sae` is of another symmetry.
 
     Notes
     -----
@@ -115,14 +128,18 @@ def equivariance_report(
     if activation_transform is None:
         activation_transform = _default_fitter(train, test)
     check_transform(activation_transform, fitted=False)
+    if sae is not None:
+        _check_codes(sae, test)
     random_state = check_random_state(random_state)
     maps, pairs = _fit_maps(train, test, activation_transform, ceiling, random_state)
+    if sae is not None:
+        maps["codes"] = partial(_by_moved_codes, sae)
     errors = np.stack([errors_by_orbit(predict, pairs) for predict in maps.values()])
     numbers = r2_with_intervals(
         pairs, errors, n_bootstrap, confidence_level, random_state
     )
     powers = [*(pair.power for pair in pairs), "mean"]
-    return pd.DataFrame(
+    report = pd.DataFrame(
         [
             (name, power, *numbers[m, p])
             for m, name in enumerate(maps)
@@ -130,6 +147,34 @@ def equivariance_report(
         ],
         columns=["map", "power", "r2", "low", "high"],
     )
+    return report if sae is None else _with_code_equivariance(report, sae, test)
+
+
+def _check_codes(sae: Any, test: Orbits) -> None:
+    check_orbited(sae)
+    if sae.symmetry_ != test.symmetry:
+        raise ValueError(
+            f"sae was fitted for {sae.symmetry_}, but test has the symmetry "
+            f"{test.symmetry}. Give the orbits that it was made for."
+        )
+
+
+def _by_moved_codes(sae: Any, pairs: Pairs) -> NDArray:
+    """What the codes of canonical rows stand for once they are permuted."""
+    Z = sparse_codes(sae, pairs.canonical)
+    return rebuilt(sae, sae.latent_orbits_.permute(Z, pairs.power))
+
+
+def _with_code_equivariance(
+    report: pd.DataFrame, sae: Any, test: Orbits
+) -> pd.DataFrame:
+    found = code_equivariance(sae, test.X, **test.metadata)
+    by_power = dict(zip(found.power, found.code_equivariance, strict=True))
+    values = [
+        by_power[power] if name == "codes" else np.nan
+        for name, power in zip(report["map"], report["power"], strict=True)
+    ]
+    return report.assign(code_equivariance=values)
 
 
 def _check_parts(train: Orbits, test: Orbits) -> None:

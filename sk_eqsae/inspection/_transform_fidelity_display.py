@@ -21,6 +21,7 @@ _MAPS: dict[str, dict[str, Any]] = {  # markers tell them apart in grey, too
     "nonlinear": {"label": "nonlinear map", "marker": "D"},
     "identity": {"label": "M = I", "color": COLORS["red"], "marker": "s"},
     "shuffled": {"label": "orbits shuffled", "color": COLORS["pink"], "marker": "x"},
+    "codes": {"label": "moved codes", "color": COLORS["green"], "marker": "^"},
 }
 _OPEN = {"nonlinear", "identity"}
 
@@ -31,7 +32,8 @@ class TransformFidelityDisplay(Display):
 
     One group of points per power, and their mean, with bootstrap intervals. The axis
     shows 1 - R2 on a logarithmic scale, lower is better; the dashed line is what
-    predicting the mean scores.
+    predicting the mean scores. With an autoencoder in the report its moved codes are a
+    fifth map, and the legend says how equivariant codes are.
 
     Parameters
     ----------
@@ -72,6 +74,7 @@ class TransformFidelityDisplay(Display):
         train: Orbits,
         test: Orbits,
         *,
+        sae: Any = None,
         random_state: int | np.random.RandomState | None = None,
         ax: Axes | None = None,
     ) -> Self:
@@ -83,6 +86,8 @@ class TransformFidelityDisplay(Display):
             How M is fitted, see :func:`equivariance_report`.
         train, test : Orbits
             Activations to fit on and to compare on.
+        sae : GroupTiedSAE or OrbitSAE, default=None
+            Fitted autoencoder whose codes are looked at, too.
         {evaluation_state}
         {ax}
 
@@ -92,6 +97,7 @@ class TransformFidelityDisplay(Display):
             train,
             test,
             activation_transform=activation_transform,
+            sae=sae,
             random_state=random_state,
         )
         return cls(report).plot(ax=ax)
@@ -109,17 +115,28 @@ class TransformFidelityDisplay(Display):
     def _draw(self, ax: Axes, report: pd.DataFrame) -> None:
         rows = {name: report[report["map"] == name] for name in _MAPS}
         rows = {name: of_map for name, of_map in rows.items() if len(of_map)}
+        labels = {name: _label(name, of_map) for name, of_map in rows.items()}
         offsets = np.linspace(-0.2, 0.2, len(rows))  # side by side at each power
         for (name, of_map), offset in zip(rows.items(), offsets, strict=True):
-            _draw_map(ax, name, of_map, offset)
+            _draw_map(ax, name, of_map, offset, labels[name])
         _mark_mean(ax)
         powers = next(iter(rows.values()))["power"]
         label_ticks(ax, [str(p).strip("()").replace(" ", "") for p in powers])
         ax.set(yscale="log", xlabel="power", ylabel="FVU on held-out orbits")
-        legend_of_names(ax, [_MAPS[name]["label"] for name in rows])
+        legend_of_names(ax, list(labels.values()))
 
 
-def _draw_map(ax: Axes, name: str, rows: pd.DataFrame, offset: float) -> None:
+def _label(name: str, rows: pd.DataFrame) -> str:
+    """Name in the legend; of codes with how equivariant they are in the mean."""
+    label = _MAPS[name]["label"]
+    if name != "codes" or "code_equivariance" not in rows:
+        return label
+    return f"{label}, equivariance {rows['code_equivariance'].iloc[-1]:.2f}"
+
+
+def _draw_map(
+    ax: Axes, name: str, rows: pd.DataFrame, offset: float, label: str
+) -> None:
     unexplained = 1 - rows[["high", "r2", "low"]].to_numpy().T
     low, middle, high = np.maximum(unexplained, LEAST)
     ax.errorbar(
@@ -130,7 +147,7 @@ def _draw_map(ax: Axes, name: str, rows: pd.DataFrame, offset: float) -> None:
         ls="none",
         ms=5,
         lw=1.2,
-        **{"color": ink()} | _MAPS[name],
+        **{"color": ink()} | _MAPS[name] | {"label": label},
     )
 
 

@@ -47,7 +47,7 @@ from ._tied_network import TiedNetwork
 from ._topk import TopKSAE
 from ._unexplained import unexplained_moves
 
-_FREE_PER_UNEXPLAINED = 25  # n_free="auto", by benchmarks/group_tied
+_FREE_PER_UNEXPLAINED = 25  # n_free="auto", by benchmarks/orbits
 _MOSTLY_FREE = 0.75  # of the latents
 
 

@@ -8,12 +8,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold
 from sklearn.tree import ExtraTreeClassifier
 
-from .._rows import TrainingRows, read_rows
+from .._rows import MOST_OF_ALL, TrainingRows, read_rows, shorter_rows
 from .._warnings import warn
 from ..groups._element_matrices import warn_if_poses_look_alike
 
 _MANY = 0.9
-_MOST = 0.5  # of the variance; of normal rows a hundredth holds 1 to 4 %
 _FAR = 100  # mean squares of the rows: no fit that starts well ends there
 JUDGED_ORBITS = 256  # that are looked at
 FEWEST_PAIRS = 30  # pairs that say whether more of them are told than by luck
@@ -43,17 +42,13 @@ def warn_of_outcome(
 
 def warn_if_few_rows_are_all(sae: Any, rows: NDArray) -> None:
     """Warn if the longest hundredth of the rows holds most of the variance."""
-    n_long = len(rows) // 100
-    unit = rows / np.abs(rows).max()  # keeps squares finite
-    squares = np.square(unit - unit.mean(axis=0), dtype=np.float64).sum(axis=1)
-    order = np.argsort(squares)
-    share = squares[order[len(rows) - n_long :]].sum() / squares.sum()
-    if n_long and share > _MOST:
-        others = sae.score(rows[order[: len(rows) - n_long]])
+    others, share = shorter_rows(rows)
+    if share > MOST_OF_ALL:
+        of_others = sae.score(rows[others])
         warn(
             f"The longest 1 % of the rows hold {share:.0%} of the variance, as "
             f"attention sinks do, so that score is about them: of the other rows "
-            f"{others:.2f} of the variance is explained. Leave them out, or shorten "
+            f"{of_others:.2f} of the variance is explained. Leave them out, or shorten "
             "them before fit, such as X * np.minimum(1, 3 * np.median(norms) / "
             "norms)[:, np.newaxis] with norms = np.linalg.norm(X, axis=1)."
         )

@@ -125,3 +125,12 @@ def test_a_score_of_canonical_rows_alone_says_that_it_needs_others():
         fitter = ActivationTransformFitter(symmetry=8).fit(X, **metadata)
     with pytest.raises(ValueError, match="no row has another power than 0"):
         fitter.score(X[canonical], **alone)
+
+
+def test_m_of_a_few_long_orbits_says_what_it_is_for_the_others():
+    X, metadata = layer_of_shifted_inputs(600)
+    long = metadata["groups"] % 100 == 0
+    with pytest.warns(UserWarning, match=r"1 % of the orbits hold 9\d% .* R2 of -?\d"):
+        ActivationTransformFitter(8).fit(
+            np.where(long[:, np.newaxis], 100 * X, X), **metadata
+        )

@@ -1,4 +1,4 @@
-"""Compare a tied dictionary with others: python -m benchmarks.group_tied."""
+"""Compare latent orbits with regular latents: python -m benchmarks.orbits."""
 
 import argparse
 from importlib import import_module
@@ -7,6 +7,9 @@ from pathlib import Path
 import matplotlib as mpl
 
 PARTS = (
+    "small",
+    "free",
+    "tried",
     "curve",
     "budget",
     "recovery",
@@ -35,12 +38,12 @@ def main() -> None:
 
 
 def _arguments():
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.group_tied")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.orbits")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--seeds", type=int, default=3, help="how many")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--quick", action="store_true", help="a few small fits")
-    parser.add_argument("--out", type=Path, default=Path("reports/group_tied"))
+    parser.add_argument("--out", type=Path, default=Path("reports/orbits"))
     return parser.parse_args()
 
 

@@ -31,13 +31,20 @@ def images_of(orientation: str, seed: int, n_images: int):
 
 @cache
 def load(
-    base: str, orientation: str, seed: int, *, n_images: int, folder: Path
+    base: str,
+    orientation: str,
+    seed: int,
+    *,
+    n_images: int,
+    folder: Path,
+    n_epochs: int | None = None,
 ) -> Activations:
     """Read the activations of one base model, or train it and store them."""
     path = folder / f"{base}-{orientation}-{seed}-{n_images}.npz"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        _store(path, _compute(base, orientation, seed, n_images))
+        n_epochs = n_epochs or BASE_EPOCHS[base]
+        _store(path, _compute(base, orientation, seed, n_images, n_epochs))
     with np.load(path) as stored:
         parts = [
             Orbits(*(stored[f"{side}_{name}"] for name in ("X", "groups", "power")))
@@ -46,11 +53,10 @@ def load(
         return Activations(*parts, int(stored["base_epochs"]))
 
 
-def _compute(base, orientation, seed, n_images):
+def _compute(base, orientation, seed, n_images, n_epochs):
     shapes = images_of(orientation, seed, n_images)
-    epochs = BASE_EPOCHS[base]
     model = fit_autoencoder(
-        BASE_MODELS[base](), shapes.images, max_epochs=epochs, random_state=seed
+        BASE_MODELS[base](), shapes.images, max_epochs=n_epochs, random_state=seed
     )
     orbits = extract_orbits(
         model,
@@ -62,7 +68,7 @@ def _compute(base, orientation, seed, n_images):
     parts = orbits.split(TEST_SIZE, random_state=seed)
     # an orbit is an image, also where several are of one base
     train, test = (Orbits(part.X, part.inputs, part.power) for part in parts)
-    return Activations(train, test, epochs)
+    return Activations(train, test, n_epochs)
 
 
 def _store(path, activations):

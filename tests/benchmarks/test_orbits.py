@@ -7,18 +7,23 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_array
 
-from benchmarks.group_tied import __main__ as command
-from benchmarks.group_tied import (
+from benchmarks.orbits import __main__ as command
+from benchmarks.orbits import (
     _adaptive,
+    _beside,
     _budget,
     _cells,
     _curve,
     _features,
+    _free,
+    _networks,
     _other,
     _probing,
     _recovery,
     _repeats,
     _shapes,
+    _small,
+    _tried,
 )
 
 TINY = _cells.Settings(n_images=160, n_orbits=120, epochs=8, batch_size=32)
@@ -27,7 +32,7 @@ DATA = [("mlp", "random")]
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
-    return tmp_path_factory.mktemp("group_tied")
+    return tmp_path_factory.mktemp("orbits")
 
 
 # images are turned at random, which is what is compared
@@ -117,6 +122,79 @@ def test_features_are_drawn_from_a_network_of_their_own(out, monkeypatch, capsys
     run(monkeypatch, out, "features")
     assert "FVU 0." in capsys.readouterr().out
     assert (out / "features.png").exists()
+
+
+def turned_parts(seed=0, n_orbits=120):
+    """Three parts that are there or not, each in one of four places."""
+    rng = np.random.default_rng(seed)
+    answers = rng.integers(0, 2, (n_orbits, 3))
+    x = (answers * rng.uniform(0.5, 1.5, answers.shape)) @ np.eye(3, 12)
+    X = np.stack([np.roll(x, 3 * p, axis=1) for p in range(4)], axis=1)
+    groups, power = np.indices((n_orbits, 4)).reshape(2, -1)
+    X = X.reshape(-1, 12).astype(np.float32)
+    return _shapes.Orbits(X, groups, power), np.repeat(answers, 4, axis=0)
+
+
+@pytest.fixture
+def network():
+    (train, seen), (test, asked) = turned_parts(0), turned_parts(1)
+    return _networks.Network(train, test, 1.0, (seen, asked))
+
+
+@pytest.fixture
+def small(network, monkeypatch):
+    monkeypatch.setattr(_small, "N_LATENTS", 16)
+    monkeypatch.setattr(_small, "K", 3)
+    monkeypatch.setattr(_beside, "WIDTHS", (1, 2, 4))
+    for part in (_free, _tried):
+        monkeypatch.setattr(part, "N_LATENTS", 16)
+        monkeypatch.setattr(part, "K", 3)
+        monkeypatch.setattr(part, "NAMES", ("turned",))
+        monkeypatch.setattr(part, "NETWORKS", {"turned": lambda _: network})
+    monkeypatch.setattr(_small, "NETWORKS", {"turned": lambda _: network})
+
+
+def test_all_methods_are_compared_on_a_network(small, out, monkeypatch, capsys):
+    run(monkeypatch, out, "small")
+    rows = pd.read_csv(out / "small.csv").set_index("method")
+    assert list(rows.index) == ["regular", "tied, full orbits", "tied", "orbit"]
+    assert rows["fvu"].between(0, 1).all()
+    assert rows.loc["regular", "labels_90%"] > rows.loc["tied", "labels_90%"]
+    assert rows.loc["tied", "auc_1"] > rows.loc["regular", "auc_1"] > 0.5
+    before = (out / "small.csv").read_text()
+    run(monkeypatch, out, "small")
+    assert (out / "small.csv").read_text() == before
+
+
+def test_labels_are_counted_at_what_a_regular_one_explains(network):
+    train = network.train
+    sae = _cells.TopKSAE(12, k=3, max_epochs=60, random_state=0).fit(train.X)
+    own = 1 - sae.score(network.test.X)
+    found = _beside.labels_needed(sae, network, None)
+    assert found == _beside.labels_needed(sae, network, own)
+    assert 1 < found["labels_90%"] <= found["labels_99%"] <= 12
+    better = _beside.labels_needed(sae, network, 1 - 2 * (1 - own))
+    assert np.isnan(better["labels_99%"])
+
+
+@mostly_free
+def test_free_vectors_are_set_beside_orbits(small, out, monkeypatch, capsys):
+    monkeypatch.setattr(_free, "N_FREE", (0, 4, "auto"))
+    run(monkeypatch, out, "free")
+    rows = pd.read_csv(out / "free.csv").set_index("n_free")
+    assert rows.loc["4", "n_free_"] == 4
+    assert rows.loc["0", "code_equivariance"] > rows.loc["4", "code_equivariance"]
+    assert "| turned | 1 |" in capsys.readouterr().out
+
+
+def test_what_was_tried_trains_with_what_it_says(small, out, monkeypatch):
+    monkeypatch.setattr(_tried, "PENALTIES", (100.0,))
+    run(monkeypatch, out, "tried")
+    rows = pd.read_csv(out / "tried.csv").set_index("variant")
+    assert list(rows.index) == list(_tried.variants())
+    plain, near = rows.fvu["orbit, strength 1"], rows.fvu.filter(like="100, strength 1")
+    assert near.item() != plain
+    assert rows.equivariance["from tied, strength 1"] == 1
 
 
 def test_stored_cells_are_not_computed_again(out, monkeypatch):

@@ -35,11 +35,15 @@ class Network(NamedTuple):
     quality : float
         Accuracy of a classifier or 1 - FVU of an autoencoder, over the inputs of
         `test` and all their transforms.
+    answers : pair of ndarray of shape (n_rows, n_questions)
+        0 or 1 for each row of `train` and of `test`: questions about the input that do
+        not depend on its pose.
     """
 
     train: Orbits
     test: Orbits
     quality: float
+    answers: tuple[np.ndarray, np.ndarray]
 
 
 def digits(seed: int, *, augmented: float = 1.0, flips: bool = False) -> Network:
@@ -74,23 +78,23 @@ def signals(seed: int, *, order: int = 8, n_inputs: int = 2_000) -> Network:
 
     Orbits are those under shifts by 64 / order samples.
     """
-    inputs = _signals(n_inputs, np.random.default_rng(seed))
+    inputs, kinds = _signals(n_inputs, np.random.default_rng(seed))
     circular = {"kernel_size": 5, "stride": 2, "padding": 2, "padding_mode": "circular"}
     layers = [
         *(nn.Conv1d(1, 16, **circular), nn.ReLU()),
         *(nn.Conv1d(16, 32, **circular), nn.ReLU(), nn.Flatten()),
     ]
-    return _trained(layers, inputs, None, CyclicShift(2, order), seed)
+    return _trained(layers, inputs, None, CyclicShift(2, order), seed, answers=kinds)
 
 
 def free_shapes(seed: int, *, n_inputs: int = 2_500) -> Network:
     """Rebuild images of shapes at free positions, of any size, with noise."""
-    inputs = _shapes(n_inputs, np.random.default_rng(seed))
+    inputs, kinds = _shapes(n_inputs, np.random.default_rng(seed))
     layers = [
         *(nn.Conv2d(1, 16, 3, stride=2, padding=1), nn.ReLU()),
         *(nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU(), nn.Flatten()),
     ]
-    return _trained(layers, inputs, None, ImageRotation(), seed)
+    return _trained(layers, inputs, None, ImageRotation(), seed, answers=kinds)
 
 
 def symmetry(network: Network) -> dict[str, float]:
@@ -169,8 +173,12 @@ def _trained(
     seed: int,
     *,
     augmented: float = 1.0,
+    answers: np.ndarray | None = None,
 ) -> Network:
-    """Train a network to name the inputs or, without targets, to rebuild them."""
+    """Train a network to name the inputs or, without targets, to rebuild them.
+
+    `answers` are about inputs (n_inputs, n_questions); None asks for each class.
+    """
     train, test = train_test_split(np.arange(len(inputs)), random_state=seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -182,7 +190,14 @@ def _trained(
         for part in (train, test)
     ]
     labels = None if targets is None else targets[test]
-    return Network(*orbits, _quality(model, inputs[test], labels, action))
+    if answers is None:
+        answers = np.eye(int(targets.max()) + 1, dtype=int)[targets.numpy()]
+    of_rows = (
+        answers[part][rows.inputs]
+        for part, rows in zip((train, test), orbits, strict=True)
+    )
+    quality = _quality(model, inputs[test], labels, action)
+    return Network(*orbits, quality, tuple(of_rows))
 
 
 def _model(
@@ -266,18 +281,23 @@ def _quality(
     return float(np.mean(scores))
 
 
-def _signals(n_inputs: int, rng: np.random.Generator) -> Tensor:
-    """Two to four events of free kind, place, width, pitch and sign, and noise."""
-    time = np.arange(64)
+def _signals(n_inputs: int, rng: np.random.Generator) -> tuple[Tensor, np.ndarray]:
+    """Two to four events of free kind, place, width, pitch and sign, and noise.
+
+    Also whether there is a bump, and an oscillation.
+    """
+    time, kinds = np.arange(64), np.zeros((n_inputs, 2), int)
     signals = 0.02 * rng.standard_normal((n_inputs, 1, 64))
     for i in range(n_inputs):
         for _ in range(rng.integers(2, 5)):
             distance = (time - rng.uniform(0, 64) + 32) % 64 - 32
             event = np.exp(-0.5 * np.square(distance / rng.uniform(1.5, 5)))
-            if rng.random() < 0.5:
+            oscillates = int(rng.random() < 0.5)
+            if oscillates:
                 event = event * np.cos(rng.uniform(0.6, 1.8) * distance)
+            kinds[i, oscillates] = 1
             signals[i, 0] += rng.choice([-1, 1]) * rng.uniform(0.5, 1.5) * event
-    return torch.tensor(signals, dtype=torch.float32)
+    return torch.tensor(signals, dtype=torch.float32), kinds
 
 
 def _clouds(n_inputs: int, rng: np.random.Generator) -> tuple[Tensor, np.ndarray]:
@@ -332,12 +352,19 @@ def _corner(rng: np.random.Generator, n: int) -> np.ndarray:
 _SOLIDS = (_box, _ball, _cone, _prism, _corner)
 
 
-def _shapes(n_inputs: int, rng: np.random.Generator, size: int = 32) -> Tensor:
-    """Three filled polygons each, anywhere, of free size and angle, and noise."""
+def _shapes(
+    n_inputs: int, rng: np.random.Generator, size: int = 32
+) -> tuple[Tensor, np.ndarray]:
+    """Three filled polygons each, anywhere, of free size and angle, and noise.
+
+    Also which kinds of polygons there are.
+    """
     images = np.zeros((n_inputs, size, size), np.float32)
-    for image in images:
+    kinds = np.zeros((n_inputs, len(_POLYGONS)), int)
+    for image, found in zip(images, kinds, strict=True):
         for _ in range(3):
-            polygon = _POLYGONS[rng.integers(len(_POLYGONS))]
+            kind = rng.integers(len(_POLYGONS))
+            polygon, found[kind] = _POLYGONS[kind], 1
             angle, scale = rng.integers(4) * np.pi / 2, rng.uniform(3, 6)
             angle += rng.normal(scale=0.15)
             cos, sin = np.cos(angle), np.sin(angle)
@@ -347,7 +374,7 @@ def _shapes(n_inputs: int, rng: np.random.Generator, size: int = 32) -> Tensor:
             brightness = rng.uniform(0.5, 1.0)
             cv2.fillPoly(image, [places], brightness, lineType=cv2.LINE_AA, shift=4)
     images += 0.05 * rng.standard_normal(images.shape, np.float32)
-    return torch.tensor(images[:, np.newaxis])
+    return torch.tensor(images[:, np.newaxis]), kinds
 
 
 _POLYGONS = tuple(

@@ -1,1 +1,0 @@
-"""What a dictionary closed under the group gains: python -m benchmarks.group_tied."""

@@ -1,0 +1,1 @@
+"""What latent orbits gain, and what they cost: python -m benchmarks.orbits."""

@@ -1,0 +1,74 @@
+"""Vectors that stand for themselves, beside orbits of every length."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sk_eqsae import GroupTiedSAE, TopKSAE
+from sk_eqsae.activations import Orbits
+from sk_eqsae.inspection import code_equivariance
+
+from .._markdown import markdown, written
+from ._small import N_LATENTS, NETWORKS, K
+from ._store import store_table
+
+N_FREE: tuple[int | str, ...] = (0, 32, 64, 128, "auto")
+NAMES = ("digits, all turned", "digits, none turned", "points", "free shapes")
+
+
+def run(*, seeds: list[int], jobs: int, out: Path, quick: bool) -> None:
+    """Fit what is missing; store and print the table."""
+    path, n_steps = out / "free.csv", 60 if quick else 2_500
+    table = pd.read_csv(path) if path.exists() else pd.DataFrame()
+    for seed in seeds:
+        for name in NAMES[: 1 if quick else None]:
+            if (
+                table.empty
+                or not ((table.network == name) & (table.seed == seed)).any()
+            ):
+                network = NETWORKS[name](seed)
+                fits = compared(network.train, network.test, seed, n_steps)
+                rows = pd.DataFrame(fits).assign(network=name, seed=seed)
+                table = pd.concat([table, rows], ignore_index=True)
+                store_table(table, path)
+    print(shown(table))
+
+
+def compared(train: Orbits, test: Orbits, seed: int, n_steps: int) -> list[dict]:
+    """A row for a regular autoencoder and for each number of free vectors."""
+    settings: dict[str, Any] = {"k": K, "batch_size": 256, "random_state": seed}
+    settings["max_epochs"] = max(1, round(n_steps * 256 / len(train.X)))
+    regular = TopKSAE(N_LATENTS, **settings).fit(train.X)
+    rows = [{"n_free": "regular", "fvu": 1 - regular.score(test.X)}]
+    for n_free in N_FREE:
+        sae = GroupTiedSAE(
+            N_LATENTS, symmetry=train.symmetry, n_free=n_free, **settings
+        ).fit(train.X, **train.metadata)
+        moves = code_equivariance(sae, test.X, **test.metadata).iloc[-1]
+        rows.append(
+            {
+                "n_free": str(n_free),
+                "fvu": 1 - sae.score(test.X),
+                "code_equivariance": moves.code_equivariance,
+                "n_free_": sae.n_free_,
+                "orbit_lengths": str(sae.orbit_lengths_),
+            }
+        )
+    return rows
+
+
+def shown(table: pd.DataFrame) -> str:
+    """FVU above a regular one's and code equivariance, means over seeds."""
+    head, lines = ["", "seeds", "regular FVU"], []
+    head += [f"{n} free" if n != "auto" else '`n_free="auto"`' for n in N_FREE]
+    for name, rows in table.groupby("network", sort=False):
+        means = rows.groupby("n_free")[["fvu", "code_equivariance", "n_free_"]].mean()
+        regular = means.fvu["regular"]
+        line = [name, rows.seed.nunique(), written(regular, "fvu")]
+        for n in map(str, N_FREE):
+            fvu, moves, found = means.loc[n]
+            chosen = f", {found:.0f} free" if n == "auto" else ""
+            line.append(f"{fvu / regular - 1:+.0%} ({moves:.2f}{chosen})")
+        lines.append(line)
+    return markdown(head, lines)
