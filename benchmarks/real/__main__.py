@@ -11,7 +11,7 @@ PARTS = ("scan", "vision", "families", "modular", "molecules", "audio", "small",
 NEEDS = {
     "scan": "Install it with pip install '.[real]'",
     "molecules": "Install it with pip install '.[molecules]'",
-    "audio": "Install torchcrepe, and a torchaudio that is built for the torch you have",
+    "audio": "Install torchcrepe, and a torchaudio that is built for your torch",
 }
 
 
