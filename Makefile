@@ -12,66 +12,69 @@ $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 endef
 INTEROP := .venv-interop/bin
 INTEROP_INSTALLED := .venv-interop/.installed
+SITE := 'import site; print(site.getsitepackages()[0])'
+# modules are compiled when they are imported: most of them never are
+INSTALL := pip install --quiet --no-compile --constraint $(CONSTRAINTS)
 
-.PHONY: help reproduce test interop lint docs links dist clean
+.PHONY: help reproduce real test interop lint docs links dist clean
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	@$(CHECK_PYTHON)
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[test,lint,browser]'
+	$(BIN)/$(INSTALL) --editable '.[test,lint,browser,docs,dist]'
 	@touch $@ $(RUNNABLE)
 
 # what runs the main job, without tools for tests and style
 $(RUNNABLE): pyproject.toml $(CONSTRAINTS)
 	@$(CHECK_PYTHON)
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable .
+	$(BIN)/$(INSTALL) --editable .
 	@touch $@
 
 reproduce: $(RUNNABLE)  ## run the main job; PROFILE=smoke|quick|full, report in reports/PROFILE
 	$(BIN)/python -m benchmarks.paper --profile $(PROFILE)
 
+real: $(RUNNABLE)  ## the study of real networks in miniature, on one of our own
+	$(BIN)/python -m benchmarks.real --quick --seeds 1 --parts small law --out reports/quick
+
 test: $(INSTALLED)  ## run the tests and the doctests
 	SCIPY_ARRAY_API=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
-# An environment of its own, for these libraries bring a hundred others. One of them asks
-# for torchvision, which nothing here uses, and which breaks all of them where it was
-# built for another torch.
-$(INTEROP_INSTALLED): pyproject.toml $(CONSTRAINTS)
+# An environment of its own, for these libraries bring a hundred others; what is in .venv
+# it takes from there. One of them asks for torchvision, which nothing here uses, and
+# which breaks all of them where it was built for another torch.
+$(INTEROP_INSTALLED): $(INSTALLED)
 	$(PYTHON) -m venv .venv-interop
-	$(INTEROP)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[test,interop]'
+	$(BIN)/python -c $(SITE) > "$$($(INTEROP)/python -c $(SITE))/of-venv.pth"
+	$(INTEROP)/$(INSTALL) --editable '.[interop]'
 	$(INTEROP)/pip uninstall --quiet --yes torchvision
 	@touch $@
 
 interop: $(INTEROP_INSTALLED)  ## test exports against SAELens and dictionary_learning
 	OMP_NUM_THREADS=1 $(INTEROP)/python -m pytest tests/test_persistence_peers.py
 
-lint: $(INSTALLED)  ## style, spelling, types, docstrings
+lint: $(INSTALLED)  ## style, spelling, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --quiet tests/test_docstrings.py
 
 docs: $(INSTALLED)  ## the site in docs/_build, every example run; DOCS_OFFLINE=1 without a network
-	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[docs]'
 	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
 
 links: $(INSTALLED)  ## look up every outside link of the pages; needs a network
-	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[docs]'
 	$(BIN)/sphinx-build -W -b linkcheck --keep-going -q docs docs/_build/links
 
 dist: $(INSTALLED)  ## build wheel and sdist, check them, and use them where nothing else is
-	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dist]'
 	rm -rf dist build .venv-dist
 	$(BIN)/python -m build >/dev/null
 	$(BIN)/twine check --strict dist/*
 	$(PYTHON) -m venv .venv-dist
-	.venv-dist/bin/pip install --quiet --constraint $(CONSTRAINTS) dist/*.whl
+	.venv-dist/bin/$(INSTALL) dist/*.whl
 	.venv-dist/bin/python -I tests/installed.py
-	.venv-dist/bin/pip install --quiet --force-reinstall --no-deps dist/*.tar.gz
+	.venv-dist/bin/$(INSTALL) --force-reinstall --no-deps dist/*.tar.gz
 	.venv-dist/bin/python -I tests/installed.py
 
 clean:  ## remove the environment, caches and reports

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+_DIGITS = {"ratio": 2, "count": 3}
+
 
 def markdown(header: Iterable[str], rows: Iterable[Iterable]) -> str:
     """Write a table."""
@@ -21,8 +23,11 @@ def written(value: float, kind: str) -> str:
     """Write a number of a result with as many digits as all pages give its kind.
 
     "fvu" has three significant digits, with an exponent below 0.0001; "r2" and "f1"
-    three decimals, two below zero; "percent" is of a share.
+    three decimals, two below zero; "percent" is of a share, "ratio" and "count" have
+    two and three significant digits.
     """
+    if kind in _DIGITS:
+        return significant(value, _DIGITS[kind])
     if kind == "percent":
         return f"{100 * _rounded_share(value):g} %"
     if kind == "fvu":
@@ -32,6 +37,6 @@ def written(value: float, kind: str) -> str:
 
 def _rounded_share(value: float) -> float:
     """Round a share to whole percents; near 0 and 1 to the digits that are left."""
-    far = min(value, 1 - value)
+    far = min(value, abs(1 - value))
     digits = 2 if far >= 0.01 else 3 if far >= 0.001 else 5
     return round(value, digits)

@@ -1,14 +1,22 @@
 """Sphinx settings: make docs."""
 
 import os
+import shutil
+import subprocess
 import sys
-from importlib.metadata import version as version_of
+import tempfile
+from importlib.metadata import metadata
 from pathlib import Path
 
 project = "sk-eqsae"
 author = "The sk-eqsae developers"
 copyright = author
-release = version = version_of("sk-eqsae")
+_METADATA = metadata("sk-eqsae")
+release = version = _METADATA["Version"]
+# where the sources are, as soon as pyproject.toml names a place under urls
+_URLS = dict(url.split(", ") for url in _METADATA.get_all("Project-URL", []))
+REPOSITORY = _URLS.get("Repository")
+WHEEL = f"sk_eqsae-{version}-py3-none-any.whl"
 
 extensions = [
     "sphinx.ext.autodoc",
@@ -54,6 +62,7 @@ html_theme_options = {
     "show_prev_next": False,
     "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
     "navbar_align": "left",
+    **({"github_url": REPOSITORY} if REPOSITORY else {}),
 }
 # what stands alone has no pages beside it to show
 html_sidebars = {
@@ -69,14 +78,19 @@ html_sidebars = {
     )
 }
 
-# of notebooks on Colab and its like
-_INSTALL = """\
-# Where the package is not installed: put the wheel that `make dist` makes beside this
-# notebook.
+# of notebooks, such as on Colab
+_INSTALL = f"""\
+# Where the package is not installed: upload {WHEEL}, which is
+# beside this notebook on the site, or made by `make dist`.
 import importlib.util
 
 if importlib.util.find_spec("sk_eqsae") is None:
-    %pip install --quiet sk_eqsae-*.whl
+    %pip install --quiet {f"git+{REPOSITORY}" if REPOSITORY else WHEEL}
+"""
+rst_prolog = f"""
+.. |wheel| raw:: html
+
+   <a href="../_static/{WHEEL}">the wheel of the package</a>
 """
 
 sphinx_gallery_conf = {
@@ -102,17 +116,30 @@ def skip_foreign(app, what, name, obj, skip, options):  # noqa: PLR0917
     return skip or module.startswith(("sklearn", "torch"))
 
 
-def write_explorer(app):
-    """Write the live example of `explore`, which pages link to."""
+def write_files(app):
+    """Write what the site offers beside its pages: an explorer to try, the package."""
     if app.builder.format != "html":
         return
     sys.path.insert(0, str(app.srcdir))
     from explorer_page import write  # noqa: PLC0415 - it trains a network
 
-    write(Path(app.srcdir) / "_static" / "explorer.html")
+    static = Path(app.srcdir) / "_static"
+    write(static / "explorer.html")
+    _write_wheel(static.parents[1], static)
+
+
+def _write_wheel(sources, folder):
+    """Build from a copy, since a build leaves files beside the sources."""
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+    with tempfile.TemporaryDirectory() as copy:
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(sources / name, copy)
+        shutil.copytree(sources / "sk_eqsae", f"{copy}/sk_eqsae")
+        command += ["--no-build-isolation", "--wheel-dir", str(folder), copy]
+        subprocess.run(command, check=True)
 
 
 def setup(app):
     """Connect the functions above."""
-    app.connect("builder-inited", write_explorer)
+    app.connect("builder-inited", write_files)
     app.connect("autodoc-skip-member", skip_foreign)

@@ -1,4 +1,4 @@
-"""What surrounds every fit: torch's modes, seeds, and a way back."""
+"""What every estimator is, and what surrounds its fit: torch's modes, a way back."""
 
 import os
 from collections.abc import Iterator
@@ -7,10 +7,29 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.frozen import FrozenEstimator
 
 _PROCESS = os.getpid()  # that has imported the package
+_SITE = "https://sk-eqsae.readthedocs.io/en/stable"
+
+
+class FloatTransformer(TransformerMixin, BaseEstimator):
+    """Gives float32 for float32, and links its HTML repr to its page."""
+
+    _doc_link_module = "sk_eqsae"
+    _doc_link_template = _SITE + "/generated/{page}.html"
+
+    def _doc_link_url_param_generator(self) -> dict[str, Any]:
+        room, name = type(self).__module__.split("._")[0], type(self).__name__
+        # pages of the package's own names do not say the room
+        page = f"{room}.{name}" if name == "PoseCanonicalizer" else f"sk_eqsae.{name}"
+        return {"page": page}
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
 
 
 @contextmanager

@@ -25,24 +25,33 @@ _PAGE = Template("""<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Equivariant sparse autoencoders: $profile run</title>
 <style>
+:root {color-scheme: light dark; --page: #fff; --ink: #222; --faint: #555;
+       --line: #ddd; --link: #0b5394; --note: #fff3cd; --good: #11662f; --some: #8a5a00;
+       --bad: #a11}
+@media (prefers-color-scheme: dark) {
+  :root {--page: #14171a; --ink: #e8eaed; --faint: #a6b0ba; --line: #3b434b;
+         --link: #7cc4f5; --note: #3a2f10; --good: #6fcf97; --some: #f0b35a;
+         --bad: #ff8a80}
+  img {background: #fff; border-radius: .4rem}
+}
 body {font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto;
-      padding: 0 1rem; color: #222}
+      padding: 0 1rem; color: var(--ink); background: var(--page)}
 h1, h2 {line-height: 1.2} h2 {margin-top: 2.5rem}
 img {max-width: 100%; height: auto}
 .scroll {overflow-x: auto}
 table {border-collapse: collapse; font-size: .85rem; margin: 1rem 0}
-th, td {padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #ddd;
+th, td {padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--line);
         white-space: nowrap}
-thead th {border-bottom: 2px solid #888} tbody th {text-align: left}
+thead th {border-bottom: 2px solid var(--faint)} tbody th {text-align: left}
 .claims {width: 100%; font-size: .95rem}
 .claims th, .claims td {text-align: left; white-space: normal; vertical-align: top}
 .claims .verdict {white-space: nowrap}
-.holds {color: #11662f} .partly {color: #8a5a00} .fails {color: #a11}
-.none {color: #555}
-summary {cursor: pointer; color: #0b5394}
-.banner {background: #fff3cd; border: 2px solid #8a5a00; padding: .6rem 1rem;
+.holds {color: var(--good)} .partly {color: var(--some)} .fails {color: var(--bad)}
+.none {color: var(--faint)}
+summary {cursor: pointer; color: var(--link)}
+.banner {background: var(--note); border: 2px solid var(--some); padding: .6rem 1rem;
          border-radius: .4rem}
-.note {color: #555; font-size: .9rem}
+.note {color: var(--faint); font-size: .9rem}
 @media (max-width: 40rem) {.word {display: none} h1 {font-size: 1.5rem}}
 </style></head><body>
 <h1>Equivariant sparse autoencoders: $profile run</h1>
@@ -50,7 +59,7 @@ $banner
 <p>Every number and picture on this page comes from
 <code>make reproduce PROFILE=$profile</code>, which computes each part once and keeps
 it; $done parts are finished. Tables are beside this page as CSV, figures as PNG. Where
-settings differ from the paper's is said on docs/paper.md.</p>
+settings differ from the paper's is said on docs/paper_settings.md.</p>
 $body
 </body></html>
 """)
@@ -359,7 +368,7 @@ def summarise(tables: dict, shown: dict, probe: str) -> str:
         f"F1 on held-out rows, {probe} probe": means,
     }
     return "\n\n".join(
-        f"{title}\n{table.to_string(index=False, float_format='{:.4f}'.format)}"
+        f"{title}\n{table.to_string(index=False, float_format=_number)}"
         for title, table in parts.items()
     )
 

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-PARTS = ("scan", "vision", "families", "modular", "molecules", "audio", "small", "law")
+PARTS = (
+    "scan",
+    "vision",
+    "probes",
+    "families",
+    "modular",
+    "molecules",
+    "audio",
+    "small",
+    "law",
+)
 
 NEEDS = {
     "scan": "Install it with pip install '.[real]'",

@@ -10,7 +10,7 @@ from joblib import Memory
 
 from sk_eqsae import extract_orbits
 from sk_eqsae.activations import Orbits
-from sk_eqsae.groups import ImageDihedral, ImageFlip, ImageRotation
+from sk_eqsae.groups import CyclicShift, ImageDihedral, ImageFlip, ImageRotation
 
 from . import _photographs
 
@@ -19,6 +19,7 @@ ACTIONS = {
     "mirror": ImageFlip(),
     "180": ImageRotation(2),
     "D4": ImageDihedral(4),
+    "shift": CyclicShift(axis=-1, order=4),  # of 128 px: by 32, the largest stride
 }
 NAME = "EfficientNet-Lite0"
 N_SITES = 12  # of a crop

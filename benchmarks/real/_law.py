@@ -1,11 +1,20 @@
 """When to use what: FVU beside a regular one's, by what M leaves beside it."""
 
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.ticker import NullFormatter
 
 from ._tables import store, store_figure
 
+ORBITS = Path(__file__).parents[1] / "orbits" / "results"  # where small ones are, too
+NETWORKS = {  # what tells networks of a part apart
+    "vision": ["layer", "symmetry"],
+    "small": ["network"],
+    "modular": ["layer", "p"],
+}
+MEANS = ["fvu", "ratio", "regular", "code_equivariance", "n_things"]
 STYLES = {  # colour, marker
     "tied, full orbits": ("#0072B2", "s"),
     "tied": ("#009E73", "o"),
@@ -25,25 +34,27 @@ def run(args) -> None:
 
 
 def joined(folder) -> pd.DataFrame:
-    """A row per network and method: R2 of M and ratios of FVU, means over seeds."""
+    """A row per network, size and method: R2 of M, ratios of FVU; means over seeds."""
     parts = []
-    for name, by in (("vision", ["layer", "symmetry"]), ("small", ["network"])):
-        path = folder / f"{name}.csv"
-        if not path.exists():
+    for name, by in NETWORKS.items():
+        places = [folder, ORBITS] if name == "small" else [folder]
+        found = [place for place in places if (place / f"{name}.csv").exists()]
+        if not found:
             continue
-        table = pd.read_csv(path)
-        table = table[(table.n_latents == table.n_latents.mode()[0]) & (table.k == 8)]
-        regular = table[table.method == "regular"].set_index([*by, "seed"]).fvu
-        table = table.join(regular.rename("regular"), on=[*by, "seed"])
+        path = found[0] / f"{name}.csv"
+        table, shape = pd.read_csv(path), ["n_latents", "k"]
+        regular = table[table.method == "regular"].set_index([*by, *shape, "seed"]).fvu
+        table = table.join(regular.rename("regular"), on=[*by, *shape, "seed"])
         table["ratio"] = table.fvu / table.regular
-        columns = ["fvu", "ratio", "code_equivariance", "n_things"]
-        table = table.groupby([*by, "method"])[columns].mean().reset_index()
-        matrix = pd.read_csv(folder / f"{name}_matrix.csv")
-        matrix = matrix.groupby(by)[["r2", "unexplained_moves"]].mean()
-        table = table.join(matrix, on=by)
-        table["left_by_m"] = (1 - table.r2) / (table.fvu / table.ratio)
+        table = table.reindex(columns=[*by, *shape, "method", "seed", *MEANS])
+        seeds = table.groupby([*by, *shape, "method"], as_index=False)
+        table = seeds[MEANS].mean().assign(n_seeds=seeds.seed.nunique().seed)
+        matrix = pd.read_csv(path.with_stem(f"{name}_matrix"))
+        matrix = matrix.reindex(columns=[*by, "r2", "unexplained_moves"])
+        table = table.join(matrix.groupby(by).mean(), on=by)
+        table["left_by_m"] = (1 - table.r2) / table.regular
         names = table[by].astype(str).agg(", ".join, axis=1)
-        parts.append(table.drop(columns=by).assign(network=names))
+        parts.append(table.drop(columns=by).assign(part=name, network=names))
     return pd.concat(parts) if parts else pd.DataFrame()
 
 

@@ -35,6 +35,12 @@ class Cell:
     n_steps: int
 
 
+def fitted(cell: Any, train: Orbits) -> Any:
+    """Fit the autoencoder of a cell."""
+    sae = METHODS[cell.method](cell.n_latents, **_settings(cell, train))
+    return sae.fit(train.X, **train.metadata)
+
+
 def measures(
     cell: Cell,
     train: Orbits,
@@ -45,9 +51,8 @@ def measures(
 
     `more` is asked for what else is to be known of it.
     """
-    sae = METHODS[cell.method](cell.n_latents, **_settings(cell, train))
     clock, cpu = time.perf_counter(), time.process_time()
-    sae.fit(train.X, **train.metadata)
+    sae = fitted(cell, train)
     result = {
         **asdict(cell),
         "seconds": time.perf_counter() - clock,
@@ -69,7 +74,7 @@ def measures(
     return result | (more(sae) if more else {})
 
 
-def _settings(cell: Cell, train: Orbits) -> dict:
+def _settings(cell: Any, train: Orbits) -> dict:
     settings: dict[str, Any] = {
         "k": cell.k,
         "batch_size": 256,

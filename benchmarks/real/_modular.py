@@ -16,10 +16,11 @@ from torch import nn
 from sk_eqsae import ActivationTransformFitter, extract_orbits
 from sk_eqsae.inspection import response_spectrum
 
-from ._methods import METHODS, _settings
+from ._methods import METHODS, fitted
 from ._tables import grown, store
 
 WIDTH, HIDDEN, HEADS = 64, 256, 4
+LAYERS = ("hidden", "back", "head")  # hidden units, what they add, logits
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Cell:
     """One autoencoder of one network."""
 
     p: int
+    layer: str
     method: str
     n_latents: int
     k: int
@@ -57,20 +59,24 @@ def run(args) -> None:
     primes, seeds = ((7,), 1) if args.quick else ((31, 59), args.seeds)
     n_steps = 50 if args.quick else 3_000
     matrices = [
-        _of_matrix(p, seed, args.quick) for seed in range(seeds) for p in primes
+        _of_matrix(p, layer, seed, args.quick)
+        for seed in range(seeds)
+        for p in primes
+        for layer in LAYERS
     ]
     matrices = pd.DataFrame(matrices)
     store(matrices, args.out / "modular_matrix.csv")
     print(matrices.round(4).to_string(index=False))
     cells = [
-        Cell(p, method, 4 * p, 4, seed, n_steps)
+        Cell(p, layer, method, 4 * p, 4, seed, n_steps)
+        for layer in LAYERS[:2]
         for seed in range(seeds)
         for p in primes
         for method in METHODS
     ]
     fit = partial(_fit, quick=args.quick)
     table = grown(fit, cells, args.out / "modular.csv")
-    of_kind = table.groupby(["p", "method"], sort=False)
+    of_kind = table.groupby(["layer", "p", "method"], sort=False)
     columns = ["fvu", "one_frequency", "dead", "n_things"]
     print(of_kind[columns].agg(["mean", "std"]).round(3).to_string())
 
@@ -98,8 +104,8 @@ def _trained(p, seed, quick):
     return model.eval(), float(accuracy)
 
 
-def _orbits(p, seed, quick):
-    """Hidden units at "=", a row for each a; an orbit for each b."""
+def _orbits(p, layer, seed, quick):
+    """What a layer puts out at "=", a row for each a; an orbit for each b."""
     model, _ = _trained(p, seed, quick)
     b = np.arange(p)
     inputs = np.stack([np.zeros_like(b), b, np.full_like(b, p)], axis=1)
@@ -109,12 +115,12 @@ def _orbits(p, seed, quick):
         moved[:, 0] = (moved[:, 0] + power) % p
         return moved
 
-    return extract_orbits(model, inputs, layer="hidden", action=action, symmetry=p)
+    return extract_orbits(model, inputs, layer=layer, action=action, symmetry=p)
 
 
-def _of_matrix(p, seed, quick):
+def _of_matrix(p, layer, seed, quick):
     """M, and its energies beside those of the Fourier transform of the rows."""
-    orbits = _orbits(p, seed, quick)
+    orbits = _orbits(p, layer, seed, quick)
     train, test = orbits.split(random_state=seed)
     fitter = ActivationTransformFitter(p).fit(train.X, **train.metadata)
     spectrum = response_spectrum(orbits.X, **orbits.metadata)
@@ -124,36 +130,37 @@ def _of_matrix(p, seed, quick):
     fourier = np.square(np.abs(waves)).sum(axis=(0, 2))
     fourier[1:] *= 2
     fourier /= fourier.sum()
+    share = np.sort(fourier[1:])[::-1].cumsum() / fourier[1:].sum()
     return {
         "p": p,
+        "layer": layer,
         "seed": seed,
         "accuracy": _trained(p, seed, quick)[1],
         "r2": fitter.score(test.X, **test.metadata),
         "fft_error": np.abs(energies.to_numpy() - fourier).max(),
-        "n_frequencies_90": int(
-            np.searchsorted(
-                np.cumsum(np.sort(fourier[1:])[::-1]), 0.9 * fourier[1:].sum()
-            )
-            + 1
-        ),
+        "n_frequencies_90": int(np.searchsorted(share, 0.9) + 1),
         "frequencies": " ".join(map(str, np.argsort(-fourier[1:])[:6] + 1)),
+        "one_frequency": _in_one_frequency(test.X, test),  # of units as they are
     }
 
 
-def _fit(cell, *, quick):
-    train, test = _orbits(cell.p, cell.seed, quick).split(random_state=cell.seed)
-    sae = METHODS[cell.method](cell.n_latents, **_settings(cell, train))
-    sae.fit(train.X, **train.metadata)
-    codes = sae.transform(test.X)
-    spectrum = response_spectrum(codes, **test.metadata)
+def _in_one_frequency(codes, orbits):
+    """Share of a latent's moves in its strongest frequency, weighted by the moves."""
+    spectrum = response_spectrum(codes, **orbits.metadata)
     energies = spectrum.filter(like="energy").iloc[:, 1:].to_numpy()
-    moving = energies.sum(axis=1)
-    one = np.nan_to_num(energies.max(axis=1) / np.where(moving > 0, moving, np.nan))
-    weight = (spectrum.variance * np.nan_to_num(moving)).to_numpy()
+    moves = (spectrum.variance * np.nan_to_num(energies.sum(axis=1))).to_numpy()
+    strongest = (spectrum.variance * np.nan_to_num(energies.max(axis=1))).to_numpy()
+    return strongest.sum() / moves.sum() if moves.any() else np.nan
+
+
+def _fit(cell, *, quick):
+    orbits = _orbits(cell.p, cell.layer, cell.seed, quick)
+    train, test = orbits.split(random_state=cell.seed)
+    sae = fitted(cell, train)
     return {
         **vars(cell),
         "fvu": 1 - sae.score(test.X),
-        "one_frequency": np.average(one, weights=weight) if weight.any() else np.nan,
+        "one_frequency": _in_one_frequency(sae.transform(test.X), test),
         "dead": 1 - (sae.transform(train.X) > 0).any(axis=0).mean(),
         "n_things": getattr(sae, "n_orbits_", cell.n_latents),
         "orbit_lengths": str(getattr(sae, "orbit_lengths_", "")),

@@ -1,5 +1,8 @@
 """Which layers of a trained vision network follow which symmetry."""
 
+from dataclasses import asdict, dataclass
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
@@ -8,41 +11,53 @@ from sk_eqsae.inspection import SymmetryScanDisplay
 
 from . import _efficientnet as net
 from ._photographs import centre
-from ._tables import store, store_figure
+from ._tables import grown, store, store_figure
 
 N_ROWS = 8_000  # of a layer
-SYMMETRIES = ("C4", "mirror", "180", "D4")
+SYMMETRIES = ("C4", "mirror", "180", "D4", "shift")
+SIZE_OF_SHIFTS = 128  # a multiple of all strides
+SIZE_OF_RANDOM = 127  # at which strides and padding map all grids onto themselves
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One symmetry of one layer."""
+
+    layer: str
+    symmetry: str
+    weights: str
 
 
 def run(args) -> None:
-    """Scan the layers, a network of random weights and a wrong M; store and print."""
+    """Scan the layers, also those of a network of random weights; store and print."""
     sizes = aligned_sizes(args)
-    images, photograph = net.data(args)
     layers = net.LAYERS[3:4] if args.quick else net.LAYERS
-    tables = []
-    for weights in ("trained", "random"):
-        model = net.network(weights == "trained")
-        for layer in layers:
-            table = _scan(
-                model, layer, centre(images, sizes[layer.name]), photograph, args
-            )
-            tables.append(table.assign(layer=layer.name, weights=weights))
-            store(pd.concat(tables), args.out / "scan.csv")
-    table = pd.concat(tables)
+    names = SYMMETRIES[:2] if args.quick else SYMMETRIES
+    cells = [
+        Cell(layer.name, symmetry, weights)
+        for weights, symmetries in (("trained", names), ("random", SYMMETRIES[:2]))
+        for layer in layers
+        for symmetry in symmetries
+    ]
+    row = partial(_row, args=args, sizes=sizes)
+    table = grown(row, cells, args.out / "scan.csv")
     print(table.to_string(index=False))
     shown = table[table.weights == "trained"].drop(columns="weights")
     display = SymmetryScanDisplay(shown)
     store_figure(display.plot().figure_, args.out / "scan.png")
 
 
-def _scan(model, layer, images, photograph, args):
-    names = SYMMETRIES[:2] if args.quick else SYMMETRIES
-    return scan_symmetry(
-        model,
-        net.as_inputs(images),
+def _row(cell, *, args, sizes):
+    layer = next(each for each in net.LAYERS if each.name == cell.layer)
+    size = SIZE_OF_RANDOM if cell.weights == "random" else sizes[layer.name]
+    size = SIZE_OF_SHIFTS if cell.symmetry == "shift" else size
+    images, photograph = net.data(args)
+    table = scan_symmetry(
+        net.network(cell.weights == "trained"),
+        net.as_inputs(centre(images, size)),
         layers=[layer.module],
         call=layer.call,
-        actions={name: net.ACTIONS[name] for name in names},
+        actions={cell.symmetry: net.ACTIONS[cell.symmetry]},
         sites="map",
         n_sites=net.N_SITES,
         n_rows=N_ROWS,
@@ -50,6 +65,7 @@ def _scan(model, layer, images, photograph, args):
         batch_size=64,
         random_state=0,
     )
+    return {**table.iloc[0].to_dict(), **asdict(cell)}
 
 
 def aligned_sizes(args) -> dict[str, int]:

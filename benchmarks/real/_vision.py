@@ -10,7 +10,7 @@ from ._methods import METHODS, Cell, measures, of_matrix, summary
 from ._scan import aligned_sizes
 from ._tables import grown, store
 
-SEEDED = ("block 4", "block 7")  # with all seeds; the others with one
+FIRST = ("block 4", "block 7")
 WIDE = ("block 4",)  # also with other sizes and k, one seed
 
 
@@ -33,11 +33,12 @@ def _cells(args):
         Cell(net.NAME, layer, symmetry, method, n, k, seed, n_steps)
         for symmetry in ("C4", "mirror")
         for layer in layers
-        for seed in range(args.seeds if layer in SEEDED else 1)
+        for seed in range(args.seeds)
         for n, k in _shapes(layer, seed, args.quick)
         for method in METHODS
     ]
-    return sorted(cells, key=lambda c: (c.seed, (c.n_latents, c.k) != (256, 8)))
+    is_other = {c: (c.n_latents, c.k) != (256, 8) for c in cells}
+    return sorted(cells, key=lambda c: (c.layer not in FIRST, is_other[c], c.seed))
 
 
 def _shapes(layer, seed, quick):
@@ -53,11 +54,11 @@ def _fit(cell, *, args, sizes):
     return measures(cell, train, test)
 
 
-def parts(layer, symmetry, size, args):
+def parts(layer, symmetry, size, args, seed=0):
     """Orbits of a layer for training and of other photographs."""
     kept = Memory(args.out / "activations", verbose=0).cache(net.orbits)
     orbits = kept(layer, symmetry, size, *net.data(args))
-    return orbits.split(0.5 if args.quick else 0.25, random_state=0)
+    return orbits.split(0.5 if args.quick else 0.25, random_state=seed)
 
 
 def _matrices(args, sizes):

@@ -51,16 +51,35 @@ def _listed(values) -> str:
 
 def claims() -> str:
     """The paper's claims, and what became of them."""
-    table = _read("claims").fillna("")
+    names = {
+        "claim": "the paper says",
+        "default recipe": "default recipe",
+        "paper recipe": "paper recipe",
+    }
+    table = _read("claims").fillna("")[[*names]].rename(columns=names)
+    verdicts = [*names][1:]
+    table[verdicts] = table[verdicts].map(_marked)
+    return _table(table)
+
+
+def _marked(verdict: str) -> str:
+    """A verdict behind its mark, as in the report."""
+    if verdict in ("", "not measured"):
+        return verdict
+    if verdict == "holds":
+        return "✓"
+    return f"{'✗' if verdict == 'does not hold' else '◐'} {verdict}"
+
+
+def claims_figures() -> str:
+    """The numbers behind the verdicts."""
     names = {
         "claim": "claim",
-        "paper": "paper",
+        "paper": "the paper",
         "ours, default recipe": "default recipe",
-        "default recipe": "holds, default",
         "ours, paper recipe": "paper recipe",
-        "paper recipe": "holds, paper",
     }
-    return _table(table[[*names]].rename(columns=names))
+    return _table(_read("claims").fillna("")[[*names]].rename(columns=names))
 
 
 def architectures() -> str:

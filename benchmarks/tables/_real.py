@@ -12,7 +12,7 @@ METHODS = ("regular", "tied, full orbits", "tied", "orbit")
 
 def vision() -> str:
     """FVU of every method on layers of EfficientNet-Lite0, 256 latents, k = 8."""
-    return by_method(_RESULTS, "vision", ["layer", "symmetry"])
+    return by_method(_RESULTS, "vision", ["layer", "symmetry"], spread=True)
 
 
 def labels() -> str:
@@ -31,26 +31,175 @@ def labels() -> str:
     return markdown(["90 % / 99 % of what is explained", *METHODS], lines)
 
 
+def claims() -> str:
+    """What was claimed of latent orbits, and what was found."""
+    vision, small = _above("vision"), _above("small")
+    middle = vision.loc[["block 2", "block 4", "block 7"]]
+    late, hidden = vision.loc[["block 10", "block 14"]], vision.loc["block 1, hidden"]
+    law = pd.read_csv(_RESULTS / "law.csv")
+    many, r2 = pd.concat([vision, small]), law[law.part == "small"].r2
+    tied = law[law.method == "tied"]
+    level = tied[tied.left_by_m <= 1].ratio - 1
+    moves = tied[tied.part == "vision"].code_equivariance
+    most = many.orbit.max()
+    lines = [
+        (
+            "Orbits of every length cost nothing on blocks 2 to 7",
+            "holds",
+            f"{_span(middle.tied)} in FVU, orbits of one length "
+            f"{_span(middle['tied, full orbits'])}",
+        ),
+        (
+            "`GroupTiedSAE` is within 3 % of a regular one",
+            "holds only behind block 1",
+            f"hidden channels of block 1 {_span(hidden.tied)}, "
+            f"blocks 10 and 14 {_span(late.tied)}",
+        ),
+        (
+            "`OrbitSAE` is at most 5 % above everywhere",
+            f"holds but for {many.orbit.idxmax()}" if most > 0.05 else "holds",
+            f"blocks {_span(vision.orbit)}, our own networks {_span(small.orbit)}",
+        ),
+        (
+            "There is half as much to look at",
+            "holds only where orbits are long",
+            _looked_at(("block 4", "C4"), ("block 14", "mirror")),
+        ),
+        (
+            "An exact dictionary wins where M is good",
+            "does not hold",
+            f"our own networks, R2 {r2.min():.2f} to {r2.max():.2f}: "
+            f"{_span(small.tied)}",
+        ),
+        (
+            "It is level where 1 - R2 of M is no larger than the regular FVU",
+            "holds" if level.abs().max() < 0.03 else "holds but for some",
+            f"{len(level)} cases, {_span(level)}",
+        ),
+        (
+            "Tied codes move exactly with the inputs",
+            "holds only where the network follows",
+            f"code equivariance on held-out inputs {moves.min():.2f} to "
+            f"{moves.max():.2f} on EfficientNet (under M it is 1)",
+        ),
+    ]
+    return markdown(["claim", "", "figure"], lines)
+
+
+def _looked_at(*places: tuple[str, str]) -> str:
+    """Orbits of the tied one for latents of the regular one."""
+    table = _main(_RESULTS / "vision.csv")
+    means = table.groupby(["layer", "symmetry", "method"])["things_90%"].mean()
+    found = (
+        f"{', '.join(place)}: {means[(*place, 'orbit')]:.0f} orbits for "
+        f"{means[(*place, 'regular')]:.0f} latents"
+        for place in places
+    )
+    return "; ".join(found) + " (90 % of what is explained)"
+
+
+def _above(name: str) -> pd.DataFrame:
+    """By how much methods are above a regular one, by layer or network."""
+    law = pd.read_csv(_RESULTS / "law.csv")
+    law = law[(law.part == name) & (law.n_latents == 256) & (law.k == 8)]
+    wide = law.pivot(index="network", columns="method", values="ratio") - 1
+    wide.index = wide.index.str.rsplit(", ", n=int(name == "vision")).str[0]
+    return wide
+
+
+def _span(values: pd.Series) -> str:
+    return f"{values.min():+.0%} to {values.max():+.0%}".replace("%", " %")
+
+
 def _main(path: Path) -> pd.DataFrame:
     table = pd.read_csv(path)
     return table[(table.n_latents == 256) & (table.k == 8)]
 
 
-def by_method(folder: Path, name: str, by: list[str]) -> str:
-    """FVU of every method, and by how much it is above regular."""
+def by_method(folder: Path, name: str, by: list[str], spread: bool = False) -> str:
+    """FVU of every method, and by how much (± over seeds) it is above regular."""
     table, lines = _main(folder / f"{name}.csv"), []
     r2 = pd.read_csv(folder / f"{name}_matrix.csv").groupby(by).r2.mean()
     for key, rows in table.groupby(by, sort=False):
-        fvu = rows.groupby("method").fvu.mean()
-        moves = rows.groupby("method").code_equivariance.mean()
-        cells = [significant(fvu["regular"])]
-        for method in METHODS[1:]:
-            behind = f"{fvu[method] / fvu['regular'] - 1:+.0%}"
-            cells.append(f"{behind} ({moves[method]:.2f})")
         found = r2[key if len(by) > 1 else key[0]]
         n_seeds = str(rows.seed.nunique())
-        lines.append([", ".join(key), n_seeds, f"{found:.2f}", *cells])
+        lines.append(
+            [", ".join(key), n_seeds, f"{found:.2f}", *_beside_regular(rows, spread)]
+        )
     head = ["", "seeds", "R2 of M", "regular FVU", *METHODS[1:]]
+    return markdown(head, lines)
+
+
+def _beside_regular(rows: pd.DataFrame, spread: bool = False) -> list[str]:
+    """FVU of a regular one, and by how much others are above it."""
+    fvu = rows.pivot(index="seed", columns="method", values="fvu")
+    moves = rows.groupby("method").code_equivariance.mean()
+    cells = [significant(fvu["regular"].mean())]
+    for method in METHODS[1:]:
+        above = f"{fvu[method].mean() / fvu['regular'].mean() - 1:+.0%}"
+        if spread and len(fvu) > 1:
+            above += f" ± {(fvu[method] / fvu['regular']).std():.1%}"
+        cells.append(f"{above} ({moves[method]:.2f})")
+    return cells
+
+
+def shapes() -> str:
+    """Block 4 with other numbers of latents and other k, one seed."""
+    table, lines = pd.read_csv(_RESULTS / "vision.csv"), []
+    table = table[(table.layer == "block 4") & (table.seed == 0)]
+    for (symmetry, n, k), rows in table.groupby(["symmetry", "n_latents", "k"]):
+        lines.append([symmetry, f"{n:,}", str(k), *_beside_regular(rows)])
+    return markdown(["", "latents", "k", "regular FVU", *METHODS[1:]], lines)
+
+
+def splices() -> str:
+    """How often the network names the same class with a reconstruction in place."""
+    table, lines = pd.read_csv(_RESULTS / "probes.csv"), []
+    for key, rows in table.groupby(["layer", "symmetry"], sort=False):
+        by = rows.groupby("method")
+        cells = [f"{by.agreement.mean()[m]:.0%}" for m in METHODS]
+        mean = f"{rows.agreement_of_mean.mean():.0%}"
+        lines.append([", ".join(key), str(rows.seed.nunique()), *cells, mean])
+    return markdown(["", "seeds", *METHODS, "mean in place"], lines)
+
+
+def classes() -> str:
+    """Probes for groups of classes, by what they read."""
+    return _probed("class")
+
+
+def edges() -> str:
+    """Probes for the direction of the edge at a site, by what they read."""
+    return _probed("edge")
+
+
+def _probed(question: str) -> str:
+    """Mean area under the curve, with 1 / 2 / 4 / 8 latents."""
+    table, lines = pd.read_csv(_RESULTS / "probes.csv"), []
+    read = [(method, suffix) for suffix in ("", "_pooled") for method in METHODS]
+    read.remove(("regular", "_pooled"))
+    for key, rows in table.groupby(["layer", "symmetry"], sort=False):
+        means = rows.groupby("method").mean(numeric_only=True)
+        cells = [
+            " / ".join(f"{means.loc[m, f'{question}{end}_{n}']:.2f}" for n in (1, 8))
+            for m, end in read
+        ]
+        lines.append([", ".join(key), *cells])
+    names = [method + end.replace("_", ", ") for method, end in read]
+    return markdown(["1 / 8 latents", *names], lines)
+
+
+def rule() -> str:
+    """How far a tied dictionary is behind, by what M leaves over the regular FVU."""
+    table, lines = pd.read_csv(_RESULTS / "law.csv"), []
+    table = table[table.method == "tied"]
+    bins = [0, 1, 2, 4, 8, float("inf")]
+    for part, rows in table.groupby(pd.cut(table.left_by_m, bins), observed=True):
+        above = rows.ratio - 1
+        name = f"{part.left:g} to {part.right:g}".replace(" to inf", " and more")
+        cells = [f"{v:+.0%}" for v in (above.min(), above.median(), above.max())]
+        lines.append([name, str(len(rows)), *cells])
+    head = ["(1 - R2 of M) / regular FVU", "cases", "least", "median", "most"]
     return markdown(head, lines)
 
 
@@ -70,26 +219,34 @@ def scan() -> str:
 
 def modular() -> str:
     """What autoencoders find in transformers that add."""
-    table = pd.read_csv(_RESULTS / "modular.csv")
-    lines = []
-    for (p, method), rows in table.groupby(["p", "method"], sort=False):
-        cells = [f"{rows[c].mean():.2f}" for c in ("fvu", "one_frequency", "dead")]
-        lines.append([str(p), method, str(rows.seed.nunique()), *cells])
-    return markdown(["p", "", "seeds", "FVU", "in one frequency", "dead"], lines)
+    table, lines = pd.read_csv(_RESULTS / "modular.csv"), []
+    units = pd.read_csv(_RESULTS / "modular_matrix.csv").groupby(["layer", "p"])
+    for key, rows in table.groupby(["layer", "p"], sort=False):
+        by = rows.groupby("method")
+        fvu, found = by.fvu.mean(), by.one_frequency.mean()
+        cells = [f"{significant(fvu[m], 2)} ({found[m]:.2f})" for m in METHODS]
+        unit = f"{units.one_frequency.mean()[key]:.2f}"
+        lines.append([key[0], str(key[1]), str(rows.seed.nunique()), unit, *cells])
+    return markdown(["layer", "p", "seeds", "units", *METHODS], lines)
 
 
 def additions() -> str:
     """The transformers themselves."""
-    table = pd.read_csv(_RESULTS / "modular_matrix.csv")
-    lines = [
-        [
-            *(str(row.p), str(row.seed), f"{row.accuracy:.2f}", f"{row.r2:.2f}"),
-            *(f"{row.fft_error:.0e}", str(row.n_frequencies_90), row.frequencies),
+    table, lines = pd.read_csv(_RESULTS / "modular_matrix.csv"), []
+    for (layer, p), rows in table.groupby(["layer", "p"], sort=False):
+        ranges = [
+            _range(rows[column], digits)
+            for column, digits in (("accuracy", 2), ("r2", 2), ("n_frequencies_90", 0))
         ]
-        for row in table.itertuples(index=False)
-    ]
-    head = ["p", "seed", "accuracy", "R2 of M", "error of the spectrum"]
-    return markdown([*head, "frequencies for 90 %", "strongest"], lines)
+        error = f"{rows.fft_error.max():.0e}"
+        lines.append([layer, str(p), str(rows.seed.nunique()), *ranges, error])
+    head = ["layer", "p", "seeds", "accuracy", "R2 of M", "frequencies for 90 %"]
+    return markdown([*head, "error of the spectrum"], lines)
+
+
+def _range(values: pd.Series, digits: int) -> str:
+    ends = [f"{v:.{digits}f}" for v in (values.min(), values.max())]
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
 
 
 def molecules() -> str:

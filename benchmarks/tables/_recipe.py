@@ -13,6 +13,12 @@ _PARTS = (
     *("neither", "lr = 1e-3", "lr = 4e-3", "constant lr", "rows as they are"),
     *("torch's own start", "free norms", "paper"),
 )
+# for fewer dead latents
+_TRIALS = (
+    *("default", "free norms", "aux_k = 128", "dead after 1/4 epoch"),
+    *("dead after 4 epochs", "lr falls over 80 %", "free norms, no auxiliary loss"),
+    *("free norms, dead after 1/4 epoch", "free norms, lr = 3e-3"),
+)
 _MAIN = ("default", "no clipping", "no auxiliary loss", "rows as they are", "paper")
 
 
@@ -22,12 +28,21 @@ def _means():
 
 def parts() -> str:
     """FVU and dead latents with one part of the recipe changed."""
+    return _of(_PARTS)
+
+
+def trials() -> str:
+    """The same of what was tried for fewer dead latents."""
+    return _of(_TRIALS)
+
+
+def _of(variants) -> str:
     means = _means()
 
     def cell(scores):
         return f"{written(scores.fvu, 'fvu')} / {scores.dead:.2f}"
 
-    rows = [[v, *(cell(means.loc[v, data]) for data in DATA)] for v in _PARTS]
+    rows = [[v, *(cell(means.loc[v, data]) for data in DATA)] for v in variants]
     return markdown(["", *DATA.values()], rows)
 
 

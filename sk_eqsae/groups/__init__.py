@@ -17,11 +17,11 @@ from ._group import (
     FiniteGroup,
     Irrep,
     ProductGroup,
+    Subgroup,
     multiplicities,
 )
 from ._permutation_groups import GeneratedGroup, SymmetricGroup
 from ._pose import PoseCanonicalizer, canonicalize
-from ._subgroups import Subgroup
 
 __all__ = [
     "ActivationTransformFitter",

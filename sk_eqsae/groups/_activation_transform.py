@@ -10,12 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import (
-    BaseEstimator,
-    OneToOneFeatureMixin,
-    TransformerMixin,
-    _fit_context,
-)
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array, check_random_state, gen_batches
@@ -24,10 +19,9 @@ from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_n_features, check_is_fitted
 
-from .._doc_link import DocLinkMixin
 from .._docs import fill
 from .._fitted import FEATURES, Fitted
-from .._fitting import all_or_nothing, draw_seed
+from .._fitting import FloatTransformer, all_or_nothing, draw_seed
 from .._metrics import are_constant, fvu_of_chunks
 from .._rows import (
     MOST_OF_ALL,
@@ -87,9 +81,7 @@ class _Multiplied:
 
 
 @fill
-class ActivationTransformFitter(
-    DocLinkMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
-):
+class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
     """Linear map M with M^p psi(x) = psi(g^p x).
 
     Fits one matrix for each generator of a group, which moves the activation of an
@@ -775,12 +767,6 @@ class ActivationTransformFitter(
         values, which = np.unique(power, axis=0, return_inverse=True)
         moves = [(v, np.flatnonzero(which == i)) for i, v in enumerate(values)]
         return np.array([_r2(X[rows], moved[rows], X) for v, rows in moves if v.any()])
-
-    def __sklearn_tags__(self) -> Any:
-        """Tags for scikit-learn: float32 and float64 come out as they went in."""
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
 
 
 def _exact_law(moments: OrbitMoments, n_features: int, *, use_up: bool) -> ExactLaw:

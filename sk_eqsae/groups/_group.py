@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._irreps import canonical_basis, irreps_inside, irreps_of_regular, tensor_product
-from ._subgroups import MAX_ORDER, Subgroup, SubgroupSearch, divisors
+from ._subgroups import MAX_ORDER, SubgroupSearch
 
 Word = tuple[tuple[int, int], ...]
 
@@ -80,6 +80,47 @@ class Irrep:  # numpydoc ignore=PR02
     def kind(self) -> str:
         """Number system of those: "real", "complex" or "quaternionic"."""
         return _KINDS[self.commutant_dim]
+
+
+@dataclass(frozen=True, eq=False)
+class Subgroup:  # numpydoc ignore=PR02
+    """A subgroup of a finite group.
+
+    Parameters
+    ----------
+    name : str
+        Elements that generate it, unique in its group: ``<r^2, s>``.
+    elements : ndarray of int of shape (order,)
+        Numbers of its elements, ascending; the identity is 0.
+
+    See Also
+    --------
+    sk_eqsae.groups.FiniteGroup.subgroups : One of each conjugacy class.
+
+    Examples
+    --------
+    >>> from sk_eqsae.groups import CyclicGroup
+    >>> half = CyclicGroup(4).subgroups[1]
+    >>> half
+    Subgroup(name='<g^2>', order=2)
+    >>> half.elements
+    array([0, 2])
+    """
+
+    name: str
+    elements: NDArray
+
+    def __post_init__(self) -> None:
+        elements = _frozen(np.array(self.elements, dtype=np.int64))
+        object.__setattr__(self, "elements", elements)
+
+    def __repr__(self) -> str:
+        return f"Subgroup(name={self.name!r}, order={self.order})"
+
+    @property
+    def order(self) -> int:
+        """Number of elements."""
+        return len(self.elements)
 
 
 @dataclass(frozen=True)
@@ -345,7 +386,7 @@ class CyclicGroup(FiniteGroup):  # numpydoc ignore=PR02
 
     def _subgroups(self) -> list[tuple[NDArray, list[int]]]:
         # g^step for each divisor of n
-        steps = [self.n // d for d in divisors(self.n)]
+        steps = [self.n // d for d in _divisors(self.n)]
         return [(np.arange(0, self.n, s), [s] if s < self.n else []) for s in steps]
 
     @cached_property
@@ -417,7 +458,7 @@ class DihedralGroup(FiniteGroup):  # numpydoc ignore=PR02
         # rotations by r^step alone, with s, and, if no rotation of them takes one to
         # the other, with r s; r^a s^b is element 2 a + b
         found = []
-        for step in (self.n // d for d in divisors(self.n)):
+        for step in (self.n // d for d in _divisors(self.n)):
             turns = np.arange(0, 2 * self.n, 2 * step)
             by = [2 * step] if step < self.n else []
             found.append((turns, by))
@@ -670,6 +711,11 @@ def _cycle(left: NDArray) -> NDArray:
     while (following := int(left[elements[-1]])) != 0:
         elements.append(following)
     return np.array(elements)
+
+
+def _divisors(n: int) -> list[int]:
+    """All divisors of a number, ascending."""
+    return [d for d in range(1, n + 1) if n % d == 0]
 
 
 def _frozen(array: NDArray) -> NDArray:

@@ -53,14 +53,13 @@ def orbit_table(
         return _trivial_table(group, n_rows)
     if groups is None or power is None:
         _raise_half_metadata({"groups": groups, "power": power, "site": site})
-    ids = {"groups": groups} | ({} if site is None else {"site": site})
-    columns = {name: checked_column(values, name) for name, values in ids.items()}
+    ids = _checked_ids(groups, site)
     element = _elements(power, group)
-    for name, column in (columns | {"power": element}).items():
+    for name, column in (ids | {"power": element}).items():
         _check_length(column, name, n_rows)
     if group is None:
         group = _group_of_powers(element)
-    return group, _filled_table(pd.DataFrame(columns), element, group.order)
+    return group, _filled_table(pd.DataFrame(ids), element, group.order)
 
 
 def canonical_rows(
@@ -70,11 +69,10 @@ def canonical_rows(
     # Rows that are not canonical are numbered as they come, in place of elements.
     if groups is None:
         _raise_half_metadata({"groups": groups, "power": is_canonical, "site": site})
-    ids = given({"groups": groups, "site": site})
-    ids = {name: checked_column(values, name) for name, values in ids.items()}
-    for name, column in ids.items():
+    columns = _checked_ids(groups, site)
+    for name, column in columns.items():
         _check_length(column, name, n_rows)
-    ids = pd.DataFrame(ids | {"is canonical": is_canonical})
+    ids = pd.DataFrame(columns | {"is canonical": is_canonical})
     number = ids.groupby(list(ids), sort=False).cumcount().to_numpy()
     _, table = orbit_table(groups, number + ~is_canonical, n_rows=n_rows, site=site)
     orbit, column = np.nonzero(table >= 0)
@@ -89,6 +87,12 @@ def are_held_out(table: NDArray, groups: ArrayLike, share: float, seed: int) -> 
     inputs, ids = pd.factorize(np.asarray(groups)[table[:, 0]])
     drawn = np.random.default_rng(seed).permutation(len(ids))
     return np.isin(inputs, drawn[: max(1, int(share * len(ids)))])
+
+
+def _checked_ids(groups: Any, site: Any) -> dict[str, NDArray]:
+    """Columns that together are the id of the orbit of each row."""
+    ids = given({"groups": groups, "site": site})
+    return {name: checked_column(values, name) for name, values in ids.items()}
 
 
 def _check_length(column: NDArray, name: str, n_rows: int) -> None:

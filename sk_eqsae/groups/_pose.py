@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import (
-    BaseEstimator,
-    OneToOneFeatureMixin,
-    TransformerMixin,
-    _fit_context,
-    clone,
-)
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, _fit_context, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
-from .._doc_link import DocLinkMixin
 from .._docs import fill
 from .._fitted import FEATURES, Fitted
+from .._fitting import FloatTransformer
 from .._rows import checked_array
 from ._activation_transform import ActivationTransformFitter
 from ._element_matrices import (
@@ -37,9 +31,7 @@ _WEIGHT = 0.5  # of each further direction; no mirror of a polygon is at atan(1/
 
 
 @fill
-class PoseCanonicalizer(
-    DocLinkMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
-):
+class PoseCanonicalizer(OneToOneFeatureMixin, FloatTransformer):
     """Move activations to one side of their orbit, without labels.
 
     The pose of an activation is the element of the group that explains best where
@@ -220,12 +212,6 @@ class PoseCanonicalizer(
         """Index of the first element with the best score."""
         tie = scores.max(axis=1, keepdims=True) - _TIE * self.spread_
         return (scores >= tie).argmax(axis=1)
-
-    def __sklearn_tags__(self) -> Any:
-        """Tags for scikit-learn: float32 and float64 come out as they went in."""
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
 
 
 @fill

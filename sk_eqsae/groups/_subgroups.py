@@ -2,56 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 MAX_ORDER = 2_000  # the multiplication table has 32 MB
 _MAX_STEPS = 2**17  # cosets that the search may visit: less than a second
 _MAX_CLASSES = 1_000
-
-
-@dataclass(frozen=True, eq=False)
-class Subgroup:  # numpydoc ignore=PR02
-    """A subgroup of a finite group.
-
-    Parameters
-    ----------
-    name : str
-        Elements that generate it, unique in its group: ``<r^2, s>``.
-    elements : ndarray of int of shape (order,)
-        Numbers of its elements, ascending; the identity is 0.
-
-    See Also
-    --------
-    sk_eqsae.groups.FiniteGroup.subgroups : One of each conjugacy class.
-
-    Examples
-    --------
-    >>> from sk_eqsae.groups import CyclicGroup
-    >>> half = CyclicGroup(4).subgroups[1]
-    >>> half
-    Subgroup(name='<g^2>', order=2)
-    >>> half.elements
-    array([0, 2])
-    """
-
-    name: str
-    elements: NDArray
-
-    def __post_init__(self) -> None:
-        elements = np.array(self.elements, dtype=np.int64)
-        elements.setflags(write=False)
-        object.__setattr__(self, "elements", elements)
-
-    def __repr__(self) -> str:
-        return f"Subgroup(name={self.name!r}, order={self.order})"
-
-    @property
-    def order(self) -> int:
-        """Number of elements."""
-        return len(self.elements)
 
 
 class SubgroupSearch:
@@ -135,8 +91,3 @@ def _is_prime_power(n: int) -> bool:
     while n % prime == 0:
         n //= prime
     return n == 1
-
-
-def divisors(n: int) -> list[int]:
-    """All divisors of a number, ascending."""
-    return [d for d in range(1, n + 1) if n % d == 0]

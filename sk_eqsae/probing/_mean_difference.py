@@ -9,16 +9,16 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import _fit_context
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._doc_link import DocLinkMixin
 from .._docs import fill
 from .._fitted import FEATURES, Fitted
+from .._fitting import FloatTransformer
 from .._rows import as_array, as_entries
 
 BYTES_PER_BATCH = 64 * 2**20
@@ -72,7 +72,7 @@ def _mean_difference(Z: Any, codes: NDArray[np.intp]) -> NDArray:
 
 
 @fill
-class MeanDifferenceSelector(DocLinkMixin, SelectorMixin, BaseEstimator):
+class MeanDifferenceSelector(SelectorMixin, FloatTransformer):
     """Keep the latents whose class means differ most.
 
     The truncation of the paper: the latents with the largest absolute difference

@@ -7,21 +7,15 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn import get_config
-from sklearn.base import (
-    BaseEstimator,
-    OneToOneFeatureMixin,
-    TransformerMixin,
-    _fit_context,
-    clone,
-)
+from sklearn.base import OneToOneFeatureMixin, _fit_context, clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.metadata_routing import MetadataRequest, get_routing_for_object
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._doc_link import DocLinkMixin
 from .._docs import fill
 from .._fitted import FEATURES, Fitted
+from .._fitting import FloatTransformer
 from .._rows import as_array
 from ..groups._orbit_table import METADATA, given
 from ._mean_difference import FLOATS, MeanDifferenceSelector, class_codes, labels_of
@@ -56,9 +50,7 @@ def _check_all_set(estimator: Any, requests: dict[str, Any], given: Any) -> None
 
 
 @fill
-class TruncatedReconstruction(
-    DocLinkMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
-):
+class TruncatedReconstruction(OneToOneFeatureMixin, FloatTransformer):
     """Activations rebuilt from the latents that best separate the classes.
 
     Encodes the activations with an SAE, sets all latents to zero but those chosen by
@@ -240,5 +232,4 @@ class TruncatedReconstruction(
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

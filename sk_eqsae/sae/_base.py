@@ -15,22 +15,16 @@ import torch
 import torch.distributed as dist
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, issparse, vstack
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-)
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, _fit_context
 from sklearn.utils import check_array, check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import Dataset
 
 from .._checkpoint import Checkpoint
-from .._doc_link import DocLinkMixin
 from .._docs import fill
 from .._fitted import FEATURES, Fitted, adam_state
-from .._fitting import all_or_nothing, ordinary_modes
+from .._fitting import FloatTransformer, all_or_nothing, ordinary_modes
 from .._metrics import fvu_of_chunks
 from .._rows import (
     TrainingRows,
@@ -88,9 +82,7 @@ class Plan:
 
 
 @fill
-class BaseSAE(
-    DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
-):
+class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
     """Base class of the sparse autoencoders; not for use by itself."""
 
     # A fit is three steps: `_prepare` checks parameters and rows, finds what a subclass
@@ -714,10 +706,16 @@ class BaseSAE(
         return checked_rows(self, X, reset=False)
 
     def _encode_csr(self, X: Any) -> csr_array:
-        parts = [
-            _csr(values, code, len(self.components_))
-            for _, values, code in self._encode_chunks(X)
-        ]
+        """CSR latents, without the entries that the ReLU set to zero."""
+        parts = []
+        for _, values, code in self._encode_chunks(X):
+            arrays = (values, code.indices.numpy(), code.offsets.numpy())
+            shape = (len(code.offsets) - 1, len(self.components_))
+            # a copy, for what follows works in place, and codes of one size share
+            # offsets
+            parts.append(csr_array(arrays, shape=shape, copy=True))
+            parts[-1].sort_indices()
+            parts[-1].eliminate_zeros()
         return vstack(parts, format="csr")
 
     def _encode_chunks(self, X: Any) -> Iterator[tuple[slice, NDArray, Code]]:
@@ -765,12 +763,6 @@ class BaseSAE(
     def _n_features_out(self) -> int:
         return len(self.components_)
 
-    def __sklearn_tags__(self) -> Any:
-        """Tags for scikit-learn: float32 and float64 come out as they went in."""
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
 
 @contextmanager
 def room_for(n_latents: int, n_features: int) -> Iterator[None]:
@@ -801,14 +793,3 @@ def kept_latents(sae: BaseSAE, n_latents: int | None = None) -> int:
     if sae.k is not None:
         return sae.k
     return min(_DEFAULT_K, n_latents or len(sae.components_))
-
-
-def _csr(values: NDArray, code: Code, n_latents: int) -> csr_array:
-    """CSR latents of one chunk, without the entries that the ReLU set to zero."""
-    shape = (len(code.offsets) - 1, n_latents)
-    # a copy, for what follows works in place, and codes of one size share offsets
-    parts = (values, code.indices.numpy(), code.offsets.numpy())
-    latents = csr_array(parts, shape=shape, copy=True)
-    latents.sort_indices()
-    latents.eliminate_zeros()
-    return latents

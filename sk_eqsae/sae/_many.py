@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
-from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -20,10 +19,9 @@ from .._docs import fill
 from .._fitting import ordinary_modes
 from .._training import resolve_device, train
 from ._base import BaseSAE, Plan
-from ._code import Code, Selection, Stacked
+from ._code import Stacked
 from ._network import DenseNetwork, Network, normalize_rows
 from ._objective import Objective
-from ._sparse_step import Spare, SparseAutoencode, put, take
 
 _MAX_LATENTS = 2**16  # of all models of a stack: more take much longer to sort
 _MAX_ENTRIES = 2**18  # of a dictionary: with more, a step saves less than 5 %
@@ -53,9 +51,8 @@ def fit_many(
     Each estimator is fitted as by its own ``fit``, up to rounding. Those that differ
     only in `k`, `lr`, `random_state` and `activation` take their steps together, which
     saves what a step costs beside its arithmetic: most of the time for small
-    dictionaries. The others, those with latent orbits,
-    and dictionaries of more than 2**18 entries, for which it saves nothing, are fitted
-    one after another.
+    dictionaries. The others, those with latent orbits, and dictionaries of more than
+    2**18 entries, for which it saves nothing, are fitted one after another.
 
     Parameters
     ----------
@@ -144,31 +141,27 @@ def _named(index: int) -> Iterator[None]:
 def _add(stacks: list[list[_Member]], member: _Member) -> None:
     """Put a member in the first stack that it fits, or in a new one."""
     for stack in stacks:
-        if _has_room(stack) and _fit_together(stack[0], member):
+        if _fits(stack, member):
             plan = replace(member.plan, dataset=stack[0].plan.dataset)  # held once
             stack.append(member._replace(plan=plan))
             return
     stacks.append([member])
 
 
-def _has_room(stack: list[_Member]) -> bool:
+def _fits(stack: list[_Member], member: _Member) -> bool:
+    """Whether there is room for a member that differs in nothing that counts."""
     network = stack[0].plan.network
+    rows, others = stack[0].plan.dataset, member.plan.dataset
     return (
         isinstance(network, DenseNetwork)
         and type(stack[0].plan.objective) is Objective
         and network.components.numel() <= _MAX_ENTRIES
         and (len(stack) + 1) * network.n_latents <= _MAX_LATENTS
-    )
-
-
-def _fit_together(one: _Member, other: _Member) -> bool:
-    ours, theirs = one.plan.dataset, other.plan.dataset
-    return (
-        isinstance(ours, TensorDataset)
-        and isinstance(theirs, TensorDataset)
-        and _settings(one) == _settings(other)
-        and len(ours.tensors) == len(theirs.tensors)
-        and all(map(torch.equal, ours.tensors, theirs.tensors))
+        and isinstance(rows, TensorDataset)
+        and isinstance(others, TensorDataset)
+        and _settings(stack[0]) == _settings(member)
+        and len(rows.tensors) == len(others.tensors)
+        and all(map(torch.equal, rows.tensors, others.tensors))
     )
 
 
@@ -185,7 +178,8 @@ def _settings(member: _Member) -> tuple:
 
 def _fit_stack(stack: list[_Member]) -> Iterator[tuple[int, ValueError]]:
     """Fit members; what went wrong with which of them."""
-    stack = sorted(stack, key=_kept_together)
+    # neighbours of one learning rate share parameters, those of one k a selection
+    stack.sort(key=lambda m: (_lr(m), m.fitting.activation, m.fitting.k or 0))
     try:
         curves = _train(stack)
     except ValueError as error:
@@ -200,10 +194,8 @@ def _fit_stack(stack: list[_Member]) -> Iterator[tuple[int, ValueError]]:
             member.estimator.__dict__ = member.fitting.__dict__
 
 
-def _kept_together(member: _Member) -> tuple:
-    """Neighbours of one learning rate share parameters, those of one k a selection."""
-    fitting = member.fitting
-    return fitting._schedule()["lr"], fitting.activation, fitting.k or 0
+def _lr(member: _Member) -> float:
+    return member.fitting._schedule()["lr"]
 
 
 def _train(stack: list[_Member]) -> list[NDArray]:
@@ -213,11 +205,11 @@ def _train(stack: list[_Member]) -> list[NDArray]:
     if len(stack) == 1:
         return [first._train(plan)]
     schedule, n_latents = first._schedule(), plan.network.n_latents
-    lrs = [estimator._schedule()["lr"] for estimator in estimators]
-    schedule["lr"] = [lr for lr, _ in groupby(lrs)]
+    runs = {lr: len(list(run)) for lr, run in groupby(stack, key=_lr)}
     device = resolve_device(schedule["device"])
+    networks = [plan.network.to(device) for plan in plans]
     objective = Objective(
-        Stack([plan.network.to(device) for plan in plans], lrs),
+        Stack(networks, list(runs.values())),
         Stacked([each._training_selection(n_latents) for each in estimators]),
         first._recipe(),
         n_rows=len(plan.rows),
@@ -230,7 +222,7 @@ def _train(stack: list[_Member]) -> list[NDArray]:
         seed=[plan.seed for plan in plans],
         verbose=max(estimator.verbose for estimator in estimators),
         description=f"{len(stack)} {type(first).__name__}",
-        **schedule,
+        **schedule | {"lr": list(runs)},
     )
     return list(np.moveaxis(curves, -1, 0))
 
@@ -238,124 +230,86 @@ def _train(stack: list[_Member]) -> list[NDArray]:
 class Stack(Network):
     """Dense networks of one size, whose products are batched."""
 
-    # Weights of one kind lie in one tensor, and rows and latents of one network come
-    # after those of the other. Parameters are the parts of it with one learning rate,
-    # for Adam takes its time for each parameter.
+    # Weights of one kind lie in one table, of which each network keeps its part, and
+    # rows and latents of one network come after those of the other. What Adam steps on
+    # are the parts with one learning rate, for it takes its time for each parameter.
 
     metric = None
 
-    def __init__(self, networks: Sequence[Network], lrs: Sequence[float]) -> None:
+    def __init__(self, networks: Sequence[Network], runs: list[int]) -> None:
         super().__init__()
         self.n_networks = (len(networks),)
         self.n_each = networks[0].n_latents
         self.n_latents = len(networks) * self.n_each
-        self.spare: Spare = {}
-        sizes = [len(list(run)) for _, run in groupby(lrs)]
+        self.spare = {}
         weights = [dict(network.named_parameters()) for network in networks]
-        self.kinds = {
-            name: _Kind([each[name] for each in weights], sizes) for name in weights[0]
+        self.tables = {
+            name: _table([each[name] for each in weights])
+            for name in sorted(weights[0], key=_is_small)
         }
-        runs = zip(*(kind.parameters for kind in self.kinds.values()), strict=True)
-        self.runs = nn.ModuleList(map(nn.ParameterList, runs))
+        parts = [_parameters(table, runs) for table in self.tables.values()]
+        self.runs = nn.ModuleList(map(nn.ParameterList, zip(*parts, strict=True)))
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """Tables of all networks, those of encoders and dictionaries first."""
+        return list(self.tables.values())
 
     @property
     def places(self) -> NDArray:
         """Place of each latent in the dictionary of its network."""
         return np.tile(np.arange(self.n_each), *self.n_networks)
 
-    def forward(self, inputs: Tensor, select: Selection) -> Tensor:
-        """Sums of dictionary vectors, of shape (n_bags, n_features)."""
-        return SparseAutoencode.apply(
-            self._encoder_inputs(inputs),
-            *self._last_layer(),
-            self.kinds["components"].joined().flatten(0, 1),
-            partial(self._encode, select),
-            self.spare,
-        )
+    def gradients(self) -> list[Tensor]:
+        """Those of the tables, as the sparse step makes them and takes them again."""
+        return [gradient.flatten(0, -2) for gradient in super().gradients()]
 
-    @torch.no_grad()
-    def encode(self, inputs: Tensor, select: Selection) -> Code:
-        """Active latents of rows of shape (n_networks * n_rows, n_features)."""
-        inputs = self._encoder_inputs(inputs)
-        return self._encode(select, inputs, *self._last_layer())
-
-    def _layer(self, name: str) -> tuple[Tensor, Tensor]:
-        weight, bias = (self.kinds[f"{name}.{each}"] for each in ("weight", "bias"))
-        return weight.joined(), bias.joined()
-
-    def _last_layer(self) -> Iterator[Tensor]:
-        return (part.flatten(0, 1) for part in self._layer("encoder"))
-
-    def _encode(
-        self, select: Selection, inputs: Tensor, weight: Tensor, bias: Tensor
-    ) -> Code:
-        rows = inputs.view(*self.n_networks, -1, inputs.shape[1])
-        out = take(self.spare, (*rows.shape[:2], self.n_each), inputs)
-        weight = weight.view(len(rows), self.n_each, -1)
-        torch.baddbmm(bias.view(len(rows), 1, -1), rows, weight.mT, out=out)
-        code = select(out.flatten(0, 1))
-        put(self.spare, out)
-        return code
-
-    def _encoder_inputs(self, inputs: Tensor) -> Tensor:
-        if "hidden.weight" not in self.kinds:
+    def encoder_inputs(self, inputs: Tensor) -> Tensor:
+        """Rows (n_networks * n_rows, ...), or what hidden layers make of them."""
+        if "hidden.weight" not in self.tables:
             return inputs
-        weight, bias = self._layer("hidden")
-        rows = inputs.view(len(weight), -1, inputs.shape[1])
-        return torch.baddbmm(bias.unsqueeze(1), rows, weight.mT).relu().flatten(0, 1)
+        weight, bias = (self.tables[f"hidden.{name}"] for name in ("weight", "bias"))
+        rows = inputs.view(*self.n_networks, -1, inputs.shape[1])
+        return torch.baddbmm(bias[:, None], rows, weight.mT).relu().flatten(0, 1)
+
+    def last_layer(self) -> tuple[Tensor, Tensor]:
+        """Weights and biases of all networks, one below the other."""
+        weight, bias = (self.tables[f"encoder.{name}"] for name in ("weight", "bias"))
+        return weight.flatten(0, 1), bias.flatten()
+
+    def dictionary(self) -> Tensor:
+        """Vectors of all networks, one below the other."""
+        return self.tables["components"].flatten(0, 1)
 
     def offset(self) -> Tensor:
         """Decoder biases, of shape (n_networks, 1, 1, n_features)."""
-        return self.kinds["intercept"].joined()[:, None, None]
-
-    def gradients(self) -> list[Tensor]:
-        """Gradients of each kind of weight, the two large ones first."""
-        names = ["encoder.weight", "components"]
-        names += [name for name in self.kinds if name not in names]
-        gradients = (self.kinds[name].gradient for name in names)
-        # tables, as the sparse step makes them and can take them again
-        return [g.flatten(0, -2) for g in gradients if g is not None]
+        return self.tables["intercept"][:, None, None]
 
     def normalize_components(self) -> None:
         """Bring dictionary vectors to norm 1."""
-        normalize_rows(self.kinds["components"].storage)
+        normalize_rows(self.tables["components"])
 
 
-class _Kind:
-    """One kind of weight of all networks, which keep theirs as parts of the whole."""
-
-    def __init__(self, weights: list[nn.Parameter], sizes: list[int]) -> None:
-        self.storage = torch.stack([weight.detach() for weight in weights])
-        for weight, part in zip(weights, self.storage, strict=True):
-            weight.data = part
-        self.sizes = sizes  # how many networks have one learning rate
-        self.parameters = list(map(nn.Parameter, self.storage.split(sizes)))
-        self._gradient: Tensor | None = None
-
-    def joined(self) -> Tensor:
-        """Weights of shape (n_networks, ...), whose gradient reaches the parameters."""
-        if len(self.parameters) == 1:
-            return self.parameters[0]
-        return _Join.apply(self, *self.parameters)
-
-    @property
-    def gradient(self) -> Tensor | None:
-        """That of all networks, of which the parameters' are parts."""
-        if len(self.parameters) == 1:
-            return self.parameters[0].grad
-        return self._gradient
+def _is_small(name: str) -> bool:
+    return name not in {"encoder.weight", "components"}
 
 
-class _Join(torch.autograd.Function):
-    """Parameters that lie one below the other as one tensor, without a copy."""
+def _table(weights: list[nn.Parameter]) -> Tensor:
+    """Weights of all networks, which keep theirs as parts of it."""
+    table = torch.stack([weight.detach() for weight in weights]).requires_grad_()
+    for weight, part in zip(weights, table.detach(), strict=True):
+        weight.data = part
+    return table
 
-    @staticmethod
-    def forward(ctx: Any, kind: _Kind, *parameters: Tensor) -> Tensor:
-        ctx.kind = kind
-        return kind.storage.detach()
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        # else the parameters would get copies, which clipping does not reach
-        ctx.kind._gradient = grad = grad.contiguous()
-        return None, *grad.split(ctx.kind.sizes)
+def _parameters(table: Tensor, runs: list[int]) -> list[nn.Parameter]:
+    """Parts of a table as parameters, which get their parts of its gradient."""
+    parameters = list(map(nn.Parameter, table.detach().split(runs)))
+
+    def share(table: Tensor) -> None:
+        assert table.grad is not None
+        for parameter, part in zip(parameters, table.grad.split(runs), strict=True):
+            parameter.grad = part
+
+    table.register_post_accumulate_grad_hook(share)
+    return parameters

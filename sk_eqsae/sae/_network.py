@@ -33,13 +33,33 @@ class Network(nn.Module, ABC):
         """Place of each latent in the dictionary that `to_arrays` gives."""
         return np.arange(self.n_latents)
 
-    @abstractmethod
     def forward(self, inputs: Tensor, select: Selection) -> Tensor:
         """Sums of dictionary vectors bag by bag, of shape (n_bags, d)."""
+        return SparseAutoencode.apply(
+            self.encoder_inputs(inputs),
+            *self.last_layer(),
+            self.dictionary(),
+            partial(encode, select, self.spare, math.prod(self.n_networks)),
+            self.spare,
+        )
 
-    @abstractmethod
+    @torch.no_grad()
     def encode(self, inputs: Tensor, select: Selection) -> Code:
         """Active latents, without gradients."""
+        inputs, n = self.encoder_inputs(inputs), math.prod(self.n_networks)
+        return encode(select, self.spare, n, inputs, *self.last_layer())
+
+    @abstractmethod
+    def encoder_inputs(self, inputs: Tensor) -> Tensor:
+        """What the last layer of the encoder sees, of shape (n_rows, n_inputs)."""
+
+    @abstractmethod
+    def last_layer(self) -> tuple[Tensor, Tensor]:
+        """Weight (n_latents, n_inputs) and bias (n_latents,) of the encoder."""
+
+    @abstractmethod
+    def dictionary(self) -> Tensor:
+        """All vectors, of shape (n_latents, d)."""
 
     @abstractmethod
     def offset(self) -> Tensor:
@@ -92,26 +112,17 @@ class DenseNetwork(Network):
         """Bring dictionary vectors to norm 1."""
         normalize_rows(self.components)
 
-    @torch.no_grad()
-    def encode(self, inputs: Tensor, select: Selection) -> Code:
-        """Active latents of normalised rows."""
-        layer = (self.encoder.weight, self.encoder.bias)
-        return encode(select, self.spare, self.encoder_inputs(inputs), *layer)
-
-    def forward(self, inputs: Tensor, select: Selection) -> Tensor:
-        """Sums of dictionary vectors, of shape (n_bags, n_features)."""
-        return SparseAutoencode.apply(
-            self.encoder_inputs(inputs),
-            self.encoder.weight,
-            self.encoder.bias,
-            self.components,
-            partial(encode, select, self.spare),
-            self.spare,
-        )
-
     def encoder_inputs(self, inputs: Tensor) -> Tensor:
-        """What the last layer of the encoder sees, of shape (n_rows, n_inputs)."""
+        """Rows, or what the hidden layer makes of them."""
         return inputs if self.hidden is None else self.hidden(inputs).relu()
+
+    def last_layer(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias as they are."""
+        return self.encoder.weight, self.encoder.bias
+
+    def dictionary(self) -> Tensor:
+        """All vectors as they are."""
+        return self.components
 
     def offset(self) -> Tensor:
         """Decoder bias."""

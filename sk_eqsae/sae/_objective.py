@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._training import Trainable
 from ._code import Code, Prefixes, Selection, concat, fixed_size_code, join, top_k
@@ -89,7 +89,7 @@ class Objective(Trainable):
         extras: Sequence[tuple[float, Tensor]] = (),
     ) -> Tensor:
         """Losses of rows, with the weight and the target of each code that is added."""
-        offset = self.network.offset()  # once: a stack keeps the gradient of one call
+        offset = self.network.offset()
         sums = self.network(inputs, partial(self._code, again=again))
         rows = np.cumsum([len(inputs), *(len(other) for _, other in extras)])
         own, *added, revived = sums.tensor_split((rows * self.n_prefixes).tolist())
@@ -177,13 +177,8 @@ class Objective(Trainable):
         """Take the gradients away, and keep the memory of the large ones."""
         if set_to_none:
             put_gradients(self.network.spare, self.network.gradients()[:2])
-        for parameter in self.weights:
-            parameter.grad = None
-
-    @cached_property
-    def weights(self) -> list[nn.Parameter]:
-        """All parameters: a walk through a module costs a tenth of a small step."""
-        return list(self.parameters())
+        for weight in self.network.weights:
+            weight.grad = None
 
     def before_step(self) -> Tensor | None:
         """Scale gradients down to the norm that the recipe allows."""

@@ -57,12 +57,23 @@ def decode_sparse(code: Code, components: Tensor) -> Tensor:
     )
 
 
-def encode(
-    select: Selection, spare: Spare, inputs: Tensor, weight: Tensor, bias: Tensor
+def encode(  # noqa: PLR0917
+    select: Selection,
+    spare: Spare,
+    n_networks: int,
+    inputs: Tensor,
+    weight: Tensor,
+    bias: Tensor,
 ) -> Code:
-    """Active latents of the product of rows and weights."""
-    pre_activations = take(spare, (len(inputs), len(weight)), inputs)
-    torch.addmm(bias, inputs, weight.T, out=pre_activations)
+    """Active latents of the products of rows and weights, network by network."""
+    pre_activations = take(spare, (len(inputs), len(weight) // n_networks), inputs)
+    if n_networks == 1:
+        torch.addmm(bias, inputs, weight.T, out=pre_activations)
+    else:
+        shape = (n_networks, -1, inputs.shape[1])
+        rows, columns = inputs.view(shape), weight.view(shape).mT
+        out = pre_activations.view(n_networks, -1, columns.shape[2])
+        torch.baddbmm(bias.view(n_networks, 1, -1), rows, columns, out=out)
     code = select(pre_activations)
     put(spare, pre_activations)
     return code

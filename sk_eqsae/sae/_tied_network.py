@@ -12,10 +12,9 @@ from torch.nn.functional import linear
 
 from ..groups import Subgroup
 from ..groups._element_matrices import IrrepBasis
-from ._code import Code, Selection
 from ._latent_orbits import LatentOrbits
 from ._network import Arrays, Network, draw_weights, normalize_rows, to_array
-from ._sparse_step import Spare, SparseAutoencode, encode
+from ._sparse_step import Spare
 from ._vector_copies import (
     ConvolutionCopies,
     Copies,
@@ -128,23 +127,6 @@ class TiedNetwork(Network):
         to_irreps = torch.from_numpy(self.basis.to_irreps)
         return (rows.double() @ to_irreps.T).float()
 
-    @torch.no_grad()
-    def encode(self, inputs: Tensor, select: Selection) -> Code:
-        """Active latents of normalised rows in the coordinates of the basis."""
-        inputs, weight = self.encoder_inputs(inputs), self._encoder_weight()
-        return encode(select, self.spare, inputs, weight, self._bias())
-
-    def forward(self, inputs: Tensor, select: Selection) -> Tensor:
-        """Sums of dictionary vectors, of shape (n_bags, n_features)."""
-        return SparseAutoencode.apply(
-            self.encoder_inputs(inputs),
-            self._encoder_weight(),
-            self._bias(),
-            WrittenOut.apply(self.components, self.decoder_layer, self.spare),
-            partial(encode, select, self.spare),
-            self.spare,
-        )
-
     def encoder_inputs(self, inputs: Tensor) -> Tensor:
         """What the last layer sees: rows, or hidden units in the order (q, j)."""
         if self.hidden is None:
@@ -153,8 +135,15 @@ class TiedNetwork(Network):
         bias = self.hidden.bias.repeat(self.orbits.group.order)
         return linear(inputs, _transposed(weight, len(self.hidden.bias)), bias).relu()
 
-    def _encoder_weight(self) -> Tensor:
-        return WrittenOut.apply(self.encoder.weight, self.encoder_layer, self.spare)
+    def last_layer(self) -> tuple[Tensor, Tensor]:
+        """Weights of all copies, and their biases."""
+        weight = self.encoder.weight
+        weight = WrittenOut.apply(weight, self.encoder_layer, self.spare)
+        return weight, self._bias()
+
+    def dictionary(self) -> Tensor:
+        """All copies of all vectors."""
+        return WrittenOut.apply(self.components, self.decoder_layer, self.spare)
 
     def _bias(self) -> Tensor:
         return self.encoder.bias[self.vectors]

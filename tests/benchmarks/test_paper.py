@@ -233,6 +233,7 @@ def test_report_links_every_figure_and_stores_every_table(tables, folder):
     for name in (*TABLES, "claims"):
         assert len(pd.read_csv(folder / f"{name}.csv"))
     assert "dead" in summary
+    assert not re.search(r"\b0\.0000\b", summary)
 
 
 def test_a_run_that_tests_the_machinery_judges_no_claim(tables, tmp_path):

@@ -5,9 +5,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.real import _law, _methods, _modular, _photographs, _tables
+from benchmarks.real import (
+    _law,
+    _methods,
+    _modular,
+    _photographs,
+    _questions,
+    _tables,
+)
 from benchmarks.real.__main__ import main
 from sk_eqsae.activations import Orbits
+from sk_eqsae.groups import ImageRotation
 
 
 def test_crops_are_squares_of_different_photographs(tmp_path):
@@ -81,7 +89,8 @@ def test_the_law_sets_methods_beside_the_regular_one(tmp_path):
     table.to_csv(tmp_path / "vision.csv", index=False)
     matrix = {"layer": ["b"], "symmetry": ["C4"], "r2": [0.7], "unexplained_moves": 0.3}
     pd.DataFrame(matrix).to_csv(tmp_path / "vision_matrix.csv", index=False)
-    law = _law.joined(tmp_path).set_index("method")
+    law = _law.joined(tmp_path)
+    law = law[law.part == "vision"].set_index("method")  # small ones are committed
     assert law.ratio["tied"] == pytest.approx(1.5)
     assert law.ratio["orbit"] == pytest.approx(1.0)
     assert law.r2["tied"] == 0.7
@@ -89,7 +98,7 @@ def test_the_law_sets_methods_beside_the_regular_one(tmp_path):
 
 
 def test_the_transformer_is_read_at_its_last_token():
-    orbits = _modular._orbits(5, 0, True)
+    orbits = _modular._orbits(5, "hidden", 0, True)
     assert orbits.X.shape == (25, _modular.HIDDEN)
     assert orbits.order == 5
 
@@ -109,3 +118,47 @@ def test_parts_that_need_what_is_missing_say_what_to_install(
         for what in ("'.[molecules]'", "torchaudio that is built", "'.[real]'"):
             assert what in told
         assert told.count(f"left out: {error}. Install") == 3
+
+
+def test_edges_turn_with_the_image():
+    across = np.repeat(np.arange(64) // 32 * 200, 64).reshape(64, 64)
+    image = np.stack([across] * 3).astype(np.uint8)  # dark above, light below
+    found = _questions.edge_directions(image, (4, 4))
+    assert set(np.unique(found)) == {-1, 2}
+    assert (found[[0, 3]] == -1).all()  # far from the edge
+    turned = _questions.edge_directions(np.rot90(image, axes=(1, 2)), (4, 4))
+    assert set(np.unique(turned)) == {-1, 0}
+    rows = Orbits(
+        np.zeros((4, 1)),
+        groups=[0] * 4,
+        power=[0, 1, 2, 3],
+        site=[0] * 4,
+        inputs=[0] * 4,
+        position=[5, 9, 10, 6],
+        grid=(4, 4),
+    )
+    asked = _questions.edges(rows, image[None], ImageRotation(4))
+    assert asked.tolist() == [2, 0, 2, 0]
+
+
+def test_probes_of_whole_inputs_see_means_over_sites():
+    power, inputs = np.tile([0, 1], 4), np.repeat([0, 0, 1, 1], 2)
+    rows = SimpleNamespace(inputs=inputs, power=power, order=2)
+    codes = np.arange(8.0)[:, None]
+    means, labels = _questions.of_inputs(codes, rows, np.array([5, 7]))
+    assert means.ravel().tolist() == [1, 2, 5, 6]
+    assert labels.tolist() == [5, 5, 7, 7]
+
+
+def test_probes_are_judged_by_the_area_under_the_curve():
+    rng = np.random.default_rng(0)
+    sides = []
+    for _ in range(2):
+        y = rng.integers(0, 3, 300)
+        y[0] = 9  # too few to be asked for
+        sides.append((np.eye(10)[y] + 0.01 * rng.normal(size=(300, 10)), y))
+    found = _questions.scores("kind", *sides)
+    assert found["n_kind"] == 3
+    assert found["kind_1"] > 0.99
+    turned = (sides[1][0][:, ::-1], sides[1][1])
+    assert _questions.scores("kind", sides[0], turned)["kind_1"] < 0.6

@@ -217,7 +217,7 @@ function compareBox(i) {
 function view(i, id) {
   const { label } = noteOf(i);
   const heading = el("h2", { id, tabindex: "-1" }, data.names[i]);
-  const copy = copiesOf(i).length > 1 ? `, copy ${data.elements[copyOf[i]]} in orbit ${orbitOf[i]}` : "";
+  const copy = copiesOf(i).length > 1 ? `, copy under ${data.elements[copyOf[i]]} in latent orbit ${orbitOf[i]}` : "";
   return el("section", { "aria-labelledby": id }, heading, label ? el("p", { class: "label" }, label) : null,
     el("p", { class: "note" }, `Latent ${i} (0 to ${thousands(n - 1)})${copy}`),
     ...examples(i), ...copies(i), el("h3", {}, "Numbers"), numbers(i), noteBoxes(i),

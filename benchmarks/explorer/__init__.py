@@ -1,0 +1,1 @@
+"""How large, and how quick, is a page of many features?"""
