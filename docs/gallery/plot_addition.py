@@ -145,9 +145,7 @@ pairs = extract_orbits(
     symmetry=both,
     output=lambda out: out["hidden"][:, -1],
 )
-spectrum = response_spectrum(
-    pairs.X, **pairs.metadata, symmetry=both
-)
+spectrum = response_spectrum(pairs.X, **pairs.metadata, symmetry=both)
 weight = spectrum["variance"] / spectrum["variance"].sum()
 energy = spectrum.filter(like="energy").mul(weight, axis=0).sum()
 

@@ -76,7 +76,11 @@ for _ in range(15):
         optimizer.step()
 
 orbits = extract_orbits(
-    model, shapes.images, layer="encoder", action=action, base=shapes.base_id
+    model,
+    shapes.images,
+    layer="encoder",
+    action=action,
+    base=shapes.base_id,
 )
 train, test = orbits.split(0.2, random_state=0)
 
