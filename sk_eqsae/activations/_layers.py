@@ -234,11 +234,7 @@ def outputs_of(
     forward: Callable[[], object],
     device: torch.device,
 ) -> list[Any]:
-    """What is kept of layers in one forward pass, in evaluation mode, of this thread.
-
-    Wanted is what a function keeps of a reading of a layer. It gets the tensor that the
-    model goes on to work in.
-    """
+    """What functions keep of layers in one pass of this thread, in evaluation mode."""
     readers = [_Reader(reading, keep) for reading, _, keep in wanted]
     with _ONE_PASS, _uncompiled(), ExitStack() as hooks:
         _move(model, device)

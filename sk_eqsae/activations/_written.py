@@ -162,11 +162,10 @@ class _Block:
 
 @dataclass
 class _Growing:
-    """A hidden file that rows are added to, so that a kill costs but one batch.
+    """A hidden file that rows are added to, so that a kill costs but one batch."""
 
-    Its name tells how many batches and rows are in it for good. It need not outlive a
-    power cut: to wait for the disk after each batch takes as long as a pass.
-    """
+    # Its name tells how many batches and rows are in it for good. It need not outlive a
+    # power cut: to wait for the disk after each batch takes as long as a pass.
 
     folder: Path
     number: int
