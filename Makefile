@@ -40,7 +40,7 @@ real: $(RUNNABLE)  ## the study of real networks in miniature, on one of our own
 	$(BIN)/python -m benchmarks.real --quick --seeds 1 --parts small law --out reports/quick
 
 test: $(INSTALLED)  ## run the tests and the doctests
-	SCIPY_ARRAY_API=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
+	SCIPY_ARRAY_API=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope
 
 # An environment of its own, for these libraries bring a hundred others; what is in .venv
 # it takes from there. One of them asks for torchvision, which nothing here uses, and

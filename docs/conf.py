@@ -72,6 +72,7 @@ html_sidebars = {
         "getting_started",
         "paper",
         "benchmarks",
+        "real",
         "reliability",
         "changes",
         "glossary",

@@ -34,3 +34,18 @@ def fitted(case):
     estimator, orbits = CASES[case]
     X, y, metadata = data()
     return clone(estimator).fit(X, y, **(metadata if orbits else {}))
+
+
+def results(estimator, X, metadata):
+    """What each method of a fitted estimator gives for rows, by name."""
+    found = {"transform": estimator.transform(X)}
+    for method in ("predict_power", "reconstruct", "margin"):
+        if hasattr(estimator, method):
+            found[method] = getattr(estimator, method)(X)
+    invariant = getattr(estimator, "output", "") == "invariant"
+    if hasattr(estimator, "inverse_transform") and not invariant:
+        found["inverse_transform"] = estimator.inverse_transform(found["transform"])
+    if hasattr(estimator, "score"):
+        needed = metadata if hasattr(estimator, "act") else {}
+        found["score"] = estimator.score(X, **needed)
+    return found

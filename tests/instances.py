@@ -15,35 +15,27 @@ from sk_eqsae.groups import CyclicGroup, PoseCanonicalizer
 
 QUICK = {"max_epochs": 3, "random_state": 0}
 
-# without orbits, symmetry=1 says that none is meant: no warning
+# Without orbits, symmetry=1 says that none is meant: no warning. A group of one element
+# changes nothing, which is tested, so that few instances have one.
 AUTOENCODERS = [
     TopKSAE(8, **QUICK),
     TopKSAE(8, hidden_dim=4, batch_size=7, lr=1e-2, **QUICK),
     TopKSAE(k=1, recipe="paper", **QUICK),
     TopKSAE(8, k=1, activation="batch_topk", **QUICK),
-    EquivariantSAE(8, symmetry=1, **QUICK),
-    EquivariantSAE(symmetry=1, k=1, hidden_dim=None, recipe="paper", **QUICK),
     EquivariantSAE(8, symmetry=CyclicGroup(1), hidden_dim=4, **QUICK),
-    GroupTiedSAE(8, symmetry=1, **QUICK),
-    GroupTiedSAE(symmetry=1, k=1, activation="batch_topk", recipe="paper", **QUICK),
+    EquivariantSAE(symmetry=1, k=1, hidden_dim=None, recipe="paper", **QUICK),
     GroupTiedSAE(8, symmetry=1, k=1, output="invariant", **QUICK),
     GroupTiedSAE(symmetry=1, k=1, n_free="auto", **QUICK),
-    GroupTiedSAE(8, symmetry=1, hidden_dim=4, **QUICK),
-    OrbitSAE(8, symmetry=1, **QUICK),
-    OrbitSAE(symmetry=1, k=1, activation="batch_topk", recipe="paper", **QUICK),
     OrbitSAE(8, symmetry=1, k=1, hidden_dim=4, output="invariant", **QUICK),
 ]
 FITTERS = [
-    ActivationTransformFitter(symmetry=1),
     ActivationTransformFitter(symmetry=1, power=3),
-    ActivationTransformFitter(symmetry=CyclicGroup(1), group_law="orthogonal"),
     ActivationTransformFitter(symmetry=1, solver="adam", **QUICK),
     PoseCanonicalizer(ActivationTransformFitter(symmetry=1)),
 ]
 PROBING = [
     MeanDifferenceSelector(1),
     TruncatedReconstruction(PCA(1), 1),
-    TruncatedReconstruction(TopKSAE(4, k=2, **QUICK), 2),
     TruncatedReconstruction(EquivariantSAE(4, symmetry=1, hidden_dim=4, **QUICK)),
 ]
 INSTANCES = AUTOENCODERS + FITTERS + PROBING
@@ -60,6 +52,8 @@ BY_DEFAULT = [
     TruncatedReconstruction(PCA()),
     TruncatedReconstruction(TopKSAE(random_state=0)),
 ]
+# what these leave to be seen by scikit-learn's checks
+CHECKED = [*AUTOENCODERS[1:], *FITTERS[:2], PROBING[-1]]
 
 WITH_ORBITS = [
     EquivariantSAE(8, k=2, **QUICK),

@@ -1,7 +1,6 @@
 """What every estimator promises: scikit-learn's checks and the project's own."""
 
 import pickle
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from sk_eqsae.sae._recipe import SCHEDULES
 from tests.instances import (
     AUTOENCODERS,
     BY_DEFAULT,
+    CHECKED,
     INSTANCES,
     QUICK,
     WITH_ORBITS,
@@ -51,7 +51,7 @@ def sites(orbits):
     return X, y, metadata | {"groups": group, "site": site}
 
 
-@parametrize_with_checks(INSTANCES)
+@parametrize_with_checks(CHECKED)
 def test_scikit_learn_check(estimator, check):
     check(estimator)
 
@@ -66,31 +66,6 @@ def test_every_check_of_scikit_learn_passes_by_default(estimator, monkeypatch):
     monkeypatch.setitem(SCHEDULES["default"], "max_epochs", QUICK["max_epochs"])
     results = check_estimator(estimator)
     assert {result["status"] for result in results} == {"passed"}
-
-
-@every_estimator
-def test_global_random_states_are_left_alone(estimator, orbits):
-    X, y, _ = orbits
-    torch_state = torch.get_rng_state()
-    numpy_state = np.random.get_state()[1].copy()  # noqa: NPY002
-    clone(estimator).fit(X, y).transform(X)
-    assert torch.equal(torch.get_rng_state(), torch_state)
-    assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
-
-
-@every_estimator
-def test_fit_is_the_same_to_the_bit_for_the_same_seed(estimator, orbits):
-    X, y, _ = orbits
-    one, two = (clone(estimator).fit(X, y).transform(X) for _ in range(2))
-    assert np.array_equal(one, two)
-
-
-@every_estimator
-def test_pickled_estimator_transforms_the_same_to_the_bit(estimator, orbits):
-    X, y, _ = orbits
-    fitted = clone(estimator).fit(X, y)
-    copy = pickle.loads(pickle.dumps(fitted))
-    assert np.array_equal(copy.transform(X), fitted.transform(X))
 
 
 @every_estimator
@@ -120,12 +95,10 @@ def test_dtype_out_is_dtype_in(estimator, dtype, orbits):
 @pytest.mark.parametrize(
     "halve",
     [
-        lambda X: torch.as_tensor(X, dtype=torch.float16),
         lambda X: torch.as_tensor(X, dtype=torch.bfloat16),
-        lambda X: X.astype(np.float16),
         lambda X: pd.DataFrame(X.astype(np.float16)),
     ],
-    ids=["float16", "bfloat16", "array", "frame"],
+    ids=["bfloat16", "frame"],
 )
 def test_half_precision_comes_out_as_float32(estimator, halve, orbits):
     X, y, _ = orbits
@@ -193,58 +166,6 @@ def test_entries_that_float32_cannot_hold_are_an_error_that_says_so(estimator, o
         fitted.transform(too_large)
 
 
-@contextmanager
-def default_device(device):
-    torch.set_default_device(device)
-    try:
-        yield
-    finally:
-        torch.set_default_device(None)
-
-
-@contextmanager
-def default_dtype(dtype):
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
-
-
-@every_estimator
-@pytest.mark.parametrize(
-    "state",
-    [
-        torch.inference_mode,
-        torch.no_grad,
-        lambda: torch.autocast("cpu", dtype=torch.bfloat16),
-        lambda: default_device("meta"),
-        lambda: default_dtype(torch.float64),
-    ],
-    ids=["inference", "no_grad", "autocast", "device", "dtype"],
-)
-def test_the_state_that_the_caller_has_torch_in_changes_nothing(
-    estimator, state, orbits
-):
-    X, y, _ = orbits
-
-    def results():
-        fitted = clone(estimator).fit(X, y)
-        found = [fitted.transform(X)]
-        for method in ("inverse_transform", "reconstruct", "predict_power"):
-            if hasattr(fitted, method):
-                argument = found[0] if method == "inverse_transform" else X
-                found.append(getattr(fitted, method)(argument))
-        return found + ([fitted.score(X)] if hasattr(fitted, "score") else [])
-
-    expected = results()
-    with state():
-        found = results()
-    for one, other in zip(found, expected, strict=True):
-        assert np.array_equal(one, other)
-
-
 @every_orbit_estimator
 def test_shuffled_orbit_ids_give_the_same_fit(estimator, orbits):
     X, y, metadata = orbits
@@ -265,28 +186,32 @@ def test_row_order_inside_an_orbit_does_not_matter(estimator, orbits):
     np.testing.assert_allclose(two, one, atol=1e-5)
 
 
-@every_orbit_estimator
+SITES = {
+    "numbers": lambda site: 5 - 10 * site,
+    "texts": lambda site: np.where(site, "door", "window"),
+    "a list": lambda site: list(site + 0.5),
+    "categories": lambda site: pd.Series(site).astype("category"),
+}
+
+
 @pytest.mark.parametrize(
-    ("ids", "is_left_out"),
+    ("estimator", "ids", "some_are_missing"),
     [
-        (lambda site: site, lambda n: np.zeros(n, bool)),
-        (lambda site: 5 - 10 * site, lambda n: np.arange(n) % 16 == 7),
-        (lambda site: np.where(site, "door", "window"), lambda n: np.arange(n) == 1),
-        (lambda site: list(site + 0.5), lambda n: n * [False]),
-        (lambda site: pd.Series(site).astype("category"), lambda n: n * [False]),
+        *((e, "numbers", missing) for e in WITH_ORBITS for missing in (False, True)),
+        *((WITH_ORBITS[0], ids, False) for ids in SITES if ids != "numbers"),
     ],
-    ids=["numbers", "rows are missing", "texts", "a list", "categories"],
+    ids=lambda value: value if isinstance(value, str | bool) else name(value),
 )
 def test_sites_are_orbits_whatever_they_are_called(
-    estimator, ids, is_left_out, orbits, sites
+    estimator, ids, some_are_missing, orbits, sites
 ):
     """Rows of the sites of an input are mixed, and some are missing."""
     X, y, metadata = orbits
     order = np.argsort(sites[2]["groups"] * 8 + sites[2]["power"], kind="stable")
-    order = order[~np.asarray(is_left_out(len(X)))[order]]
+    order = order[(not some_are_missing) | (order % 16 != 7)]
     flat = {key: values[order] for key, values in metadata.items()}
     told = {key: values[order] for key, values in sites[2].items()}
-    told["site"] = ids(told["site"])
+    told["site"] = SITES[ids](told["site"])
     one, two = (clone(estimator).fit(X[order], y[order], **m) for m in (flat, told))
     assert np.array_equal(one.transform(X), two.transform(X))
     if hasattr(one, "score"):
@@ -449,12 +374,12 @@ def test_a_search_may_run_over_kinds_of_autoencoders(routing, kind_of_orbits, re
 def test_a_search_reaches_what_people_tune(routing, orbits):
     grid = {
         "sae": [EquivariantSAE(8, hidden_dim=4, **QUICK)],
-        "sae__lr": [1e-3, 1e-2],
+        "sae__lr": [1e-2],
         "sae__max_epochs": [1, 2],
-        "sae__batch_size": [32, None],
+        "sae__batch_size": [32],
     }
     search = searched(grid, orbits, routing)
-    assert len(search.cv_results_["params"]) == 8
+    assert len(search.cv_results_["params"]) == 2
     best = search.best_estimator_["sae"]
     for parameter in ("lr", "max_epochs", "batch_size"):
         assert getattr(best, parameter) == search.best_params_[f"sae__{parameter}"]

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.model_selection import GridSearchCV
 
 from sk_eqsae import EquivariantSAE, TopKSAE, evaluate_probes
-from tests.fitted import CASES, data, every_case, fitted
+from tests.fitted import CASES, data, every_case, fitted, results
 from tests.global_state import modes, thread_pools
 
 N_THREADS = 8
@@ -39,22 +39,6 @@ def at_once(call, arguments):
 
     with ThreadPoolExecutor(len(arguments)) as threads:
         return list(threads.map(wait_and_call, arguments))
-
-
-def results(estimator, X, metadata):
-    """What each method of a fitted estimator gives, by name."""
-    found = {"transform": estimator.transform(X)}
-    for name in ("predict_power", "reconstruct", "margin"):
-        if hasattr(estimator, name):
-            found[name] = getattr(estimator, name)(X)
-    if hasattr(estimator, "score"):
-        metadata = metadata if hasattr(estimator, "act") else {}
-        found["score"] = estimator.score(X, **metadata)
-    if hasattr(estimator, "inverse_transform"):
-        latents = found["transform"]
-        if getattr(estimator, "output", "") != "invariant":
-            found["inverse_transform"] = estimator.inverse_transform(latents)
-    return found
 
 
 @every_case

@@ -17,7 +17,6 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
 from torch import nn
 
 from sk_eqsae import (
-    ActivationTransformFitter,
     EquivariantSAE,
     GroupTiedSAE,
     TopKSAE,
@@ -31,7 +30,7 @@ from sk_eqsae import (
     shape_tasks,
 )
 from sk_eqsae.activations import Orbits
-from sk_eqsae.groups import ImageRotation, canonicalize
+from sk_eqsae.groups import ImageRotation
 from sk_eqsae.inspection import (
     FeatureSymmetryDisplay,
     FrontierDisplay,
@@ -41,7 +40,7 @@ from sk_eqsae.inspection import (
     equivariance_report,
     feature_symmetry,
 )
-from tests.fitted import CASES, data, every_case, fitted
+from tests.fitted import CASES, data, every_case, fitted, results
 from tests.global_state import global_state
 
 QUICK = {"max_epochs": 2, "random_state": 0}
@@ -190,12 +189,21 @@ def default_dtype():
         torch.set_default_dtype(torch.float32)
 
 
+@contextmanager
+def inference_mode_and_autocast():
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        yield
+
+
+@contextmanager
+def default_dtype_and_device():
+    with default_dtype(), torch.device("meta"):
+        yield
+
+
 MODES = {
-    "inference_mode": torch.inference_mode,
-    "no_grad": torch.no_grad,
-    "default dtype": default_dtype,
-    "default device": lambda: torch.device("meta"),
-    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    "inference mode, autocast": inference_mode_and_autocast,
+    "default dtype, device": default_dtype_and_device,
 }
 every_mode = pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
 
@@ -203,11 +211,13 @@ every_mode = pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
 @every_case
 @every_mode
 def test_settings_of_torch_do_not_change_a_fit(case, mode):
+    X, metadata = data()[0], metadata_of(case)
     with mode():
         one = fit(case)
-        Z = one.transform(data()[0])
+        found = results(one, X, metadata)
     assert fingerprint(one) == fingerprint(fitted(case))
-    assert joblib.hash(Z) == joblib.hash(fitted(case).transform(data()[0]))
+    for name, values in results(fitted(case), X, metadata).items():
+        assert joblib.hash(found[name]) == joblib.hash(values), name
 
 
 def test_a_transform_in_inference_mode_leaves_nothing_that_stops_training():
@@ -257,9 +267,6 @@ FUNCTIONS = {
         [TopKSAE(8, k=k, **QUICK) for k in (1, 2)], data()[0]
     ),
     "save and load": lambda path, network: (save(symmetric(), path), load(path)),
-    "canonicalize": lambda path, network: canonicalize(
-        data()[0], ActivationTransformFitter().fit(data()[0], **data()[2])
-    ),
     "equivariance_report": lambda path, network: TransformFidelityDisplay(
         equivariance_report(*parts(), n_bootstrap=20, random_state=0)
     ).plot(),

@@ -1,22 +1,30 @@
 """A file is the old one or the new one, whatever happens in the middle of a write."""
 
+import errno
+import multiprocessing
 import os
+import resource
 import signal
 import socket
 import stat
-import subprocess
-import sys
 import time
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sk_eqsae import ActivationTransformFitter, load, save
+from sk_eqsae import ActivationTransformFitter, TopKSAE, export, load, save
 from sk_eqsae._atomic import atomic_folder
 from sk_eqsae.persistence import atomic_write
 
-N_KILLS, N_STOPS = 2, 8
+N_STOPS = 8
 LARGE = 1_500  # features: M has 18 MB
+
+# one server imports the package for all children
+CHILDREN = multiprocessing.get_context("forkserver")
+CHILDREN.set_forkserver_preload([__name__])
 
 
 def fitter(n_features, seed=0):
@@ -27,34 +35,35 @@ def fitter(n_features, seed=0):
     return fitted
 
 
-CHILD = """
-import os, resource, sys, time
-import numpy as np
-from sk_eqsae import load, save
-from tests.test_persistence_atomic import fitter, LARGE
-def ready():
-    print("ready", flush=True)
-"""
+@contextmanager
+def killed(function, path):
+    """Run a function of a path and an event in a child, and kill that at the end."""
+    ready = CHILDREN.Event()
+    process = CHILDREN.Process(target=function, args=(path, ready))
+    process.start()
+    assert ready.wait(120)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
+    assert process.exitcode == -signal.SIGKILL
 
 
-def child(code, path):
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD + code, str(path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def error_on_a_full_disk(function, *args):
+    """Number of the OSError that a function raises in a child that may write little."""
+    with CHILDREN.Pool(1) as child:
+        return child.apply(_error_on_a_full_disk, (function, *args))
 
 
-def wait_for_ready(process):
-    line = process.stdout.readline()
-    assert line == "ready\n", process.communicate()
-
-
-def kill(process):
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+def _error_on_a_full_disk(function, *args):
+    write = function(*args[:-1])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    try:
+        write(args[-1])
+    except OSError as error:
+        return error.errno
+    return None
 
 
 def unfinished(folder):
@@ -69,60 +78,56 @@ def old(tmp_path):
     return path
 
 
+def write_half(path, ready):
+    def half(part, content):
+        with open(part, "wb") as file:
+            file.write(content[: len(content) // 2])
+            file.flush()
+            ready.set()
+            time.sleep(60)
+
+    Path.write_bytes = half
+    save(fitter(3, seed=1), path)
+
+
 def test_a_kill_in_the_middle_of_the_data_leaves_the_old_file(old):
     before = old.read_bytes()
-    process = child(
-        """
-from pathlib import Path
-def half(part, content):
-    with open(part, "wb") as file:
-        file.write(content[: len(content) // 2])
-        file.flush()
-        ready()
-        time.sleep(60)
-Path.write_bytes = half
-save(fitter(3, seed=1), sys.argv[1])
-""",
-        old,
-    )
-    wait_for_ready(process)
-    kill(process)
+    with killed(write_half, old):
+        pass
     assert old.read_bytes() == before
     assert not load(old).M_.any()
     assert len(unfinished(old.parent)) == 1
 
 
+def write_without_a_disk(path, ready):
+    def stop(descriptor):
+        ready.set()
+        time.sleep(60)
+
+    os.fsync = stop
+    save(fitter(3, seed=1), path)
+
+
 def test_a_kill_before_the_data_are_on_the_disk_leaves_the_old_file(old):
     before = old.read_bytes()
-    process = child(
-        """
-def stop(descriptor):
-    ready()
-    time.sleep(60)
-os.fsync = stop
-save(fitter(3, seed=1), sys.argv[1])
-""",
-        old,
-    )
-    wait_for_ready(process)
-    kill(process)
+    with killed(write_without_a_disk, old):
+        pass
     assert old.read_bytes() == before
+
+
+def write_all_the_time(path, ready):
+    models = [fitter(LARGE, seed) for seed in (1, 2)]
+    ready.set()
+    while True:
+        for model in models:
+            save(model, path)
 
 
 def test_kills_at_any_time_leave_a_whole_file(tmp_path):
     path = tmp_path / "model.safetensors"
     save(fitter(LARGE), path)
     rng, seeds = np.random.default_rng(0), set()
-    code = """
-models = [fitter(LARGE, seed) for seed in (1, 2)]
-ready()
-while True:
-    for model in models:
-        save(model, sys.argv[1])
-"""
-    for _ in range(N_KILLS):
-        process = child(code, path)
-        wait_for_ready(process)
+    with killed(write_all_the_time, path) as process:
         for _ in range(N_STOPS):
             # stopped in the middle of whatever it does, the file has to be whole
             time.sleep(rng.uniform(0.01, 0.1))
@@ -131,48 +136,32 @@ while True:
             assert M.min() == M.max()
             seeds.add(M[0, 0])
             os.kill(process.pid, signal.SIGCONT)
-        kill(process)
-        M = load(path).M_
-        assert M.min() == M.max()
+    M = load(path).M_
+    assert M.min() == M.max()
     assert seeds & {1, 2}  # it did write
+
+
+def saved():
+    return partial(save, fitter(300, seed=1))
 
 
 def test_a_full_disk_leaves_the_old_file_and_no_other(old):
     before = old.read_bytes()
-    process = child(
-        """
-model = fitter(300, seed=1)
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-try:
-    save(model, sys.argv[1])
-except OSError as error:
-    print("OSError", error.errno, flush=True)
-""",
-        old,
-    )
-    output, errors = process.communicate(timeout=120)
-    assert output == "OSError 27\n", errors  # EFBIG
+    assert error_on_a_full_disk(saved, old) == errno.EFBIG
     assert old.read_bytes() == before
     assert unfinished(old.parent) == []
 
 
+def exported(library):
+    X = np.random.default_rng(0).normal(size=(50, 100))
+    sae = TopKSAE(400, k=2, max_epochs=1, random_state=0).fit(X)
+    return partial(export, sae, format=library)
+
+
 @pytest.mark.parametrize("library", ["saelens", "dictionary_learning"])
 def test_an_export_to_a_full_disk_is_an_os_error_and_leaves_nothing(tmp_path, library):
-    process = child(
-        f"""
-from sk_eqsae import TopKSAE, export
-X = np.random.default_rng(0).normal(size=(50, 100))
-sae = TopKSAE(400, k=2, max_epochs=1, random_state=0).fit(X)
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-try:
-    export(sae, sys.argv[1], format="{library}")
-except OSError as error:
-    print("OSError", error.errno, flush=True)
-""",
-        tmp_path / "folder",
-    )
-    output, errors = process.communicate(timeout=120)
-    assert output == "OSError 27\n", errors  # EFBIG
+    found = error_on_a_full_disk(exported, library, tmp_path / "folder")
+    assert found == errno.EFBIG
     assert os.listdir(tmp_path) == []
 
 

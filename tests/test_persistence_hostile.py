@@ -32,7 +32,7 @@ from tests.fitted import CASES, data, fitted
 from tests.instances import QUICK
 from tests.test_persistence import assert_same
 
-N_MUTATED = 12_000
+N_MUTATED = 4_000
 
 
 def two_layers():

@@ -40,9 +40,9 @@ from sk_eqsae.groups import (
     ProductGroup,
     SymmetricGroup,
 )
-from sk_eqsae.inspection import dead_latents, equivariance_error, feature_symmetry, fvu
+from sk_eqsae.inspection import dead_latents, feature_symmetry, fvu
 from sk_eqsae.sae._base import BaseSAE
-from tests.fitted import data, every_case, fitted
+from tests.fitted import data, every_case, fitted, results
 from tests.instances import INSTANCES, WITH_ORBITS, name
 from tests.strategies import DTYPES, LAYOUTS, as_frame, converted, examples, matrices
 from tests.strategies import orbits as some_orbits
@@ -78,21 +78,6 @@ def fitted_or_refused(estimator, X, y, metadata):
         message = str(error)
     assert re.search("X|y|power|rows|orbits|training diverged", message), message
     return None
-
-
-def results(estimator, X, metadata):
-    """What each method of a fitted estimator gives for rows."""
-    found = {"transform": estimator.transform(X)}
-    for method in ("predict_power", "reconstruct", "margin"):
-        if hasattr(estimator, method):
-            found[method] = getattr(estimator, method)(X)
-    invariant = getattr(estimator, "output", "") == "invariant"
-    if hasattr(estimator, "inverse_transform") and not invariant:
-        found["inverse_transform"] = estimator.inverse_transform(found["transform"])
-    if hasattr(estimator, "score"):
-        needed = metadata if hasattr(estimator, "act") else {}
-        found["score"] = estimator.score(X, **needed)
-    return found
 
 
 def check(estimator, X, metadata):
@@ -345,14 +330,14 @@ def test_extracted_orbits_are_those_of_each_input(dtype, layout, n):
 @pytest.mark.parametrize("exponent", [-30, 30])
 def test_measures_of_symmetry_do_not_depend_on_units(exponent):
     X, _, metadata = data()
-    tables, errors = [], []
+    tables, scores = [], []
     for unit in (1.0, 10.0**exponent):
         sae = GroupTiedSAE(8, k=1, **QUICK).fit(unit * X, **metadata)
         tables.append(feature_symmetry(sae)["invariance"])
         M = ActivationTransformFitter().fit(unit * X, **metadata)
-        errors.append(equivariance_error(M, unit * X, **metadata))
+        scores.append(M.score(unit * X, **metadata))
     assert tables[1].between(0, 1).all()
-    assert_allclose(errors[1], errors[0], atol=1e-9)
+    assert_allclose(scores[1], scores[0], atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["array", "pandas", "polars", "read-only"])

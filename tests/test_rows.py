@@ -24,14 +24,13 @@ from sk_eqsae import (
     make_probe,
     make_probe_search,
 )
-from sk_eqsae.groups import PoseCanonicalizer, canonicalize
+from sk_eqsae.groups import PoseCanonicalizer
 from sk_eqsae.inspection import (
     FeatureOrbitDisplay,
     FeatureSymmetryDisplay,
     FrontierDisplay,
     LossCurveDisplay,
     dead_latents,
-    equivariance_error,
     feature_families,
     feature_symmetry,
     fvu,
@@ -121,7 +120,6 @@ CALLS |= {
     if hasattr(estimator, method)
 }
 CALLS |= {
-    "canonicalize": lambda X: canonicalize(X, fitted("M"))[0],
     "fit_many": lambda X: fit_many([TOPK], X)[0].components_,
     "probe.fit": lambda X: make_probe("knn").fit(X, LABELS).predict(rows()),
     "probe.predict": lambda X: make_probe("knn").fit(rows(), LABELS).predict(X),
@@ -133,7 +131,6 @@ CALLS |= {
     ),
     "dead_latents": dead_latents,
     "fvu of X": lambda X: fvu(X, rows() / 2),
-    "equivariance_error": lambda X: equivariance_error(fitted("M"), X, **ORBITS),
     "r2_per_feature": lambda X: r2_per_feature(fitted("M"), X, **ORBITS),
     "response_spectrum": lambda X: response_spectrum(X, **ORBITS),
     "feature_symmetry": lambda X: feature_symmetry(fitted("tied"), X=X),

@@ -8,7 +8,7 @@ import pandas as pd
 
 from .._markdown import markdown
 from . import _networks
-from ._store import store_figure, store_table
+from ._store import phone_size, store_figure, store_table
 
 N_LATENTS = 256
 METHODS = ("regular", 0, 64, 128, 192, "auto")  # numbers: of free vectors
@@ -72,7 +72,7 @@ def _cell(fits: pd.DataFrame) -> str:
 
 def draw(results: pd.DataFrame) -> plt.Figure:
     """Draw FVU over that of a regular autoencoder, and how much free vectors do."""
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
+    figure, axes = plt.subplots(3, 1, figsize=phone_size(9), layout="constrained")
     keys = ["augmented", "seed"]
     reference = results[results.method == "regular"].set_index(keys).fvu
     for method in METHODS[1:]:
@@ -108,4 +108,4 @@ def _draw_networks(axis: plt.Axes, networks: pd.DataFrame) -> None:
         style = {"color": colour, "marker": marker, "label": label, "capsize": 2}
         axis.errorbar(places, by_share.mean(), by_share.std(), **style)
     axis.set(ylabel="of the network, held-out images", ylim=(-0.03, 1.03))
-    axis.legend(fontsize=8, loc=(0.36, 0.56))
+    axis.legend(fontsize=8, loc=(0.36, 0.5))

@@ -7,7 +7,7 @@ import pandas as pd
 
 from . import _curve
 from ._cells import COLOURS, MARKERS, Cell, rounded, settings_of, table
-from ._store import store_figure
+from ._store import phone_size, store_figure
 
 SHARES = (8, 4, 2, 1)
 DATA = (("mlp", "random"), ("cnn", "random"))
@@ -58,9 +58,14 @@ def _wide(results):
 def figure(results: pd.DataFrame):
     """Draw one panel for each data, mean over seeds and the range of seeds."""
     fig, axes = plt.subplots(
-        1, len(DATA), figsize=(9, 4.2), sharey=True, squeeze=False, layout="constrained"
+        len(DATA),
+        1,
+        figsize=phone_size(7),
+        sharex=True,
+        sharey=True,
+        layout="constrained",
     )
-    for (base, orientation), axis in zip(DATA, axes[0], strict=True):
+    for (base, orientation), axis in zip(DATA, axes, strict=True):
         of_data = results.query("base == @base and orientation == @orientation")
         for method, n in SIZES:
             _line(axis, of_data, method, n)
@@ -70,9 +75,9 @@ def figure(results: pd.DataFrame):
         axis.minorticks_off()
         axis.grid(alpha=0.3)
         axis.set_title(f"{base.upper()}, {orientation}")
-    axes[0, 0].set_ylabel("held-out FVU")
-    handles = axes[0, 0].get_legend_handles_labels()
-    fig.legend(*handles, loc="outside lower center", ncol=len(SIZES))
+    axes[0].set_ylabel("held-out FVU")
+    handles = axes[0].get_legend_handles_labels()
+    fig.legend(*handles, loc="outside lower center", ncol=2, fontsize=8)
     return fig
 
 

@@ -20,7 +20,7 @@ from ._cells import (
     settings_of,
     table,
 )
-from ._store import store_figure, store_table
+from ._store import phone_size, store_figure, store_table
 
 DATA = list(product(("mlp", "cnn"), ("random", "upright")))
 KS = (8, 4, 16, 32)
@@ -171,7 +171,7 @@ def _wide(results):
 def figure(results: pd.DataFrame):
     """Draw one panel for each data, mean over seeds and the range of seeds."""
     fig, axes = plt.subplots(
-        2, 2, figsize=(9, 7), sharex=True, sharey=True, layout="constrained"
+        2, 2, figsize=phone_size(5.2), sharex=True, sharey=True, layout="constrained"
     )
     for (base, orientation), axis in zip(DATA, axes.T.flat, strict=False):
         of_data = results.query("base == @base and orientation == @orientation")
@@ -182,7 +182,7 @@ def figure(results: pd.DataFrame):
     for axis in axes[:, 0]:
         axis.set_ylabel("held-out FVU")
     handles = axes[0, 0].get_legend_handles_labels()
-    fig.legend(*handles, loc="outside lower center", ncol=3)
+    fig.legend(*handles, loc="outside lower center", ncol=2, fontsize=8)
     return fig
 
 
@@ -202,6 +202,6 @@ def _panel(axis, results):
             )
     sizes = sorted(set(results.n_vectors) - {24, 96})
     axis.set(xscale="log", yscale="log")
-    axis.set_xticks(sizes, sizes)
+    axis.set_xticks(sizes, sizes, rotation=90, fontsize=8)
     axis.minorticks_off()
     axis.grid(alpha=0.3)

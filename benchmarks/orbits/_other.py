@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter
 
 from .._markdown import markdown
 from . import _networks
-from ._store import store_figure, store_table
+from ._store import phone_size, store_figure, store_table
 
 N_BASE = 32  # vectors of the small and of the tied dictionary
 _N_BASE_OF_SIGNALS = (8, N_BASE)
@@ -86,7 +86,7 @@ def table(results: pd.DataFrame) -> str:
 def draw(results: pd.DataFrame) -> plt.Figure:
     """Draw the FVU of every network, and over the order of the group on signals."""
     figure, axes = plt.subplots(
-        1, 3, figsize=(12, 4), layout="constrained", width_ratios=(1.4, 1, 1)
+        3, 1, figsize=phone_size(10), layout="constrained", height_ratios=(1.4, 1, 1)
     )
     signals = results.network.str.startswith("signals")
     alike = (results.n_base == N_BASE) & (~signals | (results.order == 8))
@@ -94,7 +94,7 @@ def draw(results: pd.DataFrame) -> plt.Figure:
     for axis, n_base in zip(axes[1:], _N_BASE_OF_SIGNALS, strict=True):
         _draw_orders(axis, results[signals & (results.n_base == n_base)])
         axis.set(title=f"signals, n = {n_base}", ylim=(0, 0.85))
-    axes[1].set_ylabel("held-out FVU")
+        axis.set_ylabel("held-out FVU")
     axes[2].legend(fontsize=8)
     return figure
 

@@ -21,7 +21,7 @@ from ._cells import (
     table,
 )
 from ._shapes import images_of
-from ._store import store_figure, store_table
+from ._store import phone_size, store_figure, store_table
 
 DATA = (("mlp", "random"), ("cnn", "random"))
 KINDS = ("S", "SP", "SO", "SPO")
@@ -204,18 +204,19 @@ STYLES = {  # hollow marks of growing size, so that equal scores are all seen
 def figure(means: pd.DataFrame):
     """Draw one row for each data and one column for each kind of task."""
     fig, axes = plt.subplots(
-        len(DATA), len(KINDS), figsize=(11, 5.6), sharex=True, sharey=True,
+        len(KINDS), len(DATA), figsize=phone_size(8.5), sharex=True, sharey=True,
         squeeze=False, layout="constrained",
     )  # fmt: skip
-    for (base, orientation), row in zip(DATA, axes, strict=True):
+    for (base, orientation), row in zip(DATA, axes.T, strict=True):
         for kind, axis in zip(KINDS, row, strict=True):
             _panel(axis, means.query("base == @base and kind == @kind"))
-            axis.set_title(f"{base.upper()}, {orientation}: {kind}", fontsize=10)
-        row[0].set_ylabel("F1 on test rows")
+            axis.set_title(f"{base.upper()}, {orientation}: {kind}", fontsize=9)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("F1")
     for axis in axes[-1]:
         axis.set_xlabel("latents")
     handles = axes[0, 0].get_legend_handles_labels()
-    fig.legend(*handles, loc="outside lower center", ncol=len(STYLES))
+    fig.legend(*handles, loc="outside lower center", ncol=2, fontsize=8)
     return fig
 
 

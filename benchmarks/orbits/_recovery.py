@@ -22,7 +22,7 @@ from ._cells import (
     table,
 )
 from ._shapes import images_of
-from ._store import store_figure
+from ._store import phone_size, store_figure
 
 DATA = (("mlp", "random"), ("cnn", "random"))
 SIZES = {"regular": (32, 64, 96, 128, 512, 2048), "tied": (8, 16, 24, 32, 128, 512)}
@@ -183,9 +183,14 @@ def _means(results):
 def figure(results: pd.DataFrame):
     """Draw the share of atoms found against the vectors that are learned."""
     fig, axes = plt.subplots(
-        1, len(DATA), figsize=(9, 4.2), sharey=True, squeeze=False, layout="constrained"
+        len(DATA),
+        1,
+        figsize=phone_size(7),
+        sharex=True,
+        sharey=True,
+        layout="constrained",
     )
-    for (base, orientation), axis in zip(DATA, axes[0], strict=True):
+    for (base, orientation), axis in zip(DATA, axes, strict=True):
         for method, (kind, line) in product(SIZES, KINDS.items()):
             rows = results.query("base == @base and method == @method")
             seeds = 100 * rows.groupby("n_vectors")[kind].agg(["mean", "min", "max"])
@@ -201,7 +206,7 @@ def figure(results: pd.DataFrame):
         axis.minorticks_off()
         axis.grid(alpha=0.3)
         axis.set_title(f"{base.upper()}, {orientation}")
-    axes[0, 0].set_ylabel("% of the 112 atoms")
-    handles = axes[0, 0].get_legend_handles_labels()
-    fig.legend(*handles, loc="outside lower center", ncol=2)
+    axes[0].set_ylabel("% of the 112 atoms")
+    handles = axes[0].get_legend_handles_labels()
+    fig.legend(*handles, loc="outside lower center", ncol=1, fontsize=8)
     return fig

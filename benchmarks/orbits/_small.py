@@ -42,9 +42,9 @@ def run(*, seeds: list[int], jobs: int, out: Path, quick: bool) -> None:
                 network = _network(name, seed, out)
                 matrix = {"network": name, "seed": seed, "quality": network.quality}
                 matrix |= of_matrix(network.train, network.test)
-                _append([matrix], out / "small_matrix.csv")
                 rows = compared(network, name, seed, 60 if quick else 2_500)
-                _append(rows, out / "small.csv")
+                _put([matrix], out / "small_matrix.csv")
+                _put(rows, out / "small.csv")
     print(summary(pd.read_csv(out / "small.csv"), ["network"]).to_string())
 
 
@@ -81,12 +81,19 @@ def _network(name: str, seed: int, out: Path) -> Network:
 
 
 def _is_stored(path: Path, name: str, seed: int) -> bool:
+    """Whether there are rows with all columns; older ones have no probes."""
     if not path.exists():
         return False
     table = pd.read_csv(path)
-    return bool(((table.network == name) & (table.seed == seed)).any())
+    rows = table[(table.network == name) & (table.seed == seed)]
+    return len(rows) > 0 and "auc_1" in rows and bool(rows.auc_1.notna().all())
 
 
-def _append(rows: list[dict], path: Path) -> None:
-    before = [pd.read_csv(path)] if path.exists() else []
-    store_table(pd.concat([*before, pd.DataFrame(rows)]), path)
+def _put(rows: list[dict], path: Path) -> None:
+    """Add the rows of one network and seed, in the place of those that there were."""
+    table, keys = pd.DataFrame(rows), ["network", "seed"]
+    if path.exists():
+        before = pd.read_csv(path)
+        others = (before[keys] != table[keys].iloc[0]).any(axis=1)
+        table = pd.concat([before[others], table])
+    store_table(table, path)

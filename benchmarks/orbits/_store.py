@@ -7,6 +7,13 @@ from matplotlib.figure import Figure
 
 from sk_eqsae.persistence import atomic_write
 
+_WIDTH = 4.6  # inches: what a phone shows at a size that reads
+
+
+def phone_size(height: float) -> tuple[float, float]:
+    """Size of a figure of such a height that reads on a phone."""
+    return _WIDTH, height
+
 
 def store_table(table: pd.DataFrame, path: Path, digits: int = 5) -> None:
     """Write a table as CSV, whole or not at all."""

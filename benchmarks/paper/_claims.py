@@ -36,17 +36,17 @@ class Claim(NamedTuple):
 
 def claims_table(tables: dict, probe: str) -> pd.DataFrame:
     """Check every claim on the paper's reading, under both recipes."""
-    rows = []
-    for claim in CLAIMS:
-        row = {"claim": claim.text, "paper": claim.paper}
-        for recipe in ("paper", "default"):
-            finding = claim.check(_of_recipe(tables, recipe, probe))
-            row |= {
-                f"ours, {recipe} recipe": finding.found,
-                f"{recipe} recipe": finding.verdict,
-            }
-        rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame([checked(claim, tables, probe) for claim in CLAIMS])
+
+
+def checked(claim: Claim, tables: dict, probe: str) -> dict[str, str]:
+    """Check one claim: a row of the table."""
+    row = {"claim": claim.text, "paper": claim.paper}
+    for recipe in ("paper", "default"):
+        finding = claim.check(_of_recipe(tables, recipe, probe))
+        row[f"ours, {recipe} recipe"] = finding.found
+        row[f"{recipe} recipe"] = finding.verdict
+    return row
 
 
 def of_all_probes(scores: pd.DataFrame) -> pd.DataFrame:

@@ -71,10 +71,10 @@ _SMOKE = (
     "anything. PROFILE=quick gives first results, PROFILE=full those of the pages."
 )
 _MARKS = {
-    "holds": ("holds", "✔", "holds"),
+    "holds": ("holds", "✓", "holds"),
     "not measured": ("none", "-", "not measured"),
 }
-_PARTLY, _FAILS = ("partly", "◐", "in part"), ("fails", "✕", "does not hold")
+_PARTLY, _FAILS = ("partly", "◐", "in part"), ("fails", "✗", "does not hold")
 
 
 def write_report(profile: str, run: Run, tables: dict, folder: Path) -> str:
@@ -195,7 +195,8 @@ def _claims_section(shown: dict) -> list[tuple[str, str]]:
     if "claims" not in shown:
         return []
     note = _note(
-        "On upright images, seed 0 (M: all seeds). Comparisons of F1 are mean over the "
+        "✓ holds, ◐ in part, ✗ does not hold. On upright images, seed 0 (M: all "
+        "seeds). Comparisons of F1 are mean over the "
         f"tasks of a kind; closer than {MARGIN} counts as equal."
     )
     return [("The paper's claims", claims_html(shown["claims"]) + note)]

@@ -16,7 +16,13 @@ def methods() -> str:
 
 
 def labels() -> str:
-    """How many latents or orbits explain a share of what a regular one does."""
+    """How many latents or orbits hold a share of what is explained."""
+    names = ["things_90%", "things_95%", "things_99%"]
+    return _several(names, "90 / 95 / 99 %", "{:.0f}")
+
+
+def equal() -> str:
+    """How many explain a share of what a regular autoencoder explains."""
     names = ["labels_90%", "labels_95%", "labels_99%"]
     return _several(names, "90 / 95 / 99 %", "{:.0f}")
 
@@ -25,6 +31,22 @@ def probes() -> str:
     """AUC of probes that see a few latents."""
     names = ["auc_1", "auc_2", "auc_4", "auc_8"]
     return _several(names, "1 / 2 / 4 / 8 latents", "{:.2f}")
+
+
+def _several(names: list[str], title: str, form: str) -> str:
+    """Means over seeds, of networks that have them; "-" where some seed has none."""
+    table, lines = pd.read_csv(_RESULTS / "small.csv"), []
+    table = table[table[names[0]].notna()]
+    for network, rows in table.groupby("network", sort=False):
+        cells = [str(network), str(rows.seed.nunique())]
+        for method in METHODS:
+            found = rows.loc[rows.method == method, names]
+            means = found.mean().where(found.notna().all())
+            cells.append(
+                " / ".join("-" if pd.isna(m) else form.format(m) for m in means)
+            )
+        lines.append(cells)
+    return markdown([title, "seeds", *METHODS], lines)
 
 
 def costs() -> str:
@@ -61,20 +83,6 @@ def tried() -> str:
 def _cell(fvu: float, code_equivariance: float) -> str:
     moves = "" if pd.isna(code_equivariance) else f" ({code_equivariance:.2f})"
     return written(fvu, "fvu") + moves
-
-
-def _several(names: list[str], title: str, form: str) -> str:
-    table, lines = pd.read_csv(_RESULTS / "small.csv"), []
-    for network, rows in table.groupby("network", sort=False):
-        cells = [str(network)]
-        for method in METHODS:
-            found = rows.loc[rows.method == method, names]
-            means = found.mean().where(found.notna().all())
-            cells.append(
-                " / ".join("-" if pd.isna(m) else form.format(m) for m in means)
-            )
-        lines.append(cells)
-    return markdown([title, *METHODS], lines)
 
 
 def factors() -> str:

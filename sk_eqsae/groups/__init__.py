@@ -21,7 +21,7 @@ from ._group import (
     multiplicities,
 )
 from ._permutation_groups import GeneratedGroup, SymmetricGroup
-from ._pose import PoseCanonicalizer, canonicalize
+from ._pose import PoseCanonicalizer
 
 __all__ = [
     "ActivationTransformFitter",
@@ -42,6 +42,5 @@ __all__ = [
     "ProductGroup",
     "Subgroup",
     "SymmetricGroup",
-    "canonicalize",
     "multiplicities",
 ]

@@ -7,7 +7,6 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, _fit_context, clone
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
@@ -212,48 +211,6 @@ class PoseCanonicalizer(OneToOneFeatureMixin, FloatTransformer):
         """Index of the first element with the best score."""
         tie = scores.max(axis=1, keepdims=True) - _TIE * self.spread_
         return (scores >= tie).argmax(axis=1)
-
-
-@fill
-def canonicalize(
-    X: ArrayLike, activation_transform: BaseEstimator
-) -> tuple[NDArray, NDArray, NDArray]:
-    """Canonical form, pose and margin of activations, given M.
-
-    The direction that decides is that of X; :class:`PoseCanonicalizer` keeps it for
-    other rows.
-
-    Parameters
-    ----------
-    {X}
-    activation_transform : estimator
-        Fitted M, such as :class:`~sk_eqsae.ActivationTransformFitter`.
-
-    Returns
-    -------
-    canonical : ndarray of shape (n_rows, n_features)
-        One form for a whole orbit, as far as M obeys the group's law.
-    power : ndarray of shape (n_rows,) or (n_rows, n_generators)
-        Pose: what moves the canonical form to X.
-    margin : ndarray of shape (n_rows,)
-        How sure the pose is, see :meth:`PoseCanonicalizer.margin`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sk_eqsae import ActivationTransformFitter
-    >>> from sk_eqsae.groups import canonicalize
-    >>> X = np.array([[3.0, 1.0], [1.0, 3.0], [4.0, 2.0], [2.0, 4.0]])  # swaps
-    >>> fitter = ActivationTransformFitter()
-    >>> fitter = fitter.fit(X, groups=[0, 0, 1, 1], power=[0, 1, 0, 1])
-    >>> canonical, power, margin = canonicalize([[5.0, 9.0], [9.0, 5.0]], fitter)
-    >>> np.allclose(canonical[0], canonical[1]), int(abs(power[0] - power[1]))
-    (True, 1)
-    """
-    check_is_fitted(activation_transform)
-    canonicalizer = PoseCanonicalizer(FrozenEstimator(activation_transform)).fit(X)
-    canonical, power = canonicalizer.transform(X), canonicalizer.predict_power(X)
-    return canonical, power, canonicalizer.margin(X)
 
 
 def _seeing_direction(

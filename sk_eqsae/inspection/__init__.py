@@ -3,7 +3,7 @@
 from .._metrics import fvu
 from ._code_equivariance import code_equivariance
 from ._dead_latents import dead_latents
-from ._equivariance import equivariance_error, r2_per_feature
+from ._equivariance import r2_per_feature
 from ._equivariance_report import equivariance_report
 from ._explorer import explore, feature_table
 from ._feature_families import feature_families
@@ -29,7 +29,6 @@ __all__ = [
     "TransformFidelityDisplay",
     "code_equivariance",
     "dead_latents",
-    "equivariance_error",
     "equivariance_report",
     "explore",
     "feature_families",

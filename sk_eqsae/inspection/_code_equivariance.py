@@ -64,7 +64,7 @@ def code_equivariance(
     --------
     sk_eqsae.feature_families : The same for autoencoders without latent
         orbits.
-    equivariance_error : How far activations move as M says.
+    r2_per_feature : How far activations move as M says.
 
     Examples
     --------

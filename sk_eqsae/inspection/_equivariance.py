@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
 from .._docs import fill
-from .._metrics import are_constant, fvu
+from .._metrics import are_constant
 from .._rows import read_rows
 from ..groups._group import action_powers
 from ..groups._orbit_table import orbit_table
@@ -26,54 +26,6 @@ class Pairs(NamedTuple):
     inputs: NDArray  # (n_orbits,): number of the input that each of all is of
     canonical: NDArray
     moved: NDArray
-
-
-@fill
-def equivariance_error(
-    activation_transform: BaseEstimator,
-    X: ArrayLike,
-    *,
-    groups: ArrayLike,
-    power: ArrayLike,
-    site: ArrayLike | None = None,
-) -> float:
-    """Share of the variance of transformed activations that M leaves unexplained.
-
-    The mean over the elements e of the group, the identity aside, of the FVU between
-    M_e times the canonical row of each orbit and its row e::
-
-        error = mean over e of
-            sum |psi(e x) - M_e psi(x)|^2 / sum |psi(e x) - mean of psi(e x)|^2
-
-    Parameters
-    ----------
-    {held_out}
-    {orbit_rows}
-
-    Returns
-    -------
-    error : float
-        0 is exact; 1 is what predicting the mean of each power scores.
-
-    {no_orbits}
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sk_eqsae import ActivationTransformFitter
-    >>> from sk_eqsae.inspection import equivariance_error
-    >>> x = np.random.default_rng(0).normal(size=(60, 2))
-    >>> X = np.concatenate([x, x[:, ::-1]])  # the input mirrored, features swapped
-    >>> orbits = {"groups": np.tile(np.arange(60), 2), "power": np.repeat([0, 1], 60)}
-    >>> fitter = ActivationTransformFitter().fit(X, **orbits)
-    >>> equivariance_error(fitter, X, **orbits) < 1e-6
-    True
-    """
-    pairs = pairs_by_element(
-        activation_transform, X, groups=groups, power=power, site=site
-    )
-    errors = [fvu(p.moved, predicted(activation_transform, p)) for p in pairs]
-    return float(np.mean(errors))
 
 
 @fill

@@ -91,7 +91,8 @@ def equivariance_report(
         `low` to `high`. Powers without a row in either part are left out. `r2` is NaN
         for a power whose test rows do not vary, such as a single one; "mean" is over
         the others. With `sae` also `code_equivariance` of ``"codes"``, as
-        :func:`~inspection.code_equivariance` finds it on `test`, NaN of the others.
+        :func:`~sk_eqsae.inspection.code_equivariance` finds it on `test`, NaN of the
+        others.
 
     Raises
     ------

@@ -127,12 +127,11 @@ class _Cosines:
 
     def next(self, g: NDArray, latents: NDArray, free: NDArray) -> int:
         """Free latent with the largest sum of A_g[i] over pairs of g and latent i."""
-        starts, ends = (
-            self.table.indptr[g * self.n_latents + latents + i] for i in (0, 1)
-        )
-        entries = np.concatenate(
-            [np.arange(*e) for e in zip(starts, ends, strict=True)]
-        )
+        rows = g * self.n_latents + latents
+        starts = self.table.indptr[rows]
+        counts = self.table.indptr[rows + 1] - starts
+        before = counts.cumsum() - counts
+        entries = np.arange(counts.sum()) + np.repeat(starts - before, counts)
         others, place = np.unique(self.table.indices[entries], return_inverse=True)
         sums = np.bincount(place, self.table.data[entries]) * free[others]
         if len(sums) and sums.max() > 0:

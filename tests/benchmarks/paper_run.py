@@ -17,7 +17,7 @@ TINY = replace(
     sae_epochs={"default": 1},
     probe_rows=(160, 40, 40),
     cells=(
-        Cell(MODEL, "regular", 4, probes=("knn", "xgboost"), truncations=(2, 4)),
+        Cell(MODEL, "regular", 4, probes=("knn",), truncations=(2, 4)),
         Cell(MODEL, "equivariant", 4, probes=("knn", "xgboost"), truncations=(4,)),
         Cell(MODEL, "group-tied", 4),
     ),

@@ -4,7 +4,7 @@ from typing import NamedTuple
 import pandas as pd
 import pytest
 
-from benchmarks.paper._claims import CLAIMS, claims_table
+from benchmarks.paper._claims import CLAIMS, checked
 from benchmarks.paper._verdicts import NOT_MEASURED, ahead, join, verdict
 
 KINDS = ("S", "SP")
@@ -147,8 +147,8 @@ def judged(text, *, probes=None, sae=None, transform=None):
         "transform": transformed(FITTED, FITTED) if transform is None else transform,
         "base": pd.DataFrame(columns=["orientation", "seed"]),
     }
-    table = claims_table(tables, "xgboost").set_index("claim")
-    (row,) = [row for claim, row in table.iterrows() if claim.startswith(text)]
+    [claim] = [claim for claim in CLAIMS if claim.text.startswith(text)]
+    row = checked(claim, tables, "xgboost")
     assert row["paper recipe"] in ("not measured", row["default recipe"])
     return row["ours, default recipe"], row["default recipe"]
 

@@ -1,6 +1,9 @@
 """Representations made by hand and orbits that follow them."""
 
 import numpy as np
+from sklearn.frozen import FrozenEstimator
+
+from sk_eqsae.groups import PoseCanonicalizer
 
 
 def homomorphism_error(Q, product):
@@ -37,3 +40,10 @@ def orbits_of(M, group, *, n_orbits=200, noise=0.0, seed=1):
     power = np.tile(group.powers, (n_orbits, 1))
     power = power[:, 0] if group.n_generators == 1 else power
     return X.reshape(-1, M.shape[1]), {"groups": groups, "power": power}
+
+
+def canonicalize(X, fitter):
+    """Canonical form, pose and margin of rows."""
+    canonicalizer = PoseCanonicalizer(FrozenEstimator(fitter)).fit(X)
+    pose = canonicalizer.predict_power(X)
+    return canonicalizer.transform(X), pose, canonicalizer.margin(X)

@@ -8,7 +8,7 @@ import pytest
 from sklearn.frozen import FrozenEstimator
 
 from sk_eqsae import ActivationTransformFitter, EquivariantSAE
-from sk_eqsae.groups import CyclicGroup, DihedralGroup, canonicalize
+from sk_eqsae.groups import CyclicGroup, DihedralGroup
 from sk_eqsae.groups._element_matrices import (
     averaged,
     element_matrices,
@@ -17,7 +17,7 @@ from sk_eqsae.groups._element_matrices import (
 )
 from sk_eqsae.persistence import load, save
 
-from .representations import known_representation, orbits_of
+from .representations import canonicalize, known_representation, orbits_of
 
 GROUPS = [CyclicGroup(4), DihedralGroup(3)]
 any_group = pytest.mark.parametrize("group", GROUPS, ids=str)

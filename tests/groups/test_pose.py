@@ -10,8 +10,8 @@ from sk_eqsae.groups import (
     DihedralGroup,
     PoseCanonicalizer,
     SymmetricGroup,
-    canonicalize,
 )
+from tests.groups.representations import canonicalize
 from tests.inspection.representations import fitter_of, regular_representation
 
 GROUPS = [CyclicGroup(2), CyclicGroup(4), CyclicGroup(6), DihedralGroup(4)]
@@ -127,16 +127,6 @@ def test_direction_has_the_leading_variance_inside_orbits(known):
     assert canonicalizer.spread_ == pytest.approx(np.sqrt(along))
     largest = np.linalg.eigvalsh(within.T @ within / len(within))[-1]
     assert 0.3 * largest < along <= largest * (1 + 1e-9)
-
-
-def test_canonicalize_is_the_fitted_canonicalizer(known):
-    _, _, canonicalizer, X = known
-    fitter = canonicalizer.activation_transform_
-    fitted = PoseCanonicalizer(FrozenEstimator(fitter)).fit(X)
-    canonical, pose, margin = canonicalize(X, fitter)
-    np.testing.assert_array_equal(canonical, fitted.transform(X))
-    np.testing.assert_array_equal(pose, fitted.predict_power(X))
-    np.testing.assert_array_equal(margin, fitted.margin(X))
 
 
 def test_frozen_transform_is_kept_and_needs_no_metadata(turning_orbits):

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from itertools import pairwise
 
 import numpy as np
@@ -43,13 +41,6 @@ def report(turning_orbits):
 
 def legend(display):
     return [text.get_text() for text in display.ax_.get_legend().get_texts()]
-
-
-def test_importing_the_displays_does_not_load_matplotlib():
-    code = "import sys, sk_eqsae.inspection; print('matplotlib' in sys.modules)"
-    command = [sys.executable, "-c", code]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "False"
 
 
 def test_energies_are_stacked_up_to_one_most_invariant_first(plt, symmetry):

@@ -11,7 +11,6 @@ from sk_eqsae import ActivationTransformFitter, EquivariantSAE, TopKSAE
 from sk_eqsae.activations import Orbits
 from sk_eqsae.groups import CyclicGroup, DihedralGroup
 from sk_eqsae.inspection import (
-    equivariance_error,
     equivariance_report,
     fvu,
     r2_per_feature,
@@ -53,24 +52,6 @@ def parts():
 @pytest.fixture(scope="module")
 def report(parts):
     return equivariance_report(*parts, **FAST)
-
-
-def test_error_is_what_the_score_leaves(parts):
-    train, test = parts
-    fitter = fitted(train)
-    error = equivariance_error(fitter, test.X, **metadata(test))
-    assert error == pytest.approx(1 - fitter.score(test.X, **metadata(test)))
-
-
-def test_error_is_zero_for_exact_and_one_for_the_mean():
-    train, test = cyclic_orbits(noise=0.0).split(random_state=0)
-    fitter = fitted(train)
-    assert equivariance_error(fitter, test.X, **metadata(test)) < 1e-12
-    centred = test.X - test.X.mean(axis=0)
-    fitter.M_ = np.zeros_like(fitter.M_)
-    for p in (1, 2):
-        centred[test.power == p] -= centred[test.power == p].mean(axis=0)
-    assert equivariance_error(fitter, centred, **metadata(test)) == pytest.approx(1)
 
 
 def test_r2_per_feature_is_that_of_scikit_learn(parts):
@@ -460,7 +441,7 @@ def test_no_moved_row_is_an_error(parts):
     train, test = parts
     kept = test.power == 0
     with pytest.raises(ValueError, match="no row has any other power than 0"):
-        equivariance_error(
+        r2_per_feature(
             fitted(train),
             test.X[kept],
             groups=test.groups[kept],
@@ -471,16 +452,15 @@ def test_no_moved_row_is_an_error(parts):
 def test_another_number_of_features_is_an_error(parts):
     train, test = parts
     with pytest.raises(ValueError, match="X has 2 features, but activation_transf"):
-        equivariance_error(fitted(train), test.X[:, :2], **metadata(test))
+        r2_per_feature(fitted(train), test.X[:, :2], **metadata(test))
 
 
 def test_an_autoencoder_is_no_m():
     orbits = cyclic_orbits(n_orbits=20)
     sae = EquivariantSAE(4, k=1, max_epochs=1, random_state=0)
     sae = sae.fit(orbits.X, **metadata(orbits))
-    for measure in (equivariance_error, r2_per_feature):
-        with pytest.raises(TypeError, match=r"found EquivariantSAE.*transform_"):
-            measure(sae, orbits.X, **metadata(orbits))
+    with pytest.raises(TypeError, match=r"found EquivariantSAE.*transform_"):
+        r2_per_feature(sae, orbits.X, **metadata(orbits))
     with pytest.raises(TypeError, match="found TopKSAE"):
         equivariance_report(*orbits.split(), activation_transform=TopKSAE())
 
@@ -528,7 +508,6 @@ def test_maps_of_sites_are_judged_by_orbits():
     X = np.stack([x, x[:, ::-1]], axis=1).reshape(-1, 4)
     told = {"groups": groups, "power": power, "site": site}
     fitter = ActivationTransformFitter().fit(X, **told)
-    assert equivariance_error(fitter, X, **told) < 1e-6
     assert (r2_per_feature(fitter, X, **told) > 0.999).all(axis=None)
     report = equivariance_report(*Orbits(X, **told).split(random_state=0), **FAST)
     assert column(report, "M")["low"].min() > 0.999

@@ -1,9 +1,8 @@
-"""Fits that several processes do together; run by torchrun in test_data_parallel."""
+"""Fits that two processes do together, started by test_data_parallel."""
 
 import json
 import os
 import signal
-import sys
 import warnings
 from pathlib import Path
 
@@ -70,7 +69,6 @@ def fit_until_killed(folder):
     """Write a checkpoint after each step but the last one that is taken."""
     write_after_each_step()
     _data_parallel._STEPS = 1
-    dist.init_process_group("gloo")
     Steps(after=KILLED_IN, call=lambda: os.kill(os.getpid(), signal.SIGKILL))
     fit(TopKSAE(64, checkpoint=folder / "checkpoints", **COMMON))
 
@@ -83,8 +81,7 @@ def fit_on(folder, rank):
     return steps.n
 
 
-def main(folder):
-    dist.init_process_group("gloo")
+def fit_all(folder):
     rank = dist.get_rank()
     results = {"n_processes": dist.get_world_size(), "errors": {}}
     for name, estimator in ESTIMATORS.items():
@@ -106,9 +103,12 @@ def main(folder):
     results["partial_fit"] = partial_fits().tolist()
     results["steps after the kill"] = fit_on(folder, rank)
     (folder / f"{rank}.json").write_text(json.dumps(results), encoding="utf-8")
-    dist.destroy_process_group()
 
 
-if __name__ == "__main__":
+def as_one_of_two(function, folder, rank):
+    """Call a function in a process that knows the other, as torchrun starts them."""
     warnings.simplefilter("error")
-    {"run": main, "be killed": fit_until_killed}[sys.argv[1]](Path(sys.argv[2]))
+    store = dist.FileStore(f"{folder}/{function.__name__}", 2)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
+    function(folder)
+    dist.destroy_process_group()

@@ -1,10 +1,7 @@
 """Training in several processes gives what one process gives."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+import multiprocessing
 
 import numpy as np
 import pytest
@@ -17,31 +14,43 @@ from sk_eqsae.sae import _base
 from sk_eqsae.sae._data_parallel import SharedObjective
 from sk_eqsae.sae._objective import Objective
 
-from . import data_parallel_run
-from .data_parallel_run import COMMON, ESTIMATORS, KILLED_IN, fit, partial_fits
+from .data_parallel_run import (
+    COMMON,
+    ESTIMATORS,
+    KILLED_IN,
+    as_one_of_two,
+    fit,
+    fit_all,
+    fit_until_killed,
+    partial_fits,
+)
 
-ROOT = Path(__file__).parents[2]
+# one server imports the package for all processes
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload([fit_all.__module__])
 
 
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory):
     """Folder with the results of each of two processes."""
     folder = tmp_path_factory.mktemp("two_processes")
-    assert torchrun("be killed", folder).returncode != 0
+    assert 0 not in in_two_processes(fit_until_killed, folder)
     assert len(list((folder / "checkpoints").iterdir())) == 1
-    torchrun("run", folder).check_returncode()
+    assert in_two_processes(fit_all, folder) == [0, 0]
     return folder
 
 
-def torchrun(what, folder):
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    return subprocess.run(
-        [*launcher, "--nproc-per-node", "2", data_parallel_run.__file__, what, folder],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        cwd=ROOT,
-        timeout=300,
-        check=False,
-    )
+def in_two_processes(function, folder):
+    """Exit codes of both."""
+    processes = [
+        PROCESSES.Process(target=as_one_of_two, args=(function, folder, rank))
+        for rank in range(2)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(300)
+    return [process.exitcode for process in processes]
 
 
 def results_of(folder, rank):

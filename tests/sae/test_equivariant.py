@@ -44,8 +44,9 @@ def share_within_orbits(Z):
     return within / ((Z - Z.mean(axis=0)) ** 2).sum()
 
 
-@pytest.mark.parametrize("activation", ["topk", "batch_topk"])
-@pytest.mark.parametrize("nested", [None, [64]])
+@pytest.mark.parametrize(
+    ("activation", "nested"), [("topk", None), ("batch_topk", [64])]
+)
 def test_codes_in_a_large_dictionary_are_invariant(activation, nested, turning_orbits):
     X, groups, power, _ = turning_orbits
     settings = SETTINGS | {"n_components": 256, "activation": activation}

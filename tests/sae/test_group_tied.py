@@ -402,10 +402,12 @@ def test_hidden_units_are_copies_of_each_other(two_layers):
         np.testing.assert_array_equal(last[..., g], moved)
 
 
-def test_fitted_m_needs_no_metadata(fitted, turning):
+def test_fitted_m_needs_no_metadata(turning):
     X, metadata = turning
     M = ActivationTransformFitter().fit(X, **metadata)
-    with_m = GroupTiedSAE(24, k=3, activation_transform=M, **LONG).fit(X)
+    fitted = GroupTiedSAE(orbit_lengths={4: 6}, k=3, **SETTINGS)
+    with_m = clone(fitted).set_params(activation_transform=M).fit(X)
+    fitted.fit(X, **metadata)
     frozen = clone(with_m).set_params(activation_transform=FrozenEstimator(M)).fit(X)
     assert np.array_equal(with_m.components_, fitted.components_)
     assert np.array_equal(frozen.components_, fitted.components_)

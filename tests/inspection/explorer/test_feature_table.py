@@ -33,7 +33,7 @@ def test_the_page_shows_the_numbers_of_the_table(name, tmp_path):
 
 
 def test_classes_may_overlap():
-    shapes, tasks = make_shapes(40, random_state=0), shape_tasks()
+    shapes, tasks = make_shapes(40, random_state=0), shape_tasks()[::7]
     rng = np.random.default_rng(0)
     X = shapes.images.reshape(40, -1) @ rng.normal(size=(4096, 12))
     sae, _ = fitted("topk", turning_orbits()[1])
@@ -50,7 +50,7 @@ def test_classes_may_overlap():
         np.testing.assert_allclose(table[f"auc {name}"], expected)
         fires = (Z[y[name] == 1] > 0).mean(axis=0)
         np.testing.assert_allclose(table[f"fires in {name}"], fires)
-    assert some > 50
+    assert some > 7
 
 
 @pytest.mark.parametrize(
