@@ -8,20 +8,13 @@ from tqdm.auto import tqdm
 
 from ..paper._profiles import PROFILES
 from ..paper._run import Run, single_threaded
-from . import (
-    _canonical_rows,
-    _codes,
-    _gradient_descent,
-    _latents_kept,
-    _learning_rate,
-)
+from . import _canonical_rows, _codes, _gradient_descent, _latents_kept
 
 CHECKS = {
     "gradient_descent": _gradient_descent,
     "latents_kept": _latents_kept,
     "codes": _codes,
     "canonical_rows": _canonical_rows,
-    "learning_rate": _learning_rate,
 }
 
 

@@ -44,7 +44,8 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         page = write(Path(folder) / "features.html")
-        case = {"megabytes": page.stat().st_size / 1e6} | measured(page)
+        found = {"megabytes": page.stat().st_size / 1e6} | measured(page)
+    case = {name: round(value, 3) for name, value in found.items()}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(args.out) as part:
         part.write_text(json.dumps({"page": case}, indent=2) + "\n", encoding="utf-8")
@@ -71,7 +72,8 @@ def write(path: Path) -> Path:
 def measured(path: Path) -> dict:
     """Milliseconds of the page's main thread, medians over rounds.
 
-    They are of processor time, so that other work of the machine counts for nothing.
+    They are of processor time, so that waiting for other work does not count; where
+    cores are shared it still slows them down.
     """
     times: dict = {}
     with sync_playwright() as running:

@@ -47,20 +47,6 @@ def gradient_descent() -> str:
     return _table(columns)
 
 
-def learning_rate() -> str:
-    """R2 of M of the MLP by the learning rate of its training."""
-    table = _read("learning_rate")
-    columns = {
-        "learning rate": table.lr.map("{:g}".format),
-        "epochs": table.epochs,
-        "its loss": table.test_loss.map("{:.4f}".format),
-        "directions its activations span": table.active_directions,
-        "exact law": [written(v, "r2") for v in table.r2_exact],
-        "least squares": [written(v, "r2") for v in table.r2_free],
-    }
-    return _table(columns)
-
-
 def latents_kept() -> str:
     """F1 of XGBoost on reconstructions from few and from all latents."""
     table = _read("latents_kept")
