@@ -52,6 +52,7 @@ def joined(folder) -> pd.DataFrame:
         matrix = pd.read_csv(path.with_stem(f"{name}_matrix"))
         matrix = matrix.reindex(columns=[*by, "r2", "unexplained_moves"])
         table = table.join(matrix.groupby(by).mean(), on=by)
+        table["above"] = table.ratio - 1
         table["left_by_m"] = (1 - table.r2) / table.regular
         names = table[by].astype(str).agg(", ".join, axis=1)
         parts.append(table.drop(columns=by).assign(part=name, network=names))

@@ -152,9 +152,16 @@ def shapes() -> str:
     return markdown(["", "latents", "k", "regular FVU", *METHODS[1:]], lines)
 
 
+def _probes() -> pd.DataFrame:
+    """Layers of which all methods have been probed."""
+    table = pd.read_csv(_RESULTS / "probes.csv")
+    of_layer = table.groupby(["layer", "symmetry", "seed"]).method
+    return table[of_layer.transform("nunique") == len(METHODS)]
+
+
 def splices() -> str:
     """How often the network names the same class with a reconstruction in place."""
-    table, lines = pd.read_csv(_RESULTS / "probes.csv"), []
+    table, lines = _probes(), []
     for key, rows in table.groupby(["layer", "symmetry"], sort=False):
         by = rows.groupby("method")
         cells = [f"{by.agreement.mean()[m]:.0%}" for m in METHODS]
@@ -175,7 +182,7 @@ def edges() -> str:
 
 def _probed(question: str) -> str:
     """Mean area under the curve, with 1 / 2 / 4 / 8 latents."""
-    table, lines = pd.read_csv(_RESULTS / "probes.csv"), []
+    table, lines = _probes(), []
     read = [(method, suffix) for suffix in ("", "_pooled") for method in METHODS]
     read.remove(("regular", "_pooled"))
     for key, rows in table.groupby(["layer", "symmetry"], sort=False):
