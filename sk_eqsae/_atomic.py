@@ -122,15 +122,20 @@ def _replacing(target: Path, make: Callable[[Path], object]) -> Iterator[Path]:
         if target.is_file():
             part.chmod(stat.S_IMODE(target.stat().st_mode))
         yield part
-        for place in [*part.glob("*"), part]:
-            _to_disk(place)
-        part.replace(target)
+        settle(part, target)
     except BaseException:
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
         else:
             part.unlink(missing_ok=True)
         raise
+
+
+def settle(part: Path, target: Path) -> None:
+    """Put what is written in its place beside it, when the disk holds all of it."""
+    for place in [*part.glob("*"), part]:
+        _to_disk(place)
+    part.replace(target)
     _to_disk(target.parent)
 
 

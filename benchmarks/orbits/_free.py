@@ -1,6 +1,7 @@
 """Vectors that stand for themselves, beside orbits of every length."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -13,26 +14,51 @@ from .._markdown import markdown, written
 from ._small import N_LATENTS, NETWORKS, K
 from ._store import store_table
 
-N_FREE: tuple[int | str, ...] = (0, 32, 64, 128, "auto")
-NAMES = ("digits, all turned", "digits, none turned", "points", "free shapes")
+N_FREE = (0, 32, 64)
+NAMES = ("digits, all turned",)
+VISION = "block 1, hidden"  # of EfficientNet-Lite0
 
 
-def run(*, seeds: list[int], jobs: int, out: Path, quick: bool) -> None:
-    """Fit what is missing; store and print the table."""
+def run(
+    *,
+    seeds: list[int],
+    jobs: int,
+    out: Path,
+    quick: bool,
+    photographs: Path | None = None,
+) -> None:
+    """Fit what is missing; store and print the table.
+
+    Judges are a quarter of the training inputs, held out. Without photographs the
+    layer of a vision network is left out.
+    """
     path, n_steps = out / "free.csv", 60 if quick else 2_500
     table = pd.read_csv(path) if path.exists() else pd.DataFrame()
     for seed in seeds:
-        for name in NAMES[: 1 if quick else None]:
+        for name in [*NAMES, *([VISION] if photographs else [])]:
             if (
                 table.empty
                 or not ((table.network == name) & (table.seed == seed)).any()
             ):
-                network = NETWORKS[name](seed)
-                fits = compared(network.train, network.test, seed, n_steps)
+                train = _orbits(name, seed, out, photographs)
+                parts = train.split(0.25, random_state=seed)
+                fits = compared(*parts, seed, n_steps)
                 rows = pd.DataFrame(fits).assign(network=name, seed=seed)
                 table = pd.concat([table, rows], ignore_index=True)
                 store_table(table, path)
     print(shown(table))
+
+
+def _orbits(name: str, seed: int, out: Path, photographs: Path | None) -> Orbits:
+    """Training orbits of a network."""
+    if name != VISION:
+        return NETWORKS[name](seed).train
+    from ..real import _efficientnet, _scan, _vision  # noqa: PLC0415 - an extra
+
+    args = SimpleNamespace(out=out, photographs=photographs, quick=False)
+    layer = _efficientnet.LAYERS[1]
+    size = _scan.aligned_sizes(args)[layer.name]
+    return _vision.parts(layer, "C4", size, args)[0]
 
 
 def compared(train: Orbits, test: Orbits, seed: int, n_steps: int) -> list[dict]:
@@ -60,15 +86,15 @@ def compared(train: Orbits, test: Orbits, seed: int, n_steps: int) -> list[dict]
 
 def shown(table: pd.DataFrame) -> str:
     """FVU above a regular one's and code equivariance, means over seeds."""
-    head, lines = ["", "seeds", "regular FVU"], []
-    head += [f"{n} free" if n != "auto" else '`n_free="auto"`' for n in N_FREE]
+    head, lines = ["", "seeds", "regular FVU", *(f"{n} free" for n in N_FREE)], []
     for name, rows in table.groupby("network", sort=False):
-        means = rows.groupby("n_free")[["fvu", "code_equivariance", "n_free_"]].mean()
+        means = rows.groupby("n_free")[["fvu", "code_equivariance"]].mean()
         regular = means.fvu["regular"]
         line = [name, rows.seed.nunique(), written(regular, "fvu")]
         for n in map(str, N_FREE):
-            fvu, moves, found = means.loc[n]
-            chosen = f", {found:.0f} free" if n == "auto" else ""
-            line.append(f"{fvu / regular - 1:+.0%} ({moves:.2f}{chosen})")
+            fvu, moves = means.loc[n] if n in means.index else (float("nan"),) * 2
+            line.append(
+                "" if pd.isna(fvu) else f"{fvu / regular - 1:+.0%} ({moves:.2f})"
+            )
         lines.append(line)
     return markdown(head, lines)

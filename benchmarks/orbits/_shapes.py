@@ -59,10 +59,16 @@ def _compute(base, orientation, seed, n_images, n_epochs):
         BASE_MODELS[base](), shapes.images, max_epochs=n_epochs, random_state=seed
     )
     orbits = extract_orbits(
-        model, shapes.images, layer="encoder", action=ImageRotation(order=4)
+        model,
+        shapes.images,
+        layer="encoder",
+        action=ImageRotation(order=4),
+        base=shapes.base_id,
     )
-    parts = orbits.split(TEST_SIZE, base=shapes.base_id, random_state=seed)
-    return Activations(*parts, n_epochs)
+    parts = orbits.split(TEST_SIZE, random_state=seed)
+    # an orbit is an image, also where several are of one base
+    train, test = (Orbits(part.X, part.inputs, part.power) for part in parts)
+    return Activations(train, test, n_epochs)
 
 
 def _store(path, activations):

@@ -39,9 +39,12 @@ def base_model(model: Model, n_images: int, epochs: int, test_size: float, devic
         shapes.images,
         layer="encoder",
         action=ImageRotation(order=4),
+        base=shapes.base_id,
         device=device,
     )
-    train, test = orbits.split(test_size, base=shapes.base_id, random_state=model.seed)
+    parts = orbits.split(test_size, random_state=model.seed)
+    # an orbit is an image, also where several are of one base
+    train, test = (Orbits(part.X, part.inputs, part.power) for part in parts)
     return network, train, test, seconds
 
 

@@ -391,7 +391,9 @@ def _folded(title, table):
 
 
 def _number(value):
-    return f"{value:.4f}" if 1e-4 <= abs(value) < 1e4 or value == 0 else f"{value:.1e}"
+    if value == 0:
+        return "0"
+    return f"{value:.4f}" if 1e-4 <= abs(value) < 1e4 else f"{value:.1e}"
 
 
 def _note(text):

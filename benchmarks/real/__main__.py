@@ -18,6 +18,12 @@ PARTS = (
     "law",
 )
 
+NEEDS = {
+    "scan": "Install it with pip install '.[real]'",
+    "molecules": "Install it with pip install '.[molecules]'",
+    "audio": "Install torchcrepe, and a torchaudio that is built for your torch",
+}
+
 
 def main() -> None:
     """Compute what the chosen parts lack, store tables and figures, print them."""
@@ -28,15 +34,10 @@ def main() -> None:
         print(f"\n## {name}\n", flush=True)
         try:
             part = import_module(f"._{name}", __package__)
+        except (ImportError, OSError) as error:  # torchaudio's, of another torch
+            print(f"left out: {error}. {NEEDS.get(name, NEEDS['scan'])}")
+        else:
             part.run(args)
-        except ModuleNotFoundError as error:
-            print(f"left out: {error.name} is missing. Install it with {_remedy(name)}")
-
-
-def _remedy(name):
-    return "pip install '.[real]', see docs/real.md" + (
-        " (torchcrepe is installed by itself)" if name == "audio" else ""
-    )
 
 
 def _arguments():

@@ -12,7 +12,7 @@ import torch
 
 from sk_eqsae.persistence import atomic_write
 
-from . import _big_data, _cases, _device, _extraction, _symmetry
+from . import _big_data, _cases, _cores, _device, _extraction, _symmetry
 
 TIED_STEPS = [
     (128, 256),
@@ -24,6 +24,8 @@ TIED_STEPS = [
 ]
 # latents, features
 ON_A_DEVICE = list(product((2**11, 2**13, 2**15, 2**17), (256, 1024, 4096)))
+# latents, features, batch size, from too little for two threads to enough
+THREADS = [(64, 16, 64), (256, 64, 64), (512, 128, 256), (2048, 256, 256)]
 # latents, features, batch size, models
 MANY = [(64, 16, 64, 8), (256, 64, 64, 8), (512, 128, 256, 8), (2048, 256, 64, 4)]
 
@@ -65,6 +67,10 @@ def main() -> None:
 
 def _all_cases(rounds, large):
     yield from _steps(rounds)
+    for sizes in _cores.SIZES:
+        yield "cores_{}_{}_{}".format(*sizes), partial(_cores.cores, *sizes, rounds)
+    for n, *sizes in THREADS:
+        yield f"threads_{n}", partial(_cases.threads, n, *sizes, rounds)
     yield from _several_models(rounds)
     yield from _tied_steps(rounds)
     yield "probing", lambda: _cases.probing_sweep(rounds)

@@ -73,7 +73,7 @@ class DenseLoop:
         self.data = torch.from_numpy(X).to(device)
         self.n_components, self.k, self.batch_size = n_components, k, batch_size
 
-    def run(self, *, fused):
+    def run(self, *, fused, epochs=EPOCHS):
         """Train a linear encoder and decoder."""
         torch.manual_seed(0)
         module = torch.nn.ModuleDict(
@@ -89,7 +89,7 @@ class DenseLoop:
             code = torch.zeros_like(latents).scatter(1, indices, values.relu())
             return (module["decoder"](code) - batch).square().sum(1).mean()
 
-        self.train(module, loss, fused=fused)
+        self.train(module, loss, fused=fused, epochs=epochs)
 
     def roofline(self):
         """Matrix product of the encoder, and as much memory as Adam has to touch."""
@@ -102,15 +102,49 @@ class DenseLoop:
             torch.mm(batch, weight.T, out=latents)
             target.copy_(source)  # one read and one write each: both weights' Adam
 
-    def train(self, module, loss, *, fused):
+    def train(self, module, loss, *, fused, epochs=EPOCHS):
         """Minimise a function of batches in random order."""
         optimizer = torch.optim.Adam(module.parameters(), lr=1e-3, fused=fused)
-        for _ in range(EPOCHS):
+        for _ in range(epochs):
             order = torch.randperm(len(self.data), device=self.data.device)
             for rows in order.split(self.batch_size):
                 module.zero_grad()
                 loss(self.data[rows]).backward()
                 optimizer.step()
+
+
+def threads(n_components: int, n_features: int, batch_size: int, rounds: int) -> dict:
+    """Compare fits and dense loops whose torch may use one thread and two."""
+    n_batches = 50
+    X = np.random.default_rng(0).normal(size=(n_batches * batch_size, n_features))
+    X = X.astype(np.float32)
+    loop = DenseLoop(X, n_components, 8, batch_size)
+    sae = TopKSAE(n_components, k=8, batch_size=batch_size, random_state=0)
+    sae.set_params(max_epochs=EPOCHS)
+    fitted = clone(sae).fit(X)
+    work = {
+        "fit": lambda: sae.fit(X),
+        "dense": lambda: loop.run(fused=True),
+        "transform": lambda: fitted.transform(X),
+    }
+    case = {
+        "n_components": n_components,
+        "n_features": n_features,
+        "batch_size": batch_size,
+    }
+    for name, run in work.items():
+        contenders = {f"{name}_of_{n}": partial(_with_threads, n, run) for n in (1, 2)}
+        case |= interleaved(contenders, rounds)
+    return case
+
+
+def _with_threads(n: int, run) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        run()
+    finally:
+        torch.set_num_threads(before)
 
 
 def two_layer_step(rounds: int) -> dict:
@@ -295,9 +329,12 @@ def peak_memory() -> dict:
 
 def _resident(statement):
     code = (
-        "import resource, numpy as np; from sk_eqsae import TopKSAE;"
+        "import re, numpy as np; from sk_eqsae import TopKSAE;"
         "X = np.random.default_rng(0).normal(size=(40_000, 256)).astype(np.float32);"
-        f"{statement}; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+        f"{statement};"
+        # not ru_maxrss, which begins with that of the process that started this one
+        "status = open('/proc/self/status').read();"
+        r"print(int(re.search(r'VmHWM:\s+(\d+)', status).group(1)) / 1024)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True

@@ -11,7 +11,7 @@ from sk_eqsae.persistence import atomic_write
 from sk_eqsae.sae import Recipe
 
 from .._markdown import markdown
-from ._layers import layers
+from ._layers import LAYERS, layers
 
 SIZES = (50_000, 300_000, 2_000_000)
 STEPS = (2_500, 5_000, 10_000, 20_000, 40_000)
@@ -22,7 +22,8 @@ N_TEST = 20_000
 def main() -> None:
     """Fit each layer with each number of rows and steps, and store a CSV."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.steps")
-    parser.add_argument("--photos", type=Path, help="folder of .jpg files, for Lite0")
+    parser.add_argument("--photos", type=Path, help="folder of photographs, for Lite0")
+    parser.add_argument("--layers", nargs="+", choices=LAYERS, default=LAYERS)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--steps", type=int, nargs="+", default=STEPS)
     parser.add_argument("--dead-after", type=int, default=0, help="rows; 0 is an epoch")
@@ -30,7 +31,7 @@ def main() -> None:
     args = parser.parse_args()
     args.out.parent.mkdir(parents=True, exist_ok=True)
     results = []
-    for name, (maps, ids) in layers(args.photos).items():
+    for name, maps, ids in layers(args.layers, args.photos):
         train, test = rows_of(maps, ids, max(args.sizes))
         for n_rows in sorted({min(size, len(train)) for size in args.sizes}):
             for steps in args.steps:

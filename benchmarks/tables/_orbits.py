@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from .._markdown import markdown, written
+from ..orbits._free import shown
 from ._real import METHODS, by_method
 
 _RESULTS = Path(__file__).parents[1] / "orbits" / "results"
@@ -63,6 +64,11 @@ def costs() -> str:
     ]
     head = ["processor time of a fit / of a regular one", "mean", "least", "most"]
     return markdown(head, lines)
+
+
+def free() -> str:
+    """FVU and code equivariance by the number of free vectors."""
+    return shown(pd.read_csv(_RESULTS / "free.csv", dtype={"n_free": str}))
 
 
 def tried() -> str:

@@ -6,6 +6,15 @@ from pathlib import Path
 from .._markdown import markdown
 
 _RESULTS = Path(__file__).parents[1] / "speed" / "results.json"
+_CORES = (1, 4, 8, 16, 32)
+_NETWORKS = {
+    "paper": "serial: paper recipe",
+    "default": "default recipe, dead latents",
+    "two_layers": "hidden layer of 512",
+    "tied": "tied",
+    "orbit": "orbit",
+    "dense": "dense loop",
+}
 
 
 def _cases(prefix: str) -> dict:
@@ -91,3 +100,37 @@ def streamed() -> str:
     }
     rows = [[name, f"{case[f'{key}_ratio']:.2f}"] for name, key in names.items()]
     return markdown(header, rows)
+
+
+def cores() -> str:
+    """Share of a step that one core does, whatever their number."""
+    header = ["latents", "batch", "k", "step, one core", *_NETWORKS.values()]
+    rows = [
+        [
+            *(f"{size:,}" for size in sizes),
+            f"{case['default']['cpu_ms']:.1f} ms",
+            *(f"{100 * case[name]['serial_share']:.0f} %" for name in _NETWORKS),
+        ]
+        for sizes, case in _cases("cores_").items()
+    ]
+    return markdown(header, rows)
+
+
+def cores_ahead() -> str:
+    """Time of a dense loop over a step's on some cores, by Amdahl's law."""
+    header = ["latents", "batch", "k", *(f"{n} cores" for n in _CORES)]
+    rows = [
+        [
+            *(f"{size:,}" for size in sizes),
+            *(
+                f"{_on_cores(case['dense'], n) / _on_cores(case['paper'], n):.1f}"
+                for n in _CORES
+            ),
+        ]
+        for sizes, case in _cases("cores_").items()
+    ]
+    return markdown(header, rows)
+
+
+def _on_cores(case: dict, n: int) -> float:
+    return case["serial_ms"] + case["parallel_ms"] / n

@@ -62,9 +62,13 @@ for _ in range(15):
         optimizer.step()
 
 orbits = extract_orbits(
-    model, shapes.images, layer="encoder", action=action
+    model,
+    shapes.images,
+    layer="encoder",
+    action=action,
+    base=shapes.base_id,
 )
-train, test = orbits.split(0.2, base=shapes.base_id, random_state=0)
+train, test = orbits.split(0.2, random_state=0)
 print(train)
 
 # %%
@@ -89,7 +93,7 @@ for n in (64, 256):
     regular = TopKSAE(n, **settings).fit(train.X)
     print(f"regular, {n} vectors: R2 {regular.score(test.X):.4f}")
 tied = GroupTiedSAE(256, symmetry=4, **settings)
-tied.fit(train.X, groups=train.groups, power=train.power)
+tied.fit(train.X, **train.metadata)
 print(f"tied, {tied.n_orbits_} vectors: R2 {tied.score(test.X):.4f}")
 
 # %%

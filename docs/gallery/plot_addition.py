@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from sk_eqsae import extract_orbits
+from sk_eqsae.groups import CyclicGroup, ProductGroup
 from sk_eqsae.inspection import response_spectrum
 
 p, width = 31, 64
@@ -119,3 +120,38 @@ ax.bar(frequency + 0.2, fourier, 0.4, label="FFT of the class means")
 ax.set(xlabel="frequency", ylabel="share of the variance")
 ax.legend()
 plt.show()
+
+# %%
+# Both numbers at once
+# --------------------
+# Under a -> a + 1 and b -> b + 1 all pairs are one orbit, of the group C31 x C31. Its
+# irreps are pairs of frequencies, and what depends on the sum alone has the same one
+# twice.
+
+
+def add_both(batch, power):
+    """Add a number to a, and another to b."""
+    pair = batch["input_ids"][:, :2]
+    batch["input_ids"][:, :2] = (pair + power) % p
+    return batch
+
+
+both = ProductGroup(CyclicGroup(p), CyclicGroup(p))
+pairs = extract_orbits(
+    model,
+    {"input_ids": tokens[:1]},
+    layer="",
+    action=add_both,
+    symmetry=both,
+    output=lambda out: out["hidden"][:, -1],
+)
+spectrum = response_spectrum(pairs.X, **pairs.metadata, symmetry=both)
+weight = spectrum["variance"] / spectrum["variance"].sum()
+energy = spectrum.filter(like="energy").mul(weight, axis=0).sum()
+
+grid = pairs.X.reshape(p, p, -1)
+waves = np.fft.fft2(grid - grid.mean(axis=(0, 1)), axes=(0, 1))
+fourier = (np.abs(waves) ** 2).sum(axis=2)
+same_twice = np.trace(fourier) / fourier.sum()
+print(energy.nlargest(4).round(3).to_string())
+print(f"of the Fourier transform, the same twice: {same_twice:.3f}")

@@ -76,9 +76,13 @@ for _ in range(15):
         optimizer.step()
 
 orbits = extract_orbits(
-    model, shapes.images, layer="encoder", action=action
+    model,
+    shapes.images,
+    layer="encoder",
+    action=action,
+    base=shapes.base_id,
 )
-train, test = orbits.split(0.2, base=shapes.base_id, random_state=0)
+train, test = orbits.split(0.2, random_state=0)
 
 settings = {"max_epochs": 30, "random_state": 0}
 
@@ -91,7 +95,7 @@ def fit_regular(n, k):
 def fit_tied(n, k):
     """A dictionary of n vectors, n / 4 of them learned."""
     sae = GroupTiedSAE(n, symmetry=4, k=k, **settings)
-    return sae.fit(train.X, groups=train.groups, power=train.power)
+    return sae.fit(train.X, **train.metadata)
 
 
 regular, tied = fit_regular(256, k=8), fit_tied(256, k=8)
@@ -176,7 +180,7 @@ chosen = np.concatenate(
     [rng.choice(of_kind, 8, replace=False) for of_kind in of_kinds]
 )
 Y = tasks.label_matrix(
-    shapes, groups=orbits.groups, power=orbits.power
+    shapes, groups=orbits.inputs, power=orbits.power
 )
 is_train = np.isin(orbits.groups, train.groups)
 tables = [

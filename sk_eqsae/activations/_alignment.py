@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
 from .._warnings import warn
@@ -21,10 +21,12 @@ LOOKED_AT, _SITES = 32, 64  # inputs, and sites of each
 _FLOATS = 2**23  # held of a layer
 _COMPONENTS, _ROWS_EACH = 32, 8  # of the rows, and the fewest rows for each
 _FEWEST = 4, 64  # inputs and rows
-# What is warned of: an offset of so many sites and standard errors, where R2 is that
-# large, and falls along that axis by this share of what is left unexplained: it hardly
-# does where a layer does not follow the symmetry, shifted or not.
-_OFF, _ERRORS, _R2, _FALL = 0.25, 3.0, 0.1, 0.6
+# What is warned of: an offset of so many sites and standard errors, over inputs and
+# across features, where R2 is that large, and falls along that axis by this share of
+# what is left unexplained: it hardly does where a layer does not follow the symmetry,
+# shifted or not.
+_OFF, _ERRORS, _ERRORS_ACROSS, _R2, _FALL = 0.25, 3.0, 4.0, 0.1, 0.6
+_RIDGE, _LEAST = 1e-3, 1e-9  # of the mean variance, and of all
 
 
 class Alignment(NamedTuple):
@@ -118,6 +120,13 @@ def _steps(grid: Grid) -> NDArray:
     return steps
 
 
+class _Squares(NamedTuple):
+    """Sums of squares by input, and by feature."""
+
+    of_inputs: NDArray
+    of_features: NDArray
+
+
 def _compared(
     neighbours: NDArray, moved: NDArray, inputs: NDArray, shape: tuple[int, ...]
 ) -> Alignment:
@@ -127,32 +136,58 @@ def _compared(
     pca = PCA(n, random_state=0).fit(np.concatenate([neighbours[centre], moved]))
     Y, folds = pca.transform(moved), GroupKFold(2)
     by_input = np.unique(inputs, return_inverse=True)[1]
-    total = np.bincount(by_input, ((Y - Y.mean(axis=0)) ** 2).sum(axis=1))
-    missed = []
+
+    def squares(errors: NDArray) -> _Squares:
+        of_entries = (errors @ pca.components_) ** 2
+        of_inputs = np.bincount(by_input, of_entries.sum(axis=1))
+        return _Squares(of_inputs, of_entries.sum(axis=0))
+
+    # components that hardly vary would be blown up
+    ridge, missed = Ridge(_RIDGE * np.square(Y).sum() / n), []
     for X in neighbours:
-        predicted = cross_val_predict(
-            LinearRegression(), pca.transform(X), Y, groups=inputs, cv=folds
-        )
-        missed.append(np.bincount(by_input, ((Y - predicted) ** 2).sum(axis=1)))
-    return _judged(np.array(missed), total, shape)
+        Z = pca.transform(X)
+        predicted = cross_val_predict(ridge, Z, Y, groups=inputs, cv=folds)
+        missed.append(squares(Y - predicted))
+    all_missed = _Squares(*map(np.array, zip(*missed, strict=True)))
+    return _judged(all_missed, squares(Y - Y.mean(axis=0)), shape)
 
 
-def _judged(missed: NDArray, total: NDArray, shape: tuple[int, ...]) -> Alignment:
-    """From the squares missed at each neighbour of each input, and those in all."""
-    r2 = (1 - missed.sum(axis=1) / total.sum()).reshape(shape)
+def _judged(missed: _Squares, total: _Squares, shape: tuple[int, ...]) -> Alignment:
+    """From the squares missed at each neighbour, and those in all."""
+    r2 = (1 - missed.of_inputs.sum(axis=1) / total.of_inputs.sum()).reshape(shape)
     offset, spread = _peak(r2)
-    without = 1 - (missed.sum(axis=1)[:, np.newaxis] - missed) / (total.sum() - total)
-    peaks = np.array([_peak(one.reshape(shape))[0] for one in without.T])
-    error = np.sqrt((len(total) - 1) * peaks.var(axis=0))  # the jackknife
-    off = np.abs(offset)
     falls = spread >= _FALL * (1 - r2.max())
-    is_clear = (off >= _OFF) & (off > _ERRORS * error) & falls
+    off, errors = np.abs(offset), _errors_of_offset(missed, total, shape)
+    is_clear = (off >= _OFF) & (off > errors.max(axis=0)) & falls
     centre = r2[tuple(n // 2 for n in shape)]
     return Alignment(
         float(centre),
         float(r2.max()),
         tuple(offset.tolist()),
         bool(is_clear.any() and r2.max() >= _R2),
+    )
+
+
+def _errors_of_offset(
+    missed: _Squares, total: _Squares, shape: tuple[int, ...]
+) -> NDArray:
+    """How large an offset has to be, by its inputs and by its features."""
+
+    def peaks(missed: NDArray, total: NDArray) -> NDArray:
+        r2 = 1 - missed / np.maximum(total, _LEAST * total.sum())
+        return np.array([_peak(one.reshape(shape))[0] for one in r2.T])
+
+    n, of_all = len(total.of_inputs), missed.of_inputs.sum(axis=1, keepdims=True)
+    without = peaks(of_all - missed.of_inputs, total.of_inputs.sum() - total.of_inputs)
+    of_inputs = np.sqrt((n - 1) * without.var(axis=0))  # the jackknife
+    # A grid that is off shifts all features alike, a network that does not know the
+    # symmetry each by its own.
+    weights = total.of_features / total.of_features.sum()
+    each = peaks(missed.of_features, total.of_features)
+    variance = weights @ (each - weights @ each) ** 2
+    n_others = max(1 / np.square(weights).sum() - 1, _LEAST)
+    return np.array(
+        [_ERRORS * of_inputs, _ERRORS_ACROSS * np.sqrt(variance / n_others)]
     )
 
 

@@ -251,29 +251,32 @@ def _in_memory(
     passes: Passes, batches: list[tuple[int, int]], bar: tqdm
 ) -> list[NDArray]:
     """Rows of each layer."""
-    collected: list[_Rows] = []
+    n_batches = batches[-1][1] / batches[0][1]
+    collected = [_Rows(n_batches) for _ in passes.readings]
     for first, last in batches:
-        blocks = passes(first, last)
-        collected = collected or [_Rows(b, batches[-1][1] / last) for b in blocks]
-        for rows, block in zip(collected, blocks, strict=True):
-            rows.add(block)
+        passes(first, last, lambda i, *form: collected[i].room(*form))
         bar.update()
-    return [rows.X[: rows.n_rows] for rows in collected]
+    return [rows.rows() for rows in collected]
 
 
 class _Rows:
     """Rows, in memory that is taken once if each batch of inputs has as many."""
 
-    def __init__(self, block: NDArray, n_blocks: float) -> None:
-        self.X = np.empty((round(len(block) * n_blocks), *block.shape[1:]), block.dtype)
-        self.n_rows = 0
+    def __init__(self, n_batches: float) -> None:
+        self.n_batches, self.n = n_batches, 0
 
-    def add(self, block: NDArray) -> None:
-        end = self.n_rows + len(block)
-        if end > len(self.X):
-            self.X = np.concatenate([self.X, np.empty_like(self.X), block])
-        self.X[self.n_rows : end] = block
-        self.n_rows = end
+    def room(self, shape: tuple[int, int, int], dtype: np.dtype) -> NDArray:
+        """Where the next batch goes."""
+        if self.n == 0:
+            length = round(shape[0] * self.n_batches)
+            self.X = np.empty((length, *shape[1:]), dtype)
+        start, self.n = self.n, self.n + shape[0]
+        if self.n > len(self.X):
+            self.X = np.concatenate([self.X, np.empty((self.n, *shape[1:]), dtype)])
+        return self.X[start : self.n]
+
+    def rows(self) -> NDArray:
+        return self.X[: self.n].reshape(-1, self.X.shape[2])
 
 
 def _readings(

@@ -211,9 +211,10 @@ def _uncompiled() -> Any:
 
 @dataclass(eq=False)
 class _Reader:
-    """A hook that keeps a tensor of one forward pass of its thread."""
+    """A hook that keeps what is wanted of one forward pass of its thread."""
 
     reading: Reading
+    keep: Callable[[torch.Tensor], Any]
     thread: int = field(default_factory=threading.get_ident)
     n_calls: int = 0
     found: Any = None
@@ -222,23 +223,22 @@ class _Reader:
         if threading.get_ident() != self.thread:
             return
         if self.reading.call in (None, self.n_calls):
-            # A later layer may work in place, as ReLU(inplace=True) does.
-            self.found = self.reading.tensor_in(output).clone()
+            # Now, since a later layer may work in place, as ReLU(inplace=True) does.
+            self.found = self.keep(self.reading.tensor_in(output).detach())
         self.n_calls += 1
 
 
 def outputs_of(
     model: torch.nn.Module,
-    readings: Sequence[Reading],
-    layers: Sequence[torch.nn.Module],
+    wanted: Sequence[tuple[Reading, torch.nn.Module, Callable[[torch.Tensor], Any]]],
     forward: Callable[[], object],
     device: torch.device,
-) -> list[torch.Tensor]:
-    """What layers put out in one forward pass, in evaluation mode, of this thread."""
-    readers = [_Reader(reading) for reading in readings]
+) -> list[Any]:
+    """What functions keep of layers in one pass of this thread, in evaluation mode."""
+    readers = [_Reader(reading, keep) for reading, _, keep in wanted]
     with _ONE_PASS, _uncompiled(), ExitStack() as hooks:
         _move(model, device)
-        for reader, layer in zip(readers, layers, strict=True):
+        for reader, (_, layer, _) in zip(readers, wanted, strict=True):
             hooks.callback(layer.register_forward_hook(reader).remove)
         with _evaluating(model):
             forward()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.model_selection import GroupShuffleSplit
+from sklearn.model_selection import train_test_split
 
 from .._rows import as_array, is_on_disk, name_rows
 from ..groups._orbit_table import checked_column, given, orbit_table
@@ -145,20 +145,17 @@ class Orbits:  # numpydoc ignore=PR02
         self,
         test_size: float | int = 0.25,
         *,
-        base: ArrayLike | None = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> tuple[Orbits, Orbits]:
         """Split into train and test orbits; all rows of a group stay together.
 
+        Inputs that repeat each other, such as crops of one photograph, are one group if
+        :func:`~sk_eqsae.extract_orbits` was given their `base`.
+
         Parameters
         ----------
         test_size : float or int, default=0.25
-            Share or number of the groups in the test set; with base, of the
-            different values of base.
-        base : array-like of shape (n_inputs,) or None, default=None
-            Label of each input, indexed by orbit id. Orbits with the same label
-            stay on one side: give it when inputs repeat each other, such as
-            ``base_id`` of :func:`sk_eqsae.make_shapes`.
+            Share or number of the groups in the test set.
         random_state : int, RandomState instance or None, default=None
             Fixes the split.
 
@@ -171,8 +168,7 @@ class Orbits:  # numpydoc ignore=PR02
         Raises
         ------
         ValueError
-            If base has no label for an orbit id, or if test_size leaves one side
-            empty.
+            If test_size leaves one side empty.
 
         Examples
         --------
@@ -186,10 +182,10 @@ class Orbits:  # numpydoc ignore=PR02
         (array([0, 0, 1, 1, 3, 3]), array([2, 2]))
         """
         ids = np.unique(self.groups)
-        labels = ids if base is None else _labels_of(ids, base)
-        splitter = GroupShuffleSplit(1, test_size=test_size, random_state=random_state)
-        train, test = next(splitter.split(ids, groups=labels))
-        return self._take(ids[train]), self._take(ids[test])
+        train, test = train_test_split(
+            ids, test_size=test_size, random_state=random_state
+        )
+        return self._take(train), self._take(test)
 
     def _take(self, ids: NDArray) -> Orbits:
         rows = np.isin(self.groups, ids)
@@ -269,19 +265,3 @@ def _sites_of_groups(columns: dict[str, Any]) -> Any:
     )
     is_told = of_group.max() == of_input.max()
     return columns.get("site") if is_told else of_input.to_numpy()
-
-
-def _labels_of(ids: NDArray, base: ArrayLike) -> NDArray:
-    base = checked_column(base, "base")
-    if ids.dtype.kind not in "iu":
-        raise ValueError(
-            "base is indexed by orbit id: groups must hold integers, found dtype "
-            f"{ids.dtype}."
-        )
-    if ids[0] < 0 or ids[-1] >= len(base):
-        raise ValueError(
-            f"base has {len(base)} labels, for orbit ids 0 to {len(base) - 1}, but "
-            f"groups holds ids from {ids[0]} to {ids[-1]}. Give base one label per "
-            "input of extract_orbits, not one per row."
-        )
-    return base[ids]

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .._rows import as_array
 from ..groups import FiniteGroup
 from ..groups._group import action_powers
 from ._batches import Forward, run, to_model
@@ -17,9 +19,13 @@ from ._moved import Moves
 _MIXED = 0.05  # how far a row may change with its neighbours, of a typical norm
 
 # What is kept of a layer's output in one pass: rows of shape (n_orbits, n_features), of
-# the same orbits in the same order for each element. It gets the output, the numbers of
-# the inputs, the element of the group that moved them, and the layer.
+# the same orbits in the same order for each element, in memory of their own. It gets
+# the output, the numbers of the inputs, the element of the group that moved them, and
+# the layer.
 Keep = Callable[[torch.Tensor, NDArray, int, str], torch.Tensor]
+# Where to put the rows of a layer, by its number in the readings: an array of a shape
+# (n_orbits, order, n_features) and a dtype.
+Room = Callable[[int, tuple[int, int, int], np.dtype], NDArray]
 
 
 @dataclass(eq=False)
@@ -39,19 +45,32 @@ class Passes:
     def __post_init__(self) -> None:
         self.layers = [named_layer(self.model, each.layer) for each in self.readings]
 
-    def __call__(self, first: int, last: int) -> list[NDArray]:
+    def __call__(
+        self, first: int, last: int, room: Room | None = None
+    ) -> list[NDArray]:
         """For each layer rows of shape (n_orbits * order, n_features), by orbit."""
         batch, numbers = self.taken(slice(first, last)), np.arange(first, last)
-        moved = [self.rows(batch, numbers, g) for g in range(self.group.order)]
-        if not self.widths:
-            self._check_alone(first, len(numbers), moved[0])
-        found = []
-        for reading, rows in zip(self.readings, zip(*moved, strict=True), strict=True):
-            X = np.stack(rows, axis=1).reshape(-1, rows[0].shape[1])
+        found: list[NDArray] = []
+        for g in range(self.group.order):
+            moved = self.rows(batch, numbers, g)
+            if not self.widths:
+                self._check_alone(first, len(numbers), moved)
+            self._check_widths([rows.shape[1] for rows in moved])
+            found = found or self._places(moved, room)
+            for X, rows in zip(found, moved, strict=True):
+                X[:, g] = rows
+        found = [X.reshape(-1, X.shape[2]) for X in found]
+        for reading, X in zip(self.readings, found, strict=True):
             _check_finite(X, reading.layer, self.group.order, first)
-            found.append(X)
-        self._check_widths([X.shape[1] for X in found])
         return found
+
+    def _places(self, moved: list[NDArray], room: Room | None) -> list[NDArray]:
+        """Where rows of all elements go, by those of one."""
+        room = room or (lambda _, shape, dtype: np.empty(shape, dtype))
+        return [
+            room(i, (len(rows), self.group.order, rows.shape[1]), rows.dtype)
+            for i, rows in enumerate(moved)
+        ]
 
     def taken(self, which: slice | list[int]) -> Any:
         return self.moves.taken(self.inputs, which)
@@ -60,19 +79,16 @@ class Passes:
         """For each layer the rows of inputs that an element of the group has moved."""
         moved = self.moves(batch, action_powers(self.group)[element])
         tensors = to_model(moved, self.model, self.device)
-        outputs = outputs_of(
-            self.model,
-            self.readings,
-            self.layers,
-            lambda: run(self.model, tensors, self.forward),
-            self.device,
-        )
-        rows = []
-        for reading, output in zip(self.readings, outputs, strict=True):
-            kept = self.keep(output, numbers, element, reading.layer)
-            is_half = kept.dtype in (torch.float16, torch.bfloat16)
-            rows.append((kept.float() if is_half else kept).cpu().numpy())
-        return rows
+
+        def kept(layer: str, output: torch.Tensor) -> NDArray:
+            return as_array(self.keep(output, numbers, element, layer))
+
+        wanted = [
+            (reading, layer, partial(kept, reading.layer))
+            for reading, layer in zip(self.readings, self.layers, strict=True)
+        ]
+        forward = partial(run, self.model, tensors, self.forward)
+        return outputs_of(self.model, wanted, forward, self.device)
 
     def _check_alone(self, first: int, n: int, found: list[NDArray]) -> None:
         """Raise if the rows of the first input change when it fills the batch."""
@@ -116,6 +132,9 @@ def _are_close(rows: NDArray, others: NDArray, all_rows: NDArray) -> bool:
 
 
 def _check_finite(X: NDArray, layer: str, order: int, first_input: int) -> None:
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(X.sum()):  # takes no memory
+            return
     bad = np.flatnonzero(~np.isfinite(X).all(axis=1))
     if len(bad):
         index, power = divmod(int(bad[0]), order)

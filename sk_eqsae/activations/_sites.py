@@ -305,69 +305,71 @@ class SiteRows:
                 f"layer={layer!r} has a grid of {known.grid} for some inputs and of "
                 f"{layout.grid} for others. Crop or pad the inputs to one size."
             )
-        at = [self.moved(layer, number, element) for number in numbers]
-        return self._taken(rows, at, layout.n_sites(numbers))
-
-    def _taken(
-        self, rows: torch.Tensor, at: list[NDArray], n_sites: NDArray
-    ) -> torch.Tensor:
+        at = self.moved(layer, numbers, element)
         if rows.ndim == 3 and rows.shape[1] == 1:
-            return rows[:, 0]
-        counts = [len(sites) for sites in at]
-        if rows.ndim == 2:  # of nodes, input after input
-            index = np.concatenate(at) + np.repeat(np.cumsum(n_sites) - n_sites, counts)
+            return rows[:, 0].clone()
+        if layout.grid is None:  # nodes, input after input
+            before = np.cumsum([0, *layout.sizes[numbers[:-1]]])
+            index = np.concatenate(
+                [n + site for n, site in zip(before, at, strict=True)]
+            )
             return rows[torch.as_tensor(index, device=rows.device)]
-        index = np.stack([np.repeat(np.arange(len(rows)), counts), np.concatenate(at)])
-        part, site = torch.as_tensor(index, device=rows.device)
-        return rows[part, site]
+        site = torch.as_tensor(at, device=rows.device)
+        part = torch.arange(len(rows), device=rows.device)[:, np.newaxis]
+        return rows[part, site].flatten(0, 1)
 
-    def moved(self, layer: str, number: int, element: int) -> NDArray:
-        """Where an element moves the sites that are kept of an input."""
-        layout = self.layouts[layer]
-        site = self.moves(layout.grid_of(number), element)
-        if layout.n_prefix:  # which stay
-            site = np.append(np.arange(layout.n_prefix), site + layout.n_prefix)
-        return site[self.kept(layer, number)]
+    def moved(self, layer: str, numbers: NDArray, element: int) -> Any:
+        """Where an element moves the sites that are kept of each input."""
+        layout, kept = self.layouts[layer], self.kept(layer, numbers)
+        if layout.grid is not None:
+            return self._moves(layout.grid, layout.n_prefix, element)[kept]
+        grids = map(layout.grid_of, numbers)
+        return [
+            self._moves(grid, 0, element)[site]
+            for grid, site in zip(grids, kept, strict=True)
+        ]
 
-    def kept(self, layer: str, number: int) -> NDArray:
-        """Sites that are kept of an input; those of grids of one size are the same."""
+    def _moves(self, grid: Grid, n_prefix: int, element: int) -> NDArray:
+        site = self.moves(grid, element)  # those of the prefix stay
+        return np.append(np.arange(n_prefix), site + n_prefix) if n_prefix else site
+
+    def kept(self, layer: str, numbers: NDArray) -> Any:
+        """Sites that are kept of inputs: (n_inputs, n_kept), of nodes a list."""
         layout = self.layouts[layer]
-        grid = layout.grid_of(number)
-        inside = sites_inside(grid, (self.margin,) * len(grid)) + layout.n_prefix
-        inside = np.append(np.arange(layout.n_prefix), inside)
-        if not len(inside):
+        found = [
+            _kept(
+                layout.grid_of(number),
+                layout.n_prefix,
+                self.margin,
+                (self.n_sites, self.seed, number) if self.n_sites else None,
+            )
+            for number in numbers.tolist()
+        ]
+        if not all(map(len, found)):
             raise ValueError(
                 f"layer={layer!r} has a grid of {layout.grid}, of which margin="
                 f"{self.margin} leaves no site. Lower it."
             )
-        n = len(inside) if self.n_sites is None else self.n_sites
-        if n >= len(inside):
-            return inside
-        rng = np.random.default_rng([self.seed, number])
-        return np.sort(rng.choice(inside, n, replace=False))
+        return found if layout.grid is None else np.stack(found)
 
     def metadata(
         self, layer: str, n_inputs: int, base: NDArray | None
     ) -> dict[str, Any]:
         """What Orbits say of each row, orbit by orbit with elements ascending."""
-        group = self.moves.group
-        kept = [self.kept(layer, number) for number in range(n_inputs)]
-        inputs = np.repeat(np.arange(n_inputs), [len(s) * group.order for s in kept])
-        elements = np.arange(group.order)
+        order, numbers = self.moves.group.order, np.arange(n_inputs)
+        kept = self.kept(layer, numbers)
+        inputs = np.repeat(numbers, [len(site) * order for site in kept])
+        site = np.concatenate([*kept])
         found: dict[str, Any] = {
             "groups": inputs if base is None else base[inputs],
-            "power": group.power_of(np.tile(elements, sum(map(len, kept)))),
+            "power": self.moves.group.power_of(np.tile(np.arange(order), len(site))),
             "inputs": inputs,
         }
-        if self.layouts[layer].grid != ():
-            places = [
-                np.stack([self.moved(layer, number, g) for g in range(group.order)], 1)
-                for number in range(n_inputs)
-            ]
-            found["site"] = np.repeat(np.concatenate(kept), group.order)
-            found["position"] = np.concatenate(places).ravel()
-            is_whole = self.layouts[layer].n_prefix == 0
-            found["grid"] = self.layouts[layer].grid if is_whole else None
+        if (grid := self.layouts[layer].grid) != ():
+            places = [self.moved(layer, numbers, g) for g in range(order)]
+            found["site"] = np.repeat(site, order)
+            found["position"] = np.stack([*map(np.concatenate, places)], 1).ravel()
+            found["grid"] = None if self.layouts[layer].n_prefix else grid
         return found
 
     def __getstate__(self) -> dict[str, Any]:
@@ -382,3 +384,16 @@ def sites_inside(grid: Grid, margin: Grid) -> NDArray:
     index = np.arange(math.prod(grid)).reshape(grid)
     rows = zip(grid, margin, strict=True)
     return index[tuple(slice(m, max(n - m, 0)) for n, m in rows)].ravel()
+
+
+@lru_cache(maxsize=2**14)  # asked for by each element and layer
+def _kept(
+    grid: Grid, n_prefix: int, margin: int, drawn: tuple[int, int, int] | None
+) -> NDArray:
+    """Sites of a grid, or as many of them as are drawn by a seed for an input."""
+    inside = sites_inside(grid, (margin,) * len(grid)) + n_prefix
+    inside = np.append(np.arange(n_prefix), inside)
+    if drawn is None or drawn[0] >= len(inside):
+        return inside
+    n, *seed = drawn
+    return np.sort(np.random.default_rng(seed).choice(inside, n, replace=False))

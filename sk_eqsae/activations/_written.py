@@ -1,5 +1,7 @@
 """Activations written to a folder, block by block, and gone on with after a kill."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -7,9 +9,8 @@ import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import joblib
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 
-from .._atomic import atomic_write, read_bytes
+from .._atomic import atomic_write, read_bytes, settle
 from .._json import is_size, parse_json
 from .._rows import as_array
 from .._shards import Shards
@@ -59,7 +60,7 @@ def hash_of_model(model: torch.nn.Module) -> str:
     found = hashlib.sha256(str(model).encode())
     for value in model.state_dict().values():
         if isinstance(value, torch.Tensor):
-            found.update(joblib.hash(value.cpu().float().numpy()).encode())
+            _add(found, value.float())
     return found.hexdigest()
 
 
@@ -74,17 +75,21 @@ def hash_of_inputs(inputs: Any) -> str:
         if is_items(batch):
             found.update(_named(map_parts(_hashable, batch)).encode())
         else:
-            arrays = [_hashable(array) for array in arrays_in(batch)]
-            found.update(joblib.hash(arrays).encode())
+            for array in arrays_in(batch):
+                _add(found, array)
     return found.hexdigest()
+
+
+def _add(found: Any, array: Any) -> None:
+    """Add numbers, and what they are, to a hash."""
+    array = np.asarray(as_array(array), order="C")
+    found.update(f"{array.dtype} {array.shape}".encode())
+    found.update(array.data)
 
 
 def _hashable(part: Any) -> Any:
     # tensors are pickled with what differs from one process to the next
-    if isinstance(part, torch.Tensor):
-        part = part.double() if part.is_floating_point() else part
-        return np.asarray(as_array(part))
-    return part
+    return np.asarray(as_array(part)) if isinstance(part, torch.Tensor) else part
 
 
 def _named(action: Any) -> str:
@@ -122,10 +127,7 @@ def written(
 
 @dataclass(frozen=True)
 class _Block:
-    """Neighbouring batches, whose rows become one file in the folder of each layer.
-
-    Until all are there each batch has a hidden file, so that a kill costs but one.
-    """
+    """Neighbouring batches, whose rows become one file in the folder of each layer."""
 
     folders: list[Path]
     number: int
@@ -134,44 +136,78 @@ class _Block:
     def path(self, folder: Path) -> Path:
         return folder / f"{self.number:06d}.npy"
 
-    def part(self, folder: Path, batch: tuple[int, int]) -> Path:
-        if len(self.batches) == 1:
-            return self.path(folder)
-        return folder / f".{self.number:06d}-{batch[0]}.npy"
+    def there(self, folder: Path) -> Path | None:
+        """The file, or if it is not done what there is of it."""
+        path, growing = self.path(folder), _Growing.of(folder, self.number)
+        if path.exists():
+            return path
+        return growing.path if growing.n_batches else None
 
     def write(self, compute: Compute, bar: Any) -> None:
         """Compute and write what is missing."""
-        save = _save if len(self.batches) == 1 else _save_part
-        lacking = [i for i, f in enumerate(self.folders) if not self.path(f).exists()]
-        parts = [[self.part(f, batch) for batch in self.batches] for f in self.folders]
+        files = {
+            i: _Growing.of(folder, self.number)
+            for i, folder in enumerate(self.folders)
+            if not self.path(folder).exists()
+        }
         for j, batch in enumerate(self.batches):
-            missing = [i for i in lacking if not parts[i][j].exists()]
+            missing = [i for i, file in files.items() if file.n_batches == j]
             rows = compute(*batch) if missing else []
             for i in missing:
-                save(parts[i][j], rows[i])
+                files[i].add(rows[i])
             bar.update()
-        if len(self.batches) > 1:
-            for i in lacking:
-                _save(self.path(self.folders[i]), Shards(parts[i])[:])
-            for part in chain.from_iterable(parts):
-                part.unlink(missing_ok=True)
+        for i, file in files.items():
+            file.done(self.path(self.folders[i]))
 
 
-def _save(path: Path, rows: NDArray) -> None:
-    with atomic_write(path) as part, open(part, "wb") as file:
-        np.save(file, rows)
+@dataclass
+class _Growing:
+    """A hidden file that rows are added to, so that a kill costs but one batch."""
+
+    # Its name tells how many batches and rows are in it for good. It need not outlive a
+    # power cut: to wait for the disk after each batch takes as long as a pass.
+
+    folder: Path
+    number: int
+    n_batches: int = 0
+    n_rows: int = 0
+
+    @classmethod
+    def of(cls, folder: Path, number: int) -> _Growing:
+        """The one that was left behind by a kill, or a new one."""
+        for path in folder.glob(f".{number:06d}-*-*.npy"):
+            _, n_batches, n_rows = path.stem.split("-")
+            return cls(folder, number, int(n_batches), int(n_rows))
+        return cls(folder, number)
+
+    @property
+    def path(self) -> Path:
+        return self.folder / f".{self.number:06d}-{self.n_batches}-{self.n_rows}.npy"
+
+    def add(self, rows: NDArray) -> None:
+        """Add a batch: first its rows, then how many there are, then that it is in."""
+        before = self.path
+        with open(before, "r+b" if self.n_batches else "wb") as file:
+            _write_header(file, self.n_rows, rows)
+            file.seek(self.n_rows * rows[:1].nbytes, os.SEEK_CUR)
+            file.truncate()  # what a kill has left behind
+            file.write(rows.data)
+            file.seek(0)
+            _write_header(file, self.n_rows + len(rows), rows)
+        self.n_batches, self.n_rows = self.n_batches + 1, self.n_rows + len(rows)
+        before.replace(self.path)
+
+    def done(self, path: Path) -> None:
+        """Become a file of its own."""
+        settle(self.path, path)
 
 
-def _save_part(path: Path, rows: NDArray) -> None:
-    # It need not outlive a power cut, and to wait for the disk takes as long as a pass.
-    part = path.with_suffix(".part")
-    try:
-        with open(part, "wb") as file:
-            np.save(file, rows)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+def _write_header(file: BinaryIO, n_rows: int, like: NDArray) -> None:
+    """Head of an .npy file, which has room for a growing number of rows."""
+    form = {"descr": np.lib.format.dtype_to_descr(like.dtype), "fortran_order": False}
+    np.lib.format.write_array_header_1_0(
+        file, form | {"shape": (n_rows, like.shape[1])}
+    )
 
 
 def _begun(
@@ -208,8 +244,7 @@ def _check_recomputed(blocks: list[_Block], passes: Passes, out: Path) -> None:
     # the model, or the code of a lambda.
     for block in blocks:
         batch = block.batches[0]
-        places = [(block.path(f), block.part(f, batch)) for f in block.folders]
-        there = [next((p for p in both if p.exists()), None) for both in places]
+        there = [block.there(folder) for folder in block.folders]
         if any(there):
             break
     else:

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_SHARE = 2**15
+
 
 class Code(NamedTuple):
     """Active latents, bag by bag; a bag is what one reconstruction is summed from."""
@@ -40,6 +42,14 @@ def _fixed_size_bags(
         return bags, torch.arange(n_rows + 1, device=device) * k
 
 
+def _is_fixed_size(code: Code) -> bool:
+    n_rows = len(code.offsets) - 1
+    if n_rows == 0 or len(code.values) % n_rows:
+        return False
+    k = len(code.values) // n_rows
+    return code.bags is _fixed_size_bags(n_rows, k, code.bags.device)[0]
+
+
 def ragged_code(values: Tensor, indices: Tensor, bags: Tensor, n_bags: int) -> Code:
     """Code of bags of any size, the last of which may be empty."""
     starts = torch.arange(n_bags + 1, device=bags.device)
@@ -50,14 +60,32 @@ def concat(codes: Sequence[Code]) -> Code:
     """Codes of different rows, one below the other."""
     if len(codes) == 1:
         return codes[0]
-    bags = np.cumsum([0] + [len(code.offsets) - 1 for code in codes]).tolist()
-    starts = np.cumsum([0] + [len(code.values) for code in codes]).tolist()
-    ends = [c.offsets[1:] + start for c, start in zip(codes, starts, strict=False)]
-    return Code(
-        torch.cat([code.values for code in codes]),
-        torch.cat([code.indices for code in codes]),
-        torch.cat([c.bags + bag for c, bag in zip(codes, bags, strict=False)]),
-        torch.cat([codes[0].offsets[:1], *ends]),
+    values = torch.cat([code.values for code in codes])
+    indices = torch.cat([code.indices for code in codes])
+    device = indices.device
+    if all(map(_is_fixed_size, codes)):  # as in the step before
+        sizes = [(len(c.offsets) - 1, len(c.values)) for c in codes]
+        return Code(values, indices, *_fixed_size_bags_below(tuple(sizes), device))
+    bags = [(code.bags, code.offsets) for code in codes]
+    return Code(values, indices, *_bags_below(bags))
+
+
+@lru_cache(maxsize=16)
+def _fixed_size_bags_below(
+    sizes: tuple[tuple[int, int], ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    with torch.inference_mode(mode=False):
+        return _bags_below([_fixed_size_bags(n, m // n, device) for n, m in sizes])
+
+
+def _bags_below(codes: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Bags and offsets of codes one below the other."""
+    bags = np.cumsum([0] + [len(offsets) - 1 for _, offsets in codes]).tolist()
+    starts = np.cumsum([0] + [len(its_bags) for its_bags, _ in codes]).tolist()
+    ends = [c[1][1:] + start for c, start in zip(codes, starts, strict=False)]
+    return (
+        torch.cat([c[0] + bag for c, bag in zip(codes, bags, strict=False)]),
+        torch.cat([codes[0][1][:1], *ends]),
     )
 
 
@@ -65,16 +93,29 @@ def join(codes: Sequence[Code]) -> Code:
     """Codes of the same rows, each of which gets its bags of all of them."""
     if len(codes) == 1:
         return codes[0]
-    joined = concat(codes)._replace(rows=torch.cat([rows_of(code) for code in codes]))
+    joined = concat(codes)._replace(rows=_rows_below(codes))
     if all(code.sources is None for code in codes):
         return joined
     sources = [c.indices if c.sources is None else c.sources for c in codes]
     return joined._replace(sources=torch.cat(sources))
 
 
+def _rows_below(codes: Sequence[Code]) -> Tensor:
+    if any(code.rows is not None for code in codes):
+        return torch.cat([rows_of(code) for code in codes])
+    n_rows = tuple(len(code.offsets) - 1 for code in codes)
+    return _firsts(n_rows, codes[0].offsets.device)
+
+
+@lru_cache(maxsize=16)
+def _firsts(n_rows: tuple[int, ...], device: torch.device) -> Tensor:
+    with torch.inference_mode(mode=False):
+        return torch.cat([torch.arange(n, device=device) for n in n_rows])
+
+
 def part_of(code: Code, first: int, last: int) -> Code:
     """Some of the bags of a code, in order, with the rows that they are of."""
-    start, end = code.offsets[[first, last]].tolist()
+    start, end = int(code.offsets[first]), int(code.offsets[last])
     return Code(
         code.values[start:end],
         code.indices[start:end],
@@ -88,7 +129,7 @@ def rows_of(code: Code) -> Tensor:
     """Input row of each bag."""
     if code.rows is not None:
         return code.rows
-    return torch.arange(len(code.offsets) - 1, device=code.values.device)
+    return _firsts((len(code.offsets) - 1,), code.values.device)
 
 
 class TopK:
@@ -188,7 +229,7 @@ def top_k(pre_activations: Tensor, k: int) -> tuple[Tensor, Tensor]:
     # Long rows are cut into strided groups first: the k largest entries lie in the k
     # groups with the largest maxima, or in the few columns that no group has.
     size = _group_size(pre_activations.shape[1], k)
-    if size < 4:
+    if size < 4 or _whole_rows_pay(pre_activations, size):
         return _largest(pre_activations, k)
     columns = _candidates(pre_activations, k, size)
     values, place = _largest(pre_activations.gather(1, columns), k)
@@ -198,6 +239,13 @@ def top_k(pre_activations: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def _group_size(n_columns: int, k: int) -> int:
     """Entries per group with which both stages have about as many to look at."""
     return 2 ** round(math.log2(max(math.sqrt(n_columns / k), 1)))
+
+
+def _whole_rows_pay(table: Tensor, size: int) -> bool:
+    """Whether twice as many threads share whole rows as could share the groups."""
+    # torch gives a thread 2^15 entries of a top-k at least, of which groups have less
+    n_shares = -(-table.numel() // (size * _SHARE))
+    return _is_shared(table) and torch.get_num_threads() >= 2 * n_shares
 
 
 def _candidates(table: Tensor, k: int, size: int) -> Tensor:
@@ -214,12 +262,16 @@ def _candidates(table: Tensor, k: int, size: int) -> Tensor:
     return torch.cat([columns, left.expand(len(table), -1)], dim=1)
 
 
+def _is_shared(table: Tensor) -> bool:
+    """Whether torch shares the rows among its threads, which numpy does not."""
+    on_cpu = table.device.type == "cpu"
+    return on_cpu and 1 < torch.get_num_threads() <= len(table)
+
+
 def _largest(table: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    n_rows, n_columns = table.shape
-    # numpy selects with vector instructions, 1.5 to 2 times as fast as torch on one
-    # thread; torch shares rows among its threads, and numpy does not
-    shared = 1 < torch.get_num_threads() <= n_rows
-    if shared or table.device.type != "cpu" or k == n_columns:
+    # numpy selects with vector instructions, 1.5 to 2 times as fast on one thread
+    n_columns = table.shape[1]
+    if _is_shared(table) or table.device.type != "cpu" or k == n_columns:
         return torch.topk(table, k, dim=1, sorted=False)
     order = np.argpartition(table.detach().numpy(), n_columns - k, axis=1)
     indices = torch.from_numpy(order[:, n_columns - k :].copy())

@@ -74,15 +74,18 @@ class OrbitObjective(Objective):
         element = rng.randrange(1, len(self.products))
         to, is_moved = self._partners(target, element)
         again = partial(self._moved, self.moves[element], to, is_moved)
-        halves = rows[to].tensor_split([len(rows) // 2])
+        halves = rows.index_select(0, to).tensor_split([len(rows) // 2])
         weights = [self.strength * weight for weight in _WEIGHTS]
         extras = list(zip(weights, halves, strict=True))
         return self._losses(rows, rows, again, extras)
 
     def _partners(self, seen: Tensor, element: int) -> tuple[Tensor, Tensor]:
         """Row that an element makes of each, itself where that is missing."""
-        place = seen.flatten().cumsum(0).sub_(1).view(seen.shape)
         moved = self.products[element]
+        if self.is_whole:
+            place = torch.arange(seen.numel(), device=seen.device).view(seen.shape)
+            return place.index_select(1, moved).flatten(), seen
+        place = seen.flatten().cumsum(0).sub_(1).view(seen.shape)
         both = seen & seen[:, moved]
         return torch.where(both, place[:, moved], place)[seen], both[seen]
 
@@ -100,7 +103,8 @@ class OrbitObjective(Objective):
         first, second = part_of(own, 0, half), part_of(own, half, n_bags)
         places = [self._places(code, moves, is_moved) for code in (first, second)]
         rows = to[rows_of(first)]
-        values = pre_activations[rows[first.bags], places[0]].relu_()
+        rows_of_values = rows.index_select(0, first.bags)
+        values = pre_activations[rows_of_values, places[0]].relu_()
         values *= first.values > 0
         return [
             first._replace(values=values, indices=places[0], rows=rows),
@@ -109,7 +113,7 @@ class OrbitObjective(Objective):
 
     def _places(self, code: Code, moves: Tensor, is_moved: Tensor) -> Tensor:
         """Where latents are moved, in rows that are."""
-        places = moves[code.indices]
+        places = moves.index_select(0, code.indices)
         if self.is_whole:
             return places
         return torch.where(is_moved[rows_of(code)[code.bags]], places, code.indices)

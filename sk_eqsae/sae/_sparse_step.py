@@ -105,20 +105,20 @@ class SparseAutoencode(torch.autograd.Function):
         code, grad = Code(*code), grad.contiguous()
         slope = _dots(code, grad, components) * (code.values > 0)
         order, offsets = order_by_latent(code.indices, len(components))
-        values = code.values[order]
-        grad_components = _sum_in_bags(
-            code.bags[order], offsets, values, grad, ctx.spare
-        )
+        # not by brackets, which take three times as long
+        bags, values = (t.index_select(0, order) for t in (code.bags, code.values))
+        grad_components = _sum_in_bags(bags, offsets, values, grad, ctx.spare)
         if code.sources is not None:  # which a latent of the encoder went into
             code = code._replace(indices=code.sources)
             order, offsets = order_by_latent(code.indices, len(weight))
-        bags = code.bags[order]
-        rows = bags if code.rows is None else code.rows[bags]
+            bags = code.bags.index_select(0, order)
+        rows = bags if code.rows is None else code.rows.index_select(0, bags)
+        in_order = slope.index_select(0, order)
         return (
             _grad_inputs(code, slope, weight, inputs)
             if ctx.needs_input_grad[0]
             else None,
-            _sum_in_bags(rows, offsets, slope[order], inputs, ctx.spare),
+            _sum_in_bags(rows, offsets, in_order, inputs, ctx.spare),
             slope.new_zeros(len(weight)).index_add_(0, code.indices, slope),
             grad_components,
             None,

@@ -344,7 +344,9 @@ def test_memory_is_of_what_is_kept():
         ("2", {"sites": Nodes([5] * 5)}, "with 25 nodes for 5 inputs"),
         ("2", {"sites": lambda out: out[:, 0, 0]}, r"sites \(n_inputs, n_sites"),
         ("3", {"sites": "map"}, r"a map \(n_inputs, channels, \*grid\)"),
-        ("2", {"sites": "map", "base": [0, 1]}, "base has 2 entries for 5 inputs"),
+        ("2", {"base": [0, 1]}, "base has 2 entries for 5 inputs"),
+        ("2", {"base": [0, 1, None, 1, 0]}, "base has missing values .* rows 2"),
+        ("2", {"base": [0, "a", 1, 1, 0]}, "base mixes entries .* of types"),
         (
             "2",
             {"sites": "map", "site_action": lambda m, p: m * 0},

@@ -61,8 +61,10 @@ def test_after_a_kill_only_what_is_missing_is_computed(tmp_path):
     killed = subprocess.run([sys.executable, "-c", code], check=False, timeout=300)
     assert killed.returncode == -9
     there = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
-    part = ".000002-8.npy"  # the batch of inputs 8 and 9
+    part = ".000002-1-6.npy"  # a batch of 6 rows
     assert sorted(there) == [part, *FILES[:2]]
+    with open(tmp_path / part, "ab") as file:
+        file.write(bytes(70))  # of a batch that was being written
     action = Counted()
     orbits = extract(action, tmp_path)
     # files, batches, but for that one, one to compare, powers
@@ -88,7 +90,7 @@ def test_files_of_several_layers_are_gone_on_with(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         extract(Interrupted(), tmp_path, layer=["0", "1"])
     there = sorted(path.name for path in (tmp_path / "0").iterdir())
-    assert there == [".000002-8.npy", *FILES[:2]]
+    assert there == [".000002-1-6.npy", *FILES[:2]]
     (tmp_path / "1" / FILES[1]).unlink()
     (tmp_path / "0" / there[0]).unlink()
     action = Interrupted()

@@ -177,9 +177,8 @@ def test_labels_are_counted_at_what_a_regular_one_explains(network):
     assert np.isnan(better["labels_99%"])
 
 
-@mostly_free
 def test_free_vectors_are_set_beside_orbits(small, out, monkeypatch, capsys):
-    monkeypatch.setattr(_free, "N_FREE", (0, 4, "auto"))
+    monkeypatch.setattr(_free, "N_FREE", (0, 4))
     run(monkeypatch, out, "free")
     rows = pd.read_csv(out / "free.csv").set_index("n_free")
     assert rows.loc["4", "n_free_"] == 4

@@ -13,7 +13,7 @@ from benchmarks.real import (
     _questions,
     _tables,
 )
-from benchmarks.real.__main__ import PARTS, main
+from benchmarks.real.__main__ import main
 from sk_eqsae.activations import Orbits
 from sk_eqsae.groups import ImageRotation
 
@@ -107,13 +107,17 @@ def test_parts_that_need_what_is_missing_say_what_to_install(
     tmp_path, monkeypatch, capsys
 ):
     def missing(*_):
-        raise ModuleNotFoundError("no", name="chgnet")
+        raise error
 
     monkeypatch.setattr("benchmarks.real.__main__.import_module", missing)
-    argv = ["", "--parts", PARTS[0], "--out", str(tmp_path)]
+    argv = ["", "--parts", "molecules", "audio", "scan", "--out", str(tmp_path)]
     monkeypatch.setattr("sys.argv", argv)
-    main()
-    assert "chgnet is missing. Install it with" in capsys.readouterr().out
+    for error in (ModuleNotFoundError("No module"), OSError("no library")):
+        main()
+        told = capsys.readouterr().out
+        for what in ("'.[molecules]'", "torchaudio that is built", "'.[real]'"):
+            assert what in told
+        assert told.count(f"left out: {error}. Install") == 3
 
 
 def test_edges_turn_with_the_image():

@@ -1,10 +1,18 @@
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks.speed import _big_data, _cases, _device, _extraction, _symmetry
+from benchmarks.speed import (
+    _big_data,
+    _cases,
+    _cores,
+    _device,
+    _extraction,
+    _symmetry,
+)
 from sk_eqsae import TopKSAE
 
 
@@ -97,3 +105,29 @@ def test_extraction_is_timed_beside_the_same_passes(name, monkeypatch):
     assert case["extract_rate"] == pytest.approx(case["passes_ms"] / case["extract_ms"])
     passes = _extraction.Passes(**_extraction.MODELS[name]())
     assert [len(batch) for batch in passes.batches] == [4, 2] * 4
+
+
+def test_what_threads_share_is_parallel_and_the_rest_serial():
+    whole = {"cpu": 0.010, "wall": 0.011}
+    one = Counter({"product": 0.006, "halves": 0.0014, "sort": 0.002, "tiny": 1e-6})
+    many = Counter({"product": 0.00075, "halves": 0.0007, "sort": 0.002, "tiny": 1e-7})
+    case = _cores.split(whole, {1: one, 8: many})
+    assert case["parallel_ms"] == pytest.approx(6 + 0.8)
+    assert case["serial_ms"] == pytest.approx(4 - 0.8)
+    assert case["serial_share"] == pytest.approx(0.32)
+    assert case["parts"]["product"] == [6, 0.75, 6]
+    assert case["parts"]["sort"] == [2, 2, 0]
+    assert "tiny" not in case["parts"]
+
+
+def test_operations_are_timed_by_size_and_threads_are_left_alone():
+    before = torch.get_num_threads()
+    table = torch.ones(8, 4)
+    with _cores.as_if_of_many_threads(), _cores.Stopwatch() as watch:
+        torch.set_num_threads(1)
+        assert torch.get_num_threads() > 1
+        table @ table.T
+        torch.stack([table, table])
+    assert torch.get_num_threads() == before
+    assert {"aten.mm < 64", "aten.stack < 64"} <= set(watch.seconds)
+    assert min(watch.seconds.values()) >= 0

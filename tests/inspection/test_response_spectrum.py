@@ -1,8 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy.sparse import csr_array
 
+from sk_eqsae import extract_orbits
 from sk_eqsae.groups import (
     CyclicGroup,
     DihedralGroup,
@@ -109,3 +111,46 @@ def test_sites_are_orbits_of_their_own():
     metadata["groups"] //= 2
     found = response_spectrum(X.reshape(-1, 2), **metadata, site=site)
     pd.testing.assert_frame_equal(found, expected)
+
+
+class OfPairs(torch.nn.Module):
+    """A transformer that reads two numbers modulo p and a last token."""
+
+    def __init__(self, p):
+        super().__init__()
+        self.embed = torch.nn.Embedding(p + 1, 16)
+        self.block = torch.nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+
+    def forward(self, input_ids):
+        return self.block(self.embed(input_ids) * torch.tensor([[1.0], [2], [3]]))
+
+
+@pytest.mark.parametrize("p", [4, 5])
+def test_of_a_network_on_pairs_they_are_those_of_the_fft_in_two_dimensions(p):
+    def add(batch, power):
+        batch["input_ids"][:, :2] = (batch["input_ids"][:, :2] + power) % p
+        return batch
+
+    group = ProductGroup(CyclicGroup(p), CyclicGroup(p))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = OfPairs(p)
+    orbit = extract_orbits(
+        model,
+        {"input_ids": np.array([[0, 0, p]])},
+        layer="block",
+        action=add,
+        symmetry=group,
+        output=lambda out: out[:, -1],
+    )
+    table = response_spectrum(orbit.X, **orbit.metadata, symmetry=group)
+    pairs = orbit.X.reshape(p, p, -1).astype(float)
+    waves = np.fft.fft2(pairs - pairs.mean(axis=(0, 1)), axes=(0, 1))
+    expected = np.square(np.abs(waves)).sum(axis=2) / p**4
+    of_irrep = table.filter(like="energy").mul(table["variance"], axis=0).sum()
+    for irrep in group.irreps:
+        # its character has a peak at its frequencies, which are one or two
+        at = np.abs(np.fft.fft2(irrep.character.reshape(p, p))) > 1e-6
+        assert 1 <= at.sum() <= 2
+        found = of_irrep[f"energy {irrep.name}"]
+        np.testing.assert_allclose(found, expected[at].sum(), atol=1e-8)

@@ -24,7 +24,7 @@ from sk_eqsae.inspection import feature_symmetry
 from sk_eqsae.sae import _vector_copies
 from sk_eqsae.sae._code import BatchTopK, Prefixes, TopK, fixed_size_code, join
 from sk_eqsae.sae._latent_orbits import LatentOrbits
-from sk_eqsae.sae._objective import Objective, SquaredLength
+from sk_eqsae.sae._objective import Layout, Objective, SquaredErrors
 from sk_eqsae.sae._tied_network import TiedNetwork
 
 from ..groups.representations import known_representation, orbits_of
@@ -347,9 +347,13 @@ def test_errors_are_as_long_as_in_the_coordinates_of_the_rows(group):
     metric = network.metric
     if metric is None:  # the group keeps lengths as they are
         metric = torch.eye(rows.shape[1], dtype=rows.dtype)
-    lengths = SquaredLength.apply(moved.requires_grad_(), metric)
-    torch.testing.assert_close(lengths, rows.square().sum(1), rtol=1e-5, atol=0)
-    assert torch.autograd.gradcheck(SquaredLength.apply, (moved, metric), atol=1e-4)
+    moved, offset = moved.requires_grad_(), torch.zeros(moved.shape[1])
+    args = ([(1.0, torch.zeros_like(moved))], torch.zeros(1), Layout((), 1, metric))
+    losses = SquaredErrors.apply(moved, offset, *args)
+    lengths = rows.square().sum(1).mean().to(losses.dtype)
+    torch.testing.assert_close(losses[0], lengths, rtol=1e-5, atol=0)
+    gradients = torch.autograd.grad(losses[0], moved)[0]
+    torch.testing.assert_close(gradients, 2 * moved @ metric / len(moved))
 
 
 def test_the_loss_is_the_squared_error_in_the_units_of_the_rows():

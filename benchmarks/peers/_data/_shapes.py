@@ -21,7 +21,11 @@ def _activations(model, epochs, n_train, n_test, seed):
     shapes = make_shapes(n_images, orientation="random", random_state=seed)
     fit_autoencoder(model, shapes.images, max_epochs=epochs, random_state=seed)
     orbits = extract_orbits(
-        model, shapes.images, layer="encoder", action=ImageRotation(order=4)
+        model,
+        shapes.images,
+        layer="encoder",
+        action=ImageRotation(order=4),
+        base=shapes.base_id,
     )
-    train, test = orbits.split(n_test / n_rows, base=shapes.base_id, random_state=seed)
+    train, test = orbits.split(n_test / n_rows, random_state=seed)
     return train.X[:n_train], test.X[:n_test], None

@@ -1,0 +1,228 @@
+"""How a training step grows with the cores, found out on a few of them.
+
+Operations of torch are timed one by one, in the processor time of the thread that asks
+for them: on one thread, and on eight that sleep while they wait. What eight threads
+share costs this one an eighth, whatever else the machine has to do, so that neither
+eight cores are needed nor a quiet machine.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import product
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from sklearn.frozen import FrozenEstimator
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from sk_eqsae import ActivationTransformFitter, GroupTiedSAE, OrbitSAE, TopKSAE
+from sk_eqsae.sae import Recipe
+
+from ._cases import N_FEATURES, DenseLoop
+
+NETWORKS = ("paper", "default", "two_layers", "tied", "orbit")  # and a dense loop
+SIZES = list(product((2048, 8192), (256, 1024), (8, 32)))  # latents, batch size, k
+_SHARED = 0.75  # of its time on one thread, at most, that an operation takes on many
+_MANY = 8
+_BATCHES, _EPOCHS = 4, 3
+_LISTED = 0.003  # share of the step from which an operation may count as shared
+
+
+def cores(n_components: int, batch_size: int, k: int, rounds: int) -> dict:
+    """Parts of steps in a process of its own, whose threads sleep while they wait."""
+    sizes = {"n_components": n_components, "batch_size": batch_size, "k": k}
+    command = [sys.executable, "-m", "benchmarks.speed._cores"]
+    command += [str(size) for size in (*sizes.values(), rounds)]
+    environment = os.environ | {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+    output = subprocess.run(
+        command, check=True, capture_output=True, text=True, env=environment
+    )
+    return sizes | json.loads(output.stdout)
+
+
+def parts(n_components: int, batch_size: int, k: int, rounds: int) -> dict:
+    """Serial and parallel time, in ms, of the steps of each network."""
+    X = np.random.default_rng(0).normal(size=(_BATCHES * batch_size, N_FEATURES))
+    X = X.astype(np.float32)
+    loop = DenseLoop(X, n_components, k, batch_size)
+    training = {"dense": lambda epochs: loop.run(fused=True, epochs=epochs)}
+    training |= {
+        network: _training(network, X, n_components, batch_size, k)
+        for network in NETWORKS
+    }
+    with as_if_of_many_threads():
+        return {
+            network: split(*_timed(train, rounds))
+            for network, train in training.items()
+        }
+
+
+@contextmanager
+def as_if_of_many_threads() -> Iterator[None]:
+    """Let the package choose what it chooses where there are many threads."""
+    with (
+        mock.patch.object(torch, "get_num_threads", return_value=_MANY),
+        mock.patch.object(torch, "set_num_threads"),
+    ):
+        yield
+
+
+def _training(
+    network: str, X: Any, n_components: int, batch_size: int, k: int
+) -> Callable[[int], Any]:
+    """Training of a few epochs more of a fitted autoencoder."""
+    settings = {"k": k, "batch_size": batch_size, "random_state": 0}
+    # latents die at once, so that the auxiliary loss has some to revive
+    settings["recipe"] = "paper" if network == "paper" else Recipe(dead_after=0.1)
+    metadata = {}
+    if network in {"tied", "orbit"}:
+        X, metadata = _in_orbits(X)
+    if network == "tied":
+        M = ActivationTransformFitter(4).fit(X, **metadata)
+        settings["activation_transform"] = FrozenEstimator(M)
+        sae = GroupTiedSAE(orbit_lengths={4: n_components // 4}, **settings)
+    elif network == "orbit":
+        lengths = {4: n_components // 4}
+        sae = OrbitSAE(orbit_lengths=lengths, equivariance=1.0, **settings)
+    else:
+        hidden_dim = 512 if network == "two_layers" else None
+        sae = TopKSAE(n_components, hidden_dim=hidden_dim, **settings)
+    sae.set_params(max_epochs=1).fit(X, **metadata)
+    sae.set_params(warm_start=True)
+    return lambda epochs: sae.set_params(max_epochs=epochs).fit(X, **metadata)
+
+
+def _in_orbits(X: Any) -> tuple[Any, dict]:
+    """As many rows in orbits of C4, which rolls features, and their metadata."""
+    n_orbits = len(X) // 4
+    rows = [np.roll(X[:n_orbits], p * N_FEATURES // 4, axis=1) for p in range(4)]
+    power, groups = np.indices((4, n_orbits)).reshape(2, -1)
+    return np.concatenate(rows), {"groups": groups, "power": power}
+
+
+def _timed(train: Callable[[int], Any], rounds: int) -> tuple[dict, dict[int, Counter]]:
+    """Times of a step, and of each operation on one thread and on many."""
+    bare: list[Counter] = []
+    operations: dict[int, list[Counter]] = {1: [], _MANY: []}
+    for _ in range(rounds):
+        _set_threads(1)
+        bare += _of_steps(train, _Clocks())
+        for threads, its_steps in operations.items():
+            _set_threads(threads)
+            with Stopwatch() as watch:
+                its_steps.extend(_of_steps(train, watch))
+    return _usual(bare), {n: _usual(seen) for n, seen in operations.items()}
+
+
+_set_threads = torch.set_num_threads  # which `as_if_of_many_threads` replaces
+
+
+def _of_steps(train: Callable[[int], Any], watch: Any) -> list[Counter]:
+    """What a watch has seen in each step but the first."""
+    seen = []
+    hook = register_optimizer_step_post_hook(lambda *_: seen.append(watch.lap()))
+    try:
+        train(_EPOCHS)
+    finally:
+        hook.remove()
+    return seen[1:]
+
+
+def _usual(steps: list[Counter]) -> Counter:
+    """Lower quartile over steps: where others use the cores, most steps are hit."""
+    keys = set().union(*steps)
+    return Counter({k: float(np.quantile([s[k] for s in steps], 0.25)) for k in keys})
+
+
+class _Clocks:
+    """Seconds by the clock and of this thread's processor time."""
+
+    def __init__(self) -> None:
+        self.last = self._now()
+
+    def _now(self) -> Counter:
+        return Counter(wall=time.perf_counter(), cpu=time.thread_time())
+
+    def lap(self) -> Counter:
+        """Give what was spent since the last lap."""
+        now, before = self._now(), self.last
+        self.last = now
+        return Counter({key: now[key] - before[key] for key in now})
+
+
+class Stopwatch(TorchDispatchMode):
+    """Seconds of this thread's processor time in each operation, by its size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: Counter = Counter()
+
+    def lap(self) -> Counter:
+        """Give what was spent since the last lap."""
+        seen, self.seconds = self.seconds, Counter()
+        return seen
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        start = time.thread_time()
+        result = func(*args, **(kwargs or {}))
+        took = time.thread_time() - start
+        sizes = [each.numel() for each in args if isinstance(each, torch.Tensor)]
+        lists = [each for each in args if isinstance(each, (list, tuple)) and each]
+        sizes += [t.numel() for each in lists for t in each if torch.is_tensor(t)]
+        size = 2 ** max(sizes, default=0).bit_length()
+        self.seconds[f"{func.overloadpacket} < {size}"] += took
+        return result
+
+
+def split(whole: dict[str, float], seconds: dict[int, Counter]) -> dict:
+    """Tell serial from parallel time: what is not shared, or no operation, is serial.
+
+    Parameters
+    ----------
+    whole : dict of float
+        Seconds of a step on one thread, by the clock and of the processor.
+    seconds : dict of Counter
+        Seconds of each operation in a step, on one thread and on many.
+
+    Returns
+    -------
+    result : dict
+        In ms; "parts" are the operations that take long: on one thread, on many, and
+        how much of the first is shared. Of an operation whose work is cut into fewer
+        parts than there are threads, some is serial.
+    """
+    one, many, total = seconds[1], seconds[_MANY], whole["cpu"]
+    listed = [key for key, value in one.most_common() if value >= _LISTED * total]
+    shared = {
+        key: min(one[key], (one[key] - many[key]) * _MANY / (_MANY - 1))
+        for key in listed
+        if many[key] <= _SHARED * one[key]
+    }
+    parallel = sum(shared.values())
+    times = {f"{name}_ms": _ms(value) for name, value in whole.items()}
+    return times | {
+        "parallel_ms": _ms(parallel),
+        "serial_ms": _ms(total - parallel),
+        "serial_share": round(1 - parallel / total, 4),
+        "parts": {
+            key: [_ms(one[key]), _ms(many[key]), _ms(shared.get(key, 0))]
+            for key in listed
+        },
+    }
+
+
+def _ms(seconds: float) -> float:
+    return round(1e3 * seconds, 4)
+
+
+if __name__ == "__main__":
+    print(json.dumps(parts(*map(int, sys.argv[1:]))))
