@@ -43,6 +43,7 @@ def joined(folder) -> pd.DataFrame:
             continue
         path = found[0] / f"{name}.csv"
         table, shape = pd.read_csv(path), ["n_latents", "k"]
+        table_seeds = set(table.seed)
         regular = table[table.method == "regular"].set_index([*by, *shape, "seed"]).fvu
         table = table.join(regular.rename("regular"), on=[*by, *shape, "seed"])
         table["ratio"] = table.fvu / table.regular
@@ -50,6 +51,8 @@ def joined(folder) -> pd.DataFrame:
         seeds = table.groupby([*by, *shape, "method"], as_index=False)
         table = seeds[MEANS].mean().assign(n_seeds=seeds.seed.nunique().seed)
         matrix = pd.read_csv(path.with_stem(f"{name}_matrix"))
+        if "seed" in matrix:
+            matrix = matrix[matrix.seed.isin(table_seeds)]
         matrix = matrix.reindex(columns=[*by, "r2", "unexplained_moves"])
         table = table.join(matrix.groupby(by).mean(), on=by)
         table["above"] = table.ratio - 1

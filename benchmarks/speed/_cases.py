@@ -329,9 +329,12 @@ def peak_memory() -> dict:
 
 def _resident(statement):
     code = (
-        "import resource, numpy as np; from sk_eqsae import TopKSAE;"
+        "import re, numpy as np; from sk_eqsae import TopKSAE;"
         "X = np.random.default_rng(0).normal(size=(40_000, 256)).astype(np.float32);"
-        f"{statement}; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+        f"{statement};"
+        # not ru_maxrss, which begins with that of the process that started this one
+        "status = open('/proc/self/status').read();"
+        r"print(int(re.search(r'VmHWM:\s+(\d+)', status).group(1)) / 1024)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True

@@ -82,8 +82,49 @@ def claims() -> str:
             f"code equivariance on held-out inputs {moves.min():.2f} to "
             f"{moves.max():.2f} on EfficientNet (under M it is 1)",
         ),
+        *_claims_of_probes(),
+        (
+            "Autoencoders find the Fourier features of addition",
+            "does not hold",
+            _of_one_frequency(),
+        ),
     ]
     return markdown(["claim", "", "figure"], lines)
+
+
+def _claims_of_probes() -> list[tuple[str, str, str]]:
+    means = _probes().groupby(["layer", "symmetry", "method"]).mean(numeric_only=True)
+    agreement = means.agreement.unstack()
+    same = "; ".join(
+        f"{', '.join(key)}: {row['tied']:.0%} of the classes named, regular "
+        f"{row['regular']:.0%}"
+        for key, row in agreement.iterrows()
+    ).replace("%", " %")
+    pooled, plain = means.class_pooled_8.unstack(), means.class_8.unstack()
+    return [
+        (
+            "The network does the same with a tied reconstruction as a regular one",
+            "holds at block 4 only",
+            same,
+        ),
+        (
+            "Pooled latents tell the class better than regular ones",
+            "does not hold",
+            f"area under the curve with 8: {pooled['tied'].min():.2f} to "
+            f"{pooled['tied'].max():.2f}, regular {plain['regular'].min():.2f} to "
+            f"{plain['regular'].max():.2f}",
+        ),
+    ]
+
+
+def _of_one_frequency() -> str:
+    found = pd.read_csv(_RESULTS / "modular.csv").one_frequency
+    units = pd.read_csv(_RESULTS / "modular_matrix.csv")
+    unit = units[units.layer == "hidden"].one_frequency.mean()
+    return (
+        f"{found.min():.2f} to {found.max():.2f} of a latent's moves in one "
+        f"frequency, of a hidden unit's {unit:.2f}"
+    )
 
 
 def _looked_at(*places: tuple[str, str]) -> str:
@@ -112,7 +153,7 @@ def _span(values: pd.Series) -> str:
 
 
 def _main(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path)
+    table = _whole(pd.read_csv(path))
     return table[(table.n_latents == 256) & (table.k == 8)]
 
 
@@ -145,7 +186,7 @@ def _beside_regular(rows: pd.DataFrame, spread: bool = False) -> list[str]:
 
 def shapes() -> str:
     """Block 4 with other numbers of latents and other k, one seed."""
-    table, lines = pd.read_csv(_RESULTS / "vision.csv"), []
+    table, lines = _whole(pd.read_csv(_RESULTS / "vision.csv")), []
     table = table[(table.layer == "block 4") & (table.seed == 0)]
     for (symmetry, n, k), rows in table.groupby(["symmetry", "n_latents", "k"]):
         lines.append([symmetry, f"{n:,}", str(k), *_beside_regular(rows)])
@@ -153,10 +194,15 @@ def shapes() -> str:
 
 
 def _probes() -> pd.DataFrame:
-    """Layers of which all methods have been probed."""
-    table = pd.read_csv(_RESULTS / "probes.csv")
-    of_layer = table.groupby(["layer", "symmetry", "seed"]).method
-    return table[of_layer.transform("nunique") == len(METHODS)]
+    return _whole(pd.read_csv(_RESULTS / "probes.csv"))
+
+
+def _whole(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of cases that have been tried with all methods."""
+    names = ["network", "layer", "symmetry", "n_latents", "k", "seed"]
+    case = [name for name in names if name in table]
+    n_methods = table.groupby(case, dropna=False).method.transform("nunique")
+    return table[n_methods == len(METHODS)]
 
 
 def splices() -> str:

@@ -27,6 +27,7 @@ SAID = {
     "paper_claims.md": "0.01 0.99",
     "paper_results.md": "0.987",
     "paper_tables.md": "0.95",
+    "real.md": "0.5 2 5 99 0.84",
     "recipe.md": "30 0.3",
     "reliability.md": "8 100 3.11 90",
     "scaling.md": "16",
@@ -35,7 +36,6 @@ SAID = {
 NOT_YET = {
     "orbits.md",
     "orbits_measured.md",
-    "real.md",
     "recipe_peers.md",
     "recipe_speed.md",
 }
