@@ -13,6 +13,7 @@ from benchmarks.speed import (
     _extraction,
     _symmetry,
 )
+from benchmarks.tables import _speed
 from sk_eqsae import TopKSAE
 
 
@@ -131,3 +132,23 @@ def test_operations_are_timed_by_size_and_threads_are_left_alone():
     assert torch.get_num_threads() == before
     assert {"aten.mm < 64", "aten.stack < 64"} <= set(watch.seconds)
     assert min(watch.seconds.values()) >= 0
+
+
+def test_one_thread_is_timed_beside_two():
+    before = torch.get_num_threads()
+    case = _cases.threads(16, 4, 8, rounds=1)
+    assert torch.get_num_threads() == before
+    for name in ("fit", "dense", "transform"):
+        ratio = case[f"{name}_of_2_ms"] / case[f"{name}_of_1_ms"]
+        assert case[f"{name}_of_2_ratio"] == pytest.approx(ratio)
+
+
+def test_steps_on_more_cores_follow_amdahls_law(monkeypatch):
+    step = {"cpu_ms": 8.0, "serial_ms": 2.0, "parallel_ms": 6.0, "serial_share": 0.25}
+    dense = step | {"serial_ms": 1.0, "parallel_ms": 16.0}
+    case = dict.fromkeys(_speed._NETWORKS, step) | {"dense": dense}
+    monkeypatch.setattr(_speed, "_cases", lambda _: {(64, 32, 4): case})
+    assert _speed.cores_ahead().endswith(
+        "| 64 | 32 | 4 | 2.1 | 1.4 | 1.1 | 0.8 | 0.7 |"
+    )
+    assert "| 8.0 ms | 25 % |" in _speed.cores()
