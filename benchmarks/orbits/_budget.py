@@ -64,7 +64,9 @@ def figure(results: pd.DataFrame):
         sharex=True,
         sharey=True,
         layout="constrained",
+        squeeze=False,
     )
+    axes = axes.ravel()
     for (base, orientation), axis in zip(DATA, axes, strict=True):
         of_data = results.query("base == @base and orientation == @orientation")
         for method, n in SIZES:

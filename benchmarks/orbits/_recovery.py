@@ -189,7 +189,9 @@ def figure(results: pd.DataFrame):
         sharex=True,
         sharey=True,
         layout="constrained",
+        squeeze=False,
     )
+    axes = axes.ravel()
     for (base, orientation), axis in zip(DATA, axes, strict=True):
         for method, (kind, line) in product(SIZES, KINDS.items()):
             rows = results.query("base == @base and method == @method")

@@ -279,8 +279,10 @@ def _weighted(
 ) -> tuple[Tensor, list[float | Tensor]]:
     """Losses, and how much the squares of each part count in the first."""
     shape, n_networks = (*layout.n_networks, -1), math.prod(layout.n_networks)
-    # the first weight is 1
-    rates = [w * n_networks / len(e) for w, e in zip(weights, errors, strict=True)]
+    # the first weight is 1; a part without rows has a loss of zero
+    rates = [
+        w * n_networks / max(1, len(e)) for w, e in zip(weights, errors, strict=True)
+    ]
     terms = [
         torch.linalg.vecdot(error.view(shape), product.view(shape)) * rate
         for error, product, rate in zip(errors, products, rates, strict=True)
