@@ -483,3 +483,9 @@ def test_an_interrupted_fit_keeps_what_it_has(
     assert len(calls) == n_calls
     assert sae.n_iter_ == n_epochs
     assert sae.n_orbits_ > 0
+
+
+def test_a_row_without_partners_is_fitted():
+    sae = OrbitSAE(12, symmetry=4, equivariance=0.5, k=2, **QUICK)
+    sae.fit(np.array([[0.5]]), groups=[0], power=[0])
+    assert np.isfinite(sae.loss_curve_).all()
