@@ -187,8 +187,7 @@ class _Growing:
     def add(self, rows: NDArray) -> None:
         """Add a batch: first its rows, then how many there are, then that it is in."""
         before = self.path
-        mode = "r+b" if self.n_batches else "wb"  # one batch more of an unfinished file
-        with open(before, mode) as file:
+        with open(before, "r+b" if self.n_batches else "w+b") as file:
             _write_header(file, self.n_rows, rows)
             file.seek(self.n_rows * rows[:1].nbytes, os.SEEK_CUR)
             file.truncate()  # what a kill has left behind
