@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
 
 from . import _curve
 from ._cells import COLOURS, MARKERS, Cell, rounded, settings_of, table
-from ._store import phone_size, store_figure
+from ._store import stacked_panels, store_figure
 
 SHARES = (8, 4, 2, 1)
 DATA = (("mlp", "random"), ("cnn", "random"))
@@ -57,16 +56,7 @@ def _wide(results):
 
 def figure(results: pd.DataFrame):
     """Draw one panel for each data, mean over seeds and the range of seeds."""
-    fig, axes = plt.subplots(
-        len(DATA),
-        1,
-        figsize=phone_size(7),
-        sharex=True,
-        sharey=True,
-        layout="constrained",
-        squeeze=False,
-    )
-    axes = axes.ravel()
+    fig, axes = stacked_panels(len(DATA))
     for (base, orientation), axis in zip(DATA, axes, strict=True):
         of_data = results.query("base == @base and orientation == @orientation")
         for method, n in SIZES:

@@ -4,7 +4,6 @@ from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
@@ -22,7 +21,7 @@ from ._cells import (
     table,
 )
 from ._shapes import images_of
-from ._store import phone_size, store_figure
+from ._store import stacked_panels, store_figure
 
 DATA = (("mlp", "random"), ("cnn", "random"))
 SIZES = {"regular": (32, 64, 96, 128, 512, 2048), "tied": (8, 16, 24, 32, 128, 512)}
@@ -182,16 +181,7 @@ def _means(results):
 
 def figure(results: pd.DataFrame):
     """Draw the share of atoms found against the vectors that are learned."""
-    fig, axes = plt.subplots(
-        len(DATA),
-        1,
-        figsize=phone_size(7),
-        sharex=True,
-        sharey=True,
-        layout="constrained",
-        squeeze=False,
-    )
-    axes = axes.ravel()
+    fig, axes = stacked_panels(len(DATA))
     for (base, orientation), axis in zip(DATA, axes, strict=True):
         for method, (kind, line) in product(SIZES, KINDS.items()):
             rows = results.query("base == @base and method == @method")

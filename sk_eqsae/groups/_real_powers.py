@@ -38,6 +38,8 @@ def warn_if_ambiguous(cycle: NDArray) -> None:
     """Warn if rows moved by all powers (order, n_rows, n) change too fast."""
     # Frequency k cannot be told from order - k at whole powers. Where the spectrum has
     # not faded at half the order it goes on above it, and M^t turns that part wrongly.
+    # M of every second power, asked for those between, would judge half the resolution:
+    # it fails at a quarter of the order, where M^t still holds.
     order = len(cycle)
     energy = np.square(np.abs(np.fft.rfft(cycle, axis=0))).sum(axis=(1, 2))
     energy[1 : (order + 1) // 2] *= 2  # of k and -k
