@@ -6,6 +6,7 @@ import tomllib
 from collections import OrderedDict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -55,11 +56,14 @@ def test_links_between_pages_lead_somewhere(page):
             assert (page.parent / target).exists(), target
 
 
-def small_network():
+def turning_network():
+    """A layer whose filters are there in all four turns, so that M exists."""
     torch.manual_seed(0)
-    first = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 5, padding=2), torch.nn.ReLU())
-    second = torch.nn.Sequential(torch.nn.Conv2d(8, 12, 3, padding=1), torch.nn.ReLU())
-    blocks = torch.nn.Sequential(first, second)
+    filters = torch.nn.Conv2d(1, 12, 5, padding=2, bias=False)
+    base = filters.weight.detach()[:3]
+    turned = [torch.rot90(base, turns, dims=(2, 3)) for turns in range(4)]
+    filters.weight = torch.nn.Parameter(torch.cat(turned))
+    blocks = torch.nn.Sequential(filters, torch.nn.ReLU())
     return torch.nn.Sequential(OrderedDict(blocks=blocks))
 
 
@@ -70,8 +74,9 @@ def test_code_without_prompts_runs_and_prints_what_the_page_says(
     monkeypatch.chdir(tmp_path)
     names = {}
     if page.name == "index.md":  # its network is the reader's
-        photos = sk_eqsae.make_shapes(100, random_state=0).images
-        names = {"model": small_network(), "photos": photos}
+        texture = np.random.default_rng(0).normal(size=(60, 1, 32, 32))
+        photos = texture.astype("float32")  # no plain ground, which fits every pose
+        names = {"model": turning_network(), "photos": photos}
     snippets.run(page, **names)
 
 
