@@ -42,7 +42,9 @@ def cores(n_components: int, batch_size: int, k: int, rounds: int) -> dict:
     sizes = {"n_components": n_components, "batch_size": batch_size, "k": k}
     command = [sys.executable, "-m", "benchmarks.speed._cores"]
     command += [str(size) for size in (*sizes.values(), rounds)]
-    environment = os.environ | {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+    limits = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # which would bound products
+    environment = {key: os.environ[key] for key in os.environ if key not in limits}
+    environment |= {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
     output = subprocess.run(
         command, check=True, capture_output=True, text=True, env=environment
     )
@@ -70,8 +72,8 @@ def parts(n_components: int, batch_size: int, k: int, rounds: int) -> dict:
 def as_if_of_many_threads() -> Iterator[None]:
     """Let the package choose what it chooses where there are many threads."""
     with (
-        mock.patch.object(torch, "get_num_threads", return_value=_MANY),
-        mock.patch.object(torch, "set_num_threads"),
+        mock.patch.object(torch, "get_num_threads", lambda: _MANY),
+        mock.patch.object(torch, "set_num_threads", lambda _: None),
     ):
         yield
 
