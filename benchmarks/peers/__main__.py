@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 import matplotlib as mpl
+import pandas as pd
 import torch
 
 from sk_eqsae.persistence import atomic_write
@@ -12,7 +13,7 @@ from ._adaptors import METHODS, is_installed
 from ._data import PROBLEMS
 from ._report import write_report
 from ._run import Cell, run
-from ._speed import speed
+from ._speed import reach, speed
 
 
 def main() -> None:
@@ -20,14 +21,25 @@ def main() -> None:
     args = _arguments()
     args.out.mkdir(parents=True, exist_ok=True)
     if args.speed:
-        table = speed(args.methods, args.rounds, args.threads)
-        with atomic_write(args.out / "speed.csv") as part:
-            table.to_csv(part, index=False)
-        print(table.round(2).to_string(index=False))
+        _time(args)
         return
     mpl.use("agg")
     results = run(_cells(args), args.out, args.jobs)
     print(write_report(results, args.out))
+
+
+def _time(args):
+    tables = {"speed": speed(args.methods, args.rounds, args.threads)}
+    tables["reach"] = reach(args.methods, args.rounds, args.threads, args.out)
+    for name, table in tables.items():
+        table["threads"] = args.threads
+        path = args.out / f"{name}.csv"
+        if path.exists():  # with other numbers of threads
+            before = pd.read_csv(path)
+            table = pd.concat([before[before.threads != args.threads], table])
+        with atomic_write(path) as part:
+            table.to_csv(part, index=False)
+        print(table.round(2).to_string(index=False))
 
 
 def _arguments():
