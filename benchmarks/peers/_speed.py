@@ -1,7 +1,6 @@
 """Times of whole fits, all methods in interleaved rounds."""
 
 from functools import partial
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -9,7 +8,7 @@ import torch
 from benchmarks.speed._rounds import interleaved
 
 from . import _adaptors
-from ._data import PROBLEMS, load
+from ._data import PROBLEMS
 from ._metrics import quality
 
 PLAIN = "ours, plain recipe"
@@ -18,7 +17,7 @@ _SLOW = "scikit-learn"
 _SIZES = [(2048, 32, 6400), (8192, 32, 1920)]
 _SLOW_SIZE = (512, 10, 256)
 _REACHED_IN = ("superposition", "digits-conv", "transformer")
-_TARGET_EPOCHS, _MAX_EPOCHS = 16, 64
+_N_ROWS, _TARGET_EPOCHS, _MAX_EPOCHS = 8192, 16, 64
 
 
 def speed(methods: list[str], rounds: int, threads: int) -> pd.DataFrame:
@@ -31,7 +30,7 @@ def speed(methods: list[str], rounds: int, threads: int) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def reach(methods: list[str], rounds: int, threads: int, folder: Path) -> pd.DataFrame:
+def reach(methods: list[str], rounds: int, threads: int) -> pd.DataFrame:
     """Seconds of the shortest fit that explains as much as a dense loop of 16 epochs.
 
     Fits of 1, 2, 4, ... 64 epochs at batch 256 are tried, for learning rates may depend
@@ -39,15 +38,14 @@ def reach(methods: list[str], rounds: int, threads: int, folder: Path) -> pd.Dat
     """
     torch.set_num_threads(threads)
     fast = [m for m in methods if m != _SLOW]
-    tables = [_reached(fast, data, rounds, folder) for data in _REACHED_IN]
+    tables = [_reached(fast, data, rounds) for data in _REACHED_IN]
     return pd.concat(tables, ignore_index=True)
 
 
-def _reached(methods, data, rounds, folder):
+def _reached(methods, data, rounds):
     problem = PROBLEMS[data]
-    train, test, directions = load(
-        data, 0, n_train=8192, n_test=2048, folder=folder / "data"
-    )
+    train, test, directions = problem.make(_N_ROWS, _N_ROWS // 4, 0)
+    train, test = train.astype("float32"), test.astype("float32")
     settings = {"n_components": problem.n_components, "k": problem.k}
 
     def fit(method, epochs):
