@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from threading import Lock
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 # multiplications, about half a second of one thread
@@ -34,6 +36,12 @@ def blas_threads_that_pay(n_products: int) -> AbstractContextManager:
     # Its threads spin while they wait for each other: where other programs have the
     # cores, small decompositions take 30 times as long on two threads as on one.
     return nullcontext() if n_products >= _BLAS_SHARED_FROM else _one_of_blas
+
+
+def product(rows: Any, matrix: NDArray) -> NDArray:
+    """Product (n_rows, n) of rows (n_rows, m), dense or sparse, and a matrix (m, n)."""
+    with blas_threads_that_pay(rows.size * matrix.shape[1]):
+        return rows @ matrix
 
 
 class _OneOfBlas(AbstractContextManager):

@@ -237,3 +237,21 @@ def test_the_last_of_overlapping_blocks_puts_the_threads_back(two_threads_of_bla
     assert threads_of_blas() == {1}
     second.__exit__(None, None, None)
     assert threads_of_blas() == two_threads_of_blas
+
+
+@pytest.mark.parametrize("pays_from", [2**33, 0])
+def test_small_products_use_one_thread_and_others_what_is_allowed(
+    monkeypatch, two_threads_of_blas, pays_from
+):
+    monkeypatch.setattr(_threads, "_BLAS_SHARED_FROM", pays_from)
+    seen = []
+
+    class Rows(np.ndarray):
+        def __matmul__(self, other):
+            seen.append(threads_of_blas())
+            return super().__matmul__(other)
+
+    rows = np.ones((3, 2)).view(Rows)
+    assert np.array_equal(_threads.product(rows, np.eye(2)), rows)
+    assert seen == [{1} if pays_from else two_threads_of_blas]
+    assert threads_of_blas() == two_threads_of_blas
