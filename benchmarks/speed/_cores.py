@@ -33,6 +33,7 @@ NETWORKS = ("paper", "default", "two_layers", "tied", "orbit")  # and a dense lo
 SIZES = list(product((2048, 8192), (256, 1024), (8, 32)))  # latents, batch size, k
 _SHARED = 0.75  # of its time on one thread, at most, that an operation takes on many
 _MANY = 8
+_PRODUCTS, _LARGE = ("aten.mm ", "aten.addmm "), 1e-3  # s
 _BATCHES, _EPOCHS = 4, 3
 _LISTED = 0.003  # share of the step from which an operation may count as shared
 
@@ -42,7 +43,9 @@ def cores(n_components: int, batch_size: int, k: int, rounds: int) -> dict:
     sizes = {"n_components": n_components, "batch_size": batch_size, "k": k}
     command = [sys.executable, "-m", "benchmarks.speed._cores"]
     command += [str(size) for size in (*sizes.values(), rounds)]
-    environment = os.environ | {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+    limits = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # which would bound products
+    environment = {key: os.environ[key] for key in os.environ if key not in limits}
+    environment |= {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
     output = subprocess.run(
         command, check=True, capture_output=True, text=True, env=environment
     )
@@ -66,12 +69,20 @@ def parts(n_components: int, batch_size: int, k: int, rounds: int) -> dict:
         }
 
 
+def _as_many() -> int:
+    return _MANY  # no Mock: calls of one are half a millisecond of a step
+
+
+def _ignored(n_threads: int) -> None:
+    pass
+
+
 @contextmanager
 def as_if_of_many_threads() -> Iterator[None]:
     """Let the package choose what it chooses where there are many threads."""
     with (
-        mock.patch.object(torch, "get_num_threads", return_value=_MANY),
-        mock.patch.object(torch, "set_num_threads"),
+        mock.patch.object(torch, "get_num_threads", _as_many),
+        mock.patch.object(torch, "set_num_threads", _ignored),
     ):
         yield
 
@@ -109,18 +120,22 @@ def _in_orbits(X: Any) -> tuple[Any, dict]:
     return np.concatenate(rows), {"groups": groups, "power": power}
 
 
-def _timed(train: Callable[[int], Any], rounds: int) -> tuple[dict, dict[int, Counter]]:
-    """Times of a step, and of each operation on one thread and on many."""
-    bare: list[Counter] = []
+def _timed(
+    train: Callable[[int], Any], rounds: int
+) -> tuple[dict[int, Counter], dict[int, Counter]]:
+    """Times of a step and of each operation in it, on one thread and on many."""
+    bare: dict[int, list[Counter]] = {1: [], _MANY: []}
     operations: dict[int, list[Counter]] = {1: [], _MANY: []}
     for _ in range(rounds):
-        _set_threads(1)
-        bare += _of_steps(train, _Clocks())
-        for threads, its_steps in operations.items():
+        for threads in (1, _MANY):
             _set_threads(threads)
+            bare[threads] += _of_steps(train, _Clocks())
             with Stopwatch() as watch:
-                its_steps.extend(_of_steps(train, watch))
-    return _usual(bare), {n: _usual(seen) for n, seen in operations.items()}
+                operations[threads] += _of_steps(train, watch)
+    return tuple(
+        {threads: _usual(seen) for threads, seen in found.items()}
+        for found in (bare, operations)
+    )
 
 
 _set_threads = torch.set_num_threads  # which `as_if_of_many_threads` replaces
@@ -183,41 +198,43 @@ class Stopwatch(TorchDispatchMode):
         return result
 
 
-def split(whole: dict[str, float], seconds: dict[int, Counter]) -> dict:
-    """Tell serial from parallel time: what is not shared, or no operation, is serial.
+def split(whole: dict[int, Counter], seconds: dict[int, Counter]) -> dict:
+    """Tell serial from parallel time, by Amdahl's law.
 
     Parameters
     ----------
-    whole : dict of float
-        Seconds of a step on one thread, by the clock and of the processor.
+    whole : dict of Counter
+        Seconds of a step by the clock and of the processor of the thread that asks for
+        it, on one thread and on many.
     seconds : dict of Counter
-        Seconds of each operation in a step, on one thread and on many.
+        Seconds of each operation in a step, likewise.
 
     Returns
     -------
     result : dict
-        In ms; "parts" are the operations that take long: on one thread, on many, and
-        how much of the first is shared. Of an operation whose work is cut into fewer
-        parts than there are threads, some is serial.
+        In ms; "parts" are the operations that take long, on one thread and on many. Of
+        an operation whose work is cut into fewer parts than there are threads, some is
+        serial.
     """
-    one, many, total = seconds[1], seconds[_MANY], whole["cpu"]
+    one, many, total = seconds[1], seconds[_MANY], whole[1]["cpu"]
     listed = [key for key, value in one.most_common() if value >= _LISTED * total]
-    shared = {
-        key: min(one[key], (one[key] - many[key]) * _MANY / (_MANY - 1))
-        for key in listed
-        if many[key] <= _SHARED * one[key]
+    late = sum(_left_with_all(key, one[key], many[key]) for key in listed)
+    serial = (_MANY * (whole[_MANY]["cpu"] - late) - total) / (_MANY - 1)
+    return {
+        "wall_ms": _ms(whole[1]["wall"]),
+        "cpu_ms": _ms(total),
+        "parallel_ms": _ms(total - serial),
+        "serial_ms": _ms(serial),
+        "serial_share": round(serial / total, 4),
+        "parts": {key: [_ms(one[key]), _ms(many[key])] for key in listed},
     }
-    parallel = sum(shared.values())
-    times = {f"{name}_ms": _ms(value) for name, value in whole.items()}
-    return times | {
-        "parallel_ms": _ms(parallel),
-        "serial_ms": _ms(total - parallel),
-        "serial_share": round(1 - parallel / total, 4),
-        "parts": {
-            key: [_ms(one[key]), _ms(many[key]), _ms(shared.get(key, 0))]
-            for key in listed
-        },
-    }
+
+
+def _left_with_all(operation: str, one: float, many: float) -> float:
+    """Seconds too many that a thread worked before those it shares with were awake."""
+    # MKL shares large products, as it says itself (MKL_VERBOSE=1), but by and by
+    is_shared = operation.startswith(_PRODUCTS) and one >= _LARGE
+    return many - one / _MANY if is_shared and many > _SHARED * one else 0.0
 
 
 def _ms(seconds: float) -> float:
