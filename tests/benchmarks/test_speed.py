@@ -44,12 +44,6 @@ def test_a_sweep_of_probes_is_timed_against_a_loop():
     assert case["loop_ratio"] == pytest.approx(case["loop_ms"] / case["sweep_ms"])
 
 
-def test_a_sweep_is_timed_on_each_backend():
-    case = _cases.probing_backends(1, n_rows=200, n_tasks=2)
-    assert {"alone_ms", "loky_ratio", "dask_ratio"} < set(case)
-    assert case["dask_ratio"] == pytest.approx(case["dask_ms"] / case["alone_ms"])
-
-
 def test_dense_loop_takes_the_steps_that_fit_takes(monkeypatch):
     X = np.random.default_rng(0).normal(size=(96, _cases.N_FEATURES)).astype("float32")
     losses = []
@@ -73,7 +67,7 @@ def test_rows_on_the_disk_are_timed_against_rows_in_memory():
 
 
 def test_a_buffer_of_a_sixteenth_shuffles_as_well_as_all_rows():
-    case = _big_data.shuffling(n_seeds=1)
+    case = _big_data.shuffling(n_seeds=1, n_rows=2_000)
     assert case["buffer_16_fvu"][0] < 1.05 * case["full_fvu"][0]
 
 
