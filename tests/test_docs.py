@@ -60,7 +60,7 @@ def test_words_are_linked_to_the_glossary_where_a_page_first_uses_them(monkeypat
     pytest.importorskip("sphinx")
     monkeypatch.syspath_prepend(ROOT / "docs")
     links = importlib.import_module("glossary_links")
-    text = "Orbits\n======\n\nOf latent orbits, ``orbits`` and orbits, orbits and FVU.\n"
+    text = "Orbits\n======\n\nOf latent orbits, ``orbits``, orbits, orbits and FVU.\n"
     page = importlib.import_module("docutils.core").publish_doctree(text)
     links.link_words(page)
     found = [node["reftarget"] for node in page.findall(links.pending_xref)]

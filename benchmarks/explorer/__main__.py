@@ -107,7 +107,7 @@ def measured(path: Path) -> dict[str, dict[str, float]]:
 
 
 def _timed(script: str) -> str:
-    """Run a script, wait for what comes of it, and say how long after `start` that is."""
+    """Run a script, wait for what comes of it, and tell the time since `start`."""
     return f"async () => {{ {script}; {DONE}; return performance.now() - start }}"
 
 
