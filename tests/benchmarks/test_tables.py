@@ -22,7 +22,6 @@ SAID = {
     "explore_details.md": "0.55",
     "getting_started.md": "3.11",
     "index.md": "3.11",
-    "my_language_model.md": "1.0 0.0",
     "orbits.md": "99",
     "orbits_measured.md": "0.2 0.01 0.95",
     "paper.md": "98",
