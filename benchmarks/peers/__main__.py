@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 import matplotlib as mpl
+import pandas as pd
 import torch
 
 from sk_eqsae.persistence import atomic_write
@@ -12,22 +13,33 @@ from ._adaptors import METHODS, is_installed
 from ._data import PROBLEMS
 from ._report import write_report
 from ._run import Cell, run
-from ._speed import speed
+from ._speed import reach, speed
 
 
 def main() -> None:
     """Compute what is missing, write the report, print it."""
     args = _arguments()
     args.out.mkdir(parents=True, exist_ok=True)
-    if args.speed:
-        table = speed(args.methods, args.rounds, args.threads)
-        with atomic_write(args.out / "speed.csv") as part:
-            table.to_csv(part, index=False)
-        print(table.round(2).to_string(index=False))
+    if args.time:
+        _time(args)
         return
     mpl.use("agg")
     results = run(_cells(args), args.out, args.jobs)
     print(write_report(results, args.out))
+
+
+def _time(args):
+    """Time fits; a table keeps what other numbers of threads took."""
+    time = speed if args.time == "speed" else reach
+    path = args.out / f"{args.time}.csv"
+    table = time(args.methods, args.rounds, args.threads)
+    table["threads"] = args.threads
+    if path.exists():
+        before = pd.read_csv(path)
+        table = pd.concat([before[before.threads != args.threads], table])
+    with atomic_write(path) as part:
+        table.to_csv(part, index=False)
+    print(table.round(2).to_string(index=False))
 
 
 def _arguments():
@@ -42,8 +54,12 @@ def _arguments():
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--out", type=Path, default=Path("reports/peers"))
-    parser.add_argument("--speed", action="store_true", help="time whole fits instead")
-    parser.add_argument("--rounds", type=int, default=5, help="of --speed")
+    parser.add_argument(
+        "--time",
+        choices=("speed", "reach"),
+        help="time whole fits instead: of one epoch, or up to an FVU",
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="of --time")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     return parser.parse_args()
 

@@ -21,5 +21,5 @@ def between() -> str:
         [name, *(written(means.loc[kind, column], "r2") for column in _MAPS)]
         for kind, name in _KINDS.items()
     ]
-    header = ["M^t", "M^t, refined", "nearest step below", "M = I"]
+    header = ["$M^t$", "$M^t$, refined", "nearest step below", "M = I"]
     return markdown(["R2 on held-out images", *header], rows)

@@ -112,7 +112,7 @@ def adaptive() -> str:
     """FVU on digits by augmentation, with and without free vectors."""
     table = pd.read_csv(_RESULTS / "adaptive.csv", dtype={"method": str})
     means = table.groupby(["augmented", "method"]).agg(
-        {"fvu": "mean", "r2": "mean", "seed": "nunique"}
+        {"fvu": "mean", "r2": "mean", "free_used": "mean", "seed": "nunique"}
     )
     names = {
         0.0: "no turned images in training",
@@ -126,6 +126,7 @@ def adaptive() -> str:
             name,
             written(means.r2[share, "regular"], "r2"),
             *(written(means.fvu[share, method], "fvu") for method in methods),
+            written(means.free_used[share, "128"], "percent"),
         ]
         for share, name in names.items()
     ]
@@ -134,5 +135,82 @@ def adaptive() -> str:
         f"digits, C4, 256 latents, k = 8, {seeds} seeds",
         *("R2 of M", "regular", "no free vectors", "128 of 256 free"),
         '`n_free="auto"`',
+        "of those active with 128, free",
     ]
     return markdown(header, rows)
+
+
+def vectors() -> str:
+    """FVU of full orbits on shapes by how many vectors are learned."""
+    table = pd.read_csv(_RESULTS / "curve.csv")
+    sizes = (32, 128, 512)
+    rows = table[table.n_vectors.isin(sizes) & table.k.isin([8, 32])]
+    rows = rows[rows.method.isin(["regular", "tied", "two-layer"])]
+    means = rows.groupby(["base", "orientation", "k", "method", "n_vectors"]).fvu.mean()
+    lines = []
+    for base, orientation, k in means.index.droplevel([3, 4]).unique():
+        of_methods = means.loc[base, orientation, k].unstack()
+        cells = [
+            " / ".join(written(fvu, "fvu") for fvu in of_methods.loc[method, [*sizes]])
+            for method in ("regular", "two-layer", "tied")
+        ]
+        lines.append([f"{base.upper()}, {orientation}, k = {k}", *cells])
+    head = ["32 / 128 / 512 vectors", "regular", "regular, two layers", "tied"]
+    return markdown(head, lines)
+
+
+def recovery() -> str:
+    """How many of the true atoms, and of their orbits, are found."""
+    table = pd.read_csv(_RESULTS / "recovery.csv")
+    keys = ["base", "method", "n_latents"]
+    means = table.groupby(keys)[["atoms_shifted", "orbits_shifted"]].mean()
+    lines = [
+        [f"{base.upper()}, {n_latents:,} latents"]
+        + [
+            " / ".join(
+                written(share, "percent")
+                for share in means.loc[(base, method, n_latents)]
+            )
+            for method in ("regular", "tied")
+        ]
+        for base in ("cnn", "mlp")
+        for n_latents in (128, 2048)
+    ]
+    return markdown(["atoms found / orbits found whole", "regular", "tied"], lines)
+
+
+def elsewhere() -> str:
+    """Full orbits on other networks, beside what says whether they help."""
+    table = pd.read_csv(_RESULTS / "other.csv", dtype={"method": str})
+    found = ["r2", "between_orbits", "unexplained_moves"]
+    lines = []
+    for (name, n_base), rows in table.groupby(["network", "n_base"], sort=False):
+        fvu = rows.groupby("method").fvu.mean()
+        r2, between, moves = rows[found].mean()
+        lines.append(
+            [
+                f"{name}, {n_base} vectors",
+                written(r2, "r2"),
+                *(written(share, "percent") for share in (between, moves)),
+                *(written(fvu[m], "fvu") for m in ("regular, n", "regular, n |G|")),
+                *(written(fvu[m], "fvu") for m in ("tied, n", "tied, auto")),
+            ]
+        )
+    head = ["", "R2 of M", "between orbits", "moves unexplained"]
+    names = ["n regular", "regular, as many latents", "n tied", '`n_free="auto"`']
+    return markdown(head + names, lines)
+
+
+def repeats() -> str:
+    """FVU with free vectors over a regular one's, beside that of another seed."""
+    table = pd.read_csv(_RESULTS / "repeats.csv")
+    lines = []
+    for share, rows in table.groupby("augmented"):
+        of_network = rows.groupby("seed")
+        means = of_network.auto.mean() / of_network.regular.mean()
+        seeds = (of_network.regular.max() / of_network.regular.min()).max()
+        single = (rows.auto / rows.regular).max()
+        cells = (means.min(), means.max(), single, seeds)
+        lines.append([f"{share:.0%}", *(f"{ratio - 1:+.0%}" for ratio in cells)])
+    head = ["turned images", "least mean", "largest mean", "largest single fit"]
+    return markdown([*head, "regular ones of two seeds, at most"], lines)

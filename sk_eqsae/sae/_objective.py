@@ -10,7 +10,16 @@ import torch
 from torch import Tensor
 
 from .._training import Trainable
-from ._code import Code, Prefixes, Selection, concat, fixed_size_code, join, top_k
+from ._code import (
+    Code,
+    Prefixes,
+    Selection,
+    columns_of,
+    concat,
+    fixed_size_code,
+    join,
+    top_k,
+)
 from ._network import Network
 from ._recipe import Recipe
 from ._sparse_step import put_gradients
@@ -186,7 +195,7 @@ def _revived(table: Tensor, dead: Tensor, aux_k: int) -> Code:
     k = min(aux_k, len(dead))
     if k == 0:
         return fixed_size_code(table[:, :0], dead.expand(len(table), 0))
-    values, places = top_k(table.index_select(1, dead % table.shape[1]), k)
+    values, places = top_k(columns_of(table, dead % table.shape[1]), k)
     return fixed_size_code(values.relu_(), dead[places])
 
 

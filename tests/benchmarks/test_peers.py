@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.peers import __main__ as command
-from benchmarks.peers import _adaptors, _run
+from benchmarks.peers import _adaptors, _run, _speed
 from benchmarks.peers._adaptors._fitted import Batches, Fitted
 from benchmarks.peers._data import PROBLEMS, Problem, _digits, _transformer, load
 from benchmarks.peers._data._superposition import superposition
@@ -203,3 +203,39 @@ def test_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["", *arguments, "--out", str(tmp_path)])
     command.main()
     assert "seeds [7]" in capsys.readouterr().out
+
+
+def test_fits_are_timed_and_those_of_other_threads_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(_speed, "_SIZES", [(16, 2, 64)])
+    monkeypatch.setattr(_speed, "_SLOW_SIZE", (16, 2, 64))
+    asked = ["", "--methods", "ours", "dense", "--rounds", "1", "--out", str(tmp_path)]
+    for threads in ("1", "2", "1"):
+        timed = [*asked, "--time", "speed", "--threads", threads]
+        monkeypatch.setattr(sys, "argv", timed)
+        command.main()
+    table = pd.read_csv(tmp_path / "speed.csv")
+    assert table.threads.tolist() == [2, 2, 2, 1, 1, 1]
+    assert table.method[:3].tolist() == ["ours", "dense", _speed.PLAIN]
+    assert (table.rows_per_s > 0).all()
+
+
+def test_a_method_is_timed_up_to_an_fvu_or_has_no_time(monkeypatch):
+    monkeypatch.setattr(_speed, "_REACHED_IN", ["tiny"])
+    monkeypatch.setattr(_speed, "_TARGET_EPOCHS", 2)
+    monkeypatch.setattr(_speed, "_MAX_EPOCHS", 4)
+    monkeypatch.setattr(_speed, "_N_ROWS", 128)
+    worst = {"fvu": np.inf}
+    trained = _speed.quality
+    monkeypatch.setattr(
+        _speed,
+        "quality",
+        lambda fitted, *rest: worst if fitted == "poor" else trained(fitted, *rest),
+    )
+    load = _adaptors.load
+    monkeypatch.setattr(
+        _adaptors, "load", lambda m: (lambda *_, **__: m) if m == "poor" else load(m)
+    )
+    table = _speed.reach(["dense", "poor"], 1, 1).set_index("method")
+    assert table.loc["dense", "epochs"] <= 2
+    assert table.loc["dense", "seconds"] > 0
+    assert table.loc["poor"].isna()[["epochs", "seconds"]].all()
