@@ -111,6 +111,9 @@ sphinx_gallery_conf = {
 }
 
 
+_MADE = {"auto_examples", "generated"}
+
+
 def skip_foreign(app, what, name, obj, skip, options):  # noqa: PLR0917
     """Leave out what scikit-learn and torch document themselves."""
     module = getattr(obj, "__module__", None) or ""
@@ -140,7 +143,18 @@ def _write_wheel(sources, folder):
         subprocess.run(command, check=True)
 
 
+def link_glossary(app, doctree):
+    """Link words of the glossary where a page written by hand first uses them."""
+    sys.path.insert(0, str(app.srcdir))
+    from glossary_links import link_words  # noqa: PLC0415 - beside this file
+
+    page = app.env.docname
+    if page not in {"glossary", "changes"} and page.split("/")[0] not in _MADE:
+        link_words(doctree)
+
+
 def setup(app):
     """Connect the functions above."""
     app.connect("builder-inited", write_files)
     app.connect("autodoc-skip-member", skip_foreign)
+    app.connect("doctree-read", link_glossary)

@@ -12,8 +12,17 @@ import pytest
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.model_selection import GridSearchCV
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
-from sk_eqsae import EquivariantSAE, TopKSAE, evaluate_probes
+from sk_eqsae import (
+    ActivationTransformFitter,
+    EquivariantSAE,
+    TopKSAE,
+    _threads,
+    evaluate_probes,
+)
+from sk_eqsae.groups import _activation_transform
+from sk_eqsae.groups._moments import OrbitMoments
 from tests.fitted import CASES, data, every_case, fitted, results
 from tests.global_state import modes, thread_pools
 
@@ -186,3 +195,63 @@ def test_workers_have_one_thread_each_and_limits_are_put_back(
         else:
             evaluate_probes(**call)
     assert (thread_pools(), torch.get_num_threads()) == before
+
+
+@pytest.fixture
+def two_threads_of_blas():
+    with threadpool_limits(limits=2, user_api="blas"):
+        yield threads_of_blas()
+
+
+def threads_of_blas():
+    pools = ThreadpoolController().select(user_api="blas").info()
+    return {pool["num_threads"] for pool in pools}
+
+
+@pytest.mark.parametrize("pays_from", [2**33, 0])
+def test_small_decompositions_use_one_thread_and_others_what_is_allowed(
+    monkeypatch, two_threads_of_blas, pays_from
+):
+    monkeypatch.setattr(_threads, "_BLAS_SHARED_FROM", pays_from)
+    seen = []
+    gram, solve = OrbitMoments.add, _activation_transform._exact_law
+    monkeypatch.setattr(
+        OrbitMoments, "add", lambda *a: seen.append(threads_of_blas()) or gram(*a)
+    )
+    monkeypatch.setattr(
+        _activation_transform,
+        "_exact_law",
+        lambda *a, **k: seen.append(threads_of_blas()) or solve(*a, **k),
+    )
+    X, _, metadata = data()
+    ActivationTransformFitter(4).fit(X, **metadata)
+    assert seen == [{1} if pays_from else two_threads_of_blas] * 2
+    assert threads_of_blas() == two_threads_of_blas
+
+
+def test_the_last_of_overlapping_blocks_puts_the_threads_back(two_threads_of_blas):
+    first, second = (_threads.blas_threads_that_pay(1) for _ in range(2))
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert threads_of_blas() == {1}
+    second.__exit__(None, None, None)
+    assert threads_of_blas() == two_threads_of_blas
+
+
+@pytest.mark.parametrize("pays_from", [2**33, 0])
+def test_small_products_use_one_thread_and_others_what_is_allowed(
+    monkeypatch, two_threads_of_blas, pays_from
+):
+    monkeypatch.setattr(_threads, "_BLAS_SHARED_FROM", pays_from)
+    seen = []
+
+    class Rows(np.ndarray):
+        def __matmul__(self, other):
+            seen.append(threads_of_blas())
+            return super().__matmul__(other)
+
+    rows = np.ones((3, 2)).view(Rows)
+    assert np.array_equal(_threads.product(rows, np.eye(2)), rows)
+    assert seen == [{1} if pays_from else two_threads_of_blas]
+    assert threads_of_blas() == two_threads_of_blas

@@ -56,6 +56,19 @@ def test_links_between_pages_lead_somewhere(page):
             assert (page.parent / target).exists(), target
 
 
+def test_words_are_linked_to_the_glossary_where_a_page_first_uses_them(monkeypatch):
+    pytest.importorskip("sphinx")
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    links = importlib.import_module("glossary_links")
+    text = "Orbits\n======\n\nOf latent orbits, ``orbits``, orbits, orbits and FVU.\n"
+    page = importlib.import_module("docutils.core").publish_doctree(text)
+    links.link_words(page)
+    found = [node["reftarget"] for node in page.findall(links.pending_xref)]
+    assert found == ["latent orbit", "orbit", "FVU"]
+    glossary = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8").splitlines()
+    assert set(links.WORDS.values()) <= set(glossary)
+
+
 def turning_network():
     """A layer whose filters are there in all four turns, so that M exists."""
     torch.manual_seed(0)

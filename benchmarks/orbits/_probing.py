@@ -24,7 +24,13 @@ from ._shapes import images_of
 from ._store import phone_size, store_figure, store_table
 
 DATA = (("mlp", "random"), ("cnn", "random"))
-KINDS = ("S", "SP", "SO", "SPO")
+KINDS = {
+    "S": "shape",
+    "SP": "shape and position",
+    "SO": "shape and orientation",
+    "SPO": "all three",
+}
+_FLOOR = 1e-4  # 1 - F1 of probes that are always right
 WIDTHS = (1, 2, 4, 8, 16, 32)
 # method, n_vectors, what transform returns
 FEATURES = {
@@ -207,12 +213,12 @@ def figure(means: pd.DataFrame):
         len(KINDS), len(DATA), figsize=phone_size(8.5), sharex=True, sharey=True,
         squeeze=False, layout="constrained",
     )  # fmt: skip
-    for (base, orientation), row in zip(DATA, axes.T, strict=True):
+    for (base, _), row in zip(DATA, axes.T, strict=True):
         for kind, axis in zip(KINDS, row, strict=True):
             _panel(axis, means.query("base == @base and kind == @kind"))
-            axis.set_title(f"{base.upper()}, {orientation}: {kind}", fontsize=9)
+            axis.set_title(f"{base.upper()}: {KINDS[kind]}", fontsize=9)
     for axis in axes[:, 0]:
-        axis.set_ylabel("F1")
+        axis.set_ylabel("1 - F1")
     for axis in axes[-1]:
         axis.set_xlabel("latents")
     handles = axes[0, 0].get_legend_handles_labels()
@@ -224,10 +230,10 @@ def _panel(axis, means):
     for features, style in STYLES.items():
         rows = means[means.features == features]
         shared = {"label": features, "ms": 4, "mfc": "none", "lw": 1.3}
-        axis.errorbar(rows.n_selected, rows.f1, rows.f1_se, **shared | style)
+        missed = (1 - rows.f1).clip(lower=_FLOOR)
+        axis.errorbar(rows.n_selected, missed, rows.f1_se, **shared | style)
     widths = sorted(set(means.n_selected))
-    axis.set_xscale("log")
+    axis.set(xscale="log", yscale="log", ylim=(_FLOOR / 2, 1.3))
     axis.set_xticks(widths, widths)
     axis.minorticks_off()
-    axis.set_ylim(-0.02, 1.03)
     axis.grid(alpha=0.3)

@@ -33,6 +33,7 @@ NETWORKS = ("paper", "default", "two_layers", "tied", "orbit")  # and a dense lo
 SIZES = list(product((2048, 8192), (256, 1024), (8, 32)))  # latents, batch size, k
 _SHARED = 0.75  # of its time on one thread, at most, that an operation takes on many
 _MANY = 8
+_PRODUCTS, _LARGE = ("aten.mm ", "aten.addmm "), 1e-3  # s
 _BATCHES, _EPOCHS = 4, 3
 _LISTED = 0.003  # share of the step from which an operation may count as shared
 
@@ -119,20 +120,22 @@ def _in_orbits(X: Any) -> tuple[Any, dict]:
     return np.concatenate(rows), {"groups": groups, "power": power}
 
 
-def _timed(train: Callable[[int], Any], rounds: int) -> tuple[dict, dict[int, Counter]]:
-    """Times of a step, and of each operation on one thread and on many."""
-    bare: list[Counter] = []
+def _timed(
+    train: Callable[[int], Any], rounds: int
+) -> tuple[dict[int, Counter], dict[int, Counter]]:
+    """Times of a step and of each operation in it, on one thread and on many."""
+    bare: dict[int, list[Counter]] = {1: [], _MANY: []}
     operations: dict[int, list[Counter]] = {1: [], _MANY: []}
     for _ in range(rounds):
-        _set_threads(1)
-        bare += _of_steps(train, _Clocks())
-        for threads, its_steps in operations.items():
+        for threads in (1, _MANY):
             _set_threads(threads)
+            bare[threads] += _of_steps(train, _Clocks())
             with Stopwatch() as watch:
-                its_steps.extend(_of_steps(train, watch))
-    # Least, for where others begin late, this thread is left with what they should do.
-    least = {n: _usual(seen, quantile=0) for n, seen in operations.items()}
-    return _usual(bare, quantile=0.25), least
+                operations[threads] += _of_steps(train, watch)
+    return tuple(
+        {threads: _usual(seen) for threads, seen in found.items()}
+        for found in (bare, operations)
+    )
 
 
 _set_threads = torch.set_num_threads  # which `as_if_of_many_threads` replaces
@@ -149,10 +152,10 @@ def _of_steps(train: Callable[[int], Any], watch: Any) -> list[Counter]:
     return seen[1:]
 
 
-def _usual(steps: list[Counter], quantile: float) -> Counter:
-    """A low quantile over steps: where others use the cores, most steps are hit."""
-    times = {key: [s[key] for s in steps] for key in set().union(*steps)}
-    return Counter({k: float(np.quantile(t, quantile)) for k, t in times.items()})
+def _usual(steps: list[Counter]) -> Counter:
+    """Lower quartile over steps: where others use the cores, most steps are hit."""
+    keys = set().union(*steps)
+    return Counter({k: float(np.quantile([s[k] for s in steps], 0.25)) for k in keys})
 
 
 class _Clocks:
@@ -195,41 +198,43 @@ class Stopwatch(TorchDispatchMode):
         return result
 
 
-def split(whole: dict[str, float], seconds: dict[int, Counter]) -> dict:
-    """Tell serial from parallel time: what is not shared, or no operation, is serial.
+def split(whole: dict[int, Counter], seconds: dict[int, Counter]) -> dict:
+    """Tell serial from parallel time, by Amdahl's law.
 
     Parameters
     ----------
-    whole : dict of float
-        Seconds of a step on one thread, by the clock and of the processor.
+    whole : dict of Counter
+        Seconds of a step by the clock and of the processor of the thread that asks for
+        it, on one thread and on many.
     seconds : dict of Counter
-        Seconds of each operation in a step, on one thread and on many.
+        Seconds of each operation in a step, likewise.
 
     Returns
     -------
     result : dict
-        In ms; "parts" are the operations that take long: on one thread, on many, and
-        how much of the first is shared. Of an operation whose work is cut into fewer
-        parts than there are threads, some is serial.
+        In ms; "parts" are the operations that take long, on one thread and on many. Of
+        an operation whose work is cut into fewer parts than there are threads, some is
+        serial.
     """
-    one, many, total = seconds[1], seconds[_MANY], whole["cpu"]
+    one, many, total = seconds[1], seconds[_MANY], whole[1]["cpu"]
     listed = [key for key, value in one.most_common() if value >= _LISTED * total]
-    shared = {
-        key: min(one[key], (one[key] - many[key]) * _MANY / (_MANY - 1))
-        for key in listed
-        if many[key] <= _SHARED * one[key]
+    late = sum(_left_with_all(key, one[key], many[key]) for key in listed)
+    serial = (_MANY * (whole[_MANY]["cpu"] - late) - total) / (_MANY - 1)
+    return {
+        "wall_ms": _ms(whole[1]["wall"]),
+        "cpu_ms": _ms(total),
+        "parallel_ms": _ms(total - serial),
+        "serial_ms": _ms(serial),
+        "serial_share": round(serial / total, 4),
+        "parts": {key: [_ms(one[key]), _ms(many[key])] for key in listed},
     }
-    parallel = sum(shared.values())
-    times = {f"{name}_ms": _ms(value) for name, value in whole.items()}
-    return times | {
-        "parallel_ms": _ms(parallel),
-        "serial_ms": _ms(total - parallel),
-        "serial_share": round(1 - parallel / total, 4),
-        "parts": {
-            key: [_ms(one[key]), _ms(many[key]), _ms(shared.get(key, 0))]
-            for key in listed
-        },
-    }
+
+
+def _left_with_all(operation: str, one: float, many: float) -> float:
+    """Seconds too many that a thread worked before those it shares with were awake."""
+    # MKL shares large products, as it says itself (MKL_VERBOSE=1), but by and by
+    is_shared = operation.startswith(_PRODUCTS) and one >= _LARGE
+    return many - one / _MANY if is_shared and many > _SHARED * one else 0.0
 
 
 def _ms(seconds: float) -> float:

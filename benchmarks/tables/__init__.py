@@ -47,7 +47,9 @@ _FIGURE = re.compile(rf"(?<![\w.,/])-?(?:\d[\d,]*\.\d+|\d[\d,]*(?= ?{_UNIT})|\.\
 
 def pages() -> list[Path]:
     """List the pages that may have tables."""
-    return [_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md"))]
+    docs = _ROOT / "docs"
+    written = [*docs.glob("*.md"), *(docs / "howto").glob("*.md")]
+    return [_ROOT / "README.md", *sorted(written)]
 
 
 def renewed(text: str) -> str:

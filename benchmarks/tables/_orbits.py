@@ -184,19 +184,19 @@ def elsewhere() -> str:
     table = pd.read_csv(_RESULTS / "other.csv", dtype={"method": str})
     found = ["r2", "between_orbits", "unexplained_moves"]
     lines = []
-    for (name, n_base), rows in table.groupby(["network", "n_base"], sort=False):
+    for name, rows in table[table.n_base == 32].groupby("network", sort=False):
         fvu = rows.groupby("method").fvu.mean()
         r2, between, moves = rows[found].mean()
         lines.append(
             [
-                f"{name}, {n_base} vectors",
+                str(name),
                 written(r2, "r2"),
                 *(written(share, "percent") for share in (between, moves)),
                 *(written(fvu[m], "fvu") for m in ("regular, n", "regular, n |G|")),
                 *(written(fvu[m], "fvu") for m in ("tied, n", "tied, auto")),
             ]
         )
-    head = ["", "R2 of M", "between orbits", "moves unexplained"]
+    head = ["n = 32", "R2 of M", "between orbits", "moves unexplained"]
     names = ["n regular", "regular, as many latents", "n tied", '`n_free="auto"`']
     return markdown(head + names, lines)
 

@@ -6,10 +6,12 @@ import pandas as pd
 
 from .._markdown import markdown, significant, written
 from ..peers._figure import DATA, NAMES
+from ..peers._speed import PLAIN
 
 _RESULTS = Path(__file__).parents[1] / "peers" / "results"
 _METHODS = NAMES | {"ours": f"**{NAMES['ours']}**"}
-_N_COMPONENTS = (2_048, 8_192)
+_THREADS = {1: "one thread", 2: "two"}
+_SIZES = [(threads, n) for threads in _THREADS for n in (2_048, 8_192)]
 
 
 def _means():
@@ -53,18 +55,40 @@ def recovery() -> str:
 
 
 def speed() -> str:
-    """Rows per second of each library's own trainer."""
-    results = pd.read_csv(_RESULTS / "speed.csv").set_index(["n_components", "method"])
-    first = results.loc[_N_COMPONENTS[0]].rows_per_s
-    order = sorted(_METHODS, key=lambda method: -first[method])
+    """Rows per second of each library's own trainer, and how much faster ours is."""
+    results = pd.read_csv(_RESULTS / "speed.csv")
+    results = results.set_index(["threads", "n_components", "method"]).sort_index()
+    first = results.loc[_SIZES[0]].rows_per_s
 
-    def cells(method, n):
-        case = results.loc[n, method]
-        slower = "" if method == "ours" else f"{case.ours_is_faster_by:.1f}"
-        return [significant(case.rows_per_s), slower]
+    def cell(size, method):
+        case = results.loc[(*size, method)]
+        speed = significant(case.rows_per_s)
+        return speed if method == "ours" else f"{speed} ({case.ours_is_faster_by:.1f})"
+
+    names = _METHODS | {PLAIN: "this package, plain recipe"}
+    rows = [
+        [names[method], *(cell(size, method) for size in _SIZES)]
+        for method in sorted(names, key=lambda method: -first[method])
+    ]
+    header = [f"{n:,} latents, {_THREADS[threads]}" for threads, n in _SIZES]
+    return markdown(["", *header], rows)
+
+
+def reach() -> str:
+    """Processor seconds and epochs up to the FVU of a dense loop of 16 epochs."""
+    results = pd.read_csv(_RESULTS / "reach.csv")
+    targets = results.groupby("data", sort=False).target.first()
+    results = results.set_index(["data", "method"])
+
+    def cell(data, method):
+        case = results.loc[data, method]
+        if pd.isna(case.seconds):
+            return f"not in 64 ({written(case.fvu, 'fvu')})"
+        return f"{significant(case.seconds)} s ({case.epochs:.0f})"
 
     rows = [
-        [_METHODS[method], *(c for n in _N_COMPONENTS for c in cells(method, n))]
-        for method in order
+        [name, *(cell(data, method) for data in targets.index)]
+        for method, name in _METHODS.items()
     ]
-    return markdown(["", "2,048 latents", "", "8,192 latents", ""], rows)
+    header = [f"{DATA[data]}, {written(fvu, 'fvu')}" for data, fvu in targets.items()]
+    return markdown(["", *header], rows)

@@ -7,6 +7,7 @@ from .._markdown import markdown
 
 _RESULTS = Path(__file__).parents[1] / "speed" / "results.json"
 _CORES = (1, 4, 8, 16, 32)
+_WORK = ("fit", "dense", "transform")
 _NETWORKS = {
     "paper": "serial: paper recipe",
     "default": "default recipe, dead latents",
@@ -99,6 +100,20 @@ def streamed() -> str:
         "shards, float16": "half",
     }
     rows = [[name, f"{case[f'{key}_ratio']:.2f}"] for name, key in names.items()]
+    return markdown(header, rows)
+
+
+def threads() -> str:
+    """Time that work takes where torch may use two threads, over that on one."""
+    header = ["latents", "features", "batch", "fit", "dense loop", "transform"]
+    rows = [
+        [
+            f"{case['n_components']:,}",
+            *(str(case[key]) for key in ("n_features", "batch_size")),
+            *(f"{case[f'{work}_of_2_ratio']:.2f}" for work in _WORK),
+        ]
+        for case in _cases("threads_").values()
+    ]
     return markdown(header, rows)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from copy import copy
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -31,6 +32,7 @@ from .._rows import (
     checked_rows,
     shorter_rows,
 )
+from .._threads import blas_threads_that_pay
 from .._warnings import warn
 from ._descent import descend, refine
 from ._element_matrices import ElementMatrices, matrices_of, on_features, r2_of_sample
@@ -58,6 +60,7 @@ from ._orbit_table import (
 _MOST = 0.9  # of the rows, in whole orbits: the other orbits are left out
 _WORSE = 0.05  # R2 that may be missing, since it is that of a sample
 _SAMPLED = 1_000  # orbits whose lengths are compared, or up to twice as many
+_DECOMPOSITION = 10  # products of matrices that one costs
 _CHUNK_ENTRIES = 2**22  # compared at a time: 32 MiB in float64
 
 
@@ -328,9 +331,11 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
             if self.solver == "adam":
                 found = self._descended(X, table, moments)
             else:
-                moments.add(X, table)
-                found = self._solved(moments, use_up=True)
-            return self._keep(found, moments, X, table)
+                self._add(moments, X, table)
+                with self._threads_that_pay():
+                    found = self._solved(moments, use_up=True)
+            with self._threads_that_pay():
+                return self._keep(found, moments, X, table)
 
     @available_if(_has_closed_form)
     @fill
@@ -388,9 +393,10 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
             if self.symmetry_.order == 1:
                 self._keep_identity()
             else:
-                moments.add(X, table)
-                found = self._solved(moments, use_up=False)
-                self._keep(found, moments, X, table)
+                self._add(moments, X, table)
+                with self._threads_that_pay():
+                    found = self._solved(moments, use_up=False)
+                    self._keep(found, moments, X, table)
             self._sums = moments.state()
         return self
 
@@ -470,6 +476,14 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
             return free_generators(moments, n_features)
         return _exact_law(moments, n_features, use_up=use_up)
 
+    def _threads_that_pay(self) -> AbstractContextManager:
+        """Threads for decompositions of matrices as wide as the activations."""
+        return blas_threads_that_pay(_DECOMPOSITION * self.n_features_in_**3)
+
+    def _add(self, moments: OrbitMoments, X: NDArray, table: NDArray) -> None:
+        with blas_threads_that_pay(len(X) * self.n_features_in_**2):
+            moments.add(X, table)
+
     def _descended(
         self, X: NDArray, table: NDArray, moments: OrbitMoments
     ) -> NDArray | ExactLaw:
@@ -491,7 +505,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
         if self.group_law == "free":
             found, losses = descend(rows, table, self.symmetry_, **settings)
         else:
-            moments.add(X, table)
+            self._add(moments, X, table)
             start = _exact_law(moments, X.shape[1], use_up=True)
             found, losses = refine(start, rows, table, **settings)
         self.loss_curve_, self.n_iter_ = losses, len(losses)

@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator
 
 from .._fitting import unfrozen
 from .._rows import read_rows
+from .._threads import product
 from .._warnings import warn
 from ._group import FiniteGroup, generator_elements, multiplicities
 from ._real_powers import frequency_sample, power_weights, warn_if_ambiguous
@@ -70,11 +71,15 @@ class ElementMatrices:
 
     def inside(self, X: NDArray) -> NDArray:
         """Coordinates (n_rows, m) of rows (n_rows, n_features)."""
-        return X if self.basis is None else X @ self.basis.astype(X.dtype, copy=False)
+        if self.basis is None:
+            return X
+        return product(X, self.basis.astype(X.dtype, copy=False))
 
     def along(self, Y: NDArray) -> NDArray:
         """Rows (n_rows, n_features) that have coordinates (n_rows, m) and no more."""
-        return Y if self.basis is None else Y @ self.basis.T.astype(Y.dtype, copy=False)
+        if self.basis is None:
+            return Y
+        return product(Y, self.basis.T.astype(Y.dtype, copy=False))
 
     def _outside(self, X: NDArray, inside: NDArray, moved: NDArray) -> NDArray:
         """Rows of which coordinates were moved."""
@@ -145,7 +150,9 @@ class ElementMatrices:
         warn_if_ambiguous(np.stack([self._moved(some, generator, p) for p in powers]))
 
     def _moved(self, X: NDArray, generator: int, p: int) -> NDArray:
-        return X @ self._power(generator, p).T.astype(X.dtype, copy=False) if p else X
+        if p == 0:
+            return X
+        return product(X, self._power(generator, p).T.astype(X.dtype, copy=False))
 
     def moved(self, X: NDArray) -> Iterator[tuple[int, NDArray]]:
         """Each element g once, in any order, and X M_g^T (n_rows, n_features)."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .._rows import read_rows
 from ._group import FiniteGroup, Irrep, generator_elements, smallest_parts
 
-_CHUNK_ENTRIES = 2**23  # 64 MiB in float64
+_CHUNK_ENTRIES = 2**22  # 32 MiB in float64
 _SAMPLE = 1_000  # rows whose mean is taken off all rows
 _LARGE = 100  # times the variance: the most of the mean's square that is left in rows
 _ROUNDING = 1e-28  # of the mean's square: no variance, but rounding
@@ -65,10 +65,10 @@ class OrbitMoments:
         n_orbits = max(1, _CHUNK_ENTRIES // (table.shape[1] * X.shape[1]))
         for start in range(0, len(table), n_orbits):
             rows = table[start : start + n_orbits]
-            orbits = read_rows(X, rows.ravel()).astype(np.float64)
-            orbits = orbits.reshape(*rows.shape, -1)
-            orbits = orbits if self.basis is None else orbits @ self.basis
-            yield np.subtract(orbits, self.shift, out=orbits), rows >= 0
+            orbits = read_rows(X, rows.ravel()).reshape(*rows.shape, -1)
+            if self.basis is not None:
+                orbits = orbits.astype(np.float64) @ self.basis
+            yield np.subtract(orbits, self.shift, dtype=np.float64), rows >= 0
 
     @property
     def elements(self) -> list[int]:

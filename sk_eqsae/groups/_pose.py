@@ -14,6 +14,7 @@ from .._docs import fill
 from .._fitted import FEATURES, Fitted
 from .._fitting import FloatTransformer
 from .._rows import checked_array
+from .._threads import product
 from ._activation_transform import ActivationTransformFitter
 from ._element_matrices import (
     ElementMatrices,
@@ -153,7 +154,7 @@ class PoseCanonicalizer(OneToOneFeatureMixin, FloatTransformer):
     def _scores(self, X: ArrayLike) -> tuple[NDArray, NDArray]:
         check_is_fitted(self)
         X = checked_array(self, X, reset=False)
-        return X, X.astype(np.float64, copy=False) @ self._readouts.T
+        return X, product(X.astype(np.float64, copy=False), self._readouts.T)
 
     def transform(self, X: ArrayLike) -> NDArray:
         """Canonical form of each row.

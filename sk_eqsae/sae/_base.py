@@ -34,6 +34,7 @@ from .._rows import (
     normalized,
     read_rows,
 )
+from .._threads import product
 from .._training import DivergedError, resolve_device, threads_that_pay, train
 from ..groups._orbit_table import METADATA
 from ._code import BatchTopK, Code, Selection, Threshold, TopK
@@ -623,8 +624,8 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
             )
         # torch adds up rows of the dictionary four times as fast as scipy
         is_bags = issparse(Z) and Z.dtype == np.float32
-        product = self._weighted_sums(Z) if is_bags else Z @ self.components_
-        return (product + self.intercept_).astype(Z.dtype, copy=False)
+        sums = self._weighted_sums(Z) if is_bags else product(Z, self.components_)
+        return (sums + self.intercept_).astype(Z.dtype, copy=False)
 
     def _weighted_sums(self, Z: csr_array) -> NDArray:
         """Z D, of latents in CSR and float32."""

@@ -51,7 +51,7 @@ def tiny(monkeypatch):
     features["tied 128"] = ("tied", 16, "equivariant")
     features["tied 128, pooled"] = ("tied", 16, "invariant")
     monkeypatch.setattr(_probing, "FEATURES", features)
-    monkeypatch.setattr(_probing, "KINDS", ("S", "SPO"))
+    monkeypatch.setattr(_probing, "KINDS", {"S": "shape", "SPO": "all three"})
 
 
 def run(monkeypatch, out, *parts):

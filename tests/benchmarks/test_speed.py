@@ -44,12 +44,6 @@ def test_a_sweep_of_probes_is_timed_against_a_loop():
     assert case["loop_ratio"] == pytest.approx(case["loop_ms"] / case["sweep_ms"])
 
 
-def test_a_sweep_is_timed_on_each_backend():
-    case = _cases.probing_backends(1, n_rows=200, n_tasks=2)
-    assert {"alone_ms", "loky_ratio", "dask_ratio"} < set(case)
-    assert case["dask_ratio"] == pytest.approx(case["dask_ms"] / case["alone_ms"])
-
-
 def test_dense_loop_takes_the_steps_that_fit_takes(monkeypatch):
     X = np.random.default_rng(0).normal(size=(96, _cases.N_FEATURES)).astype("float32")
     losses = []
@@ -73,7 +67,7 @@ def test_rows_on_the_disk_are_timed_against_rows_in_memory():
 
 
 def test_a_buffer_of_a_sixteenth_shuffles_as_well_as_all_rows():
-    case = _big_data.shuffling(n_seeds=1)
+    case = _big_data.shuffling(n_seeds=1, n_rows=2_000)
     assert case["buffer_16_fvu"][0] < 1.05 * case["full_fvu"][0]
 
 
@@ -109,15 +103,15 @@ def test_extraction_is_timed_beside_the_same_passes(name, monkeypatch):
 
 
 def test_what_threads_share_is_parallel_and_the_rest_serial():
-    whole = {"cpu": 0.010, "wall": 0.011}
-    one = Counter({"product": 0.006, "halves": 0.0014, "sort": 0.002, "tiny": 1e-6})
-    many = Counter({"product": 0.00075, "halves": 0.0007, "sort": 0.002, "tiny": 1e-7})
+    # 2 ms serial, 8 ms parallel; of the latter a product was not shared, but could be
+    whole = {1: Counter(cpu=0.010, wall=0.011), 8: Counter(cpu=0.010 - 0.0035)}
+    one = Counter({"aten.mm < 64": 0.004, "sum": 0.004, "sort": 0.002, "tiny": 1e-6})
+    many = Counter({"aten.mm < 64": 0.004, "sum": 0.0005, "sort": 0.002})
     case = _cores.split(whole, {1: one, 8: many})
-    assert case["parallel_ms"] == pytest.approx(6 + 0.8)
-    assert case["serial_ms"] == pytest.approx(4 - 0.8)
-    assert case["serial_share"] == pytest.approx(0.32)
-    assert case["parts"]["product"] == [6, 0.75, 6]
-    assert case["parts"]["sort"] == [2, 2, 0]
+    assert case["serial_ms"] == pytest.approx(2)
+    assert case["parallel_ms"] == pytest.approx(8)
+    assert case["serial_share"] == pytest.approx(0.2)
+    assert case["parts"]["sort"] == [2, 2]
     assert "tiny" not in case["parts"]
 
 

@@ -10,6 +10,7 @@ from sk_eqsae.sae._code import (
     Stacked,
     Threshold,
     TopK,
+    columns_of,
     top_k,
 )
 
@@ -98,3 +99,12 @@ def test_top_k_looks_at_columns_that_fill_no_group():
         values, indices = top_k(columns, 2)
         assert torch.equal(values.sort(1).values, columns.sort(1).values[:, -2:])
         assert torch.equal(columns.gather(1, indices), values)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("columns", [[], [4], [0, 3, 4]])
+def test_columns_are_those_whoever_reads_them(monkeypatch, n_threads, columns):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads)
+    table = torch.arange(15.0).view(3, 5)
+    columns = torch.tensor(columns, dtype=torch.int64)
+    assert torch.equal(columns_of(table, columns), table[:, columns])

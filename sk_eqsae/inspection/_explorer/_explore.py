@@ -26,11 +26,12 @@ from .._display import element_names
 from ._classes import complete
 from ._examples import Examples
 from ._feature_table import table_of
-from ._near import nearest, plane
+from ._near import nearest
 from ._notes import read_notes
 from ._numbers import histograms, mean_by_power
 from ._page import packed, page, rounded
 from ._pictures import Action, Inputs, check_ids, pictures, vector_pictures
+from ._plane import plane
 from ._seen import Seen
 
 _N_CLASSES = 20  # that are listed of a feature
@@ -118,8 +119,9 @@ def explore(
     input counts by its strongest site and place in the orbit. Beside the strongest
     inputs are some that are stronger than 75, 50 and 25 % of those that fire the
     feature, and some at random. Near features are those of largest cosine, of their
-    vectors and of their activations in all rows. The features of an input are listed
-    for the first 2,000 inputs shown.
+    vectors and of their activations in all rows; the map shows vectors by UMAP where
+    umap-learn is installed, and else by their two main directions. The features of an
+    input are listed for the first 2,000 inputs shown.
 
     What is written on the page stays in the browser, by the dictionary's hash.
 

@@ -1,11 +1,10 @@
-"""Features that are near each other, and a map of them all."""
+"""Features that are near each other."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
-from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 from sklearn.utils import gen_batches
 
@@ -13,7 +12,6 @@ from ._page import rounded
 
 _N_NEAREST = 5
 _CHUNK = 256  # latents that are compared with all others at a time
-_SIDE = 1000  # of the map
 
 
 def nearest(vectors: NDArray | csr_array) -> list[Any]:
@@ -32,15 +30,3 @@ def nearest(vectors: NDArray | csr_array) -> list[Any]:
             for pair in zip(order, values, strict=True)
         ]
     return found
-
-
-def plane(vectors: NDArray, live: NDArray) -> list[Any]:
-    """Places of live features by the two main directions of their unit vectors."""
-    if live.sum() < 3 or vectors.shape[1] < 2:
-        return []
-    unit = normalize(vectors[live].astype(np.float64))
-    at = PCA(2, random_state=0).fit_transform(unit)
-    at = (at - at.min(axis=0)) / np.maximum(np.ptp(at, axis=0), 1e-12)
-    places = np.full((len(vectors), 2), None)
-    places[live] = np.rint(_SIDE * at).astype(int)
-    return places.tolist()

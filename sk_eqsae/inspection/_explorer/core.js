@@ -48,17 +48,17 @@ members.forEach((latents) => latents.sort((a, b) => copyOf[a] - copyOf[b] || a -
 const copiesOf = (i) => members[orbitOf[i]];
 const inOrbits = members.length < n;
 
-function unpacked(text, width) { // as written by packed() in Python
-  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+function unpacked(text, width) { // as written by packed() in Python; a latent's value at a place
+  const characters = atob(text), bytes = new Uint8Array(characters.length);
+  for (let at = 0; at < bytes.length; at++) bytes[at] = characters.charCodeAt(at);
   const whole = new Uint16Array(bytes.buffer);
-  const share = (v) => (v === 65535 ? null : v / 65534);
-  return Array.from({ length: n }, (_, i) =>
-    Array.from(whole.subarray(i * width, (i + 1) * width), share));
+  return (i, at) => {
+    const value = whole[i * width + at];
+    return value === 65535 ? null : value / 65534;
+  };
 }
-if (data.classes) {
-  data.auc = unpacked(data.auc, data.classes.length);
-  data.fires_in = unpacked(data.fires_in, data.best[0].length);
-}
+const aucOf = data.classes && unpacked(data.auc, data.classes.length);
+const firesIn = data.classes && unpacked(data.fires_in, data.best[0].length);
 
 // ---- the address holds what is chosen, sorted and open ----------------------------
 

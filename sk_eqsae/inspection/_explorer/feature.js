@@ -34,14 +34,16 @@ function card(example, i, heading = null) {
     drawing || !data.pictures ? null : el("span", { class: "note" }, "no room for its picture"));
 }
 
+const cards = (all) => el("ol", { class: data.pictures?.kind === "text" ? "cards passages" : "cards" }, ...all);
+
 function examples(i) {
   if (!data.top[i].length) return [];
   const others = data.others[i].map(([quantile, ...example]) =>
     card(example, i, quantile ? `stronger than ${quantile}\u00a0%` : "at random"));
   return [
     el("h3", {}, "Inputs that fire it most"), heatBox(i),
-    el("ol", { class: "cards" }, ...data.top[i].map((example) => card(example, i))),
-    ...(others.length ? [el("h3", {}, "Others that fire it"), el("ol", { class: "cards" }, ...others)] : []),
+    cards(data.top[i].map((example) => card(example, i))),
+    ...(others.length ? [el("h3", {}, "Others that fire it"), cards(others)] : []),
     moves ? alongOrbits(i) : null,
   ].filter((node) => node !== null);
 }
@@ -177,9 +179,9 @@ function activity(i) {
 
 function classes(i) {
   if (!data.classes || isDead(i)) return [];
-  const best = data.best[i], fires = data.fires_in[i], most = Math.max(...fires);
+  const best = data.best[i], fires = best.map((_, at) => firesIn(i, at)), most = Math.max(...fires);
   const rows = best.map((c, at) =>
-    [data.classes[c], fires[at] / most, percent(fires[at]), number(data.auc[i][c])]);
+    [data.classes[c], fires[at] / most, percent(fires[at]), number(aucOf(i, c))]);
   const more = rows.length < data.classes.length ? `, the first ${rows.length} of ${data.classes.length}` : "";
   return [el("h3", {}, "Classes"),
     barTable(`Best separated first${more}`, rows, ["Class", "", "fires in", "AUC"])];

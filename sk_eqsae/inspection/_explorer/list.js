@@ -7,19 +7,19 @@ const N_THUMBS = 4;
 // feature, or the one that is chosen for all.
 const CHOICES = {};
 if (data.irreps) {
-  CHOICES.irrep = { names: data.irreps, column: "energy", values: data.energies,
+  CHOICES.irrep = { names: data.irreps, column: "energy", value: (i, irrep) => data.energies[i][irrep],
     main: data.irrep.map((name) => data.irreps.indexOf(name)) };
 }
 if (data.classes) {
-  CHOICES.class = { names: data.classes, column: "auc", values: data.auc,
-    main: data.auc.map((auc, i) => (isDead(i) ? -1 : auc.indexOf(Math.max(...auc)))) };
+  CHOICES.class = { names: data.classes, column: "auc", value: aucOf,
+    main: data.best.map((best, i) => (isDead(i) ? -1 : best[0])) };
 }
 const chosen = (choice) => (address[choice] === "" ? null : Number(address[choice]));
-function valuesOf(column) {
-  if (column.key === "here") return column.values();
-  if (!column.choice) return column.values;
-  const { main, values } = CHOICES[column.choice], one = chosen(column.choice);
-  return main.map((m, i) => (m < 0 ? null : values[i][one ?? m]));
+function reader(column) { // of the value that a latent has there
+  const values = column.key === "here" ? firesHere() : column.values;
+  if (!column.choice) return (i) => values[i];
+  const { main, value } = CHOICES[column.choice], one = chosen(column.choice);
+  return (i) => (main[i] < 0 ? null : value(i, one ?? main[i]));
 }
 function labelOf(column) {
   const one = column.choice ? chosen(column.choice) : null;
@@ -30,7 +30,7 @@ const marked = (irrep, i) => (irrep && !data.beyond_chance[i] ? `${irrep} ?` : i
 const COLUMNS = [
   { key: "name", label: "Feature", values: data.names, first: "ascending",
     meaning: "The dictionary vector of one latent. A dead feature fires in no row. Of a latent orbit, features that the group turns into each other, the list shows the one that comes first." },
-  { key: "here", label: "Fires here", show: percent, values: firesHere,
+  { key: "here", label: "Fires here", show: percent,
     meaning: "Largest activation at the input that is searched, as a share of the feature's largest of all." },
   { key: "removal", label: "FVU without", values: data.columns.fvu_without, show: signed,
     meaning: "What the fraction of variance unexplained of all rows grows by when the feature is set to zero and all others stay as they are." },
@@ -91,7 +91,8 @@ function filtered() {
 }
 
 const collator = new Intl.Collator("en", { numeric: true });
-function compare(values, sign) {
+function compare(read, sign) {
+  const values = Array.from({ length: n }, (_, i) => read(i));
   return (a, b) => {
     const x = values[a], y = values[b];
     if (x === null || y === null) return (x === null) - (y === null) || a - b;
@@ -102,7 +103,7 @@ function compare(values, sign) {
 const sortedColumn = () => COLUMNS.find((one) => one.key === address.sort) ?? COLUMNS[2];
 
 function refresh() {
-  found = filtered().sort(compare(valuesOf(sortedColumn()), address.direction === "ascending" ? 1 : -1));
+  found = filtered().sort(compare(reader(sortedColumn()), address.direction === "ascending" ? 1 : -1));
   const n_found = found.length, seen = new Set();
   if (address.per === "orbits") found = found.filter((i) => !seen.has(orbitOf[i]) && seen.add(orbitOf[i]));
   current = 0;
@@ -150,7 +151,7 @@ const pageNow = () => Math.min(Number(address.page) || 0, lastPage());
 function renderRows(n_found = null) {
   const start = pageNow() * PAGE, shown = found.slice(start, start + PAGE);
   current = Math.min(current, Math.max(shown.length - 1, 0));
-  const columns = COLUMNS.slice(1).map((column) => ({ ...column, values: valuesOf(column) }));
+  const columns = COLUMNS.slice(1).map((column) => ({ ...column, read: reader(column) }));
   $("rows").replaceChildren(...shown.map((i) => row(i, columns)));
   markRows();
   if (n_found !== null) $("count").dataset.features = n_found;
@@ -182,9 +183,9 @@ function markRows() { // which one is open, and which one the Tab key goes to
 function row(i, columns) {
   const name = link(i), n_copies = copiesOf(i).length, { label } = noteOf(i);
   name.title = data.names[i];
-  const cells = columns.map(({ key, text, show, values }) => text
-    ? el("td", { class: "text", "data-key": key, title: values[i] }, values[i] ?? "–")
-    : el("td", { "data-key": key, hidden: key === "here" && address.input === "" ? "" : null }, show(values[i])));
+  const cells = columns.map(({ key, text, show, read }) => text
+    ? el("td", { class: "text", "data-key": key, title: read(i) }, read(i) ?? "–")
+    : el("td", { "data-key": key, hidden: key === "here" && address.input === "" ? "" : null }, show(read(i))));
   return el("tr", {},
     el("th", { scope: "row" }, name,
       label ? el("span", { class: "label" }, label) : null,

@@ -1,16 +1,16 @@
-// ---- a map of all features: the two main directions of their vectors ----------------
+// ---- a map of all features by their vectors ------------------------------------------
 
 const MARGIN = 8, REACH = 14; // pixels
 
 function mapPoints() { // [latent, x, y] on the canvas
   const { clientWidth, clientHeight } = $("map");
   const at = (share, size) => MARGIN + (share / 1000) * (size - 2 * MARGIN);
-  return data.map.flatMap(([x, y], i) => x === null ? [] : [[i, at(x, clientWidth), at(y, clientHeight)]]);
+  return data.map.places.flatMap(([x, y], i) => x === null ? [] : [[i, at(x, clientWidth), at(y, clientHeight)]]);
 }
 
 function renderMap() {
   const canvas = $("map");
-  if (!data.map.length || !$("map-box").open) return;
+  if (!data.map.places.length || !$("map-box").open) return;
   const ratio = window.devicePixelRatio || 1, pen = canvas.getContext("2d");
   canvas.width = ratio * canvas.clientWidth;
   canvas.height = ratio * canvas.clientHeight;
@@ -37,9 +37,11 @@ function featureAt(event) {
 }
 
 function startMap() {
-  if (!data.map.length) return;
+  if (!data.map.places.length) return;
   const canvas = $("map");
   $("map-box").hidden = false;
+  $("map-by").textContent = data.map.by === "UMAP" ? "placed by UMAP: those beside each other have similar vectors"
+    : "at the two main directions of the dictionary's vectors";
   $("map-box").addEventListener("toggle", renderMap);
   window.addEventListener("resize", renderMap);
   canvas.addEventListener("click", (event) => {

@@ -21,7 +21,7 @@ function curves(heights) { // one curve, or several where samples are missing
 }
 
 function image(drawn, strip, e, label) {
-  const node = el("img", { alt: label, loading: "lazy", class: drawn.side < 48 ? "pixels" : null });
+  const node = el("img", { alt: label, class: drawn.side < 48 ? "pixels" : null });
   const last = drawn.n_elements - 1;
   node.style.aspectRatio = String(drawn.aspect);
   node.style.objectPosition = `${last ? (100 * e) / last : 0}% 0`; // one of the strip

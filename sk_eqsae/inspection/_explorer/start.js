@@ -24,23 +24,25 @@ function route() {
 function show() {
   const i = opened(), article = $("feature"), was = !article.hidden;
   article.hidden = i === null;
-  document.body.classList.toggle("comparing", latentAt("compare") !== null);
+  document.body.classList.toggle("looking", i !== null);
+  document.body.classList.toggle("comparing", i !== null && latentAt("compare") !== null);
   document.title = i === null ? data.title : `${data.names[i]} – ${data.title}`;
-  if (was === article.hidden) showColumn(sortedHeading()); // the list has another width now
   const place = i === null ? -1 : found.findIndex((j) => orbitOf[j] === orbitOf[i]);
   if (place >= 0) {
     const page = Math.floor(place / PAGE);
     current = place % PAGE;
     if (page !== pageNow()) turnPage(page, current);
-    $("rows").children[current].scrollIntoView({ block: "nearest" });
   }
   markRows();
+  if (i !== null) renderFeature();
+  // all is written before anything is measured, so that it is laid out once
+  if (was === article.hidden) showColumn(sortedHeading()); // the list has another width now
+  if (place >= 0) $("rows").children[current].scrollIntoView({ block: "nearest" });
   renderMap();
   if (i === null) {
     if (was) focusRow(current);
     return;
   }
-  renderFeature();
   article.scrollTop = 0;
   $("feature-name").focus();
 }
@@ -93,6 +95,7 @@ function start() {
   $("input-label").hidden = !data.inputs.length;
   const headings = COLUMNS.map(heading);
   if (data.pictures) headings.splice(1, 0, el("th", { scope: "col", class: "thumbs" }, "Top inputs"));
+  $("features").classList.toggle("pictured", data.pictures !== null);
   $("head").append(...headings);
   const shown = COLUMNS.filter(({ key }) => key !== "here" || data.inputs.length);
   $("meanings").append(...shown.concat(OTHERS).flatMap((one) =>

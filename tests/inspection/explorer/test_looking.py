@@ -184,7 +184,8 @@ def test_near_features_are_compared_and_stepped_through(opened, tied):
 
 def test_a_point_of_the_map_opens_its_feature(opened, tied):
     data, tab = embedded(tied[0]), opened(tied[0])
-    at = {i: point for i, point in enumerate(data["map"]) if point[0] is not None}
+    places = enumerate(data["map"]["places"])
+    at = {i: point for i, point in places if point[0] is not None}
     latent = max(at, key=lambda i: at[i][0])  # far right: x is 1000
     tab.get_by_text("Map of features").click()
     box = tab.locator("#map").bounding_box()

@@ -1,5 +1,8 @@
 """The numbers on the page, against direct computation."""
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +18,7 @@ from sk_eqsae import (
 from sk_eqsae.activations import Orbits
 from sk_eqsae.groups import CyclicGroup, DihedralGroup, ProductGroup
 from sk_eqsae.inspection import feature_symmetry, fvu
+from sk_eqsae.inspection._explorer._plane import plane
 
 from .turning import ACTION, QUICK, embedded, fitted, latents_of, turning_orbits
 
@@ -309,3 +313,27 @@ def test_of_a_layer_with_sites_the_page_names_the_input_and_the_cell(tmp_path):
                 assert activations[element] == pytest.approx(found, rel=1e-2)
             assert cells[1] == at[cells[0], 1]
             assert max(activations) == pytest.approx(most[number], rel=1e-2)
+
+
+class FirstCoordinates:
+    """Stands in for UMAP."""
+
+    def __init__(self, **settings):
+        assert settings["random_state"] == 0
+
+    def fit_transform(self, X):
+        return X[:, :2]
+
+
+def test_the_map_is_by_umap_where_it_is_installed(monkeypatch):
+    vectors = np.random.default_rng(0).normal(size=(60, 5))
+    vectors[3:5, :2] = [[0, -100], [100, 0]]
+    live = np.arange(60) != 7
+    monkeypatch.setitem(sys.modules, "umap", None)  # as if it were not installed
+    assert plane(vectors, live)["by"] == "PCA"
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=FirstCoordinates))
+    found = plane(vectors, live)
+    assert found["by"] == "UMAP"
+    assert found["places"][7] == [None, None]
+    assert (found["places"][3][1], found["places"][4][0]) == (0, 1000)
+    assert plane(vectors[:20], live[:20])["by"] == "PCA"  # too few
