@@ -11,7 +11,7 @@ from sk_eqsae.persistence import atomic_write
 from sk_eqsae.sae import Recipe
 
 from .._markdown import markdown
-from ._layers import LAYERS, layers
+from ._layers import LAYERS, N_CROPS, layers
 
 SIZES = (50_000, 300_000, 2_000_000)
 STEPS = (2_500, 5_000, 10_000, 20_000, 40_000)
@@ -27,17 +27,22 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--steps", type=int, nargs="+", default=STEPS)
     parser.add_argument("--dead-after", type=int, default=0, help="rows; 0 is an epoch")
+    parser.add_argument("--crops", type=int, default=N_CROPS, help="of photographs")
     parser.add_argument("--out", type=Path, default=Path("reports/steps.csv"))
     args = parser.parse_args()
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    results = []
-    for name, maps, ids in layers(args.layers, args.photos):
+    results = pd.read_csv(args.out).to_dict("records") if args.out.exists() else []
+    dead_after = f"{args.dead_after:,} rows" if args.dead_after else "epoch"
+    for name, maps, ids in layers(args.layers, args.photos, args.crops):
         train, test = rows_of(maps, ids, max(args.sizes))
         for n_rows in sorted({min(size, len(train)) for size in args.sizes}):
             for steps in args.steps:
+                case = {"layer": name, "rows": n_rows, "steps": steps}
+                case["dead_after"] = dead_after
+                if any(case.items() <= row.items() for row in results):
+                    continue  # of a run that was cut off
                 recipe = Recipe(dead_after=(args.dead_after or n_rows) / n_rows)
-                fit = fitted(train[:n_rows], test, steps, recipe)
-                results.append({"layer": name, "rows": n_rows, "steps": steps} | fit)
+                results.append(case | fitted(train[:n_rows], test, steps, recipe))
                 print(results[-1], flush=True)
                 with atomic_write(args.out) as part:
                     table = pd.DataFrame(results)

@@ -22,13 +22,15 @@ LAYERS = ("digits CNN", *LITE0)
 Maps = tuple[str, np.ndarray, np.ndarray]
 
 
-def layers(names: Sequence[str], photos: Path | None, seed: int = 0) -> Iterator[Maps]:
+def layers(
+    names: Sequence[str], photos: Path | None, n_crops: int = N_CROPS, seed: int = 0
+) -> Iterator[Maps]:
     """Of each layer maps (n_pictures, channels, height, width) and ids of pictures."""
     if LAYERS[0] in names:
         yield LAYERS[0], *digits_maps(8_000, seed)
     some = [name for name in names if name in LITE0]
     if some and photos is not None:
-        images, ids = crops(photos, N_CROPS, seed)
+        images, ids = crops(photos, n_crops, seed)
         for name, maps in lite0_maps(centre(images, SIZE), some).items():
             yield name, maps, ids
 
@@ -78,8 +80,9 @@ def lite0_maps(images: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray
     for name, kept in parts.items():
         layer = model.get_submodule(LITE0[name])
         layer.register_forward_hook(partial(_keep, kept))
-    for batch in torch.from_numpy(lite0.as_inputs(images)).split(BATCH):
-        model(batch)
+    for first in range(0, len(images), BATCH):
+        batch = lite0.as_inputs(images[first : first + BATCH])
+        model(torch.from_numpy(batch))
     return {name: np.concatenate(maps) for name, maps in parts.items()}
 
 

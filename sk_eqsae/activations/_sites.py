@@ -335,22 +335,19 @@ class SiteRows:
 
     def kept(self, layer: str, numbers: NDArray) -> Any:
         """Sites that are kept of inputs: (n_inputs, n_kept), of nodes a list."""
-        layout = self.layouts[layer]
-        found = [
-            _kept(
-                layout.grid_of(number),
-                layout.n_prefix,
-                self.margin,
-                (self.n_sites, self.seed, number) if self.n_sites else None,
-            )
-            for number in numbers.tolist()
-        ]
-        if not all(map(len, found)):
+        layout, drawn = self.layouts[layer], (self.n_sites, self.seed)
+        if layout.grid is None:
+            sizes = layout.sizes[numbers].tolist()
+            pairs = zip(sizes, numbers.tolist(), strict=True)
+            return [_kept(((n,), 0, 0), drawn, (number,))[0] for n, number in pairs]
+        place = (layout.grid, layout.n_prefix, self.margin)
+        found = _kept(place, drawn, tuple(numbers.tolist()))
+        if not found.size:
             raise ValueError(
                 f"layer={layer!r} has a grid of {layout.grid}, of which margin="
                 f"{self.margin} leaves no site. Lower it."
             )
-        return found if layout.grid is None else np.stack(found)
+        return found
 
     def metadata(
         self, layer: str, n_inputs: int, base: NDArray | None
@@ -386,14 +383,22 @@ def sites_inside(grid: Grid, margin: Grid) -> NDArray:
     return index[tuple(slice(m, max(n - m, 0)) for n, m in rows)].ravel()
 
 
-@lru_cache(maxsize=2**14)  # asked for by each element and layer
+@lru_cache(maxsize=16)  # asked for by each element and layer
 def _kept(
-    grid: Grid, n_prefix: int, margin: int, drawn: tuple[int, int, int] | None
+    place: tuple[Grid, int, int],
+    drawn: tuple[int | None, int],
+    numbers: tuple[int, ...],
 ) -> NDArray:
-    """Sites of a grid, or as many of them as are drawn by a seed for an input."""
+    """Sites of a grid, or as many of them as are drawn of each input by its number."""
+    (grid, n_prefix, margin), (n_sites, seed) = place, drawn
     inside = sites_inside(grid, (margin,) * len(grid)) + n_prefix
     inside = np.append(np.arange(n_prefix), inside)
-    if drawn is None or drawn[0] >= len(inside):
-        return inside
-    n, *seed = drawn
-    return np.sort(np.random.default_rng(seed).choice(inside, n, replace=False))
+    if n_sites is None or n_sites >= len(inside):
+        return np.broadcast_to(inside, (len(numbers), len(inside)))
+    return inside[[_drawn(len(inside), n_sites, seed, number) for number in numbers]]
+
+
+@lru_cache(maxsize=2**14)  # for a batch, and for all inputs afterwards
+def _drawn(n: int, n_drawn: int, seed: int, number: int) -> NDArray:
+    rng = np.random.default_rng([seed, number])
+    return np.sort(rng.choice(n, n_drawn, replace=False))
