@@ -8,6 +8,7 @@ import matplotlib as mpl
 
 PARTS = (
     "scan",
+    "halves",
     "vision",
     "probes",
     "families",

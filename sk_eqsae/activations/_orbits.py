@@ -99,7 +99,7 @@ class Orbits:  # numpydoc ignore=PR02
                 f"X must have 2 axes (n_rows, n_features), found shape {X.shape}."
             )
         columns: dict[str, Any] = {name: getattr(self, name) for name in _OF_ROWS}
-        if self.inputs is not None:
+        if self.inputs is not None and self.inputs is not self.groups:
             columns["site"] = _sites_of_groups(given(columns))
         told = {name: columns[name] for name in ("groups", "power", "site")}
         symmetry, table = orbit_table(**told, symmetry=self.symmetry, n_rows=len(X))

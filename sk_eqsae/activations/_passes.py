@@ -17,6 +17,7 @@ from ._layers import Reading, named_layer, outputs_of
 from ._moved import Moves
 
 _MIXED = 0.05  # how far a row may change with its neighbours, of a typical norm
+_COPIES = 8  # of the first input, that are looked at
 
 # What is kept of a layer's output in one pass: rows of shape (n_orbits, n_features), of
 # the same orbits in the same order for each element, in memory of their own. It gets
@@ -91,7 +92,8 @@ class Passes:
         return outputs_of(self.model, wanted, forward, self.device)
 
     def _check_alone(self, first: int, n: int, found: list[NDArray]) -> None:
-        """Raise if the rows of the first input change when it fills the batch."""
+        """Raise if the rows of the first input change beside copies of it."""
+        n = min(n, _COPIES)
         numbers = np.full(n, first)
         alone = self.taken(numbers.tolist())
         again = self.rows(alone, numbers, 0)
