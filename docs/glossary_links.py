@@ -20,6 +20,7 @@ WORDS = {
     "poses?": "pose",
     "dead": "dead",
     "F1": "F1",
+    "S(?:P|O|PO)": "S, SP, SO, SPO",
     "default recipe": "default recipe",
     "paper recipe": "paper recipe",
 }

@@ -6,8 +6,6 @@ The paper's data in small: images of four shapes, a network that compresses them
 matrix M that moves its activations, and a dictionary whose vectors turn with the image.
 """
 
-# sphinx_gallery_thumbnail_number = 2
-
 # %%
 # Images and a network
 # --------------------
@@ -115,3 +113,4 @@ FeatureOrbitDisplay.from_estimator(
     tied, test.X, images, decode=decode
 )
 plt.show()
+# sphinx_gallery_thumbnail_number = 2

@@ -8,8 +8,6 @@ draws itself, and keeps what it has drawn: ``ax_`` and ``figure_`` can be change
 ``plot()`` draws again.
 """
 
-# sphinx_gallery_thumbnail_number = 6
-
 # %%
 # A network and its autoencoders
 # ------------------------------
@@ -167,15 +165,18 @@ plt.show()
 # ProbingDisplay
 # --------------
 # What are latents good for? Mean F1 of probes, with standard errors over tasks, by kind
-# of task: which shape (S), in which orientation (SO), in which position (SP), or both
-# (SPO). Here a logistic regression on 16 latents of each dictionary. Where error bars
-# overlap as far as these do, take more tasks before you prefer one.
+# of task: which shape, in which orientation, in which position, or both. Here a
+# logistic regression on 4 latents of each dictionary. Where error bars overlap, take
+# more tasks before you prefer one.
 
+kinds = {
+    "S": "shape",
+    "SO": "and turn",
+    "SP": "and place",
+    "SPO": "all three",
+}
 tasks, rng = shape_tasks(), np.random.default_rng(0)
-of_kinds = [
-    np.flatnonzero(tasks.kinds == kind)
-    for kind in ("S", "SO", "SP", "SPO")
-]
+of_kinds = [np.flatnonzero(tasks.kinds == kind) for kind in kinds]
 chosen = np.concatenate(
     [rng.choice(of_kind, 8, replace=False) for of_kind in of_kinds]
 )
@@ -189,9 +190,9 @@ tables = [
         Y[:, chosen],
         train=is_train,
         test=~is_train,
-        transformer=MeanDifferenceSelector(16),
+        transformer=MeanDifferenceSelector(4),
         probes=["logistic"],
-        task_kinds=tasks.kinds[chosen],
+        task_kinds=[kinds[tasks.kinds[task]] for task in chosen],
     ).assign(sae=name)
     for name, sae in both.items()
 ]
@@ -233,3 +234,4 @@ FeatureOrbitDisplay.from_estimator(
     tied, test.X, images, decode=decode
 )
 plt.show()
+# sphinx_gallery_thumbnail_number = 6

@@ -80,8 +80,8 @@ class GroupTiedSAE(OrbitedSAE):
         many hidden units as the group has elements, see Notes. None makes the encoder
         linear.
     orbit_lengths : dict or "auto", default="auto"
-        How many latent orbits there are of each length, as in ``{{4: 16, 2: 64,
-        1: 64}}``. Where several subgroups have orbits of one length, their names in
+        How many latent orbits there are of each length, as in ``{4: 16, 2: 64,
+        1: 64}``. Where several subgroups have orbits of one length, their names in
         ``symmetry_.subgroups`` stand for it. "auto" chooses by the codes of a regular
         autoencoder, see Notes.
     n_free : int or "auto", default=0

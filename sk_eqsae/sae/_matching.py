@@ -120,23 +120,25 @@ class _Cosines:
         for g in range(1, group.order):  # A_1 is never asked for
             rows.extend(_largest(*_pairs(Z, table, moved[g])))
         # row g n_latents + i holds A_g[i]
-        self.table = vstack(rows, format="csr")
-        self.table.sort_indices()
-        row = np.repeat(np.arange(self.table.shape[0]), np.diff(self.table.indptr))
-        self.keys = row * self.n_latents + self.table.indices
+        table = vstack(rows, format="csr")
+        table.sort_indices()
+        self.starts, self.values = table.indptr, table.data
+        first = np.arange(table.shape[0]) * self.n_latents
+        self.keys = np.repeat(first, np.diff(table.indptr))
+        self.keys += table.indices
 
     def next(self, g: NDArray, latents: NDArray, free: NDArray) -> int:
         """Free latent with the largest sum of A_g[i] over pairs of g and latent i."""
         rows = g * self.n_latents + latents
-        starts = self.table.indptr[rows]
-        counts = self.table.indptr[rows + 1] - starts
+        starts = self.starts[rows]
+        counts = self.starts[rows + 1] - starts
         before = counts.cumsum() - counts
         entries = np.arange(counts.sum()) + np.repeat(starts - before, counts)
-        others, place = np.unique(self.table.indices[entries], return_inverse=True)
-        sums = np.bincount(place, self.table.data[entries]) * free[others]
-        if len(sums) and sums.max() > 0:
-            return int(others[sums.argmax()])
-        return int(free.argmax())
+        others = self.keys[entries] % self.n_latents
+        sums = np.bincount(others, self.values[entries], minlength=self.n_latents)
+        sums *= free
+        best = int(sums.argmax())
+        return best if sums[best] > 0 else int(free.argmax())
 
     def mean(self, members: NDArray, moves: NDArray) -> float:
         """Mean of A_g[latent c, latent g c] over g != 1 and c."""
@@ -145,7 +147,7 @@ class _Cosines:
         g = np.arange(1, len(moves))[:, np.newaxis]
         keys = (g * self.n_latents + members) * self.n_latents + members[moves[1:]]
         place = np.minimum(self.keys.searchsorted(keys), len(self.keys) - 1)
-        return float((self.table.data[place] * (self.keys[place] == keys)).mean())
+        return float((self.values[place] * (self.keys[place] == keys)).mean())
 
 
 def _as_many_as_time_allows(Z: csr_array, table: NDArray) -> NDArray:

@@ -12,9 +12,10 @@ from torch.nn.functional import linear
 
 from ..groups import Subgroup
 from ..groups._element_matrices import IrrepBasis
+from ._code import Code, Selection
 from ._latent_orbits import LatentOrbits
 from ._network import Arrays, Network, draw_weights, normalize_rows, to_array
-from ._sparse_step import Spare
+from ._sparse_step import Spare, SparseAutoencode, encode, put_gradients
 from ._vector_copies import (
     ConvolutionCopies,
     Copies,
@@ -53,6 +54,7 @@ class TiedNetwork(Network):
     components: nn.Parameter
     intercept: nn.Parameter
     vectors: Tensor
+    is_fixed: Tensor
 
     def __init__(
         self,
@@ -67,13 +69,15 @@ class TiedNetwork(Network):
         self.spare: Spare = {}
         self.orbits, self.basis = orbits, basis
         self.n_latents = orbits.n_components
-        self.n_invariant = int(basis.multiplicities[0])  # the trivial irrep is first
         metric = basis.from_irreps.T @ basis.from_irreps
         straight = np.allclose(metric, np.eye(len(metric)), rtol=0, atol=_STRAIGHT)
         # constants, on the device of the weights
         keep = partial(self.register_buffer, persistent=False)
         keep("metric", None if straight else torch.tensor(metric, dtype=torch.float32))
         n_features, n_vectors = len(metric), orbits.n_orbits + orbits.n_free
+        # the trivial irrep is first
+        is_fixed = torch.arange(n_features) < int(basis.multiplicities[0])
+        keep("is_fixed", is_fixed.float())
         self._set_layers(n_features, hidden_dim)
         lengths = np.append(orbits.lengths, np.ones(orbits.n_free, dtype=np.int64))
         keep(
@@ -127,31 +131,49 @@ class TiedNetwork(Network):
         to_irreps = torch.from_numpy(self.basis.to_irreps)
         return (rows.double() @ to_irreps.T).float()
 
+    def forward(self, inputs: Tensor, select: Selection) -> Tensor:
+        """Sums of dictionary vectors bag by bag, of shape (n_bags, d)."""
+        return TiedAutoencode.apply(
+            self.encoder_inputs(inputs),
+            self.encoder.weight,
+            self.encoder.bias,
+            self.components,
+            partial(encode, select, self.spare, 1),
+            self,
+        )
+
     def encoder_inputs(self, inputs: Tensor) -> Tensor:
         """What the last layer sees: rows, or hidden units in the order (q, j)."""
         if self.hidden is None:
             return inputs
-        weight = WrittenOut.apply(self.hidden.weight, self.hidden_layer, self.spare)
+        weight = WrittenOut.apply(self.hidden.weight, self.hidden_layer)
         bias = self.hidden.bias.repeat(self.orbits.group.order)
         return linear(inputs, _transposed(weight, len(self.hidden.bias)), bias).relu()
 
     def last_layer(self) -> tuple[Tensor, Tensor]:
-        """Weights of all copies, and their biases."""
-        weight = self.encoder.weight
-        weight = WrittenOut.apply(weight, self.encoder_layer, self.spare)
-        return weight, self._bias()
+        """Weights of all copies, without gradients, and their biases."""
+        return self.encoder_layer.in_memory(self.encoder.weight), self._bias()
 
     def dictionary(self) -> Tensor:
-        """All copies of all vectors."""
-        return WrittenOut.apply(self.components, self.decoder_layer, self.spare)
+        """All copies of all vectors, without gradients."""
+        return self.decoder_layer.in_memory(self.components)
 
     def _bias(self) -> Tensor:
-        return self.encoder.bias[self.vectors]
+        return self.encoder.bias.index_select(0, self.vectors)
+
+    def gradients_of_vectors(
+        self, weight: Tensor, bias: Tensor, components: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Gradients of the weights that copies are written from; theirs are left."""
+        layers = [(self.encoder_layer, weight), (self.decoder_layer, components)]
+        summed = [layer.sum_into_spare(g, self.spare) for layer, g in layers]
+        put_gradients(self.spare, [weight, components])
+        of_bias = torch.zeros_like(self.encoder.bias)
+        return summed[0], of_bias.index_add_(0, self.vectors, bias), summed[1]
 
     def offset(self) -> Tensor:
         """The part of the decoder bias that the group leaves alone."""
-        moved = self.intercept.new_zeros(len(self.intercept) - self.n_invariant)
-        return torch.cat([self.intercept[: self.n_invariant], moved])
+        return self.intercept * self.is_fixed
 
     @torch.no_grad()
     def set_weights(self, dense: Any) -> None:
@@ -205,6 +227,32 @@ class TiedNetwork(Network):
         """Weights of all copies, in float64."""
         out = torch.zeros(layer.n_rows, layer.width, dtype=torch.float64)
         return layer.write(weight.cpu().double(), out).numpy()
+
+
+class TiedAutoencode(torch.autograd.Function):
+    """The sparse step of all copies, with gradients of the base vectors."""
+
+    @staticmethod
+    def forward(  # noqa: PLR0917
+        ctx: Any,
+        inputs: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        components: Tensor,
+        encode: Callable[[Tensor, Tensor, Tensor], Code],
+        network: TiedNetwork,
+    ) -> Tensor:
+        """Encode rows (n_rows, n_inputs) and decode to (n_bags, n_features)."""
+        ctx.network, layer = network, network.last_layer()
+        written = (*layer, network.dictionary())
+        return SparseAutoencode.forward(ctx, inputs, *written, encode, network.spare)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of inputs, weight, bias and components."""
+        of_inputs, *of_copies = SparseAutoencode.backward(ctx, grad)[:4]
+        of_vectors = ctx.network.gradients_of_vectors(*of_copies)
+        return of_inputs, *of_vectors, None, None
 
 
 def _transposed(rows: Tensor, n: int) -> Tensor:

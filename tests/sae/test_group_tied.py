@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.linalg import block_diag
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
@@ -17,6 +18,7 @@ from sk_eqsae.groups._element_matrices import (
     ElementMatrices,
     basis_of_matrices,
     element_matrices,
+    irrep_block,
 )
 from sk_eqsae.groups._group import coset_representatives, generator_elements
 from sk_eqsae.groups._irreps import fixed_space
@@ -844,20 +846,46 @@ def test_poses_of_float32_rows_do_not_depend_on_their_unit(turning_orbits, unit)
 
 @every_group
 @pytest.mark.parametrize("few", [0, 16])  # copies that are added one by one
-def test_whole_matrices_write_copies_as_blocks_do(group, few, monkeypatch):
+def test_copies_are_those_of_the_matrices_of_the_group(group, few, monkeypatch):
     monkeypatch.setattr(_vector_copies, "_FEW_COPIES", few)
-    counts = np.arange(1, len(group.irreps) + 1)
+    counts = np.arange(len(group.irreps)) % 3  # of some irreps none
     for subgroup in group.subgroups:
-        results = []
-        for many in (-1, 10**9):
-            monkeypatch.setattr(_vector_copies, "_MANY_BLOCKS", many)
-            copies = _vector_copies.IrrepCopies(group, counts, subgroup)
-            n = copies.n_numbers
-            base = torch.sin(torch.arange(5.0 * n)).view(5, n).double()
-            written = torch.zeros(5, copies.n_copies, copies.width).double()
-            copies.write(base, written)
-            total = torch.zeros_like(base)
-            copies.sum(written, total)
-            torch.testing.assert_close(total, base * copies.n_copies)
-            results.append((written, total))
-        torch.testing.assert_close(*results)
+        copies = _vector_copies.IrrepCopies(group, counts, subgroup)
+        layer = _vector_copies.Layer([(copies, 2)], copies.width)
+        matrices = _of_all_copies(group, counts, subgroup)
+        weight = torch.sin(torch.arange(2.0 * copies.width)).view(2, -1).double()
+        written = layer.write(weight, weight.new_zeros(layer.n_rows, copies.width))
+        expected = weight[:, : copies.n_numbers].numpy() @ matrices.swapaxes(1, 2)
+        np.testing.assert_allclose(
+            written.view(2, -1, copies.width), expected.swapaxes(0, 1), atol=1e-12
+        )
+        total = layer.sum(written, torch.ones_like(weight))
+        weight[:, copies.n_numbers :] = 0
+        torch.testing.assert_close(total, weight * copies.n_copies)
+
+
+def _of_all_copies(group, counts, subgroup):
+    """Matrices of each coset, from the numbers of a base vector to its coordinates."""
+    fixed = block_diag(
+        *(
+            np.kron(fixed_space(irrep.matrices[subgroup.elements]), np.eye(m))
+            for irrep, m in zip(group.irreps, counts, strict=True)
+            if m
+        )
+    )
+    elements = coset_representatives(group, subgroup)
+    return np.stack([irrep_block(group, counts, e) @ fixed for e in elements])
+
+
+def test_training_of_two_layers_leaves_no_memory_behind(turning, monkeypatch):
+    X, metadata = turning
+    networks, new = [], GroupTiedSAE._new_network
+
+    def new_and_known(*args):
+        networks.append(new(*args))
+        return networks[-1]
+
+    monkeypatch.setattr(GroupTiedSAE, "_new_network", new_and_known)
+    fit = {"max_steps": 20, "batch_size": 32, "random_state": 0}
+    GroupTiedSAE(orbit_lengths={4: 6}, k=3, hidden_dim=5, **fit).fit(X, **metadata)
+    assert sum(map(len, networks[0].spare.values())) < 10
