@@ -25,8 +25,8 @@ MAY_IMPORT = {
 # files that a fit goes through, and changes from one to another
 LONGEST_WAY = {
     TopKSAE: (9, 39),
-    EquivariantSAE: (18, 81),
-    GroupTiedSAE: (25, 122),  # two fits, for lengths of orbits are looked for
+    EquivariantSAE: (18, 84),
+    GroupTiedSAE: (25, 123),  # two fits, for lengths of orbits are looked for
     OrbitSAE: (17, 83),
 }
 
