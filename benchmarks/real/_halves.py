@@ -1,4 +1,4 @@
-"""How far R2 of M depends on which photographs, and how many rows, it is found from."""
+"""How far R2 of M depends on how many photographs it is found from."""
 
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -17,18 +17,16 @@ LAYER = next(layer for layer in net.LAYERS if layer.name == "block 4")
 
 @dataclass(frozen=True)
 class Cell:
-    """Some of the photographs, and so many rows of them."""
+    """A symmetry, and some of the photographs."""
 
     symmetry: str
     photographs: str
-    n_rows: int
 
 
 def run(args) -> None:
     """Scan one layer of all photographs and of each half; store and print."""
     halves = ("all", "first half", "second half")
-    cells = [Cell(s, part, N_ROWS) for s in ("C4", "mirror") for part in halves]
-    cells.insert(3, Cell("C4", "all", 4 * N_ROWS))
+    cells = [Cell("C4", part) for part in halves]
     row = partial(_row, args=args, size=aligned_sizes(args)[LAYER.name])
     print(grown(row, cells, args.out / "halves.csv").to_string(index=False))
 
@@ -46,7 +44,7 @@ def _row(cell, *, args, size):
         actions=[net.ACTIONS[cell.symmetry]],
         sites="map",
         n_sites=net.N_SITES,
-        n_rows=cell.n_rows,
+        n_rows=N_ROWS,
         base=photograph[some],
         batch_size=64,
         random_state=0,
