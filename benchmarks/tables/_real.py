@@ -73,8 +73,8 @@ def claims() -> str:
             f"{_span(small.tied)}",
         ),
         (
-            "It is level where 1 - R2 of M is no larger than the regular FVU",
-            "holds" if level.abs().max() < 0.03 else "holds but for some",
+            "It is level or ahead where 1 - R2 of M is no larger than the regular FVU",
+            "holds" if level.max() < 0.03 else "holds but for some",
             f"{len(level)} cases, {_span(level)}",
         ),
         (
