@@ -274,7 +274,15 @@ def scan() -> str:
     wide = table.assign(shown=shown).pivot(
         index=keys, columns="symmetry", values="shown"
     )
-    order = pd.MultiIndex.from_frame(table[keys].drop_duplicates())
+    depth = {layer: i for i, layer in enumerate(table.layer.unique())}
+    places = (
+        table[keys]
+        .drop_duplicates()
+        .sort_values(
+            keys, key=lambda names: names.map(depth | {"trained": 0, "random": 1})
+        )
+    )
+    order = pd.MultiIndex.from_frame(places)
     wide = wide.loc[order, table.symmetry.unique()].fillna("")
     lines = [[*key, *row] for key, row in zip(wide.index, wide.to_numpy(), strict=True)]
     return markdown([*keys, *wide.columns], lines)
