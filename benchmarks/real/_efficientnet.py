@@ -44,6 +44,7 @@ LAYERS = (
     Layer("block 1, hidden", "_blocks.1._swish", "_blocks.1._bn0", 0),
     *(Layer(f"block {i}", f"_blocks.{i}", f"_blocks.{i}") for i in (2, 4, 7, 10, 14)),
 )
+SCANNED = (*LAYERS, Layer("block 4, hidden", "_blocks.4._swish", "_blocks.4._bn0", 0))
 
 
 def network(trained: bool = True) -> torch.nn.Module:

@@ -31,7 +31,7 @@ class Cell:
 def run(args) -> None:
     """Scan the layers, also those of a network of random weights; store and print."""
     sizes = aligned_sizes(args)
-    layers = net.LAYERS[3:4] if args.quick else net.LAYERS
+    layers = net.SCANNED[3:4] if args.quick else net.SCANNED
     names = SYMMETRIES[:2] if args.quick else SYMMETRIES
     cells = [
         Cell(layer.name, symmetry, weights)
@@ -48,7 +48,7 @@ def run(args) -> None:
 
 
 def _row(cell, *, args, sizes):
-    layer = next(each for each in net.LAYERS if each.name == cell.layer)
+    layer = next(each for each in net.SCANNED if each.name == cell.layer)
     size = SIZE_OF_RANDOM if cell.weights == "random" else sizes[layer.name]
     size = SIZE_OF_SHIFTS if cell.symmetry == "shift" else size
     images, photograph = net.data(args)
@@ -71,24 +71,28 @@ def _row(cell, *, args, sizes):
 def aligned_sizes(args) -> dict[str, int]:
     """Size of the inputs at which D4 maps the grid of each layer onto itself."""
     path = args.out / "sizes.csv"
-    if not path.exists():
-        images, _ = net.data(args)
-        some = np.random.default_rng(1).permutation(len(images))[:32]
-        layers = net.LAYERS[3:4] if args.quick else net.LAYERS
-        tables = [
-            site_alignment(
-                net.network(),
-                net.as_inputs(images[some]),
-                layer=layer.sized,
-                action=net.ACTIONS["D4"],
-                sizes=range(126, 131) if args.quick else net.SIZES,
-            ).assign(layer=layer.name)
-            for layer in layers
-        ]
-        table = pd.concat(tables)
-        table["offset"] = table.offset.map(lambda o: " ".join(f"{x:.2f}" for x in o))
-        store(table, path)
-    table = pd.read_csv(path)
+    table = pd.read_csv(path) if path.exists() else pd.DataFrame({"layer": []})
+    layers = net.SCANNED[3:4] if args.quick else net.SCANNED
+    missing = [layer for layer in layers if layer.name not in set(table.layer)]
+    if missing:
+        store(pd.concat([table, *_alignments(missing, args)]), path)
+        table = pd.read_csv(path)
     return {
         row.layer: int(row.size) for row in table[table.best].itertuples(index=False)
     }
+
+
+def _alignments(layers, args):
+    """Alignment of each layer's grid by the size of the inputs."""
+    images, _ = net.data(args)
+    some = np.random.default_rng(1).permutation(len(images))[:32]
+    for layer in layers:
+        table = site_alignment(
+            net.network(),
+            net.as_inputs(images[some]),
+            layer=layer.sized,
+            action=net.ACTIONS["D4"],
+            sizes=range(126, 131) if args.quick else net.SIZES,
+        )
+        offset = table.offset.map(lambda o: " ".join(f"{x:.2f}" for x in o))
+        yield table.assign(layer=layer.name, offset=offset)
