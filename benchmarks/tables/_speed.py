@@ -147,5 +147,20 @@ def cores_ahead() -> str:
     return markdown(header, rows)
 
 
+def orbits() -> str:
+    """Processor time of a step with latent orbits over a regular one."""
+    rows = [
+        [
+            *(f"{size:,}" for size in sizes),
+            *(
+                f"{case[name]['cpu_ms'] / case['default']['cpu_ms']:.2f}"
+                for name in ("tied", "orbit")
+            ),
+        ]
+        for sizes, case in _cases("cores_").items()
+    ]
+    return markdown(["latents", "batch", "k", "tied", "orbit"], rows)
+
+
 def _on_cores(case: dict, n: int) -> float:
     return case["serial_ms"] + case["parallel_ms"] / n
