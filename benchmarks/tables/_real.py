@@ -128,12 +128,14 @@ def _pooled_ahead(method: str, n: int) -> str:
 
 
 def _of_one_frequency() -> str:
-    found = pd.read_csv(_RESULTS / "modular.csv").one_frequency
+    found = pd.read_csv(_RESULTS / "modular.csv")
+    found = found.groupby(["layer", "p", "method"]).one_frequency.mean()
     units = pd.read_csv(_RESULTS / "modular_matrix.csv")
-    unit = units[units.layer == "hidden"].one_frequency.mean()
+    units = units[units.layer != "head"].groupby(["layer", "p"]).one_frequency.mean()
     return (
         f"{found.min():.2f} to {found.max():.2f} of a latent's moves in one "
-        f"frequency, of a hidden unit's {unit:.2f}"
+        f"frequency, of a unit's {units.min():.2f} to {units.max():.2f} (means over "
+        "networks)"
     )
 
 
