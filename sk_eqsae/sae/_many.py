@@ -22,6 +22,7 @@ from ._base import BaseSAE, Plan
 from ._code import Stacked
 from ._network import DenseNetwork, Network, normalize_rows
 from ._objective import Objective
+from ._sparse_step import Pass
 
 _MAX_LATENTS = 2**16  # of all models of a stack: more take much longer to sort
 _MAX_ENTRIES = 2**18  # of a dictionary: with more, a step saves less than 5 %
@@ -247,8 +248,8 @@ class Stack(Network):
             name: _table([each[name] for each in weights])
             for name in sorted(weights[0], key=_is_small)
         }
-        parts = [_parameters(table, runs) for table in self.tables.values()]
-        self.runs = nn.ModuleList(map(nn.ParameterList, zip(*parts, strict=True)))
+        split = [table.detach().split(runs) for table in self.tables.values()]
+        self.runs = nn.ModuleList(map(nn.ParameterList, zip(*split, strict=True)))
 
     @property
     def weights(self) -> list[Tensor]:
@@ -263,6 +264,23 @@ class Stack(Network):
     def gradients(self) -> list[Tensor]:
         """Those of the tables, as the sparse step makes them and takes them again."""
         return [gradient.flatten(0, -2) for gradient in super().gradients()]
+
+    def backward(self, passed: Pass, of_sums: Tensor, of_offset: Tensor) -> None:
+        """Leave gradients with the tables, and their parts with the parameters."""
+        super().backward(passed, of_sums, of_offset)
+        for i, gradient in enumerate(super().gradients()):
+            parts = gradient.split([len(run[i]) for run in self.runs])
+            for run, part in zip(self.runs, parts, strict=True):
+                run[i].grad = part
+
+    def leave_gradients(
+        self, weight: Tensor, bias: Tensor, components: Tensor, offset: Tensor
+    ) -> None:
+        """Give each to the table that it is of."""
+        made = {"encoder.weight": weight, "encoder.bias": bias}
+        made |= {"components": components, "intercept": offset}
+        for name, gradient in made.items():
+            self.tables[name].grad = gradient.view_as(self.tables[name])
 
     def encoder_inputs(self, inputs: Tensor) -> Tensor:
         """Rows (n_networks * n_rows, ...), or what hidden layers make of them."""
@@ -300,16 +318,3 @@ def _table(weights: list[nn.Parameter]) -> Tensor:
     for weight, part in zip(weights, table.detach(), strict=True):
         weight.data = part
     return table
-
-
-def _parameters(table: Tensor, runs: list[int]) -> list[nn.Parameter]:
-    """Parts of a table as parameters, which get their parts of its gradient."""
-    parameters = list(map(nn.Parameter, table.detach().split(runs)))
-
-    def share(table: Tensor) -> None:
-        assert table.grad is not None
-        for parameter, part in zip(parameters, table.grad.split(runs), strict=True):
-            parameter.grad = part
-
-    table.register_post_accumulate_grad_hook(share)
-    return parameters

@@ -64,12 +64,12 @@ class OrbitObjective(Objective):
         self.idle, self.is_dead = self.idle[places], self.is_dead[places]
         self._list_dead()
 
-    def loss(self, inputs: Tensor, target: Tensor) -> Tensor:
+    def learn(self, inputs: Tensor, target: Tensor) -> Tensor:
         """Losses of orbits (n_orbits, order, n_features); `target` marks their rows."""
         rows = inputs.flatten(0, 1) if self.is_whole else inputs[target]
         self.n_steps += 1
         if self.strength == 0 or self.moves is None:
-            return self._losses(rows, rows)
+            return self._learn(rows, rows)
         rng = Random(f"{self.seed} {self.n_steps}")
         element = rng.randrange(1, len(self.products))
         to, is_moved = self._partners(target, element)
@@ -77,7 +77,7 @@ class OrbitObjective(Objective):
         halves = rows.index_select(0, to).tensor_split([len(rows) // 2])
         weights = [self.strength * weight for weight in _WEIGHTS]
         extras = list(zip(weights, halves, strict=True))
-        return self._losses(rows, rows, again, extras)
+        return self._learn(rows, rows, again, extras)
 
     def _partners(self, seen: Tensor, element: int) -> tuple[Tensor, Tensor]:
         """Row that an element makes of each, itself where that is missing."""
