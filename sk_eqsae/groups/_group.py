@@ -619,6 +619,19 @@ def generator_elements(group: FiniteGroup) -> list[int]:
     return group._left_products[:, 0].tolist()
 
 
+def check_seen(group: FiniteGroup, elements: NDArray) -> None:
+    """Raise if elements say nothing about a generator."""
+    powers = group.powers[elements]
+    for k, element in enumerate(generator_elements(group)):
+        if element and not powers[:, k].any():
+            name = group.generator_names[k]
+            raise ValueError(
+                f"power: the generator {name} is never observed: its power is 0 in "
+                "every row, so nothing tells its matrix. Add rows with other powers "
+                "of it, or give a group without it."
+            )
+
+
 def multiplicities(group: FiniteGroup, character: ArrayLike) -> NDArray:
     """How often each irrep of a group occurs in a representation.
 

@@ -423,11 +423,11 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         if not np.isfinite(curves).all():  # of one of several networks
             epoch = int(np.flatnonzero(~np.isfinite(curves[0]))[0]) + 1
             raise DivergedError(curves[0, epoch - 1], epoch, self._schedule()["lr"])
+        self._set_or_drop("_memory", plan.memory)
         self._set_weights(plan.network, plan.target_mean)
         curves = np.concatenate([plan.previous, curves], axis=1)
         self.loss_curve_, self.error_curve_ = curves
         self.n_iter_ = len(self.loss_curve_)
-        self._set_or_drop("_memory", plan.memory)
         threshold = k = None
         if self.activation == "batch_topk":
             threshold, k = self._mean_threshold(plan.rows), kept_latents(self)

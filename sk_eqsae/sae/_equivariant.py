@@ -17,7 +17,6 @@ from sklearn.utils.validation import check_is_fitted
 from .._docs import fill
 from .._rows import TrainingRows
 from ..groups import FiniteGroup
-from ..groups._activation_transform import fitted_transform
 from ..groups._element_matrices import moved_by_all
 from ..groups._orbit_table import given, orbit_table, power_of_each_row
 from ._recipe import Recipe
@@ -159,12 +158,8 @@ class EquivariantSAE(SymmetricSAE):
     ) -> TrainingRows:
         """Each row of an orbit goes in, its canonical row should come out."""
         group, table = self._find_orbits(X, metadata, partial)
-        before = getattr(self, "activation_transform_", None) if partial else None
-        fitter = before or self._new_fitter(group, seed)
         self.symmetry_, self.order_ = group, group.order
-        self.activation_transform_ = fitted_transform(
-            fitter, group, X, more=partial, **metadata
-        )
+        self._fit_transform_of(group, X, metadata, seed, more=partial)
         rows, canonical = table[table >= 0], table[:, 0]
         if self.order_ == 1:
             return TrainingRows(X, rows)
