@@ -614,6 +614,16 @@ def coset_representatives(group: FiniteGroup, subgroup: Subgroup) -> NDArray:
     return np.unique(group.cosets(subgroup)[:, 0], return_index=True)[1]
 
 
+def fixed_space(irrep: Irrep, subgroup: Subgroup) -> NDArray:
+    """Orthonormal basis (dim, f) of what a subgroup leaves alone."""
+    projection = irrep.matrices[subgroup.elements].mean(axis=0)
+    values, vectors = np.linalg.eigh((projection + projection.T) / 2)
+    kept = vectors[:, values > 0.5]
+    if kept.shape[1] in (0, len(kept)):  # nothing, or all: in the coordinates there are
+        return np.eye(len(kept))[:, : kept.shape[1]]
+    return canonical_basis(kept)
+
+
 def generator_elements(group: FiniteGroup) -> list[int]:
     """Element of each generator."""
     return group._left_products[:, 0].tolist()

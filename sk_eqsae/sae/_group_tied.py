@@ -40,8 +40,8 @@ from ._latent_orbits import (
 )
 from ._network import Network
 from ._orbit_choice import kinds_with_vectors, regular_for, shares_of_kinds
-from ._orbited import OrbitedSAE
 from ._recipe import Recipe
+from ._symmetric import OrbitedSAE
 from ._tied_network import TiedNetwork
 from ._topk import TopKSAE
 from ._unexplained import unexplained_moves
