@@ -6,7 +6,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sk_eqsae import EquivariantSAE, GroupTiedSAE, TopKSAE, fit_many
 from sk_eqsae._rows import TrainingRows
-from sk_eqsae.sae import Recipe
+from sk_eqsae.sae import Recipe, _outcome
 from sk_eqsae.sae._outcome import sample
 
 QUICK = {"max_epochs": 2, "random_state": 0}
@@ -81,9 +81,8 @@ def test_a_sample_is_all_rows_or_as_many_as_asked_for():
 
 def test_latents_are_dead_on_as_many_rows_as_give_each_a_chance(rows, monkeypatch):
     asked = []
-    sample = TrainingRows.sample
     monkeypatch.setattr(
-        TrainingRows, "sample", lambda *args: asked.append(args[1]) or sample(*args)
+        _outcome, "sample", lambda *args: asked.append(args[1]) or sample(*args)
     )
     TopKSAE(500, k=2, **UNREVIVED, **QUICK).fit(rows)
     TopKSAE(12, k=2, **QUICK).fit(rows)
