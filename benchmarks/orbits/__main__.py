@@ -17,7 +17,6 @@ PARTS = (
     "features",
     "other",
     "adaptive",
-    "repeats",
 )
 
 

@@ -120,7 +120,7 @@ def adaptive() -> str:
         0.5: "50 %",
         1.0: "100 %",
     }
-    methods = ("regular", "0", "128", "auto")
+    methods = ("regular", "0", "128")
     rows = [
         [
             name,
@@ -134,7 +134,6 @@ def adaptive() -> str:
     header = [
         f"digits, C4, 256 latents, k = 8, {seeds} seeds",
         *("R2 of M", "regular", "no free vectors", "128 of 256 free"),
-        '`n_free="auto"`',
         "of those active with 128, free",
     ]
     return markdown(header, rows)
@@ -193,24 +192,9 @@ def elsewhere() -> str:
                 written(r2, "r2"),
                 *(written(share, "percent") for share in (between, moves)),
                 *(written(fvu[m], "fvu") for m in ("regular, n", "regular, n |G|")),
-                *(written(fvu[m], "fvu") for m in ("tied, n", "tied, auto")),
+                written(fvu["tied, n"], "fvu"),
             ]
         )
     head = ["n = 32", "R2 of M", "between orbits", "moves unexplained"]
-    names = ["n regular", "regular, as many latents", "n tied", '`n_free="auto"`']
+    names = ["n regular", "regular, as many latents", "n tied"]
     return markdown(head + names, lines)
-
-
-def repeats() -> str:
-    """FVU with free vectors over a regular one's, beside that of another seed."""
-    table = pd.read_csv(_RESULTS / "repeats.csv")
-    lines = []
-    for share, rows in table.groupby("augmented"):
-        of_network = rows.groupby("seed")
-        means = of_network.auto.mean() / of_network.regular.mean()
-        seeds = (of_network.regular.max() / of_network.regular.min()).max()
-        single = (rows.auto / rows.regular).max()
-        cells = (means.min(), means.max(), single, seeds)
-        lines.append([f"{share:.0%}", *(f"{ratio - 1:+.0%}" for ratio in cells)])
-    head = ["turned images", "least mean", "largest mean", "largest single fit"]
-    return markdown([*head, "regular ones of two seeds, at most"], lines)

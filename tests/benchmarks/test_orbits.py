@@ -1,4 +1,3 @@
-import re
 import sys
 from dataclasses import replace
 
@@ -20,7 +19,6 @@ from benchmarks.orbits import (
     _other,
     _probing,
     _recovery,
-    _repeats,
     _shapes,
     _small,
     _tried,
@@ -37,8 +35,6 @@ def out(tmp_path_factory):
 
 # images are turned at random, which is what is compared
 pytestmark = pytest.mark.filterwarnings("ignore:The canonical rows cannot be recog")
-# M leaves so much of these networks that hardly a base vector is left
-mostly_free = pytest.mark.filterwarnings("ignore:n_free=.auto. makes")
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +78,6 @@ def test_probing_scores_every_source_of_features(out, monkeypatch, capsys):
     assert "±" in capsys.readouterr().out
 
 
-@mostly_free
 def test_mixtures_are_compared_on_networks_that_follow_in_part(out, monkeypatch):
     monkeypatch.setattr(_adaptive, "SHARES", (1.0,))
     run(monkeypatch, out, "adaptive")
@@ -90,22 +85,6 @@ def test_mixtures_are_compared_on_networks_that_follow_in_part(out, monkeypatch)
     assert list(rows["method"].astype(str)) == [str(m) for m in _adaptive.METHODS]
     assert rows["fvu"].between(0, 1).all()
     assert (out / "adaptive.png").exists()
-
-
-@mostly_free
-def test_fits_are_repeated_with_other_seeds(out, monkeypatch, capsys):
-    monkeypatch.setattr(_adaptive, "SHARES", (1.0,))
-    monkeypatch.setattr(_repeats, "REPEATS", 2)
-    run(monkeypatch, out, "repeats")
-    rows = pd.read_csv(out / "repeats.csv")
-    assert rows["sae_seed"].tolist() == [0, 1]
-    assert rows["regular"].nunique() == 2
-    ratio = rows["auto"].mean() / rows["regular"].mean()
-    [row] = _repeats.table(rows).itertuples()
-    assert row.ratio == pytest.approx(ratio)
-    largest = (rows["auto"] / rows["regular"]).max()
-    [said] = re.findall(r"at most (\d\.\d{3}) times", capsys.readouterr().out)
-    assert float(said) == pytest.approx(largest, abs=1e-3)
 
 
 def test_other_networks_are_compared_at_equal_sizes(out, monkeypatch):
