@@ -9,6 +9,7 @@ import matplotlib as mpl
 PARTS = (
     "small",
     "free",
+    "lengths",
     "tried",
     "curve",
     "budget",

@@ -95,7 +95,8 @@ def shown(table: pd.DataFrame) -> str:
         means = rows.groupby("n_free")[["fvu", "code_equivariance", "n_free_"]].mean()
         regular = means.fvu["regular"]
         line = [name, rows.seed.nunique(), written(regular, "fvu")]
-        line += [f"{(1 - rows.r2.mean()) / regular:.1f}"]
+        ratio = (1 - rows.r2.mean()) / regular
+        line += ["" if pd.isna(ratio) else f"{ratio:.1f}"]
         means = means.reindex([*map(str, N_FREE), "auto"])
         line += [
             "" if pd.isna(fvu) else f"{fvu / regular - 1:+.0%} ({moves:.2f})"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from .._markdown import markdown, written
-from ..orbits._free import shown
+from ..orbits import _free, _lengths
 from ._real import METHODS, by_method
 
 _RESULTS = Path(__file__).parents[1] / "orbits" / "results"
@@ -68,7 +68,12 @@ def costs() -> str:
 
 def free() -> str:
     """FVU and code equivariance by the number of free vectors."""
-    return shown(pd.read_csv(_RESULTS / "free.csv", dtype={"n_free": str}))
+    return _free.shown(pd.read_csv(_RESULTS / "free.csv", dtype={"n_free": str}))
+
+
+def lengths() -> str:
+    """FVU by orbit lengths, set and found."""
+    return _lengths.shown(pd.read_csv(_RESULTS / "lengths.csv"))
 
 
 def tried() -> str:

@@ -165,8 +165,8 @@ class GroupTiedSAE(OrbitedSAE):
     orbits of the others; a frozen M is taken as it is. If that is more than 3 times the
     FVU of the regular autoencoder that ``orbit_lengths="auto"`` trains first, an eighth
     of the latents are free, else none, and in both cases as many more as leave whole
-    orbits. A few free vectors then win back what costs most, and most codes still move
-    with the rows; many would win little more and give the symmetry up.
+    orbits. They win back a part of what is lost. Where a network hardly follows the
+    group they also take most of the variance of the codes, which then do not move.
 
     Dictionaries that are closed under a group are known from group-equivariant
     sparse coding [1]_ and from crosscoders over a group's copies of a network [2]_.

@@ -15,6 +15,7 @@ from benchmarks.orbits import (
     _curve,
     _features,
     _free,
+    _lengths,
     _networks,
     _other,
     _probing,
@@ -125,10 +126,11 @@ def small(network, monkeypatch):
     monkeypatch.setattr(_small, "N_LATENTS", 16)
     monkeypatch.setattr(_small, "K", 3)
     monkeypatch.setattr(_beside, "WIDTHS", (1, 2, 4))
-    for part in (_free, _tried):
+    for part in (_free, _lengths, _tried):
         monkeypatch.setattr(part, "N_LATENTS", 16)
         monkeypatch.setattr(part, "K", 3)
         monkeypatch.setattr(part, "NAMES", ("turned",))
+    for part in (_free, _tried):
         monkeypatch.setattr(part, "NETWORKS", {"turned": lambda _: network})
     monkeypatch.setattr(_small, "NETWORKS", {"turned": lambda _: network})
 
@@ -163,6 +165,19 @@ def test_free_vectors_are_set_beside_orbits(small, out, monkeypatch, capsys):
     assert rows.loc["4", "n_free_"] == 4
     assert rows.loc["0", "code_equivariance"] > rows.loc["4", "code_equivariance"]
     assert "| turned | 1 |" in capsys.readouterr().out
+
+
+def test_lengths_that_are_found_are_set_beside_a_grid(small, out, monkeypatch, capsys):
+    run(monkeypatch, out, "lengths")
+    rows = pd.read_csv(out / "lengths.csv").set_index("full")
+    assert list(rows.index) == ["auto", "100%", "75%", "50%", "25%"]
+    assert rows.orbit_lengths[["100%", "50%"]].tolist() == [
+        "{4: 4}",
+        "{4: 2, 2: 2, 1: 4}",
+    ]
+    best = rows.fvu[rows.validation.drop("auto").idxmin()]
+    above = rows.fvu["auto"] / best - 1
+    assert capsys.readouterr().out.rstrip().endswith(f"| {above:+.0%} |")
 
 
 def test_what_was_tried_trains_with_what_it_says(small, out, monkeypatch):
