@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state, gen_batches
 from tqdm.auto import tqdm
 
-from .._fitting import ordinary_modes
+from .._estimator import ordinary_modes
 from ..groups import FiniteGroup
 from ..groups._orbit_table import checked_column
 from ._alignment import AlignmentCheck

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._rows import as_places
+from .._estimator import as_places
 from ._shape_tiles import (
     N_ORIENTATIONS,
     N_TILES,

@@ -21,17 +21,19 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_n_features, check_is_fitted
 
 from .._docs import fill
-from .._fitted import FEATURES, Fitted
-from .._fitting import FloatTransformer, all_or_nothing, draw_seed
-from .._metrics import are_constant, fvu_of_chunks
-from .._rows import (
-    MOST_OF_ALL,
+from .._estimator import (
+    FEATURES,
+    Fitted,
+    FloatTransformer,
+    all_or_nothing,
     as_array,
     check_not_too_large,
     checked_array,
     checked_rows,
-    shorter_rows,
+    draw_seed,
 )
+from .._metrics import are_constant, fvu_of_chunks
+from .._rows import MOST_OF_ALL, shorter_rows
 from .._threads import blas_threads_that_pay
 from .._warnings import warn
 from ._descent import descend, refine

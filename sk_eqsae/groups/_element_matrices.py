@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.linalg import block_diag, eigh
 from sklearn.base import BaseEstimator
 
-from .._fitting import unfrozen
+from .._estimator import unfrozen
 from .._rows import read_rows
 from .._threads import product
 from .._warnings import warn

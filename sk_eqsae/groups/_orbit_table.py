@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import column_or_1d
 
-from .._rows import as_array, as_entries, name_rows
+from .._estimator import as_array, as_entries, name_rows
 from .._warnings import warn
 from ._group import CyclicGroup, FiniteGroup, generator_elements
 

@@ -11,9 +11,7 @@ from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
 from .._docs import fill
-from .._fitted import FEATURES, Fitted
-from .._fitting import FloatTransformer
-from .._rows import checked_array
+from .._estimator import FEATURES, Fitted, FloatTransformer, checked_array
 from .._threads import product
 from ._activation_transform import ActivationTransformFitter
 from ._element_matrices import (

@@ -17,7 +17,7 @@ import torch
 from sklearn.utils import check_random_state, check_scalar
 
 from .._atomic import atomic_write, read_bytes
-from .._fitting import draw_seed
+from .._estimator import draw_seed
 from ..activations import Nodes, Orbits, extract_orbits, site_alignment
 from ..activations._alignment import LOOKED_AT
 from ..activations._batches import checked_inputs, is_array, n_inputs, taken

@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from .._atomic import atomic_folder
-from .._fitting import unfrozen
+from .._estimator import unfrozen
 from ._dictionary_learning import write_dictionary_learning
 from ._errors import errors_say
 from ._raw_weights import fold

@@ -22,17 +22,18 @@ from torch.utils.data import Dataset
 
 from .._checkpoint import Checkpoint
 from .._docs import fill
-from .._fitted import FEATURES, Fitted, adam_state
-from .._fitting import FloatTransformer, all_or_nothing, ordinary_modes
-from .._metrics import fvu_of_chunks
-from .._rows import (
-    TrainingRows,
+from .._estimator import (
+    FEATURES,
+    Fitted,
+    FloatTransformer,
+    adam_state,
+    all_or_nothing,
     as_array,
     checked_rows,
-    dtype_in_memory,
-    normalized,
-    read_rows,
+    ordinary_modes,
 )
+from .._metrics import fvu_of_chunks
+from .._rows import TrainingRows, dtype_in_memory, normalized, read_rows
 from .._threads import product
 from .._training import DivergedError, resolve_device, threads_that_pay, train
 from ..groups._orbit_table import METADATA

@@ -18,7 +18,7 @@ from sklearn.utils.validation import (
 )
 
 from .._docs import fill
-from .._fitted import Fitted
+from .._estimator import Fitted
 from .._rows import TrainingRows
 from .._warnings import warn
 from ..groups import FiniteGroup

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
-from .._rows import as_array
+from .._estimator import as_array
 from ..groups import FiniteGroup, Subgroup
 from ..groups._group import coset_representatives
 

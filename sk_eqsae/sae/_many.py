@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from .._docs import fill
-from .._fitting import ordinary_modes
+from .._estimator import ordinary_modes
 from .._training import resolve_device, train
 from ._base import BaseSAE, Plan
 from ._code import Stacked

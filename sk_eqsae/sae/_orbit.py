@@ -18,7 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch.utils.data import Dataset, TensorDataset
 
 from .._docs import fill
-from .._fitted import ADAM_PARTS, Fitted
+from .._estimator import ADAM_PARTS, Fitted
 from .._rows import OrbitRows, Stream, TrainingRows, normalized, read_rows
 from .._training import train
 from ..groups import FiniteGroup

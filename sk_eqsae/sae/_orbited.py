@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from .._fitted import Fitted
+from .._estimator import Fitted
 from .._rows import read_rows
 from .._warnings import warn
 from ._base import Plan

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import HasMethods, Interval
 
-from .._fitted import Fitted
+from .._estimator import Fitted
 from ..groups import ActivationTransformFitter, FiniteGroup
 from ..groups._orbit_table import orbit_table, warn_if_no_symmetry
 from ._base import BaseSAE
