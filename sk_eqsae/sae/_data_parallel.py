@@ -114,17 +114,8 @@ class _SharedPartCheckpoint(SharedCheckpoint, PartCheckpoint):
     pass
 
 
-def in_several_processes() -> bool:
-    """Whether processes of torch.distributed train together."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return False
-    return dist.get_world_size() > 1
-
-
 def of_first(function: Callable[[], Any]) -> Any:
     """Give every process what the first one gets, be it an error."""
-    if not in_several_processes():
-        return function()
     result: list[Any] = [None, None]
     if dist.get_rank() == 0:
         try:

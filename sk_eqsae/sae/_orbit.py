@@ -24,7 +24,6 @@ from .._training import train
 from ..groups import FiniteGroup
 from ..groups._orbit_table import are_held_out
 from ._base import Plan, kept_latents
-from ._data_parallel import of_first
 from ._latent_orbits import LatentOrbits, counts_of, lengths_of
 from ._matching import Matching, match_latents
 from ._objective import Objective
@@ -371,7 +370,7 @@ class OrbitSAE(OrbitedSAE):
         select = self._training_selection(objective.network.n_latents)
         if not is_done:
             return np.nan
-        return of_first(lambda: error_of(objective.network, rows, select))
+        return objective.agreed(lambda: error_of(objective.network, rows, select))
 
     def _train_part(
         self,
@@ -424,7 +423,7 @@ class OrbitSAE(OrbitedSAE):
         counts = None
         if isinstance(self.orbit_lengths, dict):
             counts = counts_of(self.symmetry_, self.orbit_lengths)
-        found = of_first(lambda: self._matching(plan.rows, part, counts))
+        found = plan.objective.agreed(lambda: self._matching(plan.rows, part, counts))
         kinds = found.subgroup
         order = np.lexsort((found.coset, found.orbit, kinds[found.orbit], part))
         orbits = found.orbit[order][found.coset[order] == 0]

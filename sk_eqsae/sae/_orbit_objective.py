@@ -1,5 +1,6 @@
 """What an autoencoder is trained for whose codes should permute along orbits."""
 
+from collections.abc import Callable
 from functools import partial
 from random import Random
 from typing import Any
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from ..groups import FiniteGroup
 from ._code import Code, Selection, part_of, rows_of
-from ._data_parallel import SharedObjective
+from ._data_parallel import SharedObjective, of_first
 from ._network import Network
 from ._objective import Objective
 from ._sparse_step import decode_sparse
@@ -46,6 +47,10 @@ class OrbitObjective(Objective):
         self.register_buffer("moves", None, persistent=False)
         self.is_whole, self.seed = is_whole, seed  # whether no orbit lacks a row
         self.strength, self.n_steps = 0.0, 0
+
+    def agreed(self, function: Callable[[], Any]) -> Any:
+        """What a function finds, for all processes that train."""
+        return function()
 
     def set_moves(self, moves: NDArray) -> None:
         """Say where the group moves each latent."""
@@ -143,6 +148,10 @@ class SharedOrbitObjective(SharedObjective, OrbitObjective):
     """An objective to which each process contributes some orbits of every batch."""
 
     n_before = 0  # rows of the batch that are other processes', before those of this
+
+    def agreed(self, function: Callable[[], Any]) -> Any:
+        """What a function finds in the first process."""
+        return of_first(function)
 
     def _share(self, target: Tensor) -> tuple[slice, float]:
         orbits, weight = super()._share(target)
