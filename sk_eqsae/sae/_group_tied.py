@@ -22,7 +22,6 @@ from .._estimator import Fitted
 from .._rows import TrainingRows
 from .._warnings import warn
 from ..groups import FiniteGroup
-from ..groups._activation_transform import fitted_transform
 from ..groups._element_matrices import (
     IrrepBasis,
     averaged,
@@ -46,8 +45,8 @@ from ._orbit_choice import (
     shares_of_kinds,
     short_regular,
 )
-from ._orbited import OrbitedSAE
 from ._recipe import Recipe
+from ._symmetric import OrbitedSAE
 from ._tied_network import TiedNetwork
 from ._topk import TopKSAE
 from ._unexplained import left_by_m
@@ -286,9 +285,10 @@ class GroupTiedSAE(OrbitedSAE):
             self._check_unchanged(group, X.shape[1])
         else:
             self.symmetry_, self.order_ = group, group.order
-            self.activation_transform_ = known or fitted_transform(
-                self._new_fitter(group, seed), group, X, **metadata
-            )
+            if known is None:
+                self._fit_transform_of(group, X, metadata, seed)
+            else:
+                self.activation_transform_ = known
             is_done = self._choose_orbits(X, table, seed, given(metadata))
         canonical = None if metadata["groups"] is None else table[:, 0]
         if canonical is not None and not partial:

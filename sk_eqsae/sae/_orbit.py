@@ -28,8 +28,8 @@ from ._latent_orbits import LatentOrbits, counts_of, lengths_of
 from ._matching import Matching, match_latents
 from ._objective import Objective
 from ._orbit_objective import OrbitObjective, SharedOrbitObjective, error_of
-from ._orbited import OrbitedSAE
 from ._recipe import Recipe
+from ._symmetric import OrbitedSAE
 
 _REGULAR_PART = 1 / 3  # of the steps, before latents are matched
 _HELD_OUT = 0.1  # of the inputs, while equivariance="auto" looks for a strength

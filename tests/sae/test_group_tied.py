@@ -20,8 +20,11 @@ from sk_eqsae.groups._element_matrices import (
     element_matrices,
     irrep_block,
 )
-from sk_eqsae.groups._group import coset_representatives, generator_elements
-from sk_eqsae.groups._irreps import fixed_space
+from sk_eqsae.groups._group import (
+    coset_representatives,
+    fixed_space,
+    generator_elements,
+)
 from sk_eqsae.inspection import feature_symmetry
 from sk_eqsae.sae import _vector_copies
 from sk_eqsae.sae._code import BatchTopK, Prefixes, TopK, fixed_size_code, join
@@ -296,9 +299,7 @@ def fixed_bases(network):
     return {
         kind: torch.block_diag(
             *(
-                torch.from_numpy(
-                    np.kron(fixed_space(irrep.matrices[subgroup.elements]), np.eye(m))
-                )
+                torch.from_numpy(np.kron(fixed_space(irrep, subgroup), np.eye(m)))
                 for irrep, m in zip(irreps, counts, strict=True)
             )
         )
@@ -866,7 +867,7 @@ def _of_all_copies(group, counts, subgroup):
     """Matrices of each coset, from the numbers of a base vector to its coordinates."""
     fixed = block_diag(
         *(
-            np.kron(fixed_space(irrep.matrices[subgroup.elements]), np.eye(m))
+            np.kron(fixed_space(irrep, subgroup), np.eye(m))
             for irrep, m in zip(group.irreps, counts, strict=True)
             if m
         )
