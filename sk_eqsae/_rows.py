@@ -106,6 +106,7 @@ class TrainingRows:
     canonical: NDArray | None = None  # those of power 0, where there is a symmetry
     elements: NDArray | None = None  # of the group, that made each row that goes in
     projection: Callable | None = None  # onto what the group leaves alone
+    poses_are_alike: bool = False  # where M leaves rows as they are
     is_interrupted: bool = False  # by Ctrl-C, before there was a network
 
     def __len__(self) -> int:
@@ -130,15 +131,6 @@ class TrainingRows:
     def fixed(self, mean: NDArray) -> NDArray:
         """The part of a mean of rows that the group leaves alone, or all of it."""
         return mean if self.projection is None else self.projection(mean)
-
-    def sample(self, n_rows: int) -> tuple[NDArray, NDArray]:
-        """Rows that go in, evenly spaced, and those that should come out."""
-        chosen = np.linspace(0, len(self) - 1, min(len(self), n_rows)).astype(np.intp)
-        rows = chosen if self.inputs is None else self.inputs[chosen]
-        inputs = read_rows(self.X, rows)
-        if self.targets is None:
-            return inputs, inputs
-        return inputs, read_rows(self.X, self.targets[chosen])
 
     def spreads(self, digest: Any = None) -> list[Spread]:
         """Means and scales of what goes in and of what should come out.

@@ -22,7 +22,6 @@ from .._estimator import Fitted
 from .._rows import TrainingRows
 from .._warnings import warn
 from ..groups import FiniteGroup
-from ..groups._activation_transform import fitted_transform
 from ..groups._element_matrices import (
     IrrepBasis,
     averaged,
@@ -40,15 +39,21 @@ from ._latent_orbits import (
     reachable_sizes,
 )
 from ._network import Network
-from ._orbit_choice import kinds_with_vectors, regular_for, shares_of_kinds
-from ._orbited import OrbitedSAE
+from ._orbit_choice import (
+    ShortRegular,
+    kinds_with_vectors,
+    shares_of_kinds,
+    short_regular,
+)
 from ._recipe import Recipe
+from ._symmetric import OrbitedSAE
 from ._tied_network import TiedNetwork
 from ._topk import TopKSAE
-from ._unexplained import unexplained_moves
+from ._unexplained import left_by_m
 
-_FREE_PER_UNEXPLAINED = 25  # n_free="auto", by benchmarks/orbits
-_MOSTLY_FREE = 0.75  # of the latents
+# n_free="auto": a share of the latents where M's error is so many times a regular FVU
+_FREE_SHARE = 1 / 8
+_MUCH_LEFT = 3.0
 
 
 @fill
@@ -86,8 +91,8 @@ class GroupTiedSAE(OrbitedSAE):
         autoencoder, see Notes.
     n_free : int or "auto", default=0
         How many of the latents have vectors that stand for themselves alone, so that
-        what does not follow the group is coded too. "auto" chooses how many from the
-        share of the moves along orbits that M does not explain, see Notes.
+        what does not follow the group is coded too. "auto" makes an eighth of them free
+        where M leaves far more unexplained than the dictionary would, see Notes.
     activation_transform : estimator, default=None
         How M is fitted: it is cloned and fitted on the same orbits. None is
         ``ActivationTransformFitter()``. A fitted one is taken as it is if `fit` gets
@@ -154,17 +159,13 @@ class GroupTiedSAE(OrbitedSAE):
     A row that some elements leave alone has equal latents. Where `k` cuts between
     equal latents, rounding decides which are kept.
 
-    What M does not explain is lost to tied vectors. It shows in the share of the moves
-    along orbits that M does not explain, with x_e the canonical row::
-
-        u = sum || x_g - M_g x_e ||^2 / sum || x_g - x_e ||^2
-
-    ``n_free="auto"`` takes it over the orbits of a quarter of the inputs, drawn by
-    `random_state`, with M fitted on the others; a frozen M is taken as it is. A share
-    ``min(1, 25 u)`` of the latents is then free, but for as many as the group has
-    elements; more than three quarters are warned of. The factor is the one that kept a
-    mixture of free vectors and full orbits within 5 % of the FVU of a regular
-    autoencoder of equal size on small networks.
+    What M does not explain is lost to tied vectors. ``n_free="auto"`` fits M on three
+    quarters of the inputs, drawn by `random_state`, and takes its error, 1 - R2, on the
+    orbits of the others; a frozen M is taken as it is. If that is more than 3 times the
+    FVU of the regular autoencoder that ``orbit_lengths="auto"`` trains first, an eighth
+    of the latents are free, else none, and in both cases as many more as leave whole
+    orbits. They win back a part of what is lost. Where a network hardly follows the
+    group they also take most of the variance of the codes, which then do not move.
 
     Dictionaries that are closed under a group are known from group-equivariant
     sparse coding [1]_ and from crosscoders over a group's copies of a network [2]_.
@@ -284,9 +285,10 @@ class GroupTiedSAE(OrbitedSAE):
             self._check_unchanged(group, X.shape[1])
         else:
             self.symmetry_, self.order_ = group, group.order
-            self.activation_transform_ = known or fitted_transform(
-                self._new_fitter(group, seed), group, X, **metadata
-            )
+            if known is None:
+                self._fit_transform_of(group, X, metadata, seed)
+            else:
+                self.activation_transform_ = known
             is_done = self._choose_orbits(X, table, seed, given(metadata))
         canonical = None if metadata["groups"] is None else table[:, 0]
         if canonical is not None and not partial:
@@ -332,38 +334,6 @@ class GroupTiedSAE(OrbitedSAE):
                 "anew."
             )
 
-    def _choose_n_free(
-        self, X: Any, table: NDArray, seed: int, metadata: dict[str, Any]
-    ) -> int:
-        """How many latents are left over by the tied ones."""
-        if self.n_free != "auto":
-            return int(self.n_free)
-        if self.order_ == 1:
-            return 0
-        if "groups" not in metadata:
-            raise ValueError(
-                "n_free='auto' has to see how well M explains orbits, and a fitted M "
-                "without orbits does not tell. Give fit groups and power, with M in a "
-                "sklearn.frozen.FrozenEstimator to keep it, or set n_free to a number."
-            )
-        fitter = self._new_fitter(self.symmetry_, seed)
-        unexplained = unexplained_moves(fitter, X, table, seed=seed, **metadata)
-        share = min(1.0, _FREE_PER_UNEXPLAINED * unexplained)
-        n_latents = self._n_latents(X.shape[1])
-        n_orbits = round((1 - share) * n_latents / self.order_)
-        # rounded up there may be more than fit
-        n_orbits = max(1, min(n_orbits, n_latents // self.order_))
-        n_free = max(0, n_latents - n_orbits * self.order_)
-        if n_free > _MOSTLY_FREE * n_latents:
-            warn(
-                f"n_free='auto' makes {n_free} of {n_latents} latents free and leaves "
-                f"{n_orbits} base vector(s), since M leaves {unexplained:.0%} of the "
-                "moves along orbits unexplained: hardly any code will move with the "
-                "rows. Set n_free to a number to keep more of the symmetry, or take a "
-                "layer or a group that M explains better."
-            )
-        return n_free
-
     def _choose_orbits(
         self, X: Any, table: NDArray, seed: int, metadata: dict[str, Any]
     ) -> bool:
@@ -374,22 +344,60 @@ class GroupTiedSAE(OrbitedSAE):
         n_latents = self._n_latents(X.shape[1])
         with room_for(n_latents, X.shape[1]):
             torch.empty(n_latents, X.shape[1])  # what is too large is said at once
-        n_free = self._choose_n_free(X, table, seed, metadata)
-        lengths, is_done = lengths_of(self.symmetry_), True
+        if self.random_state is None:
+            seed = 0  # so that a fit that was killed comes to the same lengths
+        lengths, counts = lengths_of(self.symmetry_), None
         if isinstance(self.orbit_lengths, dict):
             counts = counts_of(self.symmetry_, self.orbit_lengths)
             possible = counts > 0
-            fits = counts.any() and counts @ lengths == n_latents - n_free
         else:
             possible = kinds_with_vectors(self.activation_transform_)
-            shares, is_done = self._shares(X, possible, seed)
+        left, short = self._left_by_m(X, table, seed, metadata), None
+        if left is not None or (counts is None and possible.sum() > 1):
+            short = short_regular(self, TopKSAE, X, seed)
+        n_free = self._n_free_beside(lengths[possible], n_latents, left, short)
+        if counts is None:
+            M = self.activation_transform_
+            shares = shares_of_kinds(short, M, possible) if short else possible * 1.0
             counts = filled(shares, possible, lengths, max(0, n_latents - n_free))
-            fits = counts.any()
-        if not fits:
+        if not counts.any() or counts @ lengths != n_latents - n_free:
             self._raise_sizes(n_latents, n_free, lengths[possible])
         kinds = arranged(counts, lengths, self._prefixes(n_latents))
         self._set_orbits(LatentOrbits(self.symmetry_, kinds, n_free))
-        return is_done
+        return short is None or short.is_done
+
+    def _left_by_m(
+        self, X: Any, table: NDArray, seed: int, metadata: dict[str, Any]
+    ) -> float | None:
+        """1 - R2 of M on held-out orbits; None if nothing depends on it."""
+        if self.n_free != "auto" or self.order_ == 1:
+            return None
+        if "groups" not in metadata:
+            raise ValueError(
+                "n_free='auto' has to see how well M explains orbits, and a fitted M "
+                "without orbits does not tell. Give fit groups and power, with M in a "
+                "sklearn.frozen.FrozenEstimator to keep it, or set n_free to a number."
+            )
+        fitter = self._new_fitter(self.symmetry_, seed)
+        return left_by_m(fitter, X, table, seed=seed, **metadata)
+
+    def _n_free_beside(
+        self,
+        lengths: NDArray,
+        n_latents: int,
+        left: float | None,
+        short: ShortRegular | None,
+    ) -> int:
+        """How many latents are free beside orbits of these lengths."""
+        if self.n_free != "auto":
+            return int(self.n_free)
+        if left is None or short is None:
+            return 0
+        fvu = 1 - short.sae.score(short.rows)
+        n_free = round(_FREE_SHARE * n_latents) if left > _MUCH_LEFT * fvu else 0
+        # as many as leave what whole orbits fill
+        sizes = np.flatnonzero(reachable_sizes(lengths, n_latents - n_free))
+        return n_latents - int(sizes[-1])
 
     def _raise_sizes(self, n_latents: int, n_free: int, lengths: NDArray) -> NoReturn:
         if isinstance(self.orbit_lengths, dict):
@@ -409,15 +417,6 @@ class GroupTiedSAE(OrbitedSAE):
             f"latent orbits of {' and '.join(map(str, sorted(set(lengths))))}. The "
             f"nearest sizes that do are {' and '.join(map(str, nearest))}."
         )
-
-    def _shares(self, X: Any, possible: NDArray, seed: int) -> tuple[NDArray, bool]:
-        """Share of the latents in orbits of each kind, and whether it is the last."""
-        if possible.sum() == 1:
-            return possible.astype(np.float64), True
-        if self.random_state is None:
-            seed = 0  # so that a fit that was killed comes to the same lengths
-        regular = regular_for(self, TopKSAE, seed)
-        return shares_of_kinds(regular, self.activation_transform_, X, possible, seed)
 
     def _train(self, plan: Plan) -> NDArray:
         """Losses and squared errors of each epoch; none if lengths were cut short."""

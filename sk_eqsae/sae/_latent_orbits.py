@@ -28,29 +28,16 @@ class LatentOrbits:
     def __init__(self, group: FiniteGroup, kinds: ArrayLike, n_free: int = 0) -> None:
         self.group = group
         self.kinds = np.asarray(kinds)  # of each orbit: place of H in group.subgroups
-        self.n_free = n_free
         self.lengths: NDArray = lengths_of(group)[self.kinds]
         self.starts = self.lengths.cumsum() - self.lengths  # first latent of each
+        self.n_orbits, self.n_free = len(self.kinds), n_free
+        self.n_tied = int(self.lengths.sum())  # latents that are not free
+        self.n_components = self.n_tied + n_free
         free = np.zeros(n_free, dtype=np.int64)
         orbit = np.repeat(np.arange(self.n_orbits), self.lengths)
-        coset = np.arange(len(orbit)) - np.repeat(self.starts, self.lengths)
+        coset = np.arange(self.n_tied) - np.repeat(self.starts, self.lengths)
         self.orbit = np.append(orbit, free - 1)  # of each latent; -1 if it is free
         self.coset = np.append(coset, free)  # of each latent
-
-    @property
-    def n_orbits(self) -> int:
-        """Number of orbits."""
-        return len(self.kinds)
-
-    @property
-    def n_components(self) -> int:
-        """Number of latents."""
-        return len(self.orbit)
-
-    @property
-    def n_tied(self) -> int:
-        """Number of latents that are not free."""
-        return len(self.orbit) - self.n_free
 
     @property
     def subgroups(self) -> list[Subgroup]:

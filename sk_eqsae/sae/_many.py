@@ -59,10 +59,8 @@ def fit_many(
     ----------
     estimators : iterable of TopKSAE, EquivariantSAE, GroupTiedSAE or OrbitSAE
         What to fit, in place.
-    X : array-like of shape (n_rows, n_features)
-        Activations.
-    y : None
-        Ignored.
+    {X}
+    {y}
     {groups}
     {power}
     {site}
@@ -140,36 +138,33 @@ def _named(index: int) -> Iterator[None]:
 
 
 def _add(stacks: list[list[_Member]], member: _Member) -> None:
-    """Put a member in the first stack that it fits, or in a new one."""
+    """Put a member in the first stack that has room and its rows, or in a new one."""
+    kind, plan = _kind(member), member.plan
     for stack in stacks:
-        if _fits(stack, member):
-            plan = replace(member.plan, dataset=stack[0].plan.dataset)  # held once
-            stack.append(member._replace(plan=plan))
+        rows, own = (m.plan.dataset for m in (stack[0], member))
+        if (
+            _kind(stack[0]) == kind
+            and (len(stack) + 1) * plan.network.n_latents <= _MAX_LATENTS
+            and all(map(torch.equal, rows.tensors, own.tensors))  # type: ignore[attr-defined]
+        ):
+            stack.append(member._replace(plan=replace(plan, dataset=rows)))  # held once
             return
     stacks.append([member])
 
 
-def _fits(stack: list[_Member], member: _Member) -> bool:
-    """Whether there is room for a member that differs in nothing that counts."""
-    network = stack[0].plan.network
-    rows, others = stack[0].plan.dataset, member.plan.dataset
+def _kind(member: _Member) -> Any:
+    """What members of a stack have in common; of one that stands alone, its place."""
+    estimator, plan = member.fitting, member.plan
+    network = plan.network
+    if (
+        not isinstance(network, DenseNetwork)
+        or type(plan.objective) is not Objective
+        or not isinstance(plan.dataset, TensorDataset)
+        or network.components.numel() > _MAX_ENTRIES
+    ):
+        return member.place
     return (
-        isinstance(network, DenseNetwork)
-        and type(stack[0].plan.objective) is Objective
-        and network.components.numel() <= _MAX_ENTRIES
-        and (len(stack) + 1) * network.n_latents <= _MAX_LATENTS
-        and isinstance(rows, TensorDataset)
-        and isinstance(others, TensorDataset)
-        and _settings(stack[0]) == _settings(member)
-        and len(rows.tensors) == len(others.tensors)
-        and all(map(torch.equal, rows.tensors, others.tensors))
-    )
-
-
-def _settings(member: _Member) -> tuple:
-    """What members of a stack have in common."""
-    estimator, network = member.fitting, member.plan.network
-    return (
+        len(plan.dataset.tensors),
         [parameter.shape for parameter in network.parameters()],
         estimator._prefixes(network.n_latents).tolist(),
         estimator._schedule() | {"lr": None},
@@ -244,17 +239,11 @@ class Stack(Network):
         self.n_latents = len(networks) * self.n_each
         self.spare = {}
         weights = [dict(network.named_parameters()) for network in networks]
-        self.tables = {
-            name: _table([each[name] for each in weights])
-            for name in sorted(weights[0], key=_is_small)
-        }
-        split = [table.detach().split(runs) for table in self.tables.values()]
+        names = dict.fromkeys(["encoder.weight", "components", *weights[0]])
+        self.tables = {name: _table([each[name] for each in weights]) for name in names}
+        self.weights = list(self.tables.values())  # as `zero_grad` wants them
+        split = [table.detach().split(runs) for table in self.weights]
         self.runs = nn.ModuleList(map(nn.ParameterList, zip(*split, strict=True)))
-
-    @property
-    def weights(self) -> list[Tensor]:
-        """Tables of all networks, those of encoders and dictionaries first."""
-        return list(self.tables.values())
 
     @property
     def places(self) -> NDArray:
@@ -306,10 +295,6 @@ class Stack(Network):
     def normalize_components(self) -> None:
         """Bring dictionary vectors to norm 1."""
         normalize_rows(self.tables["components"])
-
-
-def _is_small(name: str) -> bool:
-    return name not in {"encoder.weight", "components"}
 
 
 def _table(weights: list[nn.Parameter]) -> Tensor:

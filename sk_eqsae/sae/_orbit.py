@@ -25,11 +25,11 @@ from ..groups import FiniteGroup
 from ..groups._orbit_table import are_held_out
 from ._base import Plan, kept_latents
 from ._latent_orbits import LatentOrbits, counts_of, lengths_of
-from ._matching import match_latents
+from ._matching import Matching, match_latents
 from ._objective import Objective
-from ._orbit_objective import OrbitObjective, error_of
-from ._orbited import OrbitedSAE
+from ._orbit_objective import OrbitObjective, SharedOrbitObjective, error_of
 from ._recipe import Recipe
+from ._symmetric import OrbitedSAE
 
 _REGULAR_PART = 1 / 3  # of the steps, before latents are matched
 _HELD_OUT = 0.1  # of the inputs, while equivariance="auto" looks for a strength
@@ -289,14 +289,11 @@ class OrbitSAE(OrbitedSAE):
         kind = super()._objective_kind(rows, seed)
         if not isinstance(rows, OrbitRows):
             return kind
-        if kind is not Objective:
-            raise ValueError(
-                "OrbitSAE trains in one process. Leave torch.distributed out, or take "
-                "GroupTiedSAE, which several processes can train."
-            )
-        is_whole = bool((rows.table >= 0).all())
         return functools.partial(
-            OrbitObjective, group=self.symmetry_, is_whole=is_whole, seed=seed
+            OrbitObjective if kind is Objective else SharedOrbitObjective,
+            group=self.symmetry_,
+            is_whole=bool((rows.table >= 0).all()),
+            seed=seed,
         )
 
     # Train. But for a trivial group, a plan is of OrbitRows and an OrbitObjective.
@@ -371,7 +368,9 @@ class OrbitSAE(OrbitedSAE):
         plan = replace(plan, objective=objective)
         _, is_done = self._train_part(plan, name, n_steps, lr_decay=_SHORT_DECAY)
         select = self._training_selection(objective.network.n_latents)
-        return error_of(objective.network, rows, select) if is_done else np.nan
+        if not is_done:
+            return np.nan
+        return objective.agreed(lambda: error_of(objective.network, rows, select))
 
     def _train_part(
         self,
@@ -424,8 +423,7 @@ class OrbitSAE(OrbitedSAE):
         counts = None
         if isinstance(self.orbit_lengths, dict):
             counts = counts_of(self.symmetry_, self.orbit_lengths)
-        codes = self._codes(plan.rows)
-        found = match_latents(*codes, self.symmetry_, part=part, counts=counts)
+        found = plan.objective.agreed(lambda: self._matching(plan.rows, part, counts))
         kinds = found.subgroup
         order = np.lexsort((found.coset, found.orbit, kinds[found.orbit], part))
         orbits = found.orbit[order][found.coset[order] == 0]
@@ -434,6 +432,12 @@ class OrbitSAE(OrbitedSAE):
         if plan.memory is not None:
             _reorder_memory(plan.memory, order, len(self.coefs_))
         self._set_moves(plan.objective)
+
+    def _matching(
+        self, rows: OrbitRows, part: NDArray, counts: NDArray | None
+    ) -> Matching:
+        codes = self._codes(rows)
+        return match_latents(*codes, self.symmetry_, part=part, counts=counts)
 
     def _codes(self, rows: OrbitRows) -> tuple[csr_array, NDArray]:
         """Codes of training orbits, evenly spaced, and the table of those."""

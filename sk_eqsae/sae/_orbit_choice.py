@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,45 +45,49 @@ def kinds_with_vectors(activation_transform: BaseEstimator) -> NDArray:
     return np.array(found)
 
 
-def shares_of_kinds(
-    regular: BaseSAE,
-    activation_transform: BaseEstimator,
-    X: Any,
-    possible: NDArray,
-    seed: int,
-) -> tuple[NDArray, bool]:
-    """Share of latents that each subgroup leaves alone; whether training was not cut.
+class ShortRegular(NamedTuple):
+    """A regular autoencoder that was trained for fewer steps, to be looked at."""
 
-    They are those of a regular dictionary, which is trained.
-    """
+    sae: BaseSAE
+    rows: NDArray  # of those that it was trained on
+    is_done: bool  # and not interrupted
+
+
+def short_regular(sae: Any, kind: Any, X: Any, seed: int) -> ShortRegular:
+    """Train a regular autoencoder of the settings of another one."""
+    regular = _regular_for(sae, kind, seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is not done, and nobody will use it
+        regular.fit(X)
+    n_batches = -(-len(X) // regular._schedule()["batch_size"])
+    is_done = regular.n_iter_ * n_batches >= regular._n_steps(len(X))
+    n_rows = max(_ORBITS, _ROWS // sae.order_)
+    rows = np.random.default_rng(seed).permutation(len(X))[:n_rows]
+    return ShortRegular(regular, read_rows(X, np.sort(rows)), is_done)
+
+
+def shares_of_kinds(
+    short: ShortRegular, activation_transform: BaseEstimator, possible: NDArray
+) -> NDArray:
+    """Share of latents that each subgroup leaves alone."""
     # In a fifth of the steps its latents come to be as the group makes them: the code
     # of a moved row is then that of the row for those that H leaves alone,
     #
     #     cos_g = sum over rows of z(M_g x) z(x) / (|z(M_g x)| |z(x)|) = 1,    g in H,
     #
     # and one counts for the largest H, or a conjugate, with a mean of 0.5 or more.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it is not done, and nobody will use it
-        regular.fit(X)
-    n_batches = -(-len(X) // regular._schedule()["batch_size"])
-    is_done = regular.n_iter_ * n_batches >= regular._n_steps(len(X))
     group = activation_transform.symmetry_
-    n_rows = max(_ORBITS, _ROWS // group.order)
-    rows = np.random.default_rng(seed).permutation(len(X))[:n_rows]
-    cosines, is_live = _cosines(
-        regular, activation_transform, read_rows(X, np.sort(rows))
-    )
+    cosines, is_live = _cosines(short.sae, activation_transform, short.rows)
     kinds = np.zeros(len(is_live), dtype=np.int64)
     for kind in np.flatnonzero(possible[1:]) + 1:  # but for the trivial one
         conjugates = _of_conjugates(cosines, group, group.subgroups[kind])
         alike = [of_elements.mean(axis=0) for of_elements in conjugates]
         kinds[np.max(alike, axis=0) >= _ALIKE] = kind
     counts = np.bincount(kinds[is_live], minlength=len(possible)) * possible
-    return counts / max(1, counts.sum()), is_done
+    return counts / max(1, counts.sum())
 
 
-def regular_for(sae: Any, kind: Any, seed: int) -> BaseSAE:
-    """A regular autoencoder of the settings of another one, for fewer steps."""
+def _regular_for(sae: Any, kind: Any, seed: int) -> BaseSAE:
     given = sae.get_params(deep=False)
     names = kind().get_params().keys() - {"nested", "warm_start"}
     settings = {name: given[name] for name in names}

@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 
-from ..groups._element_matrices import moved_by_all
+from ..groups._element_matrices import matrices_of, r2_of_sample
 from ..groups._orbit_table import are_held_out
 
 _HELD_OUT = 0.25  # share of the inputs whose orbits judge M
 
 
-def unexplained_moves(
+def left_by_m(
     fitter: BaseEstimator,
     X: NDArray,
     table: NDArray,
@@ -20,9 +20,7 @@ def unexplained_moves(
     seed: int,
     **metadata: ArrayLike,
 ) -> float:
-    """Share of the moves along orbits that M, fitted on other inputs, leaves."""
-    # ``sum ||x_g - M_g x_e||^2 / sum ||x_g - x_e||^2`` with x_e the canonical row: 0
-    # where M explains all or nothing moves, 1 where it is no better than M = I.
+    """1 - R2 of M, fitted on other inputs, on held-out orbits."""
     held_out = are_held_out(table, metadata["groups"], _HELD_OUT, seed)
     if held_out.all():
         raise ValueError(
@@ -34,17 +32,4 @@ def unexplained_moves(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the fit on all orbits gives them
         judged = clone(fitter).fit(X[rows], None, **parts)
-    unexplained, total = _moves(X, table[held_out], judged)
-    return min(1.0, unexplained / total) if total > 0 else 0.0
-
-
-def _moves(X: NDArray, table: NDArray, judged: BaseEstimator) -> tuple[float, float]:
-    """Sums of squares of what M leaves of the moves, and of the moves."""
-    unexplained = total = 0.0
-    canonical = X[table[:, 0]].astype(np.float64)
-    for element, moved in moved_by_all(judged, canonical):
-        seen = table[:, element] >= 0
-        rows = X[table[seen, element]]
-        unexplained += np.square(rows - moved[seen]).sum()
-        total += np.square(rows - canonical[seen]).sum()
-    return float(unexplained), float(total)
+    return 1 - r2_of_sample(matrices_of(judged), X, table[held_out])[0]

@@ -180,7 +180,8 @@ def test_moved_codes_have_the_bags_of_their_rows(select):
     table = torch.rand(8, 8, generator=torch.Generator().manual_seed(0))
     own = select(table)
     to = moves = torch.tensor([1, 2, 3, 0, 5, 6, 7, 4])
-    support, cross = objective._moved(moves, to, torch.ones(8, dtype=bool), table, own)
+    partners = (to, torch.ones(8, dtype=bool))
+    support, cross = objective._moved(moves, partners, 4, table, own)
     rows = own.bags if own.rows is None else own.rows[own.bags]
     n = len(support.values)
     assert torch.equal(support.values, table[to[rows[:n]], moves[own.indices[:n]]])
