@@ -22,7 +22,6 @@ from ._base import BaseSAE, Plan
 from ._code import Stacked
 from ._network import DenseNetwork, Network, normalize_rows
 from ._objective import Objective
-from ._sparse_step import Pass
 
 _MAX_LATENTS = 2**16  # of all models of a stack: more take much longer to sort
 _MAX_ENTRIES = 2**18  # of a dictionary: with more, a step saves less than 5 %
@@ -254,22 +253,18 @@ class Stack(Network):
         """Those of the tables, as the sparse step makes them and takes them again."""
         return [gradient.flatten(0, -2) for gradient in super().gradients()]
 
-    def backward(self, passed: Pass, of_sums: Tensor, of_offset: Tensor) -> None:
-        """Leave gradients with the tables, and their parts with the parameters."""
-        super().backward(passed, of_sums, of_offset)
-        for i, gradient in enumerate(super().gradients()):
-            parts = gradient.split([len(run[i]) for run in self.runs])
-            for run, part in zip(self.runs, parts, strict=True):
-                run[i].grad = part
-
     def leave_gradients(
         self, weight: Tensor, bias: Tensor, components: Tensor, offset: Tensor
     ) -> None:
-        """Give each to the table that it is of."""
+        """Give each to the table that it is of, and its parts to the parameters."""
         made = {"encoder.weight": weight, "encoder.bias": bias}
         made |= {"components": components, "intercept": offset}
         for name, gradient in made.items():
             self.tables[name].grad = gradient.view_as(self.tables[name])
+        for i, table in enumerate(self.weights):
+            parts = table.grad.split([len(run[i]) for run in self.runs])
+            for run, part in zip(self.runs, parts, strict=True):
+                run[i].grad = part
 
     def encoder_inputs(self, inputs: Tensor) -> Tensor:
         """Rows (n_networks * n_rows, ...), or what hidden layers make of them."""

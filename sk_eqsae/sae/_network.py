@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ._code import Code, Selection
-from ._sparse_step import Pass, Spare, decode_sparse, encode, gradients
+from ._sparse_step import Pass, Spare, decode_sparse, encode
 
 Arrays = tuple[list[NDArray], list[NDArray], NDArray, NDArray]
 
@@ -35,7 +35,6 @@ class Network(nn.Module, ABC):
 
     def forward(self, rows: Tensor, select: Selection) -> tuple[Tensor, Pass]:
         """Sums of dictionary vectors bag by bag, (n_bags, d), and how they came."""
-        # gradients of hidden layers, and of these alone, are left to torch
         inputs = self.encoder_inputs(rows)
         with torch.no_grad():
             weight, bias = self.last_layer()
@@ -44,14 +43,6 @@ class Network(nn.Module, ABC):
             code = encode(select, self.spare, n_networks, inputs, weight, bias)
             sums = decode_sparse(code, components)
         return sums, Pass(inputs, weight, components, code)
-
-    def backward(self, passed: Pass, of_sums: Tensor, of_offset: Tensor) -> None:
-        """Leave gradients with the weights."""
-        with torch.no_grad():
-            *of_layers, of_inputs = gradients(passed, of_sums, self.spare)
-            self.leave_gradients(*of_layers, of_offset)
-        if of_inputs is not None:
-            passed.inputs.backward(of_inputs)
 
     @abstractmethod
     def leave_gradients(

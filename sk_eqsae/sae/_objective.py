@@ -22,7 +22,7 @@ from ._code import (
 )
 from ._network import Network
 from ._recipe import Recipe
-from ._sparse_step import put_gradients
+from ._sparse_step import gradients, put_gradients
 
 # what codes are added, from pre-activations and active latents
 Again = Callable[[Tensor, Code], list[Code]]
@@ -100,13 +100,17 @@ class Objective(Trainable):
     ) -> Tensor:
         """Losses of rows, with the weight and the target of each code that is added."""
         network, targets = self.network, [(1.0, target), *extras]
+        offset = network.offset().detach()
         sums, passed = network(inputs, partial(self._code, again=again))
         layout = Layout(network.n_networks, self.n_prefixes, network.metric)
+        losses, of_sums, of_offset = squared_errors(
+            sums, offset, targets, self.aux_weight, layout
+        )
         with torch.no_grad():
-            losses, *of_both = squared_errors(
-                sums, network.offset(), targets, self.aux_weight, layout
-            )
-        network.backward(passed, *of_both)
+            *of_layers, of_inputs = gradients(passed, of_sums, network.spare)
+        if of_inputs is not None:  # those of hidden layers are left to torch
+            passed.inputs.backward(of_inputs)
+        network.leave_gradients(*of_layers, of_offset)
         return losses
 
     def _code_of_targets(self, target: Tensor) -> Code:

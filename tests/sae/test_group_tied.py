@@ -30,6 +30,7 @@ from sk_eqsae.sae import _vector_copies
 from sk_eqsae.sae._code import BatchTopK, Prefixes, TopK, fixed_size_code, join
 from sk_eqsae.sae._latent_orbits import LatentOrbits
 from sk_eqsae.sae._objective import Layout, Objective, squared_errors
+from sk_eqsae.sae._sparse_step import gradients
 from sk_eqsae.sae._tied_network import TiedNetwork
 
 from ..groups.representations import known_representation, orbits_of
@@ -341,10 +342,15 @@ def test_sums_and_gradients_equal_those_of_all_copies_written_out(
         if dense:
             (sums * weights).sum().backward()
         else:
-            network.backward(passed, weights @ back, torch.zeros(moved.shape[1]))
-        gradients = dict(network.named_parameters())
-        gradients.pop("intercept")
-        results.append([sums.detach(), *(p.grad for p in gradients.values())])
+            with torch.no_grad():
+                found = gradients(passed, weights @ back, network.spare)
+            *of_layers, of_inputs = found
+            if of_inputs is not None:
+                passed.inputs.backward(of_inputs)
+            network.leave_gradients(*of_layers, torch.zeros(moved.shape[1]))
+        weights = dict(network.named_parameters())
+        weights.pop("intercept")
+        results.append([sums.detach(), *(p.grad for p in weights.values())])
     for tied, written_out in zip(*results, strict=True):
         torch.testing.assert_close(tied, written_out, rtol=1e-5, atol=1e-5)
 
