@@ -26,8 +26,8 @@ MAY_IMPORT = {
 LONGEST_WAY = {
     TopKSAE: (9, 36),
     EquivariantSAE: (18, 72),
-    GroupTiedSAE: (23, 107),  # two fits, for lengths of orbits are looked for
-    OrbitSAE: (16, 78),
+    GroupTiedSAE: (23, 104),  # two fits, for lengths of orbits are looked for
+    OrbitSAE: (16, 77),
 }
 
 
