@@ -26,8 +26,8 @@ MAY_IMPORT = {
 LONGEST_WAY = {
     TopKSAE: (9, 37),
     EquivariantSAE: (18, 72),
-    GroupTiedSAE: (23, 108),  # two fits, for lengths of orbits are looked for
-    OrbitSAE: (16, 79),
+    GroupTiedSAE: (23, 105),  # two fits, for lengths of orbits are looked for
+    OrbitSAE: (16, 78),
 }
 
 

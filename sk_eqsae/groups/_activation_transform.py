@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OneToOneFeatureMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state, gen_batches
+from sklearn.utils import check_array, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.metaestimators import available_if
@@ -450,7 +450,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
                 "of X (of partial_fit's first call), too few orbits to find so many "
                 "principal directions. Give more orbits or lower it."
             )
-        seed = draw_seed(check_random_state(self.random_state))
+        seed = draw_seed(self.random_state)
         *_, directions = randomized_svd(X, self.n_components, random_state=seed)
         return np.linalg.qr(directions.T.astype(np.float64))[0]
 
@@ -480,7 +480,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
             "lr": self.lr,
             "batch_size": self.batch_size,
             "max_epochs": self.max_epochs,
-            "seed": draw_seed(check_random_state(self.random_state)),
+            "seed": draw_seed(self.random_state),
             "device": self.device,
             "verbose": self.verbose,
         }

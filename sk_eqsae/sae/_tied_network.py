@@ -84,7 +84,13 @@ class TiedNetwork(Network):
         )
         sizes = (n_features, hidden_dim, self.encoder_layer.width, n_vectors)
         draw_weights(self, *sizes, tied_init=tied_init, seed=seed)
-        self._start(tied_init=tied_init)
+        with torch.no_grad():  # leave out weights that stand for nothing
+            self.decoder_layer.clear_unused(self.components)
+            self.encoder_layer.clear_unused(self.encoder.weight)
+            if tied_init:
+                self.normalize_components()
+            if tied_init and self.hidden is None:
+                self.encoder.weight.copy_(self.components)
 
     def _set_layers(self, n_features: int, hidden_dim: int | None) -> None:
         group, free = self.orbits.group, self.orbits.n_free
@@ -110,16 +116,6 @@ class TiedNetwork(Network):
         subgroups = self.orbits.group.subgroups
         made = {kind: copies_of(subgroups[kind]) for kind in np.unique(kinds)}
         return [(made[kinds[s]], n) for s, n in zip(starts, counts, strict=True)]
-
-    @torch.no_grad()
-    def _start(self, *, tied_init: bool) -> None:
-        """Leave out weights that stand for nothing."""
-        self.decoder_layer.clear_unused(self.components)
-        self.encoder_layer.clear_unused(self.encoder.weight)
-        if tied_init:
-            self.normalize_components()
-            if self.hidden is None:
-                self.encoder.weight.copy_(self.components)
 
     def normalize_components(self) -> None:
         """Bring vectors to norm 1 in the metric that the group keeps."""
