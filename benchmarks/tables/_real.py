@@ -9,6 +9,7 @@ from .._markdown import markdown, significant
 _RESULTS = Path(__file__).parents[1] / "real" / "results"
 METHODS = ("regular", "tied, full orbits", "tied", "orbit")
 _POOLED = METHODS[1:]
+_SHAPES = ((64, 8), (1024, 8), (256, 16))  # numbers of latents and k
 
 
 def vision() -> str:
@@ -197,12 +198,31 @@ def _beside_regular(rows: pd.DataFrame, spread: bool = False) -> list[str]:
 
 
 def shapes() -> str:
-    """Block 4 with other numbers of latents and other k, one seed."""
+    """Other numbers of latents and other k, one seed."""
     table, lines = _whole(pd.read_csv(_RESULTS / "vision.csv")), []
-    table = table[(table.layer == "block 4") & (table.seed == 0)]
-    for (symmetry, n, k), rows in table.groupby(["symmetry", "n_latents", "k"]):
-        lines.append([symmetry, f"{n:,}", str(k), *_beside_regular(rows)])
-    return markdown(["", "latents", "k", "regular FVU", *METHODS[1:]], lines)
+    table = table[table.seed == 0].set_index(["n_latents", "k"]).sort_index()
+    for key, rows in table.groupby(["layer", "symmetry"], sort=False):
+        cells = [_regular_tied_orbit(rows.loc[shape]) for shape in _SHAPES]
+        lines.append([", ".join(key), *cells])
+    heads = [f"{n:,} latents, k = {k}" for n, k in _SHAPES]
+    return markdown(["regular FVU; tied, orbit", *heads], lines)
+
+
+def _regular_tied_orbit(rows: pd.DataFrame) -> str:
+    regular, _, tied, orbit = _beside_regular(rows)
+    return f"{regular}; {tied.split(' (')[0]}, {orbit.split(' (')[0]}"
+
+
+def longer() -> str:
+    """Three times as many steps where the usual ones are too few."""
+    lines = []
+    for name in ("vision", "vision_long"):
+        table = _whole(pd.read_csv(_RESULTS / f"{name}.csv"))
+        table = table[(table.layer == "block 2") & (table.k == 16)]
+        for (symmetry, n_steps), rows in table.groupby(["symmetry", "n_steps"]):
+            n_seeds = str(rows.seed.nunique())
+            lines.append([symmetry, f"{n_steps:,}", n_seeds, *_beside_regular(rows)])
+    return markdown(["", "steps", "seeds", "regular FVU", *METHODS[1:]], sorted(lines))
 
 
 def _probes() -> pd.DataFrame:
