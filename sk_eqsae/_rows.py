@@ -218,7 +218,11 @@ class OrbitRows(TrainingRows):
 def normalized(X: NDArray, mean: NDArray, scale: float) -> Tensor:
     """Centred and scaled rows in float32, which has to hold them."""
     with np.errstate(over="ignore"):
-        rows = ((X - mean) / scale).astype(np.float32)
+        if X.dtype == np.float32:  # in float64 it takes a sixth of an encoder's time
+            high = mean.astype(np.float32)  # twice: what is far from 0 loses nothing
+            rows = (X - high - (mean - high).astype(np.float32)) / np.float32(scale)
+        else:
+            rows = ((X - mean) / scale).astype(np.float32)
     if not np.isfinite(rows).all():
         raise ValueError(
             f"X has entries as large as {np.abs(X).max():.0e}, too large for "

@@ -241,8 +241,8 @@ class Stack(Network):
         names = dict.fromkeys(["encoder.weight", "components", *weights[0]])
         self.tables = {name: _table([each[name] for each in weights]) for name in names}
         self.weights = list(self.tables.values())  # as `zero_grad` wants them
-        parts = [_parameters(table, runs) for table in self.weights]
-        self.runs = nn.ModuleList(map(nn.ParameterList, zip(*parts, strict=True)))
+        split = [table.detach().split(runs) for table in self.weights]
+        self.runs = nn.ModuleList(map(nn.ParameterList, zip(*split, strict=True)))
 
     @property
     def places(self) -> NDArray:
@@ -252,6 +252,19 @@ class Stack(Network):
     def gradients(self) -> list[Tensor]:
         """Those of the tables, as the sparse step makes them and takes them again."""
         return [gradient.flatten(0, -2) for gradient in super().gradients()]
+
+    def leave_gradients(
+        self, weight: Tensor, bias: Tensor, components: Tensor, offset: Tensor
+    ) -> None:
+        """Give each to the table that it is of, and its parts to the parameters."""
+        made = {"encoder.weight": weight, "encoder.bias": bias}
+        made |= {"components": components, "intercept": offset}
+        for name, gradient in made.items():
+            self.tables[name].grad = gradient.view_as(self.tables[name])
+        for i, table in enumerate(self.weights):
+            parts = table.grad.split([len(run[i]) for run in self.runs])
+            for run, part in zip(self.runs, parts, strict=True):
+                run[i].grad = part
 
     def encoder_inputs(self, inputs: Tensor) -> Tensor:
         """Rows (n_networks * n_rows, ...), or what hidden layers make of them."""
@@ -285,15 +298,3 @@ def _table(weights: list[nn.Parameter]) -> Tensor:
     for weight, part in zip(weights, table.detach(), strict=True):
         weight.data = part
     return table
-
-
-def _parameters(table: Tensor, runs: list[int]) -> list[nn.Parameter]:
-    """Parts of a table as parameters, which get their parts of its gradient."""
-    parameters = list(map(nn.Parameter, table.detach().split(runs)))
-
-    def share(table: Any) -> None:
-        for parameter, part in zip(parameters, table.grad.split(runs), strict=True):
-            parameter.grad = part
-
-    table.register_post_accumulate_grad_hook(share)
-    return parameters

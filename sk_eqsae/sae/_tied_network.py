@@ -12,10 +12,9 @@ from torch.nn.functional import linear
 
 from ..groups import Subgroup
 from ..groups._element_matrices import IrrepBasis
-from ._code import Code, Selection
 from ._latent_orbits import LatentOrbits
 from ._network import Arrays, Network, draw_weights, normalize_rows, to_array
-from ._sparse_step import Spare, SparseAutoencode, encode, put_gradients
+from ._sparse_step import Spare, put_gradients
 from ._vector_copies import (
     ConvolutionCopies,
     Copies,
@@ -127,17 +126,6 @@ class TiedNetwork(Network):
         to_irreps = torch.from_numpy(self.basis.to_irreps)
         return (rows.double() @ to_irreps.T).float()
 
-    def forward(self, inputs: Tensor, select: Selection) -> Tensor:
-        """Sums of dictionary vectors bag by bag, of shape (n_bags, d)."""
-        return TiedAutoencode.apply(
-            self.encoder_inputs(inputs),
-            self.encoder.weight,
-            self.encoder.bias,
-            self.components,
-            partial(encode, select, self.spare, 1),
-            self,
-        )
-
     def encoder_inputs(self, inputs: Tensor) -> Tensor:
         """What the last layer sees: rows, or hidden units in the order (q, j)."""
         if self.hidden is None:
@@ -157,15 +145,17 @@ class TiedNetwork(Network):
     def _bias(self) -> Tensor:
         return self.encoder.bias.index_select(0, self.vectors)
 
-    def gradients_of_vectors(
-        self, weight: Tensor, bias: Tensor, components: Tensor
-    ) -> tuple[Tensor, ...]:
-        """Gradients of the weights that copies are written from; theirs are left."""
-        layers = [(self.encoder_layer, weight), (self.decoder_layer, components)]
-        summed = [layer.sum_into_spare(g, self.spare) for layer, g in layers]
-        put_gradients(self.spare, [weight, components])
+    def leave_gradients(
+        self, weight: Tensor, bias: Tensor, components: Tensor, offset: Tensor
+    ) -> None:
+        """Sum them up over the copies of each vector; their memory is left."""
+        layers, spare = (self.encoder_layer, self.decoder_layer), self.spare
+        self.encoder.weight.grad = layers[0].sum_into_spare(weight, spare)
+        self.components.grad = layers[1].sum_into_spare(components, spare)
+        put_gradients(spare, [weight, components])
         of_bias = torch.zeros_like(self.encoder.bias)
-        return summed[0], of_bias.index_add_(0, self.vectors, bias), summed[1]
+        self.encoder.bias.grad = of_bias.index_add_(0, self.vectors, bias)
+        self.intercept.grad = offset * self.is_fixed
 
     def offset(self) -> Tensor:
         """The part of the decoder bias that the group leaves alone."""
@@ -223,32 +213,6 @@ class TiedNetwork(Network):
         """Weights of all copies, in float64."""
         out = torch.zeros(layer.n_rows, layer.width, dtype=torch.float64)
         return layer.write(weight.cpu().double(), out).numpy()
-
-
-class TiedAutoencode(torch.autograd.Function):
-    """The sparse step of all copies, with gradients of the base vectors."""
-
-    @staticmethod
-    def forward(  # noqa: PLR0917
-        ctx: Any,
-        inputs: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        components: Tensor,
-        encode: Callable[[Tensor, Tensor, Tensor], Code],
-        network: TiedNetwork,
-    ) -> Tensor:
-        """Encode rows (n_rows, n_inputs) and decode to (n_bags, n_features)."""
-        ctx.network, layer = network, network.last_layer()
-        written = (*layer, network.dictionary())
-        return SparseAutoencode.forward(ctx, inputs, *written, encode, network.spare)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of inputs, weight, bias and components."""
-        of_inputs, *of_copies = SparseAutoencode.backward(ctx, grad)[:4]
-        of_vectors = ctx.network.gradients_of_vectors(*of_copies)
-        return of_inputs, *of_vectors, None, None
 
 
 def _transposed(rows: Tensor, n: int) -> Tensor:

@@ -278,7 +278,7 @@ class Layer:
         out = take(spare, (n_vectors, self.width), written)
         if has_csr_kernels(written):  # else each step has other memory
             _run(self._kept(self._sums, written, out))
-            return out.detach()  # autograd copies a gradient that somebody holds
+            return out
         return self.sum(written, out)
 
     def _writes(self, weight: Tensor, out: Tensor) -> list[Call]:
