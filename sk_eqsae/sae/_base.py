@@ -35,8 +35,8 @@ from .._estimator import (
 )
 from .._metrics import fvu_of_chunks
 from .._rows import TrainingRows, dtype_in_memory, normalized, read_rows
-from .._threads import product
-from .._training import DivergedError, resolve_device, threads_that_pay, train
+from .._threads import product, threads_that_pay
+from .._training import DivergedError, resolve_device, train
 from ..groups._orbit_table import METADATA
 from ._code import BatchTopK, Code, Selection, Threshold, TopK
 from ._data_parallel import SharedCheckpoint, SharedObjective, check_agreement
@@ -245,19 +245,20 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
 
     @_fit_context(prefer_skip_nested_validation=False)
     def _fit(self, X: ArrayLike, *, partial: bool, **metadata: Any) -> Self:
+        reset = not self._is_going_on(partial)
         with all_or_nothing(self), ordinary_modes():
+            X = checked_rows(self, X, reset=reset)
             plan = self._prepare(X, metadata, partial=partial)
             return self._keep(plan, self._train(plan))
 
     def _prepare(
-        self, X: ArrayLike, metadata: dict[str, Any], *, partial: bool = False
+        self, X: Any, metadata: dict[str, Any], *, partial: bool = False
     ) -> Plan:
-        """All of a fit that comes before training."""
+        """All of a fit that comes between the checks of X and training."""
         going_on = self._is_going_on(partial)
         random_state = check_random_state(self.random_state)
         # of the weights, of the order of the rows, of M
         seed, order_seed, seed_of_m = random_state.randint(2**31 - 1, size=3).tolist()
-        X = checked_rows(self, X, reset=not going_on)
         rows = self._training_rows(X, metadata, partial, seed_of_m)
         memory = dict(getattr(self, "_memory", {})) if partial else None
         digest = None if partial or self.checkpoint is None else hashlib.sha256()
