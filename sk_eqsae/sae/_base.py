@@ -65,6 +65,10 @@ _NOT_OF_TRAINING = {
 }
 
 
+# what training remembers from one call of partial_fit to the next; None of fit
+Memory = dict[str, NDArray] | None
+
+
 @dataclass(frozen=True)
 class Plan:
     """A fit that is ready to train."""
@@ -76,7 +80,7 @@ class Plan:
     seed: int  # of the order of the rows
     target_mean: NDArray  # was subtracted from the targets
     previous: NDArray  # (2, n_epochs): curves of the epochs that training goes on from
-    memory: dict[str, NDArray] | None  # of partial_fit: what earlier calls have left
+    memory: Memory  # of partial_fit: what earlier calls have left
     checkpoint: Checkpoint | None
 
 
@@ -302,11 +306,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         return TrainingRows(X)
 
     def _normalize(
-        self,
-        rows: TrainingRows,
-        digest: Any,
-        memory: dict[str, NDArray] | None,
-        going_on: bool,
+        self, rows: TrainingRows, digest: Any, memory: Memory, going_on: bool
     ) -> NDArray:
         """Set mean and scale, unless training goes on, and give the targets' mean."""
         normalize = self._recipe().normalize
@@ -459,11 +459,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
     # Networks
 
     def _new_network(
-        self,
-        n_latents: int,
-        n_features: int,
-        seed: int,
-        memory: dict[str, NDArray] | None,
+        self, n_latents: int, n_features: int, seed: int, memory: Memory
     ) -> Network:
         sizes = (n_features, n_latents, self.hidden_dim)
         return DenseNetwork(*sizes, tied_init=self._recipe().tied_init, seed=seed)
@@ -482,10 +478,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         return self.hidden_dim or 0
 
     def _trained_network(
-        self,
-        n_latents: int,
-        target_mean: NDArray,
-        memory: dict[str, NDArray] | None,
+        self, n_latents: int, target_mean: NDArray, memory: Memory
     ) -> Network:
         n_hidden = self.coefs_[0].shape[1] if len(self.coefs_) > 1 else 0
         if (n_latents, self._n_hidden()) != (self.n_components_, n_hidden):
