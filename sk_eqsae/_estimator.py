@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
 from ._shards import Shards
@@ -71,9 +72,9 @@ def ordinary_modes(device: str | torch.device = "cpu") -> Iterator[None]:
         yield
 
 
-def draw_seed(random_state: np.random.RandomState) -> int:
-    """Draw a torch seed from a scikit-learn random state."""
-    return int(random_state.randint(2**31 - 1))
+def draw_seed(random_state: Any) -> int:
+    """Draw a torch seed from a `random_state` parameter."""
+    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 def unfrozen(estimator: Any) -> Any:

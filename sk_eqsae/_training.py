@@ -38,6 +38,12 @@ class Trainable(nn.Module):
         """
         raise NotImplementedError
 
+    def learn(self, inputs: Tensor, target: Tensor) -> Tensor:
+        """Leave gradients of a batch with the weights; its mean losses."""
+        losses = self.loss(inputs, target)
+        losses[0].sum().backward()
+        return losses.detach()
+
     def before_step(self) -> Tensor | None:
         """Change gradients, or give what the optimizer has to divide them by."""
         return None
@@ -189,15 +195,11 @@ class Net(NeuralNet):
     def train_step(self, batch: tuple[Tensor, ...], **fit_params: Any) -> Tensor:
         """One step of the optimizer; the losses stay on the device."""
         self.module_.zero_grad(set_to_none=True)
-        losses = self.module_.loss(batch[0], batch[-1])
-        # as losses[0].sum().backward(), in half as many small operations
-        of_first = torch.zeros_like(losses)
-        of_first[0] = 1.0
-        losses.backward(of_first)
+        losses = self.module_.learn(batch[0], batch[-1])
         # fused Adam divides by it on its way, which saves a walk over all gradients
         self.optimizer_.grad_scale = self.module_.before_step()
         self.optimizer_.step()
-        return losses.detach()
+        return losses
 
     def run_single_epoch(
         self,

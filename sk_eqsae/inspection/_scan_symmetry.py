@@ -14,7 +14,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils import check_scalar
 
 from .._atomic import atomic_write, read_bytes
 from .._estimator import draw_seed
@@ -199,7 +199,7 @@ class _Scan:
     ) -> None:
         self.model, self.inputs, self.options = model, checked_inputs(inputs), options
         self.n_rows, self.sizes = n_rows, sizes
-        self.seed = draw_seed(check_random_state(random_state))
+        self.seed = draw_seed(random_state)
         self.out = None if out is None else Path(out)
         if self.out is not None:
             self.out.mkdir(parents=True, exist_ok=True)

@@ -42,7 +42,7 @@ from ._code import BatchTopK, Code, Selection, Threshold, TopK
 from ._data_parallel import SharedCheckpoint, SharedObjective, check_agreement
 from ._network import DenseNetwork, Network
 from ._objective import Objective
-from ._outcome import warn_of_canonical_rows, warn_of_outcome
+from ._outcome import warn_of_outcome
 from ._recipe import RECIPES, SCHEDULES, Recipe
 from ._sparse_step import decode_sparse
 from ._torch_module import SparseAutoencoder
@@ -52,9 +52,6 @@ _CHUNK_ENTRIES = 2**22  # rows or dense latents held at a time: 16 MiB in float3
 _DEFAULT_K = 32
 _MB = 1e6
 _PARTIAL_EPOCH = 10_000  # rows that count as one in dead_after, if a call has fewer
-# rows on which latents count as dead: that each could be active so often, if equally
-_CHANCES = 10
-_LEAST = 1_024
 # parameters that training does not depend on, or that show in what it starts from
 _NOT_OF_TRAINING = {
     "activation_transform",
@@ -423,24 +420,18 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         if not np.isfinite(curves).all():  # of one of several networks
             epoch = int(np.flatnonzero(~np.isfinite(curves[0]))[0]) + 1
             raise DivergedError(curves[0, epoch - 1], epoch, self._schedule()["lr"])
+        self._set_or_drop("_memory", plan.memory)
         self._set_weights(plan.network, plan.target_mean)
         curves = np.concatenate([plan.previous, curves], axis=1)
         self.loss_curve_, self.error_curve_ = curves
         self.n_iter_ = len(self.loss_curve_)
-        self._set_or_drop("_memory", plan.memory)
         threshold = k = None
         if self.activation == "batch_topk":
             threshold, k = self._mean_threshold(plan.rows), kept_latents(self)
         self._set_or_drop("threshold_", threshold)
         self._set_or_drop("_threshold_k", k)
         if plan.memory is None:  # else there may be more calls to come
-            to_canonical = plan.rows.targets is not None
-            must_fail = to_canonical and warn_of_canonical_rows(self, plan.rows)
-            n_chances = _CHANCES * self.n_components_ // kept_latents(self)
-            inputs, target = plan.rows.sample(max(_LEAST, n_chances))
-            fires = self._encode_csr(inputs).astype(bool).sum(axis=0) > 0
-            enough = len(inputs) >= n_chances and not must_fail
-            warn_of_outcome(self, fires, target, enough=enough)
+            warn_of_outcome(self, plan.rows, kept_latents(self))
         return self
 
     def _set_or_drop(self, name: str, value: Any) -> None:

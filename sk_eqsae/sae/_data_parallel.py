@@ -28,16 +28,16 @@ class SharedObjective(Objective):
     # same step.
 
     batch_rows = 0
+    weight = 1.0  # of the share in its batch
 
-    def loss(self, inputs: Tensor, target: Tensor) -> Tensor:
+    def learn(self, inputs: Tensor, target: Tensor) -> Tensor:
         """Losses of the whole batch, with the gradient of this process's share."""
         if not self.batch_rows:
             self._begin_alike()
-        rows, weight = self._share(target)
-        share = super().loss(inputs[rows], target[rows]) * weight
-        of_batch = share.detach().clone()
-        dist.all_reduce(of_batch)
-        return share + (of_batch - share).detach()
+        rows, self.weight = self._share(target)
+        losses = super().learn(inputs[rows], target[rows]) * self.weight
+        dist.all_reduce(losses)
+        return losses
 
     def _share(self, target: Tensor) -> tuple[slice, float]:
         """Rows of a batch that this process takes, and how much their mean counts."""
@@ -72,7 +72,8 @@ class SharedObjective(Objective):
 
     def before_step(self) -> Tensor | None:
         """Add up gradients, and clip the sum."""
-        sums = [dist.all_reduce(g, async_op=True) for g in self.network.gradients()]
+        gradients = self.network.gradients()
+        sums = [dist.all_reduce(g.mul_(self.weight), async_op=True) for g in gradients]
         for each in sums:
             each.wait()
         return super().before_step()

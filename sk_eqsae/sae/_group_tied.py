@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from numbers import Integral
 from os import PathLike
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,16 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import (
-    _is_fitted,
-)
+from sklearn.utils.validation import _is_fitted
 
 from .._docs import fill
 from .._estimator import Fitted
 from .._rows import TrainingRows
 from .._warnings import warn
 from ..groups import FiniteGroup
-from ..groups._activation_transform import fitted_transform
 from ..groups._element_matrices import (
     IrrepBasis,
     averaged,
@@ -30,31 +27,13 @@ from ..groups._element_matrices import (
     warn_if_poses_look_alike,
 )
 from ..groups._orbit_table import as_group, given
-from ._base import Plan, room_for
-from ._latent_orbits import (
-    LatentOrbits,
-    arranged,
-    counts_of,
-    filled,
-    lengths_of,
-    reachable_sizes,
-)
+from ._base import Plan
+from ._latent_orbits import counts_of, lengths_of
 from ._network import Network
-from ._orbit_choice import (
-    ShortRegular,
-    kinds_with_vectors,
-    shares_of_kinds,
-    short_regular,
-)
-from ._orbited import OrbitedSAE
+from ._orbit_choice import choose_orbits
 from ._recipe import Recipe
+from ._symmetric import OrbitedSAE
 from ._tied_network import TiedNetwork
-from ._topk import TopKSAE
-from ._unexplained import left_by_m
-
-# n_free="auto": a share of the latents where M's error is so many times a regular FVU
-_FREE_SHARE = 1 / 8
-_MUCH_LEFT = 3.0
 
 
 @fill
@@ -286,10 +265,12 @@ class GroupTiedSAE(OrbitedSAE):
             self._check_unchanged(group, X.shape[1])
         else:
             self.symmetry_, self.order_ = group, group.order
-            self.activation_transform_ = known or fitted_transform(
-                self._new_fitter(group, seed), group, X, **metadata
-            )
-            is_done = self._choose_orbits(X, table, seed, given(metadata))
+            if known is None:
+                self._fit_transform_of(group, X, metadata, seed)
+            else:
+                self.activation_transform_ = known
+            orbits, is_done = choose_orbits(self, X, table, seed, given(metadata))
+            self._set_orbits(orbits)
         canonical = None if metadata["groups"] is None else table[:, 0]
         if canonical is not None and not partial:
             warn_if_poses_look_alike(self.activation_transform_, X, canonical)
@@ -333,90 +314,6 @@ class GroupTiedSAE(OrbitedSAE):
                 "orbits now are of others. Call fit with warm_start=False to start "
                 "anew."
             )
-
-    def _choose_orbits(
-        self, X: Any, table: NDArray, seed: int, metadata: dict[str, Any]
-    ) -> bool:
-        """Set how many latent orbits there are of each kind, and in which order.
-
-        Whether the search for them was not interrupted.
-        """
-        n_latents = self._n_latents(X.shape[1])
-        with room_for(n_latents, X.shape[1]):
-            torch.empty(n_latents, X.shape[1])  # what is too large is said at once
-        if self.random_state is None:
-            seed = 0  # so that a fit that was killed comes to the same lengths
-        lengths, counts = lengths_of(self.symmetry_), None
-        if isinstance(self.orbit_lengths, dict):
-            counts = counts_of(self.symmetry_, self.orbit_lengths)
-            possible = counts > 0
-        else:
-            possible = kinds_with_vectors(self.activation_transform_)
-        left, short = self._left_by_m(X, table, seed, metadata), None
-        if left is not None or (counts is None and possible.sum() > 1):
-            short = short_regular(self, TopKSAE, X, seed)
-        n_free = self._n_free_beside(lengths[possible], n_latents, left, short)
-        if counts is None:
-            M = self.activation_transform_
-            shares = shares_of_kinds(short, M, possible) if short else possible * 1.0
-            counts = filled(shares, possible, lengths, max(0, n_latents - n_free))
-        if not counts.any() or counts @ lengths != n_latents - n_free:
-            self._raise_sizes(n_latents, n_free, lengths[possible])
-        kinds = arranged(counts, lengths, self._prefixes(n_latents))
-        self._set_orbits(LatentOrbits(self.symmetry_, kinds, n_free))
-        return short is None or short.is_done
-
-    def _left_by_m(
-        self, X: Any, table: NDArray, seed: int, metadata: dict[str, Any]
-    ) -> float | None:
-        """1 - R2 of M on held-out orbits; None if nothing depends on it."""
-        if self.n_free != "auto" or self.order_ == 1:
-            return None
-        if "groups" not in metadata:
-            raise ValueError(
-                "n_free='auto' has to see how well M explains orbits, and a fitted M "
-                "without orbits does not tell. Give fit groups and power, with M in a "
-                "sklearn.frozen.FrozenEstimator to keep it, or set n_free to a number."
-            )
-        fitter = self._new_fitter(self.symmetry_, seed)
-        return left_by_m(fitter, X, table, seed=seed, **metadata)
-
-    def _n_free_beside(
-        self,
-        lengths: NDArray,
-        n_latents: int,
-        left: float | None,
-        short: ShortRegular | None,
-    ) -> int:
-        """How many latents are free beside orbits of these lengths."""
-        if self.n_free != "auto":
-            return int(self.n_free)
-        if left is None or short is None:
-            return 0
-        fvu = 1 - short.sae.score(short.rows)
-        n_free = round(_FREE_SHARE * n_latents) if left > _MUCH_LEFT * fvu else 0
-        # as many as leave what whole orbits fill
-        sizes = np.flatnonzero(reachable_sizes(lengths, n_latents - n_free))
-        return n_latents - int(sizes[-1])
-
-    def _raise_sizes(self, n_latents: int, n_free: int, lengths: NDArray) -> NoReturn:
-        if isinstance(self.orbit_lengths, dict):
-            raise ValueError(
-                f"n_components={n_latents} latents, {n_free} of them free, are not "
-                f"those of orbit_lengths={self.orbit_lengths!r}. Leave n_components "
-                "out, or give at least one orbit."
-            )
-        sizes = n_free + np.flatnonzero(
-            reachable_sizes(lengths, max(0, n_latents - n_free) + 2 * self.order_)
-        )
-        sizes = sizes[sizes > n_free]
-        above = np.searchsorted(sizes, n_latents, side="right")
-        nearest = sizes[max(0, above - 1) :][:2]
-        raise ValueError(
-            f"n_components={n_latents} latents, {n_free} of them free, do not fill "
-            f"latent orbits of {' and '.join(map(str, sorted(set(lengths))))}. The "
-            f"nearest sizes that do are {' and '.join(map(str, nearest))}."
-        )
 
     def _train(self, plan: Plan) -> NDArray:
         """Losses and squared errors of each epoch; none if lengths were cut short."""

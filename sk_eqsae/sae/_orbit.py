@@ -28,8 +28,8 @@ from ._latent_orbits import LatentOrbits, counts_of, lengths_of
 from ._matching import Matching, match_latents
 from ._objective import Objective
 from ._orbit_objective import OrbitObjective, SharedOrbitObjective, error_of
-from ._orbited import OrbitedSAE
 from ._recipe import Recipe
+from ._symmetric import OrbitedSAE
 
 _REGULAR_PART = 1 / 3  # of the steps, before latents are matched
 _HELD_OUT = 0.1  # of the inputs, while equivariance="auto" looks for a strength
@@ -231,7 +231,6 @@ class OrbitSAE(OrbitedSAE):
             )
         self.symmetry_, self.order_ = group, group.order
         n_latents = self._n_latents(X.shape[1])
-        self._check_lengths(n_latents)
         canonical = None if metadata["groups"] is None else table[:, 0]
         if self.order_ == 1:
             self._set_orbits(LatentOrbits(group, [0] * n_latents))
@@ -255,27 +254,23 @@ class OrbitSAE(OrbitedSAE):
             n_held_out=int(n_held_out),
         )
 
-    def _check_lengths(self, n_latents: int) -> None:
+    def _n_latents(self, n_features: int) -> int:
         if not isinstance(self.orbit_lengths, dict):
-            return
+            return super()._n_latents(n_features)
         counts = counts_of(self.symmetry_, self.orbit_lengths)
-        n_in_orbits = counts @ lengths_of(self.symmetry_)
-        if n_in_orbits != n_latents:
+        n_in_orbits = int(counts @ lengths_of(self.symmetry_))
+        if self.n_components not in {None, n_in_orbits}:
             raise ValueError(
                 f"orbit_lengths={self.orbit_lengths!r} are {n_in_orbits} latents, but "
-                f"n_components={n_latents}. Leave n_components out, or change it."
+                f"n_components={self.n_components}. Leave n_components out, or change "
+                "it."
             )
         if self.nested is not None:
             raise ValueError(
                 "orbit_lengths is given together with nested, whose parts find their "
                 "own. Set orbit_lengths='auto'."
             )
-
-    def _n_latents(self, n_features: int) -> int:
-        if self.n_components is None and isinstance(self.orbit_lengths, dict):
-            counts = counts_of(self.symmetry_, self.orbit_lengths)
-            return int(counts @ lengths_of(self.symmetry_))
-        return super()._n_latents(n_features)
+        return n_in_orbits
 
     def _schedule(self) -> dict[str, Any]:
         """Steps are of whole orbits."""

@@ -70,12 +70,12 @@ class OrbitObjective(Objective):
         self.idle, self.is_dead = self.idle[places], self.is_dead[places]
         self._list_dead()
 
-    def loss(self, inputs: Tensor, target: Tensor) -> Tensor:
+    def learn(self, inputs: Tensor, target: Tensor) -> Tensor:
         """Losses of orbits (n_orbits, order, n_features); `target` marks their rows."""
         rows = inputs.flatten(0, 1) if self.is_whole else inputs[target]
         self.n_steps += 1
         if self.strength == 0 or self.moves is None:
-            return self._losses(rows, rows)
+            return self._learn(rows, rows)
         rng = Random(f"{self.seed} {self.n_steps}")
         element = rng.randrange(1, len(self.products))
         partners = self._partners(target, element)
@@ -87,7 +87,7 @@ class OrbitObjective(Objective):
             for weight, share in zip(_WEIGHTS, shares, strict=True)
         ]
         extras = list(zip(weights, targets, strict=True))
-        return self._losses(rows, rows, again, extras)
+        return self._learn(rows, rows, again, extras)
 
     def _halves(self, n_rows: int) -> tuple[int, tuple[float, float]]:
         """Rows of the support loss, and how much the means over both parts count."""

@@ -20,13 +20,17 @@ from sk_eqsae.groups._element_matrices import (
     element_matrices,
     irrep_block,
 )
-from sk_eqsae.groups._group import coset_representatives, generator_elements
-from sk_eqsae.groups._irreps import fixed_space
+from sk_eqsae.groups._group import (
+    coset_representatives,
+    fixed_space,
+    generator_elements,
+)
 from sk_eqsae.inspection import feature_symmetry
 from sk_eqsae.sae import _vector_copies
 from sk_eqsae.sae._code import BatchTopK, Prefixes, TopK, fixed_size_code, join
 from sk_eqsae.sae._latent_orbits import LatentOrbits
-from sk_eqsae.sae._objective import Layout, Objective, SquaredErrors
+from sk_eqsae.sae._objective import Layout, Objective, squared_errors
+from sk_eqsae.sae._sparse_step import gradients
 from sk_eqsae.sae._tied_network import TiedNetwork
 
 from ..groups.representations import known_representation, orbits_of
@@ -296,9 +300,7 @@ def fixed_bases(network):
     return {
         kind: torch.block_diag(
             *(
-                torch.from_numpy(
-                    np.kron(fixed_space(irrep.matrices[subgroup.elements]), np.eye(m))
-                )
+                torch.from_numpy(np.kron(fixed_space(irrep, subgroup), np.eye(m)))
                 for irrep, m in zip(irreps, counts, strict=True)
             )
         )
@@ -329,16 +331,26 @@ def test_sums_and_gradients_equal_those_of_all_copies_written_out(
     results = []
     for dense in (False, True):
         network, rows, moved, M = tied_network(group, hidden_dim)
+        back = torch.from_numpy(network.basis.from_irreps)
         if dense:
             sums = dense_sums(network, rows, select, M)
         else:
-            back = torch.from_numpy(network.basis.from_irreps)
-            sums = network(moved, select) @ back.T
+            of_irreps, passed = network(moved, select)
+            sums = of_irreps @ back.T
         weights = torch.sin(torch.arange(sums.numel(), dtype=sums.dtype))
-        (sums * weights.view_as(sums)).sum().backward()
-        gradients = dict(network.named_parameters())
-        gradients.pop("intercept")
-        results.append([sums.detach(), *(p.grad for p in gradients.values())])
+        weights = weights.view_as(sums)
+        if dense:
+            (sums * weights).sum().backward()
+        else:
+            with torch.no_grad():
+                found = gradients(passed, weights @ back, network.spare)
+            *of_layers, of_inputs = found
+            if of_inputs is not None:
+                passed.inputs.backward(of_inputs)
+            network.leave_gradients(*of_layers, torch.zeros(moved.shape[1]))
+        weights = dict(network.named_parameters())
+        weights.pop("intercept")
+        results.append([sums.detach(), *(p.grad for p in weights.values())])
     for tied, written_out in zip(*results, strict=True):
         torch.testing.assert_close(tied, written_out, rtol=1e-5, atol=1e-5)
 
@@ -349,12 +361,11 @@ def test_errors_are_as_long_as_in_the_coordinates_of_the_rows(group):
     metric = network.metric
     if metric is None:  # the group keeps lengths as they are
         metric = torch.eye(rows.shape[1], dtype=rows.dtype)
-    moved, offset = moved.requires_grad_(), torch.zeros(moved.shape[1])
+    offset = torch.zeros(moved.shape[1])
     args = ([(1.0, torch.zeros_like(moved))], torch.zeros(1), Layout((), 1, metric))
-    losses = SquaredErrors.apply(moved, offset, *args)
+    losses, gradients, _ = squared_errors(moved.clone(), offset, *args)
     lengths = rows.square().sum(1).mean().to(losses.dtype)
     torch.testing.assert_close(losses[0], lengths, rtol=1e-5, atol=0)
-    gradients = torch.autograd.grad(losses[0], moved)[0]
     torch.testing.assert_close(gradients, 2 * moved @ metric / len(moved))
 
 
@@ -370,12 +381,12 @@ def test_the_loss_is_the_squared_error_in_the_units_of_the_rows():
 def test_prefixes_follow_the_order_of_the_public_dictionary():
     network, _, rows, _ = tied_network(CyclicGroup(4))
     part = np.searchsorted([4, 17], network.places, side="right")
-    sums = network(rows, Prefixes(TopK(14), part)).view(len(rows), 2, -1)
+    sums = network(rows, Prefixes(TopK(14), part))[0].view(len(rows), 2, -1)
     weight, bias = network.encoder.weight, network.encoder.bias
     with torch.no_grad():  # without the first base vector, its part is empty
         weight[0] = 0
         bias[0] = -1
-    changed = network(rows, Prefixes(TopK(14), part)).view(len(rows), 2, -1)
+    changed = network(rows, Prefixes(TopK(14), part))[0].view(len(rows), 2, -1)
     assert (changed[:, 0] == 0).all()
     assert (sums[:, 0] != 0).any()
     torch.testing.assert_close(changed[:, 1], sums[:, 1])
@@ -866,7 +877,7 @@ def _of_all_copies(group, counts, subgroup):
     """Matrices of each coset, from the numbers of a base vector to its coordinates."""
     fixed = block_diag(
         *(
-            np.kron(fixed_space(irrep.matrices[subgroup.elements]), np.eye(m))
+            np.kron(fixed_space(irrep, subgroup), np.eye(m))
             for irrep, m in zip(group.irreps, counts, strict=True)
             if m
         )
