@@ -522,8 +522,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
             if self.group_law == "exact":
                 warn_if_rounded(self.order_error_, generators)
             self._set_factors(generators, moments.basis)
-            self._warn_if_worse_than_nothing(X, table)
-            self._warn_if_few_orbits_are_all(X, table)
+            self._judge(X, table)
         return self
 
     def _set_factors(self, generators: NDArray, basis: NDArray | None) -> None:
@@ -540,12 +539,15 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
             return self._small, self._basis
         return M.reshape(-1, *M.shape[-2:]), None
 
-    def _warn_if_few_orbits_are_all(self, X: Any, table: NDArray) -> None:
-        """Warn if the longest hundredth of the orbits holds most of the variance."""
+    def _judge(self, X: Any, table: NDArray) -> None:
+        """Warn if M does no good on a sample of the orbits, or few of them are all."""
+        M = ElementMatrices(self.symmetry_, *self._factors(), most_kept=0)
+        r2, of_identity = r2_of_sample(M, X, table)
+        if r2 < max(0.0, of_identity) - _WORSE:
+            self._warn_that_worse(r2, of_identity)
         some = table[:: max(1, len(table) // _SAMPLED)]
         shorter, share = shorter_rows(X[some[:, 0]].astype(np.float64))
         if share > MOST_OF_ALL:
-            M = ElementMatrices(self.symmetry_, *self._factors(), most_kept=0)
             r2, _ = r2_of_sample(M, X, some[shorter])
             warn(
                 f"The longest 1 % of the orbits hold {share:.0%} of the variance, as "
@@ -554,12 +556,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
                 "shorten all rows of an orbit by its canonical row's length before fit."
             )
 
-    def _warn_if_worse_than_nothing(self, X: Any, table: NDArray) -> None:
-        """Warn if M explains less than the mean or than M = I; looks at a sample."""
-        M = ElementMatrices(self.symmetry_, *self._factors(), most_kept=0)
-        r2, of_identity = r2_of_sample(M, X, table)
-        if r2 >= max(0.0, of_identity) - _WORSE:
-            return
+    def _warn_that_worse(self, r2: float, of_identity: float) -> None:
         descended = self.solver == "adam" and self.group_law == "free"
         what_to_do = (
             "Lower lr (the learning rate), raise max_epochs, or set solver='lstsq'."

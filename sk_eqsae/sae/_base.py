@@ -97,6 +97,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
     loss_curve_: NDArray
     error_curve_: NDArray
     hidden_dim: int | None
+    _rows_together = 1  # that a batch holds all or none of
 
     _fitted: ClassVar[tuple] = (
         *FEATURES,
@@ -379,10 +380,11 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         default = SCHEDULES["paper" if self.recipe == "paper" else "default"]
         # epochs that were asked for are done, however many steps they take
         budget = default["max_steps"] if self.max_epochs is None else None
+        batch_size = self.batch_size or default["batch_size"]
         return {
             "lr": self.lr or default["lr"],
             "lr_decay": self._recipe().lr_decay,
-            "batch_size": self.batch_size or default["batch_size"],
+            "batch_size": max(1, batch_size // self._rows_together),
             "max_epochs": self.max_epochs or default["max_epochs"],
             "max_steps": self.max_steps or budget,
             "device": self.device,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
-from ..groups import FiniteGroup, Subgroup
+from ..groups import FiniteGroup
 
 _PARTNERS = 16  # of a latent under one element that are looked at
 _VOTES = 8  # members of an orbit that have a say in who is next
@@ -50,7 +50,7 @@ def match_latents(
     Z = Z.astype(np.float64)  # squares may leave the range of float32
     cosines = _Cosines(Z, table, group)
     norms = _norms(Z)
-    kinds = [_Kind(group, subgroup) for subgroup in group.subgroups]
+    kinds = [_Kind(group.cosets(subgroup)) for subgroup in group.subgroups]
     left = np.full(len(kinds), len(norms)) if counts is None else np.array(counts)
     part = np.zeros(len(norms), dtype=np.int64) if part is None else part
     orbit, coset = np.full((2, len(norms)), -1)
@@ -76,13 +76,13 @@ def match_latents(
 class _Kind:
     """Latent orbits of one kind: the cosets of a subgroup."""
 
-    def __init__(self, group: FiniteGroup, subgroup: Subgroup) -> None:
-        self.moves = group.cosets(subgroup)  # g c, of shape (order, length)
-        self.length = self.moves.shape[1]
+    def __init__(self, moves: NDArray) -> None:
+        self.moves = moves  # g c, of shape (order, length)
+        self.length = moves.shape[1]
         # cosets that differ in which elements leave them alone
         stays = self.moves == np.arange(self.length)
         self.starts = np.unique(stays, axis=1, return_index=True)[1].tolist()
-        n_pairs = (group.order - 1) * self.length  # of g != 1 and c
+        n_pairs = (len(moves) - 1) * self.length  # of g != 1 and c
         some = np.linspace(0, n_pairs - 1, min(n_pairs, _PAIRS)).astype(np.intp)
         g, c = some // self.length + 1, some % self.length
         self.pairs = g, c, self.moves[g, c]

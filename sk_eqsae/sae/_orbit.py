@@ -272,11 +272,9 @@ class OrbitSAE(OrbitedSAE):
             )
         return n_in_orbits
 
-    def _schedule(self) -> dict[str, Any]:
-        """Steps are of whole orbits."""
-        schedule = super()._schedule()
-        n_orbits = max(1, schedule["batch_size"] // self.order_)
-        return schedule | {"batch_size": n_orbits}
+    @property
+    def _rows_together(self) -> int:  # type: ignore[override]
+        return self.order_
 
     def _objective_kind(
         self, rows: TrainingRows, seed: int
@@ -299,7 +297,7 @@ class OrbitSAE(OrbitedSAE):
         if not isinstance(objective, OrbitObjective):
             return super()._train(plan)
         if self._is_going_on(plan.memory is not None):
-            self._set_moves(objective)
+            objective.set_moves(self.latent_orbits_)
             objective.strength = self.equivariance_ = self._strength()
             return super()._train(plan)
         if plan.memory is None:
@@ -422,11 +420,12 @@ class OrbitSAE(OrbitedSAE):
         kinds = found.subgroup
         order = np.lexsort((found.coset, found.orbit, kinds[found.orbit], part))
         orbits = found.orbit[order][found.coset[order] == 0]
-        self._set_orbits(LatentOrbits(self.symmetry_, kinds[orbits]))
+        latent_orbits = LatentOrbits(self.symmetry_, kinds[orbits])
+        self._set_orbits(latent_orbits)
         plan.objective.reorder(order)
+        plan.objective.set_moves(latent_orbits)
         if plan.memory is not None:
             _reorder_memory(plan.memory, order, len(self.coefs_))
-        self._set_moves(plan.objective)
 
     def _matching(
         self, rows: OrbitRows, part: NDArray, counts: NDArray | None
@@ -450,10 +449,6 @@ class OrbitSAE(OrbitedSAE):
         places = np.full(table.shape, -1)
         places[table >= 0] = np.arange(len(inputs))
         return Z, places
-
-    def _set_moves(self, objective: OrbitObjective) -> None:
-        orbits = self.latent_orbits_
-        objective.set_moves(np.stack([orbits.places(g) for g in range(self.order_)]))
 
 
 def _without(dataset: Any, n_last: int) -> Dataset:

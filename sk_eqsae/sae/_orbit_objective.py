@@ -5,6 +5,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from ..groups import FiniteGroup
 from ._code import Code, Selection, part_of, rows_of
 from ._data_parallel import SharedObjective, of_first
+from ._latent_orbits import LatentOrbits
 from ._network import Network
 from ._objective import Objective
 from ._sparse_step import decode_sparse
@@ -52,8 +54,9 @@ class OrbitObjective(Objective):
         """What a function finds, for all processes that train."""
         return function()
 
-    def set_moves(self, moves: NDArray) -> None:
+    def set_moves(self, orbits: LatentOrbits) -> None:
         """Say where the group moves each latent."""
+        moves = np.stack([orbits.places(g) for g in range(len(self.products))])
         self.moves = torch.from_numpy(moves).to(self.products.device)
 
     @torch.no_grad()

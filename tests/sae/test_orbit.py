@@ -139,7 +139,7 @@ def test_loss_and_gradients_equal_the_dense_ones(is_whole):
         seed=0,
     )
     orbits = _orbit.LatentOrbits(group, [0, 1, len(group.subgroups) - 1])
-    objective.set_moves(np.stack([orbits.places(g) for g in range(6)]))
+    objective.set_moves(orbits)
     objective.strength = 1.0
     generator = torch.Generator().manual_seed(0)
     X = torch.randn(4, 6, 5, generator=generator, dtype=torch.float64)
