@@ -263,9 +263,11 @@ class Stack(Network):
         made |= {"components": components, "intercept": offset}
         for name, gradient in made.items():
             self.tables[name].grad = gradient.view_as(self.tables[name])
+        runs: Any = self.runs
         for i, table in enumerate(self.weights):
-            parts = table.grad.split([len(run[i]) for run in self.runs])
-            for run, part in zip(self.runs, parts, strict=True):
+            assert table.grad is not None
+            parts = table.grad.split([len(run[i]) for run in runs])
+            for run, part in zip(runs, parts, strict=True):
                 run[i].grad = part
 
     def encoder_inputs(self, inputs: Tensor) -> Tensor:
