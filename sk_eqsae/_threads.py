@@ -11,8 +11,12 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
-# multiplications, about half a second of one thread
+# Multiplications below which threads cost more than they bring: of BLAS, about half a
+# second of one thread. Torch's wait for each other some fifty times in a training step,
+# busily, and where other programs have the cores, each wait takes a time slice
+# (``python -m benchmarks.speed --cases threads``).
 _BLAS_SHARED_FROM = 2**33
+_SHARED_FROM = 2**26
 # blocks that want one thread of BLAS, which overlap where there are several threads
 _BLOCKS = SimpleNamespace(lock=Lock(), n=0, limits=None)
 
@@ -32,6 +36,20 @@ def one_thread() -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(before)
+
+
+@contextmanager
+def threads_that_pay(n_products: int) -> Iterator[None]:
+    """Let torch use one thread for work that is too small to share, else as many."""
+    before = torch.get_num_threads()
+    if before == 1 or n_products >= _SHARED_FROM:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

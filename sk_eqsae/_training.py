@@ -3,7 +3,6 @@
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -20,12 +19,8 @@ from tqdm.auto import tqdm
 
 from ._checkpoint import Checkpoint, restore, state_of, without_weights
 from ._rows import Stream
+from ._threads import threads_that_pay
 from ._warnings import warn
-
-# Multiplications below which threads cost more than they bring. They wait for each
-# other some fifty times in a training step, busily, and where other programs have the
-# cores, each wait takes a time slice (``python -m benchmarks.speed --cases threads``).
-_SHARED_FROM = 2**26
 
 
 class Trainable(nn.Module):
@@ -289,20 +284,6 @@ class StepBar(Callback):
     def on_train_end(self, net: Net, **kwargs: Any) -> None:
         """Close the bar."""
         self.bar_.close()
-
-
-@contextmanager
-def threads_that_pay(n_products: int) -> Iterator[None]:
-    """Let torch use one thread for work that is too small to share, else as many."""
-    before = torch.get_num_threads()
-    if before == 1 or n_products >= _SHARED_FROM:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def resolve_device(device: str | torch.device) -> torch.device:

@@ -398,7 +398,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
         if sums is None and hasattr(self, "order_"):
             warn(
                 "partial_fit forgets what fit has found, because fit keeps no sums "
-                "over orbits. Make all calls partial_fit.",
+                "over orbits. Make all calls partial_fit."
             )
         self._forget()
         return sums

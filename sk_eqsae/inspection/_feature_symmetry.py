@@ -180,7 +180,7 @@ def _checked_transform(
         warn(
             f"M obeys the law of the group up to {fitter.order_error_:.2g} only, so "
             "energies, stabilizers and orbits are rough. Fit it with "
-            "group_law='exact'.",
+            "group_law='exact'."
         )
     return unfrozen(fitter)
 

@@ -10,10 +10,7 @@ from ._errors import errors_say
 from ._raw_weights import fold
 from ._saelens import write_saelens
 
-_WRITERS = {
-    "saelens": write_saelens,
-    "dictionary_learning": write_dictionary_learning,
-}
+_WRITERS = {"saelens": write_saelens, "dictionary_learning": write_dictionary_learning}
 
 
 def export(sae: Any, path: str | os.PathLike, format: str = "saelens") -> None:

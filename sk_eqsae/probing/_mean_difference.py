@@ -111,7 +111,7 @@ class MeanDifferenceSelector(SelectorMixin, FloatTransformer):
     )
 
     _parameter_constraints: ClassVar[dict] = {
-        "n_features_to_select": [Interval(Integral, 1, None, closed="left"), None],
+        "n_features_to_select": [Interval(Integral, 1, None, closed="left"), None]
     }
 
     def __init__(self, n_features_to_select: int | None = None) -> None:

@@ -35,8 +35,8 @@ from .._estimator import (
 )
 from .._metrics import fvu_of_chunks
 from .._rows import TrainingRows, dtype_in_memory, normalized, read_rows
-from .._threads import product
-from .._training import DivergedError, resolve_device, threads_that_pay, train
+from .._threads import product, threads_that_pay
+from .._training import DivergedError, resolve_device, train
 from ..groups._orbit_table import METADATA
 from ._code import BatchTopK, Code, Selection, Threshold, TopK
 from ._data_parallel import SharedCheckpoint, SharedObjective, check_agreement
@@ -65,6 +65,10 @@ _NOT_OF_TRAINING = {
 }
 
 
+# what training remembers from one call of partial_fit to the next; None of fit
+Memory = dict[str, NDArray] | None
+
+
 @dataclass(frozen=True)
 class Plan:
     """A fit that is ready to train."""
@@ -76,7 +80,7 @@ class Plan:
     seed: int  # of the order of the rows
     target_mean: NDArray  # was subtracted from the targets
     previous: NDArray  # (2, n_epochs): curves of the epochs that training goes on from
-    memory: dict[str, NDArray] | None  # of partial_fit: what earlier calls have left
+    memory: Memory  # of partial_fit: what earlier calls have left
     checkpoint: Checkpoint | None
 
 
@@ -245,19 +249,20 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
 
     @_fit_context(prefer_skip_nested_validation=False)
     def _fit(self, X: ArrayLike, *, partial: bool, **metadata: Any) -> Self:
+        reset = not self._is_going_on(partial)
         with all_or_nothing(self), ordinary_modes():
+            X = checked_rows(self, X, reset=reset)
             plan = self._prepare(X, metadata, partial=partial)
             return self._keep(plan, self._train(plan))
 
     def _prepare(
-        self, X: ArrayLike, metadata: dict[str, Any], *, partial: bool = False
+        self, X: Any, metadata: dict[str, Any], *, partial: bool = False
     ) -> Plan:
-        """All of a fit that comes before training."""
+        """All of a fit that comes between the checks of X and training."""
         going_on = self._is_going_on(partial)
         random_state = check_random_state(self.random_state)
         # of the weights, of the order of the rows, of M
         seed, order_seed, seed_of_m = random_state.randint(2**31 - 1, size=3).tolist()
-        X = checked_rows(self, X, reset=not going_on)
         rows = self._training_rows(X, metadata, partial, seed_of_m)
         memory = dict(getattr(self, "_memory", {})) if partial else None
         digest = None if partial or self.checkpoint is None else hashlib.sha256()
@@ -301,11 +306,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         return TrainingRows(X)
 
     def _normalize(
-        self,
-        rows: TrainingRows,
-        digest: Any,
-        memory: dict[str, NDArray] | None,
-        going_on: bool,
+        self, rows: TrainingRows, digest: Any, memory: Memory, going_on: bool
     ) -> NDArray:
         """Set mean and scale, unless training goes on, and give the targets' mean."""
         normalize = self._recipe().normalize
@@ -458,11 +459,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
     # Networks
 
     def _new_network(
-        self,
-        n_latents: int,
-        n_features: int,
-        seed: int,
-        memory: dict[str, NDArray] | None,
+        self, n_latents: int, n_features: int, seed: int, memory: Memory
     ) -> Network:
         sizes = (n_features, n_latents, self.hidden_dim)
         return DenseNetwork(*sizes, tied_init=self._recipe().tied_init, seed=seed)
@@ -481,10 +478,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         return self.hidden_dim or 0
 
     def _trained_network(
-        self,
-        n_latents: int,
-        target_mean: NDArray,
-        memory: dict[str, NDArray] | None,
+        self, n_latents: int, target_mean: NDArray, memory: Memory
     ) -> Network:
         n_hidden = self.coefs_[0].shape[1] if len(self.coefs_) > 1 else 0
         if (n_latents, self._n_hidden()) != (self.n_components_, n_hidden):

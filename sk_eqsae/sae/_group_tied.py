@@ -27,7 +27,7 @@ from ..groups._element_matrices import (
     warn_if_poses_look_alike,
 )
 from ..groups._orbit_table import as_group, given
-from ._base import Plan
+from ._base import Memory, Plan
 from ._latent_orbits import counts_of, lengths_of
 from ._network import Network
 from ._orbit_choice import choose_orbits
@@ -343,11 +343,7 @@ class GroupTiedSAE(OrbitedSAE):
         return super()._n_hidden() * self.order_
 
     def _new_network(
-        self,
-        n_latents: int,
-        n_features: int,
-        seed: int,
-        memory: dict[str, NDArray] | None,
+        self, n_latents: int, n_features: int, seed: int, memory: Memory
     ) -> Network:
         if self.order_ == 1:
             return super()._new_network(n_latents, n_features, seed, memory)
@@ -355,10 +351,7 @@ class GroupTiedSAE(OrbitedSAE):
         return TiedNetwork(*self._tied(memory), tied_init=tied_init, seed=seed)
 
     def _trained_network(
-        self,
-        n_latents: int,
-        target_mean: NDArray,
-        memory: dict[str, NDArray] | None,
+        self, n_latents: int, target_mean: NDArray, memory: Memory
     ) -> Network:
         dense = super()._trained_network(n_latents, target_mean, memory)
         if self.order_ == 1:
@@ -367,7 +360,7 @@ class GroupTiedSAE(OrbitedSAE):
         network.set_weights(dense)
         return network
 
-    def _tied(self, memory: dict[str, NDArray] | None) -> tuple:
+    def _tied(self, memory: Memory) -> tuple:
         """What the network is made from, in the basis of earlier calls if there is one.
 
         Another basis of the same irreps would not fit what Adam remembers.

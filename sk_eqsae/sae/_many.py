@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from .._docs import fill
-from .._estimator import ordinary_modes
+from .._estimator import checked_rows, ordinary_modes
 from .._training import resolve_device, train
 from ._base import BaseSAE, Plan
 from ._code import Stacked
@@ -97,7 +97,9 @@ def fit_many(
             with _named(place):
                 fitting = copy(estimator)  # so that a failure leaves no trace
                 fitting._validate_params()
-                plan = fitting._prepare(X, metadata)
+                reset = not fitting._is_going_on(partial=False)
+                rows = checked_rows(fitting, X, reset=reset)
+                plan = fitting._prepare(rows, metadata)
                 _add(stacks, _Member(place, estimator, fitting, plan))
         failures = [failure for stack in stacks for failure in _fit_stack(stack)]
     if failures:
@@ -261,9 +263,11 @@ class Stack(Network):
         made |= {"components": components, "intercept": offset}
         for name, gradient in made.items():
             self.tables[name].grad = gradient.view_as(self.tables[name])
+        runs: Any = self.runs
         for i, table in enumerate(self.weights):
-            parts = table.grad.split([len(run[i]) for run in self.runs])
-            for run, part in zip(self.runs, parts, strict=True):
+            assert table.grad is not None
+            parts = table.grad.split([len(run[i]) for run in runs])
+            for run, part in zip(runs, parts, strict=True):
                 run[i].grad = part
 
     def encoder_inputs(self, inputs: Tensor) -> Tensor:

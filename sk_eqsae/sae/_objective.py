@@ -107,10 +107,11 @@ class Objective(Trainable):
             sums, offset, targets, self.aux_weight, layout
         )
         with torch.no_grad():
-            *of_layers, of_inputs = gradients(passed, of_sums, network.spare)
+            *of_weights, of_inputs = gradients(passed, of_sums, network.spare)
         if of_inputs is not None:  # those of hidden layers are left to torch
             passed.inputs.backward(of_inputs)
-        network.leave_gradients(*of_layers, of_offset)
+        weight, bias, components = of_weights
+        network.leave_gradients(weight, bias, components, of_offset)
         return losses
 
     def _code_of_targets(self, target: Tensor) -> Code:
