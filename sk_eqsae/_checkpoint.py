@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ._atomic import atomic_write, read_bytes
-from ._fitted import ADAM_PARTS
+from ._estimator import ADAM_PARTS
 from ._tensors import from_bytes, to_bytes
 
 _SECONDS = 60.0  # between two checkpoints

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
-from ._rows import Spread, as_array, norm
+from ._estimator import as_array
+from ._rows import Spread, norm
 
 _ROUNDING = 8 * np.finfo(np.float64).eps
 

@@ -1,136 +1,27 @@
-"""Rows, in memory or in files: checked, read some at a time, and made for training."""
+"""Rows, in memory or in files: read some at a time, and made for training."""
 
 import mmap
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
+from numpy.typing import NDArray
 from sklearn.utils import assert_all_finite, gen_batches
-from sklearn.utils.validation import validate_data
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
-from ._shards import Shards
+from ._estimator import check_not_too_large, is_on_disk
 
 Read = Callable[[int, int], tuple[Tensor, ...]]  # rows from one place to another
 
 MOST_OF_ALL = 0.5  # of the variance; of normal rows a hundredth holds 1 to 4 %
-_FLOATS = (np.float64, np.float32)
-_HALVES = (torch.float16, torch.bfloat16)
-_LARGEST = float(np.finfo(np.float32).max)
-_SHOWN = 5
 _ROUNDING = 1e-14  # of the mean
 _CHUNK_ENTRIES = 2**20  # read at a time: 8 MiB in float64
 _BLOCK_BYTES = 2**18  # read at once: a disk reads so much about as fast as all
 _BLOCKS_IN_BUFFER = 256  # at least so many, however small it is
-
-
-def is_on_disk(X: Any) -> bool:
-    """Whether rows are read from files when they are asked for."""
-    return isinstance(X, np.memmap | Shards)
-
-
-def as_array(values: Any, name: str = "X") -> Any:
-    """Make an array of what scikit-learn does not take, float32 of half precision."""
-    # Those are tensors of any device, frames with two columns of one name, and masked
-    # arrays, of which it would take what is under the mask.
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu()
-        values = (values.float() if values.dtype in _HALVES else values).numpy()
-    names = getattr(values, "columns", ())
-    if len(set(names)) < len(names):
-        values = np.asarray(values)
-    if isinstance(values, np.ma.MaskedArray):
-        _refuse_missing(np.ma.getmaskarray(values), name)
-        values = values.data
-    if getattr(values, "dtype", None) == np.dtype(
-        object
-    ):  # None would become NaN, or stay
-        _refuse_missing(pd.isna(values), name)
-    is_half = {*_dtypes(values)} == {np.dtype(np.float16)}
-    return values.astype(np.float32) if is_half and not is_on_disk(values) else values
-
-
-def _dtypes(values: Any) -> Iterable[Any]:
-    """Types of the columns of a frame, or of an array."""
-    if isinstance(values, pd.DataFrame):
-        return values.dtypes
-    return [values.dtype] if isinstance(values, np.ndarray) else []
-
-
-def as_entries(values: ArrayLike, name: str) -> NDArray:
-    """Make an array of what a user says of each row, with no missing value in it."""
-    values = as_array(values, name)
-    # in an array of strings, the NaN of a list would be the text "nan"
-    is_array = hasattr(values, "__array__")
-    entries = np.asarray(values) if is_array else np.asarray(values, dtype=object)
-    _refuse_missing(pd.isna(entries), name)
-    return np.asarray(values)
-
-
-def _refuse_missing(is_missing: Any, name: str) -> None:
-    marks = np.atleast_1d(is_missing)
-    rows = np.flatnonzero(marks.any(axis=tuple(range(1, marks.ndim))))
-    if len(rows):  # rows without an id would be one orbit
-        raise ValueError(
-            f"{name} has missing values (NaN, None, NaT, NA or masked) in "
-            f"{name_rows(rows)}. Leave these rows out, or fill in what is missing."
-        )
-
-
-def as_places(values: ArrayLike, name: str, n: int, what: str) -> NDArray:
-    """Make an array of numbers from 0 to n - 1, each of which names one of `what`."""
-    places = as_entries(values, name)
-    if places.ndim != 1 or places.size == 0 or places.dtype.kind not in "iu":
-        raise ValueError(
-            f"{name} has to list {what} by their numbers, such as [0, 2], found an "
-            f"array of {places.dtype} of shape {places.shape}."
-        )
-    if places.min() < 0 or places.max() >= n:
-        raise ValueError(
-            f"{name} names {what} from {places.min()} to {places.max()}, but there are "
-            f"only those from 0 to {n - 1}."
-        )
-    return places
-
-
-def name_rows(rows: NDArray) -> str:
-    """Numbers of the first few rows, for a message."""
-    shown = ", ".join(str(row) for row in rows[:_SHOWN])
-    return f"rows {shown}{', ...' if len(rows) > _SHOWN else ''}"
-
-
-def checked_array(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> NDArray:
-    """Validate X as scikit-learn does; float32 or float64 of shape (rows, features)."""
-    # sums over rows in another memory order round differently
-    X = as_array(X)
-    X = validate_data(estimator, X, reset=reset, dtype=_FLOATS, order="C")
-    check_not_too_large(X)
-    return X
-
-
-def check_not_too_large(X: NDArray) -> None:
-    """Raise if float64 rows hold what float32 cannot."""
-    largest = max(X.max(), -X.min())
-    if largest > _LARGEST:
-        raise ValueError(
-            f"X has entries as large as {largest:.0e}, too large for float32, in which "
-            "networks are trained. Look for faulty rows, or divide X by a constant."
-        )
-
-
-def checked_rows(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
-    """Validate X, but leave on the disk what is there, for `read_rows` to check."""
-    is_table = is_on_disk(X) and X.ndim == 2 and len(X) and X.dtype.kind in "fiu"
-    if not is_table:
-        return checked_array(estimator, X, reset=reset)
-    return validate_data(estimator, X, reset=reset, skip_check_array=True)
 
 
 def dtype_in_memory(X: Any) -> np.dtype:
@@ -215,6 +106,7 @@ class TrainingRows:
     canonical: NDArray | None = None  # those of power 0, where there is a symmetry
     elements: NDArray | None = None  # of the group, that made each row that goes in
     projection: Callable | None = None  # onto what the group leaves alone
+    poses_are_alike: bool = False  # where M leaves rows as they are
     is_interrupted: bool = False  # by Ctrl-C, before there was a network
 
     def __len__(self) -> int:
@@ -239,15 +131,6 @@ class TrainingRows:
     def fixed(self, mean: NDArray) -> NDArray:
         """The part of a mean of rows that the group leaves alone, or all of it."""
         return mean if self.projection is None else self.projection(mean)
-
-    def sample(self, n_rows: int) -> tuple[NDArray, NDArray]:
-        """Rows that go in, evenly spaced, and those that should come out."""
-        chosen = np.linspace(0, len(self) - 1, min(len(self), n_rows)).astype(np.intp)
-        rows = chosen if self.inputs is None else self.inputs[chosen]
-        inputs = read_rows(self.X, rows)
-        if self.targets is None:
-            return inputs, inputs
-        return inputs, read_rows(self.X, self.targets[chosen])
 
     def spreads(self, digest: Any = None) -> list[Spread]:
         """Means and scales of what goes in and of what should come out.
@@ -335,7 +218,11 @@ class OrbitRows(TrainingRows):
 def normalized(X: NDArray, mean: NDArray, scale: float) -> Tensor:
     """Centred and scaled rows in float32, which has to hold them."""
     with np.errstate(over="ignore"):
-        rows = ((X - mean) / scale).astype(np.float32)
+        if X.dtype == np.float32:  # in float64 it takes a sixth of an encoder's time
+            high = mean.astype(np.float32)  # twice: what is far from 0 loses nothing
+            rows = (X - high - (mean - high).astype(np.float32)) / np.float32(scale)
+        else:
+            rows = ((X - mean) / scale).astype(np.float32)
     if not np.isfinite(rows).all():
         raise ValueError(
             f"X has entries as large as {np.abs(X).max():.0e}, too large for "

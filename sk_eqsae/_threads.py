@@ -1,17 +1,24 @@
 """How many cores one piece of work may use."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cached_property
+from contextlib import contextmanager
+from functools import cache
 from threading import Lock
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
-# multiplications, about half a second of one thread
+# Multiplications below which threads cost more than they bring: of BLAS, about half a
+# second of one thread. Torch's wait for each other some fifty times in a training step,
+# busily, and where other programs have the cores, each wait takes a time slice
+# (``python -m benchmarks.speed --cases threads``).
 _BLAS_SHARED_FROM = 2**33
+_SHARED_FROM = 2**26
+# blocks that want one thread of BLAS, which overlap where there are several threads
+_BLOCKS = SimpleNamespace(lock=Lock(), n=0, limits=None)
 
 
 @contextmanager
@@ -31,11 +38,40 @@ def one_thread() -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-def blas_threads_that_pay(n_products: int) -> AbstractContextManager:
+@contextmanager
+def threads_that_pay(n_products: int) -> Iterator[None]:
+    """Let torch use one thread for work that is too small to share, else as many."""
+    before = torch.get_num_threads()
+    if before == 1 or n_products >= _SHARED_FROM:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def blas_threads_that_pay(n_products: int) -> Iterator[None]:
     """Let BLAS use one thread for work that is too small to share, else as many."""
     # Its threads spin while they wait for each other: where other programs have the
     # cores, small decompositions take 30 times as long on two threads as on one.
-    return nullcontext() if n_products >= _BLAS_SHARED_FROM else _one_of_blas
+    # Limits are the process's: the first block sets them, the last one lifts them.
+    if n_products >= _BLAS_SHARED_FROM:
+        yield
+        return
+    with _BLOCKS.lock:
+        if _BLOCKS.n == 0:
+            _BLOCKS.limits = _libraries().limit(limits=1, user_api="blas")
+        _BLOCKS.n += 1
+    try:
+        yield
+    finally:
+        with _BLOCKS.lock:
+            _BLOCKS.n -= 1
+            if _BLOCKS.n == 0:
+                _BLOCKS.limits.restore_original_limits()
 
 
 def product(rows: Any, matrix: NDArray) -> NDArray:
@@ -44,28 +80,7 @@ def product(rows: Any, matrix: NDArray) -> NDArray:
         return rows @ matrix
 
 
-class _OneOfBlas(AbstractContextManager):
-    """One thread of BLAS for a block, or for blocks that overlap in several threads."""
-
-    def __init__(self) -> None:
-        self.lock, self.n_blocks = Lock(), 0
-
-    @cached_property
-    def libraries(self) -> ThreadpoolController:
-        """Those of numpy and scipy, which are looked for once."""
-        return ThreadpoolController()
-
-    def __enter__(self) -> None:
-        with self.lock:
-            if self.n_blocks == 0:
-                self.limits = self.libraries.limit(limits=1, user_api="blas")
-            self.n_blocks += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self.lock:  # limits are the process's: the last one to leave lifts them
-            self.n_blocks -= 1
-            if self.n_blocks == 0:
-                self.limits.restore_original_limits()
-
-
-_one_of_blas = _OneOfBlas()
+@cache
+def _libraries() -> ThreadpoolController:
+    """Those of numpy and scipy, which are looked for once."""
+    return ThreadpoolController()

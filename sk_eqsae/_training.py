@@ -3,7 +3,6 @@
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -20,12 +19,8 @@ from tqdm.auto import tqdm
 
 from ._checkpoint import Checkpoint, restore, state_of, without_weights
 from ._rows import Stream
+from ._threads import threads_that_pay
 from ._warnings import warn
-
-# Multiplications below which threads cost more than they bring. They wait for each
-# other some fifty times in a training step, busily, and where other programs have the
-# cores, each wait takes a time slice (``python -m benchmarks.speed --cases threads``).
-_SHARED_FROM = 2**26
 
 
 class Trainable(nn.Module):
@@ -37,6 +32,12 @@ class Trainable(nn.Module):
         The first is minimised, the others are recorded.
         """
         raise NotImplementedError
+
+    def learn(self, inputs: Tensor, target: Tensor) -> Tensor:
+        """Leave gradients of a batch with the weights; its mean losses."""
+        losses = self.loss(inputs, target)
+        losses[0].sum().backward()
+        return losses.detach()
 
     def before_step(self) -> Tensor | None:
         """Change gradients, or give what the optimizer has to divide them by."""
@@ -189,15 +190,11 @@ class Net(NeuralNet):
     def train_step(self, batch: tuple[Tensor, ...], **fit_params: Any) -> Tensor:
         """One step of the optimizer; the losses stay on the device."""
         self.module_.zero_grad(set_to_none=True)
-        losses = self.module_.loss(batch[0], batch[-1])
-        # as losses[0].sum().backward(), in half as many small operations
-        of_first = torch.zeros_like(losses)
-        of_first[0] = 1.0
-        losses.backward(of_first)
+        losses = self.module_.learn(batch[0], batch[-1])
         # fused Adam divides by it on its way, which saves a walk over all gradients
         self.optimizer_.grad_scale = self.module_.before_step()
         self.optimizer_.step()
-        return losses.detach()
+        return losses
 
     def run_single_epoch(
         self,
@@ -284,20 +281,6 @@ class StepBar(Callback):
     def on_train_end(self, net: Net, **kwargs: Any) -> None:
         """Close the bar."""
         self.bar_.close()
-
-
-@contextmanager
-def threads_that_pay(n_products: int) -> Iterator[None]:
-    """Let torch use one thread for work that is too small to share, else as many."""
-    before = torch.get_num_threads()
-    if before == 1 or n_products >= _SHARED_FROM:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def resolve_device(device: str | torch.device) -> torch.device:

@@ -17,7 +17,13 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import Pipeline
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
-from sk_eqsae import EquivariantSAE, GroupTiedSAE, MeanDifferenceSelector, TopKSAE
+from sk_eqsae import (
+    EquivariantSAE,
+    GroupTiedSAE,
+    MeanDifferenceSelector,
+    OrbitSAE,
+    TopKSAE,
+)
 from sk_eqsae.sae._recipe import SCHEDULES
 from tests.instances import (
     AUTOENCODERS,
@@ -355,6 +361,7 @@ def test_a_search_may_run_over_kinds_of_autoencoders(routing, kind_of_orbits, re
         TopKSAE(8, **QUICK),
         EquivariantSAE(8, hidden_dim=4, **QUICK),
         GroupTiedSAE(8, symmetry=4, **QUICK),
+        OrbitSAE(8, equivariance=1, **QUICK),
     ]
     search = searched({"sae": kinds}, orbits, routing)
     X, y, metadata = orbits
@@ -367,7 +374,7 @@ def test_a_search_may_run_over_kinds_of_autoencoders(routing, kind_of_orbits, re
             found = search.cv_results_[f"split{fold}_test_score"][kind]
             assert found == probe.score(X[test], y[test])
     orders = [getattr(sae.fit(X, **metadata), "order_", None) for sae in kinds]
-    assert orders == [None, 4, 4]
+    assert orders == [None, 4, 4, 4]
 
 
 @pytest.mark.parametrize("routing", [False, True])

@@ -214,9 +214,9 @@ def test_small_decompositions_use_one_thread_and_others_what_is_allowed(
 ):
     monkeypatch.setattr(_threads, "_BLAS_SHARED_FROM", pays_from)
     seen = []
-    gram, solve = OrbitMoments.add, _activation_transform._exact_law
+    gram, solve = OrbitMoments._add, _activation_transform._exact_law
     monkeypatch.setattr(
-        OrbitMoments, "add", lambda *a: seen.append(threads_of_blas()) or gram(*a)
+        OrbitMoments, "_add", lambda *a: seen.append(threads_of_blas()) or gram(*a)
     )
     monkeypatch.setattr(
         _activation_transform,

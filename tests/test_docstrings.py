@@ -89,6 +89,11 @@ def test_every_class_and_function_has_an_example(path):
     assert "EX01" not in errors(path)
 
 
+@pytest.mark.parametrize("value", [*NAMED, *MEMBERS], ids=lambda v: v.__qualname__)
+def test_signatures_name_types_as_a_reader_knows_them(value):
+    assert "_typing" not in str(inspect.signature(value))
+
+
 def docstrings(tree, module, outer=""):
     """Name and docstring of all functions and classes in a tree, inner ones too."""
     for node in ast.iter_child_nodes(tree):

@@ -24,10 +24,10 @@ MAY_IMPORT = {
 }
 # files that a fit goes through, and changes from one to another
 LONGEST_WAY = {
-    TopKSAE: (9, 39),
-    EquivariantSAE: (18, 84),
-    GroupTiedSAE: (25, 123),  # two fits, for lengths of orbits are looked for
-    OrbitSAE: (17, 83),
+    TopKSAE: (10, 37),
+    EquivariantSAE: (18, 72),
+    GroupTiedSAE: (23, 105),  # two fits, for lengths of orbits are looked for
+    OrbitSAE: (17, 72),
 }
 
 

@@ -61,7 +61,6 @@ def warnings_that_such_data_deserve():
             "Poses are ambiguous",
             ".* latents are dead",
             "Reconstructions are far from the rows",
-            "n_free=.auto. makes",
             "The longest 1 % of the rows hold",
             "invalid value encountered in reduce",
         ):

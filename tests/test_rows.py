@@ -24,6 +24,7 @@ from sk_eqsae import (
     make_probe,
     make_probe_search,
 )
+from sk_eqsae._rows import normalized
 from sk_eqsae.groups import PoseCanonicalizer
 from sk_eqsae.inspection import (
     FeatureOrbitDisplay,
@@ -240,3 +241,11 @@ def test_missing_entries_are_refused_by_all(name, kind, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=r"missing values|NaN|infinity"):
         CALLS[name](REFUSED[kind](rows()))
+
+
+def test_rows_in_float32_are_centred_as_exactly_as_in_float64():
+    rng = np.random.default_rng(0)
+    X = (1e4 + rng.normal(size=(200, 3))).astype(np.float32)  # steps of 1e-3
+    mean, scale = X.mean(axis=0, dtype=np.float64) + 1e-5, 1.7
+    exact = ((X - mean) / scale).astype(np.float32)
+    np.testing.assert_allclose(normalized(X, mean, scale), exact, atol=5e-7)

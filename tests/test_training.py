@@ -254,7 +254,7 @@ def test_same_seed_same_weights_to_the_bit():
 def test_small_steps_use_one_thread_and_others_what_is_allowed(
     monkeypatch, allowed, pays_from
 ):
-    monkeypatch.setattr("sk_eqsae._training._SHARED_FROM", pays_from)
+    monkeypatch.setattr("sk_eqsae._threads._SHARED_FROM", pays_from)
     found = set()
 
     class Spy(Linear):

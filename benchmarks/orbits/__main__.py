@@ -9,6 +9,7 @@ import matplotlib as mpl
 PARTS = (
     "small",
     "free",
+    "lengths",
     "tried",
     "curve",
     "budget",
@@ -17,7 +18,6 @@ PARTS = (
     "features",
     "other",
     "adaptive",
-    "repeats",
 )
 
 

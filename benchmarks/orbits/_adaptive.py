@@ -11,12 +11,12 @@ from . import _networks
 from ._store import phone_size, store_figure, store_table
 
 N_LATENTS = 256
-METHODS = ("regular", 0, 64, 128, 192, "auto")  # numbers: of free vectors
+METHODS = ("regular", 0, 64, 128, 192)  # numbers: of free vectors
 SHARES = (0.0, 0.25, 0.5, 1.0)  # of the batches with turned images
 _COLOURS = dict(
     zip(
         METHODS,
-        ("black", "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00"),
+        ("black", "#0072B2", "#56B4E9", "#009E73", "#E69F00"),
         strict=True,
     )
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from sk_eqsae import GroupTiedSAE, TopKSAE
+from sk_eqsae import ActivationTransformFitter, GroupTiedSAE, TopKSAE
 from sk_eqsae.activations import Orbits
 from sk_eqsae.inspection import code_equivariance
 
@@ -15,7 +15,7 @@ from ._small import N_LATENTS, NETWORKS, K
 from ._store import store_table
 
 N_FREE = (0, 32, 64)
-NAMES = ("digits, all turned",)
+NAMES = ("digits, all turned", "digits, none turned", "points", "signals")
 VISION = "block 1, hidden"  # of EfficientNet-Lite0
 
 
@@ -66,8 +66,10 @@ def compared(train: Orbits, test: Orbits, seed: int, n_steps: int) -> list[dict]
     settings: dict[str, Any] = {"k": K, "batch_size": 256, "random_state": seed}
     settings["max_epochs"] = max(1, round(n_steps * 256 / len(train.X)))
     regular = TopKSAE(N_LATENTS, **settings).fit(train.X)
-    rows = [{"n_free": "regular", "fvu": 1 - regular.score(test.X)}]
-    for n_free in N_FREE:
+    M = ActivationTransformFitter(symmetry=train.symmetry)
+    r2 = M.fit(train.X, **train.metadata).score(test.X, **test.metadata)
+    rows = [{"n_free": "regular", "fvu": 1 - regular.score(test.X), "r2": r2}]
+    for n_free in (*N_FREE, "auto"):
         sae = GroupTiedSAE(
             N_LATENTS, symmetry=train.symmetry, n_free=n_free, **settings
         ).fit(train.X, **train.metadata)
@@ -86,15 +88,20 @@ def compared(train: Orbits, test: Orbits, seed: int, n_steps: int) -> list[dict]
 
 def shown(table: pd.DataFrame) -> str:
     """FVU above a regular one's and code equivariance, means over seeds."""
-    head, lines = ["", "seeds", "regular FVU", *(f"{n} free" for n in N_FREE)], []
+    head = ["", "seeds", "regular FVU", "(1 - R2 of M) / FVU"]
+    head += [f"{n} free" for n in N_FREE] + ["free by auto"]
+    lines = []
     for name, rows in table.groupby("network", sort=False):
-        means = rows.groupby("n_free")[["fvu", "code_equivariance"]].mean()
+        means = rows.groupby("n_free")[["fvu", "code_equivariance", "n_free_"]].mean()
         regular = means.fvu["regular"]
         line = [name, rows.seed.nunique(), written(regular, "fvu")]
-        for n in map(str, N_FREE):
-            fvu, moves = means.loc[n] if n in means.index else (float("nan"),) * 2
-            line.append(
-                "" if pd.isna(fvu) else f"{fvu / regular - 1:+.0%} ({moves:.2f})"
-            )
-        lines.append(line)
+        ratio = (1 - rows.r2.mean()) / regular
+        line += ["" if pd.isna(ratio) else f"{ratio:.1f}"]
+        means = means.reindex([*map(str, N_FREE), "auto"])
+        line += [
+            "" if pd.isna(fvu) else f"{fvu / regular - 1:+.0%} ({moves:.2f})"
+            for fvu, moves, _ in means[:-1].to_numpy()
+        ]
+        free = means.n_free_["auto"]
+        lines.append([*line, "" if pd.isna(free) else f"{free:.0f}"])
     return markdown(head, lines)

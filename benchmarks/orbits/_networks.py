@@ -127,18 +127,17 @@ def regular(network: Network, n_latents: int, n_steps: int, seed: int) -> dict:
 
 
 def tied(
-    network: Network, n_latents: int, n_free: int | str, n_steps: int, seed: int
+    network: Network, n_latents: int, n_free: int, n_steps: int, seed: int
 ) -> dict:
-    """Fit a group-tied autoencoder, with `n_free` of the latents free or "auto".
+    """Fit a group-tied autoencoder of full orbits, with `n_free` of the latents free.
 
     Measures are those of `regular`, and the share of the active latents that are free.
     """
     train = network.train
     metadata = {"groups": train.groups, "power": train.power}
     settings = {"symmetry": train.symmetry, **_budget(network, n_steps, seed)}
-    if n_free != "auto":
-        order = train.symmetry.order  # full orbits alone
-        settings["orbit_lengths"] = {order: (n_latents - int(n_free)) // order}
+    order = train.symmetry.order
+    settings["orbit_lengths"] = {order: (n_latents - n_free) // order}
     sae = GroupTiedSAE(n_latents, n_free=n_free, **settings).fit(train.X, **metadata)
     active = sae.transform(network.test.X) > 0
     return {

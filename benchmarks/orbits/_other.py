@@ -27,7 +27,6 @@ _STYLES = {  # colour, marker
     "regular, n": ("0.5", "s"),
     "regular, n |G|": ("black", "D"),
     "tied, n": ("#0072B2", "o"),
-    "tied, auto": ("#D55E00", "^"),
 }
 
 
@@ -61,7 +60,6 @@ def _methods(
         "regular, n": _networks.regular(network, n_base, *budget),
         "regular, n |G|": _networks.regular(network, n_latents, *budget),
         "tied, n": _networks.tied(network, n_latents, 0, *budget),
-        "tied, auto": _networks.tied(network, n_latents, "auto", *budget),
     }
 
 
@@ -69,17 +67,14 @@ def table(results: pd.DataFrame) -> str:
     """Average over seeds, in Markdown."""
     facts = ["quality", "r2", "between_orbits", "unexplained_moves"]
     names = ["quality", "R2 of M", "between orbits", "unexplained moves"]
-    head = ["network", "n", *names, *_STYLES, "free share, auto"]
+    head = ["network", "n", *names, *_STYLES]
     lines = []
     for key, of_network in results.groupby(["network", "n_base"], sort=False):
         cells = [f"{value:.3f}" for value in of_network[facts].mean()]
         by_method = of_network.groupby("method").fvu
         mean, std = by_method.mean(), by_method.std()
         cells += [f"{mean[method]:.4f} ± {std[method]:.4f}" for method in _STYLES]
-        auto = of_network[of_network.method == "tied, auto"]
-        lines.append(
-            [*map(str, key), *cells, f"{(auto.n_free / auto.n_latents).mean():.0%}"]
-        )
+        lines.append([*map(str, key), *cells])
     return markdown(head, lines)
 
 
@@ -102,7 +97,7 @@ def draw(results: pd.DataFrame) -> plt.Figure:
 def _draw_networks(axis: plt.Axes, results: pd.DataFrame) -> None:
     names = list(dict.fromkeys(results.network))[::-1]
     for shift, (method, (colour, marker)) in zip(
-        np.linspace(0.24, -0.24, len(_STYLES)), _STYLES.items(), strict=True
+        np.linspace(0.2, -0.2, len(_STYLES)), _STYLES.items(), strict=True
     ):
         fits = results[results.method == method]
         places = np.array([names.index(name) for name in fits.network]) + shift
@@ -121,7 +116,7 @@ def _draw_networks(axis: plt.Axes, results: pd.DataFrame) -> None:
 
 def _draw_orders(axis: plt.Axes, results: pd.DataFrame) -> None:
     for shift, (method, (colour, marker)) in zip(
-        (0.92, 0.97, 1.03, 1.08), _STYLES.items(), strict=True
+        (0.95, 1, 1.05), _STYLES.items(), strict=True
     ):
         by_order = results[results.method == method].groupby("order").fvu
         style = {"color": colour, "marker": marker, "label": method, "capsize": 2}

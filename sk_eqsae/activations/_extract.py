@@ -11,10 +11,10 @@ from typing import Any, overload
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import gen_batches
 from tqdm.auto import tqdm
 
-from .._fitting import ordinary_modes
+from .._estimator import draw_seed, ordinary_modes
 from ..groups import FiniteGroup
 from ..groups._orbit_table import checked_column
 from ._alignment import AlignmentCheck
@@ -208,7 +208,7 @@ def extract_orbits(  # type: ignore[misc]
     check_sites(sites, n_sites, margin, n)
     of_inputs = None if base is None else _checked_base(base, n)
     places = SiteMoves(action, group, site_action, _array_of(moves.taken(inputs, [0])))
-    seed = _seed(0 if out and random_state is None else random_state)
+    seed = draw_seed(0 if out and random_state is None else random_state)
     alignment = AlignmentCheck(places)
     keep = SiteRows(sites, places, n_sites, margin, seed, alignment.see)
     with ordinary_modes(target), torch.no_grad(), borrowed(model):
@@ -241,10 +241,6 @@ def _checked_base(base: ArrayLike, n: int) -> NDArray:
 def _array_of(batch: Any) -> Any:
     """A batch if it is one array, whose shape shifts ask for."""
     return batch if is_array(batch) else None
-
-
-def _seed(random_state: Any) -> int:
-    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 def _in_memory(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._rows import as_array
+from .._estimator import as_array
 from ..groups import FiniteGroup
 from ..groups._actions import Action as KnownAction
 from ..groups._group import action_powers, generator_elements

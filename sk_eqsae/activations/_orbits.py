@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import train_test_split
 
-from .._rows import as_array, is_on_disk, name_rows
+from .._estimator import as_array, is_on_disk, name_rows
 from ..groups._orbit_table import checked_column, given, orbit_table
 
 _OF_ROWS = ("groups", "power", "site", "inputs", "position")

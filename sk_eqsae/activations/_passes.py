@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .._rows import as_array
+from .._estimator import as_array
 from ..groups import FiniteGroup
 from ..groups._group import action_powers
 from ._batches import Forward, run, to_model

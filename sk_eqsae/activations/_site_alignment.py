@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from .._fitting import ordinary_modes
+from .._estimator import ordinary_modes
 from ..groups import FiniteGroup
 from ..groups._group import generator_elements
 from ._alignment import LOOKED_AT, Alignment, AlignmentCheck

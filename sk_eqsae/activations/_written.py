@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 
 from .._atomic import atomic_write, read_bytes, settle
+from .._estimator import as_array
 from .._json import is_size, parse_json
-from .._rows import as_array
 from .._shards import Shards
 from ._batches import arrays_in, is_items, map_parts, n_inputs, taken
 from ._passes import Passes

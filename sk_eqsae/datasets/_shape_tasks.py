@@ -9,14 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._rows import as_places
-from ._shape_tiles import (
-    N_ORIENTATIONS,
-    N_TILES,
-    SHAPE_NAMES,
-    tile_index,
-    turned,
-)
+from .._estimator import as_places
+from ._shape_tiles import N_ORIENTATIONS, N_TILES, SHAPE_NAMES, tile_index, turned
 from ._shapes import POSITION_NAMES, Shapes, check_quarter_turns
 
 _N_SHAPES = len(SHAPE_NAMES)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state, check_scalar
 
 from .._docs import fill
-from .._rows import as_entries
+from .._estimator import as_entries
 from ._shape_tiles import (
     N_ORIENTATIONS,
     N_TILES,

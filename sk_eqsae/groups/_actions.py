@@ -21,6 +21,7 @@ from ._permutation_groups import GeneratedGroup, SymmetricGroup
 
 Inputs = TypeVar("Inputs", np.ndarray, torch.Tensor)
 Powers = Sequence[int] | np.ndarray
+Shape = tuple[int, ...]
 _N_CHANNELS = (1, 3, 4)  # as of grey, coloured and transparent images
 
 
@@ -90,9 +91,7 @@ class Action(ABC):
         moved = self._moved_sites(index, shape, *exponents)
         return np.argsort(moved, axis=None)
 
-    def _moved_sites(
-        self, index: np.ndarray, input_shape: tuple[int, ...], *exponents: int
-    ) -> np.ndarray:
+    def _moved_sites(self, index: NDArray, shape: Shape, *exponents: int) -> NDArray:
         """Move a map of shape (1, *grid), by each exponent below the order."""
         if index.ndim > 2:
             raise ValueError(
@@ -163,10 +162,8 @@ class ImageRotation(CyclicAction):  # numpydoc ignore=PR02
             return _interpolated(images, axes, 2 * math.pi * power / self.order)
         return _copy(_library(images).rot90(images, quarter_turns, axes))
 
-    def _moved_sites(
-        self, index: np.ndarray, input_shape: tuple[int, ...], *exponents: int
-    ) -> np.ndarray:
-        _check_image_grid(index, input_shape)
+    def _moved_sites(self, index: NDArray, shape: Shape, *exponents: int) -> NDArray:
+        _check_image_grid(index, shape)
         if 4 * exponents[0] % self.order:
             raise ValueError(
                 "sites of a grid move by quarter-turns alone, but order="
@@ -214,13 +211,11 @@ class ImageFlip(CyclicAction):  # numpydoc ignore=PR02
         axis = _check_axis(inputs, axis)
         return _copy(_library(inputs).flip(inputs, (axis,)) if power else inputs)
 
-    def _moved_sites(
-        self, index: np.ndarray, input_shape: tuple[int, ...], *exponents: int
-    ) -> np.ndarray:
-        _check_image_grid(index, input_shape, min_ndim=1)
+    def _moved_sites(self, index: NDArray, shape: Shape, *exponents: int) -> NDArray:
+        _check_image_grid(index, shape, min_ndim=1)
         axis = self.axis
         if axis >= 0:  # from behind, where the axes of the grid are
-            axis -= len(input_shape) - (self.channel_axis == -1)
+            axis -= len(shape) - (self.channel_axis == -1)
         is_in_grid = axis > -index.ndim
         return ImageFlip(axis, -3)._moved(index, *exponents) if is_in_grid else index
 
@@ -262,10 +257,8 @@ class CyclicShift(CyclicAction):  # numpydoc ignore=PR02
         shift = power * (length // self.order)
         return _library(inputs).roll(inputs, shift, axis)
 
-    def _moved_sites(
-        self, index: np.ndarray, input_shape: tuple[int, ...], *exponents: int
-    ) -> np.ndarray:
-        axis = _axis_in_grid(self.axis, index.shape[1:], input_shape)
+    def _moved_sites(self, index: NDArray, shape: Shape, *exponents: int) -> NDArray:
+        axis = _axis_in_grid(self.axis, index.shape[1:], shape)
         if axis is None:
             return index
         n = index.shape[axis + 1]
@@ -379,12 +372,10 @@ class ImageDihedral(Action):  # numpydoc ignore=PR02
         turn = ImageRotation(self.n_rotations, self.channel_axis)
         return turn(flip(images, n_flips), n_turns)
 
-    def _moved_sites(
-        self, index: np.ndarray, input_shape: tuple[int, ...], *exponents: int
-    ) -> np.ndarray:
+    def _moved_sites(self, index: NDArray, shape: Shape, *exponents: int) -> NDArray:
         n_turns, n_flips = exponents
-        index = ImageFlip()._moved_sites(index, input_shape, n_flips)
-        return ImageRotation(self.n_rotations)._moved_sites(index, input_shape, n_turns)
+        index = ImageFlip()._moved_sites(index, shape, n_flips)
+        return ImageRotation(self.n_rotations)._moved_sites(index, shape, n_turns)
 
 
 @dataclass(frozen=True)
@@ -445,11 +436,9 @@ class GridShift(Action):  # numpydoc ignore=PR02
             inputs = CyclicShift(axis, order)(inputs, n)
         return inputs
 
-    def _moved_sites(
-        self, index: np.ndarray, input_shape: tuple[int, ...], *exponents: int
-    ) -> np.ndarray:
+    def _moved_sites(self, index: NDArray, shape: Shape, *exponents: int) -> NDArray:
         for axis, order, n in zip(self.axes, self.orders, exponents, strict=True):
-            index = CyclicShift(axis, order)._moved_sites(index, input_shape, n)
+            index = CyclicShift(axis, order)._moved_sites(index, shape, n)
         return index
 
 
@@ -506,11 +495,9 @@ class ChannelPermutation(Action):  # numpydoc ignore=PR02
             return inputs.index_select(axis, torch.tensor(source, device=inputs.device))
         return inputs.take(source, axis)
 
-    def _moved_sites(
-        self, index: np.ndarray, input_shape: tuple[int, ...], *exponents: int
-    ) -> np.ndarray:
+    def _moved_sites(self, index: NDArray, shape: Shape, *exponents: int) -> NDArray:
         is_row = index.shape[1:] == (self.n,)  # of the things that are permuted
-        axis = 0 if is_row else _axis_in_grid(self.axis, index.shape[1:], input_shape)
+        axis = 0 if is_row else _axis_in_grid(self.axis, index.shape[1:], shape)
         if axis is None:
             return index
         return ChannelPermutation(self.n, axis + 1)._moved(index, *exponents)
@@ -568,11 +555,9 @@ class CubeRotation(Action):  # numpydoc ignore=PR02
                 inputs = _turned_volume(inputs, axis, n_turns)
         return inputs
 
-    def _moved_sites(
-        self, index: np.ndarray, input_shape: tuple[int, ...], *exponents: int
-    ) -> np.ndarray:
+    def _moved_sites(self, index: NDArray, shape: Shape, *exponents: int) -> NDArray:
         if self.kind == "points" and index.ndim != 4:
-            return super()._moved_sites(index, input_shape, *exponents)
+            return super()._moved_sites(index, shape, *exponents)
         return CubeRotation("volumes")._moved(index, *exponents)
 
 

@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
-from copy import copy
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, _fit_context
+from sklearn.base import OneToOneFeatureMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.frozen import FrozenEstimator
-from sklearn.utils import check_array, check_random_state, gen_batches
+from sklearn.utils import check_array, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_n_features, check_is_fitted
 
 from .._docs import fill
-from .._fitted import FEATURES, Fitted
-from .._fitting import FloatTransformer, all_or_nothing, draw_seed
-from .._metrics import are_constant, fvu_of_chunks
-from .._rows import (
-    MOST_OF_ALL,
+from .._estimator import (
+    FEATURES,
+    Fitted,
+    FloatTransformer,
+    all_or_nothing,
     as_array,
     check_not_too_large,
     checked_array,
     checked_rows,
-    shorter_rows,
+    draw_seed,
 )
+from .._metrics import are_constant, fvu_of_chunks
+from .._rows import MOST_OF_ALL, shorter_rows
 from .._threads import blas_threads_that_pay
 from .._warnings import warn
 from ._descent import descend, refine
@@ -43,15 +42,13 @@ from ._exact_law import (
     warn_if_rounded,
     warn_if_too_few,
 )
-from ._group import FiniteGroup
+from ._group import FiniteGroup, check_seen
 from ._least_squares import free_generators, law_of_all_pairs, orthogonal_generators
 from ._moments import OrbitMoments
 from ._orbit_table import (
     METADATA,
     canonical_rows,
-    check_generators,
     check_integers,
-    given,
     orbit_table,
     power_of_each_row,
     warn_if_no_symmetry,
@@ -325,17 +322,14 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
             X, table = self._checked(
                 X, reset=True, groups=groups, power=power, site=site
             )
-            moments = self._new_moments(X)
+            moments, found = self._new_moments(X), None
             if self.symmetry_.order == 1:
                 return self._keep_identity()
             if self.solver == "adam":
                 found = self._descended(X, table, moments)
             else:
-                self._add(moments, X, table)
-                with self._threads_that_pay():
-                    found = self._solved(moments, use_up=True)
-            with self._threads_that_pay():
-                return self._keep(found, moments, X, table)
+                moments.add(X, table)
+            return self._keep(moments, X, table, found)
 
     @available_if(_has_closed_form)
     @fill
@@ -393,10 +387,8 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
             if self.symmetry_.order == 1:
                 self._keep_identity()
             else:
-                self._add(moments, X, table)
-                with self._threads_that_pay():
-                    found = self._solved(moments, use_up=False)
-                    self._keep(found, moments, X, table)
+                moments.add(X, table)
+                self._keep(moments, X, table, use_up=False)
             self._sums = moments.state()
         return self
 
@@ -406,7 +398,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
         if sums is None and hasattr(self, "order_"):
             warn(
                 "partial_fit forgets what fit has found, because fit keeps no sums "
-                "over orbits. Make all calls partial_fit.",
+                "over orbits. Make all calls partial_fit."
             )
         self._forget()
         return sums
@@ -426,10 +418,10 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
         checked = checked_rows if one_pass else checked_array
         X = checked(self, X, reset=reset)
         symmetry = self.symmetry if reset else self.symmetry_
+        warn_if_no_symmetry(self, metadata, "leaves rows as they are")
         group, table = orbit_table(**metadata, symmetry=symmetry, n_rows=len(X))
-        check_generators(group, table)
+        check_seen(group, np.flatnonzero((table >= 0).any(axis=0)))
         self.symmetry_: FiniteGroup = group
-        warn_if_no_symmetry(self, metadata["groups"], "leaves rows as they are")
         return X, table
 
     def _keep_identity(self) -> Self:
@@ -458,7 +450,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
                 "of X (of partial_fit's first call), too few orbits to find so many "
                 "principal directions. Give more orbits or lower it."
             )
-        seed = draw_seed(check_random_state(self.random_state))
+        seed = draw_seed(self.random_state)
         *_, directions = randomized_svd(X, self.n_components, random_state=seed)
         return np.linalg.qr(directions.T.astype(np.float64))[0]
 
@@ -476,14 +468,6 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
             return free_generators(moments, n_features)
         return _exact_law(moments, n_features, use_up=use_up)
 
-    def _threads_that_pay(self) -> AbstractContextManager:
-        """Threads for decompositions of matrices as wide as the activations."""
-        return blas_threads_that_pay(_DECOMPOSITION * self.n_features_in_**3)
-
-    def _add(self, moments: OrbitMoments, X: NDArray, table: NDArray) -> None:
-        with blas_threads_that_pay(len(X) * self.n_features_in_**2):
-            moments.add(X, table)
-
     def _descended(
         self, X: NDArray, table: NDArray, moments: OrbitMoments
     ) -> NDArray | ExactLaw:
@@ -496,7 +480,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
             "lr": self.lr,
             "batch_size": self.batch_size,
             "max_epochs": self.max_epochs,
-            "seed": draw_seed(check_random_state(self.random_state)),
+            "seed": draw_seed(self.random_state),
             "device": self.device,
             "verbose": self.verbose,
         }
@@ -505,29 +489,40 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
         if self.group_law == "free":
             found, losses = descend(rows, table, self.symmetry_, **settings)
         else:
-            self._add(moments, X, table)
+            moments.add(X, table)
             start = _exact_law(moments, X.shape[1], use_up=True)
             found, losses = refine(start, rows, table, **settings)
         self.loss_curve_, self.n_iter_ = losses, len(losses)
         return found
 
     def _keep(
-        self, found: NDArray | ExactLaw, moments: OrbitMoments, X: Any, table: NDArray
+        self,
+        moments: OrbitMoments,
+        X: Any,
+        table: NDArray,
+        found: NDArray | ExactLaw | None = None,
+        *,
+        use_up: bool = True,
     ) -> Self:
-        """Set what was found, and say if it is not to be trusted."""
-        self.order_, law = self.symmetry_.order, None
-        if isinstance(found, ExactLaw):
-            law, found = found, found.generators()
-            self.rank_ = law.rank
-            self.multiplicities_ = law.representation.multiplicities
-            self.multiplicities_[0] += self.n_features_in_ - law.rank
-            warn_if_too_few(law.rank, moments)
-        self.order_error_ = law_error(self.symmetry_, found, self.n_features_in_)
-        if law is not None:
-            warn_if_rounded(self.order_error_, found)
-        self._set_factors(found, moments.basis)
-        self._warn_if_worse_than_nothing(X, table)
-        self._warn_if_few_orbits_are_all(X, table)
+        """Set M, the closed form if none was found; say if it is not to be trusted."""
+        self.order_ = self.symmetry_.order
+        with blas_threads_that_pay(_DECOMPOSITION * self.n_features_in_**3):
+            if found is None:
+                found = self._solved(moments, use_up=use_up)
+            if not isinstance(found, ExactLaw):
+                generators = found
+            else:
+                generators, self.rank_ = found.generators(), found.rank
+                self.multiplicities_ = found.representation.multiplicities
+                self.multiplicities_[0] += self.n_features_in_ - found.rank
+                warn_if_too_few(found.rank, moments)
+            self.order_error_ = law_error(
+                self.symmetry_, generators, self.n_features_in_
+            )
+            if self.group_law == "exact":
+                warn_if_rounded(self.order_error_, generators)
+            self._set_factors(generators, moments.basis)
+            self._judge(X, table)
         return self
 
     def _set_factors(self, generators: NDArray, basis: NDArray | None) -> None:
@@ -544,12 +539,15 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
             return self._small, self._basis
         return M.reshape(-1, *M.shape[-2:]), None
 
-    def _warn_if_few_orbits_are_all(self, X: Any, table: NDArray) -> None:
-        """Warn if the longest hundredth of the orbits holds most of the variance."""
+    def _judge(self, X: Any, table: NDArray) -> None:
+        """Warn if M does no good on a sample of the orbits, or few of them are all."""
+        M = ElementMatrices(self.symmetry_, *self._factors(), most_kept=0)
+        r2, of_identity = r2_of_sample(M, X, table)
+        if r2 < max(0.0, of_identity) - _WORSE:
+            self._warn_that_worse(r2, of_identity)
         some = table[:: max(1, len(table) // _SAMPLED)]
         shorter, share = shorter_rows(X[some[:, 0]].astype(np.float64))
         if share > MOST_OF_ALL:
-            M = ElementMatrices(self.symmetry_, *self._factors(), most_kept=0)
             r2, _ = r2_of_sample(M, X, some[shorter])
             warn(
                 f"The longest 1 % of the orbits hold {share:.0%} of the variance, as "
@@ -558,12 +556,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
                 "shorten all rows of an orbit by its canonical row's length before fit."
             )
 
-    def _warn_if_worse_than_nothing(self, X: Any, table: NDArray) -> None:
-        """Warn if M explains less than the mean or than M = I; looks at a sample."""
-        M = ElementMatrices(self.symmetry_, *self._factors(), most_kept=0)
-        r2, of_identity = r2_of_sample(M, X, table)
-        if r2 >= max(0.0, of_identity) - _WORSE:
-            return
+    def _warn_that_worse(self, r2: float, of_identity: float) -> None:
         descended = self.solver == "adam" and self.group_law == "free"
         what_to_do = (
             "Lower lr (the learning rate), raise max_epochs, or set solver='lstsq'."
@@ -809,32 +802,3 @@ def _r2(rows: NDArray, moved: NDArray, X: NDArray) -> float:
         return float(1 - unexplained / variance)
     chunks = gen_batches(len(rows), max(1, _CHUNK_ENTRIES // rows.shape[1]))
     return 1 - fvu_of_chunks((rows[chunk], moved[chunk]) for chunk in chunks)
-
-
-def fitted_transform(
-    fitter: BaseEstimator,
-    group: FiniteGroup,
-    X: Any,
-    *,
-    more: bool = False,
-    **metadata: Any,
-) -> BaseEstimator:
-    """M fitted to orbits of a group, or a copy of M to more; a frozen one stays."""
-    metadata = given(metadata)
-    if more and not isinstance(fitter, FrozenEstimator):
-        if not hasattr(fitter, "partial_fit"):
-            raise ValueError(
-                f"activation_transform={fitter!r} has no partial_fit. Take one that "
-                "has, such as ActivationTransformFitter(), or fit it first and pass it "
-                "in a sklearn.frozen.FrozenEstimator."
-            )
-        # partial_fit sets new attributes and changes none
-        fitted = copy(fitter).partial_fit(X, **metadata)
-    else:
-        fitted = fitter.fit(X, None, **metadata)
-    if fitted.symmetry_ != group:
-        raise ValueError(
-            f"activation_transform was fitted for {fitted.symmetry_}, but the orbits "
-            f"are of {group}. Fit it for the same group."
-        )
-    return fitted

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from .._fitting import ordinary_modes
+from .._estimator import ordinary_modes
 from .._training import Trainable, train
 from .._warnings import warn
 from ._exact_law import ExactLaw

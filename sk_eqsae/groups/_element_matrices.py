@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.linalg import block_diag, eigh
 from sklearn.base import BaseEstimator
 
-from .._fitting import unfrozen
+from .._estimator import unfrozen
 from .._rows import read_rows
 from .._threads import product
 from .._warnings import warn
@@ -309,7 +309,7 @@ def warn_if_poses_look_alike(
             "under an element that is not the identity, so predict_power cannot tell "
             f"all {order} poses of them apart. Give a smaller group if the "
             "activations repeat before the group does, or a layer that sees the "
-            "symmetry.",
+            "symmetry."
         )
     return bool(alike > 0.5)
 

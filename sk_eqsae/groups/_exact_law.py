@@ -9,13 +9,7 @@ from scipy.linalg import eigh
 
 from .._warnings import warn
 from ._group import FiniteGroup, Irrep, Word, generator_elements, smallest_parts
-from ._moments import (
-    IrrepMoments,
-    Level,
-    OrbitMoments,
-    gram_of_irreps,
-    rows_of_irreps,
-)
+from ._moments import IrrepMoments, Level, OrbitMoments, gram_of_irreps, rows_of_irreps
 
 _CUTOFF = 1e-6  # share of the mean variance: directions with less are left alone
 _LARGE = 1_024  # dimensions from which eigenvectors are single precision
@@ -378,7 +372,7 @@ def warn_if_too_few(rank: int, moments: OrbitMoments) -> None:
     warn(
         f"M is not to be trusted: {moments.n_orbits} orbits with {moments.n_rows} "
         f"rows are too few for the {rank} directions in which they vary. "
-        f"{what_to_do} n_components to use fewer directions.",
+        f"{what_to_do} n_components to use fewer directions."
     )
 
 
@@ -394,5 +388,5 @@ def warn_if_rounded(order_error: float, generators: NDArray) -> None:
         "M is not to be trusted in all digits: the group's law holds to "
         f"{order_error:.0e}, because M has norm {norm:.0e} and float64 rounds so "
         "large entries. Directions with hardly any variance are moved into ones with "
-        "much; set n_components to leave them alone, if the score allows.",
+        "much; set n_components to leave them alone, if the score allows."
     )

@@ -614,9 +614,32 @@ def coset_representatives(group: FiniteGroup, subgroup: Subgroup) -> NDArray:
     return np.unique(group.cosets(subgroup)[:, 0], return_index=True)[1]
 
 
+def fixed_space(irrep: Irrep, subgroup: Subgroup) -> NDArray:
+    """Orthonormal basis (dim, f) of what a subgroup leaves alone."""
+    projection = irrep.matrices[subgroup.elements].mean(axis=0)
+    values, vectors = np.linalg.eigh((projection + projection.T) / 2)
+    kept = vectors[:, values > 0.5]
+    if kept.shape[1] in (0, len(kept)):  # nothing, or all: in the coordinates there are
+        return np.eye(len(kept))[:, : kept.shape[1]]
+    return canonical_basis(kept)
+
+
 def generator_elements(group: FiniteGroup) -> list[int]:
     """Element of each generator."""
     return group._left_products[:, 0].tolist()
+
+
+def check_seen(group: FiniteGroup, elements: NDArray) -> None:
+    """Raise if elements say nothing about a generator."""
+    powers = group.powers[elements]
+    for k, element in enumerate(generator_elements(group)):
+        if element and not powers[:, k].any():
+            name = group.generator_names[k]
+            raise ValueError(
+                f"power: the generator {name} is never observed: its power is 0 in "
+                "every row, so nothing tells its matrix. Add rows with other powers "
+                "of it, or give a group without it."
+            )
 
 
 def multiplicities(group: FiniteGroup, character: ArrayLike) -> NDArray:

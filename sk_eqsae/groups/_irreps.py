@@ -42,16 +42,6 @@ def canonical_basis(space: NDArray) -> NDArray:
     return space @ (turned * (diagonal / np.abs(diagonal)))
 
 
-def fixed_space(matrices: NDArray) -> NDArray:
-    """Orthonormal basis (dim, f) of what a group of matrices (n, dim, dim) fixes."""
-    projection = matrices.mean(axis=0)
-    values, vectors = np.linalg.eigh((projection + projection.T) / 2)
-    kept = vectors[:, values > 0.5]
-    if kept.shape[1] in (0, len(kept)):  # nothing, or all: in the coordinates there are
-        return np.eye(len(kept))[:, : kept.shape[1]]
-    return canonical_basis(kept)
-
-
 def _symmetric(rng: np.random.Generator, inverses: NDArray) -> NDArray:
     """One random number for each element, the same for its inverse."""
     weights = rng.normal(size=len(inverses))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._rows import read_rows
+from .._threads import blas_threads_that_pay
 from ._group import FiniteGroup, Irrep, generator_elements, smallest_parts
 
 _CHUNK_ENTRIES = 2**22  # 32 MiB in float64
@@ -41,6 +42,12 @@ class OrbitMoments:
 
     def add(self, X: NDArray, table: NDArray) -> None:
         """Add the orbits of a table (n_orbits, order); X may be a memory map."""
+        with blas_threads_that_pay(len(X) * X.shape[1] ** 2):
+            self._add(X, table)
+        self.n_rows += int((table >= 0).sum())
+        self.n_orbits += len(table)
+
+    def _add(self, X: NDArray, table: NDArray) -> None:
         if self.n_orbits == 0:
             first = table[: max(1, _SAMPLE // self.group.order)]
             orbits, observed = next(self._chunks(X, first))
@@ -53,9 +60,7 @@ class OrbitMoments:
         for orbits, observed in self._chunks(X, table[~whole]):
             pairs = pair_moments(orbits, observed, self.group, self.elements)
             self.pairs = pairs if self.pairs is None else self.pairs + pairs
-        self.n_rows += int((table >= 0).sum())
         self.n_rows_of_whole += int(whole.sum()) * self.group.order
-        self.n_orbits += len(table)
 
     def _chunks(self, X: NDArray, table: NDArray) -> Iterator[tuple[NDArray, NDArray]]:
         """Orbits less the shift (n_chunk, order, n) in float64, and which rows exist.

@@ -8,9 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import column_or_1d
 
-from .._rows import as_array, as_entries, name_rows
+from .._estimator import as_array, as_entries, name_rows
 from .._warnings import warn
-from ._group import CyclicGroup, FiniteGroup, generator_elements
+from ._group import CyclicGroup, FiniteGroup
 
 _SHOWN = 5
 
@@ -57,9 +57,9 @@ def orbit_table(
     element = _elements(power, group)
     for name, column in (ids | {"power": element}).items():
         _check_length(column, name, n_rows)
-    if group is None:
-        group = _group_of_powers(element)
-    return group, _filled_table(pd.DataFrame(ids), element, group.order)
+    order = _order_of_powers(element) if group is None else group.order
+    table = _filled_table(pd.DataFrame(ids), element, order)
+    return group or CyclicGroup(order), table
 
 
 def canonical_rows(
@@ -181,8 +181,8 @@ def _check_columns(power: ArrayLike, group: FiniteGroup) -> NDArray:
     return columns
 
 
-def _group_of_powers(power: NDArray) -> FiniteGroup:
-    """Cyclic group up to the largest power; each smaller one has to be there."""
+def _order_of_powers(power: NDArray) -> int:
+    """Order of the cyclic group up to the largest power; each smaller one is there."""
     order = int(power.max()) + 1
     seen = np.unique(power)  # not one entry a power: a huge one must not take memory
     if len(seen) < order:
@@ -194,7 +194,7 @@ def _group_of_powers(power: NDArray) -> FiniteGroup:
             f"that the group cannot be read from the powers. Set symmetry, such as "
             f"symmetry={order}, or number the powers from 0 without gaps."
         )
-    return CyclicGroup(order)
+    return order
 
 
 def _trivial_table(group: FiniteGroup | None, n_rows: int) -> tuple:
@@ -269,27 +269,16 @@ def _named(ids: pd.DataFrame, row: int) -> str:
     return " at site ".join(str(ids[name].iloc[row]) for name in ids)
 
 
-def warn_if_no_symmetry(estimator: BaseEstimator, groups: Any, becomes: str) -> None:
+def warn_if_no_symmetry(
+    estimator: BaseEstimator, metadata: dict[str, Any], becomes: str
+) -> None:
     """Warn if nothing says of which symmetry the rows are."""
-    if estimator.symmetry is None and groups is None:
+    if estimator.symmetry is None and not given(metadata):
         warn(
             f"{type(estimator).__name__} got no groups and power, so it {becomes}. "
             "Pass both to fit, in a Pipeline as STEP__groups= and STEP__power=; "
             "symmetry=1 says that there is no symmetry."
         )
-
-
-def check_generators(group: FiniteGroup, table: NDArray) -> None:
-    """Raise if the rows say nothing about a generator."""
-    powers = group.powers[(table >= 0).any(axis=0)]
-    for k, element in enumerate(generator_elements(group)):
-        if element and not powers[:, k].any():
-            name = group.generator_names[k]
-            raise ValueError(
-                f"power: the generator {name} is never observed: its power is 0 in "
-                "every row, so nothing tells its matrix. Add rows with other powers "
-                "of it, or give a group without it."
-            )
 
 
 def power_of_each_row(power: ArrayLike, n_rows: int, n_generators: int) -> NDArray:

@@ -220,9 +220,7 @@ class GeneratedGroup(_PermutationGroup):  # numpydoc ignore=PR02
             )
 
 
-def _check_permutations(
-    generators: Iterable[Iterable[int]],
-) -> tuple[Permutation, ...]:
+def _check_permutations(generators: Iterable[Iterable[int]]) -> tuple[Permutation, ...]:
     checked = tuple(_check_permutation(g, k) for k, g in enumerate(generators))
     if not checked:
         raise ValueError("generators must hold at least one permutation, found none.")

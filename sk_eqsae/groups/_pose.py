@@ -11,16 +11,10 @@ from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
 from .._docs import fill
-from .._fitted import FEATURES, Fitted
-from .._fitting import FloatTransformer
-from .._rows import checked_array
+from .._estimator import FEATURES, Fitted, FloatTransformer, checked_array
 from .._threads import product
 from ._activation_transform import ActivationTransformFitter
-from ._element_matrices import (
-    ElementMatrices,
-    matrices_of,
-    warn_if_poses_look_alike,
-)
+from ._element_matrices import ElementMatrices, matrices_of, warn_if_poses_look_alike
 from ._orbit_table import METADATA, given
 
 _SAME_EIGENVALUE = 1e-6  # relative; a symmetry makes eigenvalues equal
@@ -91,7 +85,7 @@ class PoseCanonicalizer(OneToOneFeatureMixin, FloatTransformer):
     __metadata_request__fit: ClassVar[dict] = METADATA
 
     _parameter_constraints: ClassVar[dict] = {
-        "activation_transform": [HasMethods(["fit", "act", "matrix"]), None],
+        "activation_transform": [HasMethods(["fit", "act", "matrix"]), None]
     }
 
     def __init__(self, activation_transform: BaseEstimator | None = None) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from .._rows import as_array, is_on_disk
+from .._estimator import as_array, is_on_disk
 from ..sae._base import BaseSAE
 
 

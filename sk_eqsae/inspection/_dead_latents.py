@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 from sklearn.utils import check_array
 
-from .._rows import as_array
+from .._estimator import as_array
 
 
 def dead_latents(Z: ArrayLike | csr_array) -> float:

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state, check_scalar
 
 from .._docs import fill
-from .._fitting import unfrozen
+from .._estimator import unfrozen
 from ..activations import Orbits
 from ..groups import ActivationTransformFitter
 from ..sae._base import sparse_codes

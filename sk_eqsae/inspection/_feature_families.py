@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state, gen_batches
 
 from .._docs import fill
-from .._fitting import unfrozen
+from .._estimator import unfrozen
 from ..groups import FiniteGroup
 from ..groups._group import generator_elements
 from ..groups._orbit_table import as_group, checked_column, orbit_table

@@ -13,7 +13,7 @@ from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from .._docs import fill
-from .._rows import as_array, as_places
+from .._estimator import as_array, as_places
 from ..sae import GroupTiedSAE
 from ..sae._base import sparse_codes
 from ._display import Display, axes_or_new, element_names

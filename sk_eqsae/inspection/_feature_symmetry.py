@@ -17,7 +17,7 @@ from sklearn.utils import check_scalar, gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from .._docs import fill
-from .._fitting import unfrozen
+from .._estimator import unfrozen
 from .._metrics import are_constant
 from .._rows import read_rows
 from .._warnings import warn
@@ -180,7 +180,7 @@ def _checked_transform(
         warn(
             f"M obeys the law of the group up to {fitter.order_error_:.2g} only, so "
             "energies, stabilizers and orbits are rough. Fit it with "
-            "group_law='exact'.",
+            "group_law='exact'."
         )
     return unfrozen(fitter)
 

@@ -13,7 +13,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
 from .._docs import fill
-from .._rows import checked_rows, read_rows
+from .._estimator import checked_rows
+from .._rows import read_rows
 from ..groups._orbit_table import orbit_table
 from ..sae import EquivariantSAE
 from ..sae._base import BaseSAE

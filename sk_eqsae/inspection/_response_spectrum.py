@@ -12,8 +12,9 @@ from scipy.sparse import csr_array, issparse
 from sklearn.utils import check_array, gen_batches
 
 from .._docs import fill
+from .._estimator import as_array, is_on_disk
 from .._metrics import are_constant
-from .._rows import as_array, is_on_disk, read_rows
+from .._rows import read_rows
 from ..groups import FiniteGroup
 from ..groups._orbit_table import orbit_table
 

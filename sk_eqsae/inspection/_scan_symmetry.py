@@ -14,10 +14,10 @@ import joblib
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils import check_scalar
 
 from .._atomic import atomic_write, read_bytes
-from .._fitting import draw_seed
+from .._estimator import draw_seed
 from ..activations import Nodes, Orbits, extract_orbits, site_alignment
 from ..activations._alignment import LOOKED_AT
 from ..activations._batches import checked_inputs, is_array, n_inputs, taken
@@ -199,7 +199,7 @@ class _Scan:
     ) -> None:
         self.model, self.inputs, self.options = model, checked_inputs(inputs), options
         self.n_rows, self.sizes = n_rows, sizes
-        self.seed = draw_seed(check_random_state(random_state))
+        self.seed = draw_seed(random_state)
         self.out = None if out is None else Path(out)
         if self.out is not None:
             self.out.mkdir(parents=True, exist_ok=True)

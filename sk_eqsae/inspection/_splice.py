@@ -14,8 +14,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from .._fitting import unfrozen
-from .._rows import as_array, as_places
+from .._estimator import as_array, as_places, unfrozen
 from ..activations import Nodes, Tokens
 from ..activations._layers import (
     Reading,

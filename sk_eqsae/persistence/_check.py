@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 
-from .._fitted import Fitted
-from .._fitting import unfrozen
+from .._estimator import Fitted, unfrozen
 from .._json import shown
 from ..groups import FiniteGroup
 from ._kinds import check_kind

@@ -4,16 +4,13 @@ import os
 from typing import Any
 
 from .._atomic import atomic_folder
-from .._fitting import unfrozen
+from .._estimator import unfrozen
 from ._dictionary_learning import write_dictionary_learning
 from ._errors import errors_say
 from ._raw_weights import fold
 from ._saelens import write_saelens
 
-_WRITERS = {
-    "saelens": write_saelens,
-    "dictionary_learning": write_dictionary_learning,
-}
+_WRITERS = {"saelens": write_saelens, "dictionary_learning": write_dictionary_learning}
 
 
 def export(sae: Any, path: str | os.PathLike, format: str = "saelens") -> None:

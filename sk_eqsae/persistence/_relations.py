@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .._fitted import ADAM_PARTS
-from .._fitting import unfrozen
+from .._estimator import ADAM_PARTS, unfrozen
 from ..groups import ActivationTransformFitter, PoseCanonicalizer
 from ..probing import TruncatedReconstruction
 from ..sae import EquivariantSAE, GroupTiedSAE, OrbitSAE, TopKSAE

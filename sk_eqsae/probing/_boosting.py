@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from xgboost import XGBClassifier
 
-from .._rows import as_entries
+from .._estimator import as_entries
 
 
 class BoostedTrees(XGBClassifier):

@@ -146,9 +146,7 @@ def evaluate_probes(
 
 
 def _warn_if_unconverged(
-    names: Sequence[str],
-    probes: Sequence[str],
-    results: Sequence[Mapping[str, Result]],
+    names: Sequence[str], probes: Sequence[str], results: Sequence[Mapping[str, Result]]
 ) -> None:
     """Warn once for each probe that has not converged in some task."""
     for probe in probes:

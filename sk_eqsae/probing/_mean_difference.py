@@ -17,9 +17,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._docs import fill
-from .._fitted import FEATURES, Fitted
-from .._fitting import FloatTransformer
-from .._rows import as_array, as_entries
+from .._estimator import FEATURES, Fitted, FloatTransformer, as_array, as_entries
 
 BYTES_PER_BATCH = 64 * 2**20
 DEFAULT_N_KEPT = 32
@@ -113,7 +111,7 @@ class MeanDifferenceSelector(SelectorMixin, FloatTransformer):
     )
 
     _parameter_constraints: ClassVar[dict] = {
-        "n_features_to_select": [Interval(Integral, 1, None, closed="left"), None],
+        "n_features_to_select": [Interval(Integral, 1, None, closed="left"), None]
     }
 
     def __init__(self, n_features_to_select: int | None = None) -> None:

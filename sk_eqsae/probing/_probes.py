@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from .._docs import fill
-from .._rows import as_array
+from .._estimator import as_array
 from ._mean_difference import MeanDifferenceSelector
 
 PAPER_PROBES = ("knn", "logistic", "xgboost")

@@ -11,7 +11,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array
 from sklearn.utils.metadata_routing import get_routing_for_object
 
-from .._rows import as_array, as_entries, as_places
+from .._estimator import as_array, as_entries, as_places
 from ._mean_difference import FLOATS
 from ._probes import check_probe_names, make_probe
 from ._truncation import check_power

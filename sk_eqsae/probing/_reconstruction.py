@@ -14,9 +14,7 @@ from sklearn.utils.metadata_routing import MetadataRequest, get_routing_for_obje
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._docs import fill
-from .._fitted import FEATURES, Fitted
-from .._fitting import FloatTransformer
-from .._rows import as_array
+from .._estimator import FEATURES, Fitted, FloatTransformer, as_array
 from ..groups._orbit_table import METADATA, given
 from ._mean_difference import FLOATS, MeanDifferenceSelector, class_codes, labels_of
 from ._truncation import check_power, decode, encode, rows_for

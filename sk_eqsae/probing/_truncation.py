@@ -9,8 +9,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import _num_samples
 
-from .._fitting import unfrozen
-from .._rows import as_entries
+from .._estimator import as_entries, unfrozen
 from ._mean_difference import MeanDifferenceSelector, row_batches
 
 

@@ -23,25 +23,26 @@ from torch.utils.data import Dataset
 
 from .._checkpoint import Checkpoint
 from .._docs import fill
-from .._fitted import FEATURES, Fitted, adam_state
-from .._fitting import FloatTransformer, all_or_nothing, ordinary_modes
-from .._metrics import fvu_of_chunks
-from .._rows import (
-    TrainingRows,
+from .._estimator import (
+    FEATURES,
+    Fitted,
+    FloatTransformer,
+    adam_state,
+    all_or_nothing,
     as_array,
     checked_rows,
-    dtype_in_memory,
-    normalized,
-    read_rows,
+    ordinary_modes,
 )
-from .._threads import product
-from .._training import DivergedError, resolve_device, threads_that_pay, train
+from .._metrics import fvu_of_chunks
+from .._rows import TrainingRows, dtype_in_memory, normalized, read_rows
+from .._threads import product, threads_that_pay
+from .._training import DivergedError, resolve_device, train
 from ..groups._orbit_table import METADATA
 from ._code import BatchTopK, Code, Selection, Threshold, TopK
 from ._data_parallel import SharedCheckpoint, SharedObjective, check_agreement
 from ._network import DenseNetwork, Network
 from ._objective import Objective
-from ._outcome import warn_of_canonical_rows, warn_of_outcome
+from ._outcome import warn_of_outcome
 from ._recipe import RECIPES, SCHEDULES, Recipe
 from ._sparse_step import decode_sparse
 from ._torch_module import SparseAutoencoder
@@ -51,9 +52,6 @@ _CHUNK_ENTRIES = 2**22  # rows or dense latents held at a time: 16 MiB in float3
 _DEFAULT_K = 32
 _MB = 1e6
 _PARTIAL_EPOCH = 10_000  # rows that count as one in dead_after, if a call has fewer
-# rows on which latents count as dead: that each could be active so often, if equally
-_CHANCES = 10
-_LEAST = 1_024
 # parameters that training does not depend on, or that show in what it starts from
 _NOT_OF_TRAINING = {
     "activation_transform",
@@ -67,6 +65,10 @@ _NOT_OF_TRAINING = {
 }
 
 
+# what training remembers from one call of partial_fit to the next; None of fit
+Memory = dict[str, NDArray] | None
+
+
 @dataclass(frozen=True)
 class Plan:
     """A fit that is ready to train."""
@@ -78,7 +80,7 @@ class Plan:
     seed: int  # of the order of the rows
     target_mean: NDArray  # was subtracted from the targets
     previous: NDArray  # (2, n_epochs): curves of the epochs that training goes on from
-    memory: dict[str, NDArray] | None  # of partial_fit: what earlier calls have left
+    memory: Memory  # of partial_fit: what earlier calls have left
     checkpoint: Checkpoint | None
 
 
@@ -99,6 +101,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
     loss_curve_: NDArray
     error_curve_: NDArray
     hidden_dim: int | None
+    _rows_together = 1  # that a batch holds all or none of
 
     _fitted: ClassVar[tuple] = (
         *FEATURES,
@@ -246,19 +249,20 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
 
     @_fit_context(prefer_skip_nested_validation=False)
     def _fit(self, X: ArrayLike, *, partial: bool, **metadata: Any) -> Self:
+        reset = not self._is_going_on(partial)
         with all_or_nothing(self), ordinary_modes():
+            X = checked_rows(self, X, reset=reset)
             plan = self._prepare(X, metadata, partial=partial)
             return self._keep(plan, self._train(plan))
 
     def _prepare(
-        self, X: ArrayLike, metadata: dict[str, Any], *, partial: bool = False
+        self, X: Any, metadata: dict[str, Any], *, partial: bool = False
     ) -> Plan:
-        """All of a fit that comes before training."""
+        """All of a fit that comes between the checks of X and training."""
         going_on = self._is_going_on(partial)
         random_state = check_random_state(self.random_state)
         # of the weights, of the order of the rows, of M
         seed, order_seed, seed_of_m = random_state.randint(2**31 - 1, size=3).tolist()
-        X = checked_rows(self, X, reset=not going_on)
         rows = self._training_rows(X, metadata, partial, seed_of_m)
         memory = dict(getattr(self, "_memory", {})) if partial else None
         digest = None if partial or self.checkpoint is None else hashlib.sha256()
@@ -302,11 +306,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         return TrainingRows(X)
 
     def _normalize(
-        self,
-        rows: TrainingRows,
-        digest: Any,
-        memory: dict[str, NDArray] | None,
-        going_on: bool,
+        self, rows: TrainingRows, digest: Any, memory: Memory, going_on: bool
     ) -> NDArray:
         """Set mean and scale, unless training goes on, and give the targets' mean."""
         normalize = self._recipe().normalize
@@ -381,10 +381,11 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         default = SCHEDULES["paper" if self.recipe == "paper" else "default"]
         # epochs that were asked for are done, however many steps they take
         budget = default["max_steps"] if self.max_epochs is None else None
+        batch_size = self.batch_size or default["batch_size"]
         return {
             "lr": self.lr or default["lr"],
             "lr_decay": self._recipe().lr_decay,
-            "batch_size": self.batch_size or default["batch_size"],
+            "batch_size": max(1, batch_size // self._rows_together),
             "max_epochs": self.max_epochs or default["max_epochs"],
             "max_steps": self.max_steps or budget,
             "device": self.device,
@@ -422,24 +423,18 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         if not np.isfinite(curves).all():  # of one of several networks
             epoch = int(np.flatnonzero(~np.isfinite(curves[0]))[0]) + 1
             raise DivergedError(curves[0, epoch - 1], epoch, self._schedule()["lr"])
+        self._set_or_drop("_memory", plan.memory)
         self._set_weights(plan.network, plan.target_mean)
         curves = np.concatenate([plan.previous, curves], axis=1)
         self.loss_curve_, self.error_curve_ = curves
         self.n_iter_ = len(self.loss_curve_)
-        self._set_or_drop("_memory", plan.memory)
         threshold = k = None
         if self.activation == "batch_topk":
             threshold, k = self._mean_threshold(plan.rows), kept_latents(self)
         self._set_or_drop("threshold_", threshold)
         self._set_or_drop("_threshold_k", k)
         if plan.memory is None:  # else there may be more calls to come
-            to_canonical = plan.rows.targets is not None
-            must_fail = to_canonical and warn_of_canonical_rows(self, plan.rows)
-            n_chances = _CHANCES * self.n_components_ // kept_latents(self)
-            inputs, target = plan.rows.sample(max(_LEAST, n_chances))
-            fires = self._encode_csr(inputs).astype(bool).sum(axis=0) > 0
-            enough = len(inputs) >= n_chances and not must_fail
-            warn_of_outcome(self, fires, target, enough=enough)
+            warn_of_outcome(self, plan.rows, kept_latents(self))
         return self
 
     def _set_or_drop(self, name: str, value: Any) -> None:
@@ -464,11 +459,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
     # Networks
 
     def _new_network(
-        self,
-        n_latents: int,
-        n_features: int,
-        seed: int,
-        memory: dict[str, NDArray] | None,
+        self, n_latents: int, n_features: int, seed: int, memory: Memory
     ) -> Network:
         sizes = (n_features, n_latents, self.hidden_dim)
         return DenseNetwork(*sizes, tied_init=self._recipe().tied_init, seed=seed)
@@ -487,10 +478,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         return self.hidden_dim or 0
 
     def _trained_network(
-        self,
-        n_latents: int,
-        target_mean: NDArray,
-        memory: dict[str, NDArray] | None,
+        self, n_latents: int, target_mean: NDArray, memory: Memory
     ) -> Network:
         n_hidden = self.coefs_[0].shape[1] if len(self.coefs_) > 1 else 0
         if (n_latents, self._n_hidden()) != (self.n_components_, n_hidden):

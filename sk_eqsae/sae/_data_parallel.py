@@ -9,7 +9,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._checkpoint import Checkpoint
+from .._checkpoint import Checkpoint, PartCheckpoint
 from ._code import Code
 from ._objective import Objective
 
@@ -28,17 +28,24 @@ class SharedObjective(Objective):
     # same step.
 
     batch_rows = 0
+    weight = 1.0  # of the share in its batch
 
-    def loss(self, inputs: Tensor, target: Tensor) -> Tensor:
+    def learn(self, inputs: Tensor, target: Tensor) -> Tensor:
         """Losses of the whole batch, with the gradient of this process's share."""
         if not self.batch_rows:
             self._begin_alike()
-        self.batch_rows = len(inputs)
-        rows, weight = _share(self.batch_rows)
-        share = super().loss(inputs[rows], target[rows]) * weight
-        of_batch = share.detach().clone()
-        dist.all_reduce(of_batch)
-        return share + (of_batch - share).detach()
+        rows, self.weight = self._share(target)
+        losses = super().learn(inputs[rows], target[rows]) * self.weight
+        dist.all_reduce(losses)
+        return losses
+
+    def _share(self, target: Tensor) -> tuple[slice, float]:
+        """Rows of a batch that this process takes, and how much their mean counts."""
+        self.batch_rows = n_rows = len(target)
+        rank, size = dist.get_rank(), dist.get_world_size()
+        first, last = rank * n_rows // size, (rank + 1) * n_rows // size
+        # where there are fewer rows than processes, some take one that does not count
+        return slice(first, max(last, first + 1)), (last - first) / n_rows
 
     def _begin_alike(self) -> None:
         """Give all processes the weights of the first."""
@@ -65,18 +72,11 @@ class SharedObjective(Objective):
 
     def before_step(self) -> Tensor | None:
         """Add up gradients, and clip the sum."""
-        sums = [dist.all_reduce(g, async_op=True) for g in self.network.gradients()]
+        gradients = self.network.gradients()
+        sums = [dist.all_reduce(g.mul_(self.weight), async_op=True) for g in gradients]
         for each in sums:
             each.wait()
         return super().before_step()
-
-
-def _share(n_rows: int) -> tuple[slice, float]:
-    """Rows of a batch that this process takes, and how much their mean counts."""
-    rank, size = dist.get_rank(), dist.get_world_size()
-    first, last = rank * n_rows // size, (rank + 1) * n_rows // size
-    # where there are fewer rows than processes, some take one that does not count
-    return slice(first, max(last, first + 1)), (last - first) / n_rows
 
 
 class SharedCheckpoint(Checkpoint):
@@ -88,20 +88,34 @@ class SharedCheckpoint(Checkpoint):
         self.n_steps += 1
         if self.n_steps % _STEPS:  # to ask takes a message
             return False
-        return _of_first(super()._is_due)
+        return of_first(super()._is_due)
 
     def _write(self, state: dict[str, NDArray]) -> None:
-        _of_first(partial(super()._write, state))
+        of_first(partial(super()._write, state))
 
     def _found(self) -> dict[str, NDArray] | None:
-        return _of_first(super()._found)
+        return of_first(super()._found)
 
     def remove(self) -> None:
         """Remove the file, which has served."""
-        _of_first(super().remove)
+        of_first(super().remove)
+
+    def remove_parts(self) -> None:
+        """Remove the files of all parts."""
+        of_first(super().remove_parts)
+
+    def of_part(self, name: str) -> PartCheckpoint:
+        """The file of a part of the training, which is kept until all are done."""
+        part = _SharedPartCheckpoint(self.folder, {})
+        part.path = super().of_part(name).path
+        return part
 
 
-def _of_first(function: Callable[[], Any]) -> Any:
+class _SharedPartCheckpoint(SharedCheckpoint, PartCheckpoint):
+    pass
+
+
+def of_first(function: Callable[[], Any]) -> Any:
     """Give every process what the first one gets, be it an error."""
     result: list[Any] = [None, None]
     if dist.get_rank() == 0:

@@ -17,8 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._docs import fill
 from .._rows import TrainingRows
 from ..groups import FiniteGroup
-from ..groups._activation_transform import fitted_transform
-from ..groups._element_matrices import moved_by_all
+from ..groups._element_matrices import moved_by_all, warn_if_poses_look_alike
 from ..groups._orbit_table import given, orbit_table, power_of_each_row
 from ._recipe import Recipe
 from ._symmetric import SymmetricSAE
@@ -159,17 +158,20 @@ class EquivariantSAE(SymmetricSAE):
     ) -> TrainingRows:
         """Each row of an orbit goes in, its canonical row should come out."""
         group, table = self._find_orbits(X, metadata, partial)
-        before = getattr(self, "activation_transform_", None) if partial else None
-        fitter = before or self._new_fitter(group, seed)
         self.symmetry_, self.order_ = group, group.order
-        self.activation_transform_ = fitted_transform(
-            fitter, group, X, more=partial, **metadata
-        )
+        self._fit_transform_of(group, X, metadata, seed, more=partial)
         rows, canonical = table[table >= 0], table[:, 0]
         if self.order_ == 1:
             return TrainingRows(X, rows)
-        targets = np.broadcast_to(table[:, :1], table.shape)[table >= 0]
-        return TrainingRows(X, rows, targets, canonical, np.nonzero(table >= 0)[1])
+        M = self.activation_transform_
+        return TrainingRows(
+            X,
+            rows,
+            targets=np.broadcast_to(table[:, :1], table.shape)[table >= 0],
+            canonical=canonical,
+            elements=np.nonzero(table >= 0)[1],
+            poses_are_alike=not partial and warn_if_poses_look_alike(M, X, canonical),
+        )
 
     def inverse_transform(
         self, Z: ArrayLike | csr_array, *, power: ArrayLike | None = None

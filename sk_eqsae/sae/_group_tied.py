@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from numbers import Integral
 from os import PathLike
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,16 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import (
-    _is_fitted,
-)
+from sklearn.utils.validation import _is_fitted
 
 from .._docs import fill
-from .._fitted import Fitted
+from .._estimator import Fitted
 from .._rows import TrainingRows
 from .._warnings import warn
 from ..groups import FiniteGroup
-from ..groups._activation_transform import fitted_transform
 from ..groups._element_matrices import (
     IrrepBasis,
     averaged,
@@ -30,25 +27,13 @@ from ..groups._element_matrices import (
     warn_if_poses_look_alike,
 )
 from ..groups._orbit_table import as_group, given
-from ._base import Plan, room_for
-from ._latent_orbits import (
-    LatentOrbits,
-    arranged,
-    counts_of,
-    filled,
-    lengths_of,
-    reachable_sizes,
-)
+from ._base import Memory, Plan
+from ._latent_orbits import counts_of, lengths_of
 from ._network import Network
-from ._orbit_choice import kinds_with_vectors, regular_for, shares_of_kinds
-from ._orbited import OrbitedSAE
+from ._orbit_choice import choose_orbits
 from ._recipe import Recipe
+from ._symmetric import OrbitedSAE
 from ._tied_network import TiedNetwork
-from ._topk import TopKSAE
-from ._unexplained import unexplained_moves
-
-_FREE_PER_UNEXPLAINED = 25  # n_free="auto", by benchmarks/orbits
-_MOSTLY_FREE = 0.75  # of the latents
 
 
 @fill
@@ -86,8 +71,8 @@ class GroupTiedSAE(OrbitedSAE):
         autoencoder, see Notes.
     n_free : int or "auto", default=0
         How many of the latents have vectors that stand for themselves alone, so that
-        what does not follow the group is coded too. "auto" chooses how many from the
-        share of the moves along orbits that M does not explain, see Notes.
+        what does not follow the group is coded too. "auto" makes an eighth of them free
+        where M leaves far more unexplained than the dictionary would, see Notes.
     activation_transform : estimator, default=None
         How M is fitted: it is cloned and fitted on the same orbits. None is
         ``ActivationTransformFitter()``. A fitted one is taken as it is if `fit` gets
@@ -154,17 +139,13 @@ class GroupTiedSAE(OrbitedSAE):
     A row that some elements leave alone has equal latents. Where `k` cuts between
     equal latents, rounding decides which are kept.
 
-    What M does not explain is lost to tied vectors. It shows in the share of the moves
-    along orbits that M does not explain, with x_e the canonical row::
-
-        u = sum || x_g - M_g x_e ||^2 / sum || x_g - x_e ||^2
-
-    ``n_free="auto"`` takes it over the orbits of a quarter of the inputs, drawn by
-    `random_state`, with M fitted on the others; a frozen M is taken as it is. A share
-    ``min(1, 25 u)`` of the latents is then free, but for as many as the group has
-    elements; more than three quarters are warned of. The factor is the one that kept a
-    mixture of free vectors and full orbits within 5 % of the FVU of a regular
-    autoencoder of equal size on small networks.
+    What M does not explain is lost to tied vectors. ``n_free="auto"`` fits M on three
+    quarters of the inputs, drawn by `random_state`, and takes its error, 1 - R2, on the
+    orbits of the others; a frozen M is taken as it is. If that is more than 3 times the
+    FVU of the regular autoencoder that ``orbit_lengths="auto"`` trains first, an eighth
+    of the latents are free, else none, and in both cases as many more as leave whole
+    orbits. They win back a part of what is lost. Where a network hardly follows the
+    group they also take most of the variance of the codes, which then do not move.
 
     Dictionaries that are closed under a group are known from group-equivariant
     sparse coding [1]_ and from crosscoders over a group's copies of a network [2]_.
@@ -284,10 +265,12 @@ class GroupTiedSAE(OrbitedSAE):
             self._check_unchanged(group, X.shape[1])
         else:
             self.symmetry_, self.order_ = group, group.order
-            self.activation_transform_ = known or fitted_transform(
-                self._new_fitter(group, seed), group, X, **metadata
-            )
-            is_done = self._choose_orbits(X, table, seed, given(metadata))
+            if known is None:
+                self._fit_transform_of(group, X, metadata, seed)
+            else:
+                self.activation_transform_ = known
+            orbits, is_done = choose_orbits(self, X, table, seed, given(metadata))
+            self._set_orbits(orbits)
         canonical = None if metadata["groups"] is None else table[:, 0]
         if canonical is not None and not partial:
             warn_if_poses_look_alike(self.activation_transform_, X, canonical)
@@ -332,93 +315,6 @@ class GroupTiedSAE(OrbitedSAE):
                 "anew."
             )
 
-    def _choose_n_free(
-        self, X: Any, table: NDArray, seed: int, metadata: dict[str, Any]
-    ) -> int:
-        """How many latents are left over by the tied ones."""
-        if self.n_free != "auto":
-            return int(self.n_free)
-        if self.order_ == 1:
-            return 0
-        if "groups" not in metadata:
-            raise ValueError(
-                "n_free='auto' has to see how well M explains orbits, and a fitted M "
-                "without orbits does not tell. Give fit groups and power, with M in a "
-                "sklearn.frozen.FrozenEstimator to keep it, or set n_free to a number."
-            )
-        fitter = self._new_fitter(self.symmetry_, seed)
-        unexplained = unexplained_moves(fitter, X, table, seed=seed, **metadata)
-        share = min(1.0, _FREE_PER_UNEXPLAINED * unexplained)
-        n_latents = self._n_latents(X.shape[1])
-        n_orbits = round((1 - share) * n_latents / self.order_)
-        # rounded up there may be more than fit
-        n_orbits = max(1, min(n_orbits, n_latents // self.order_))
-        n_free = max(0, n_latents - n_orbits * self.order_)
-        if n_free > _MOSTLY_FREE * n_latents:
-            warn(
-                f"n_free='auto' makes {n_free} of {n_latents} latents free and leaves "
-                f"{n_orbits} base vector(s), since M leaves {unexplained:.0%} of the "
-                "moves along orbits unexplained: hardly any code will move with the "
-                "rows. Set n_free to a number to keep more of the symmetry, or take a "
-                "layer or a group that M explains better."
-            )
-        return n_free
-
-    def _choose_orbits(
-        self, X: Any, table: NDArray, seed: int, metadata: dict[str, Any]
-    ) -> bool:
-        """Set how many latent orbits there are of each kind, and in which order.
-
-        Whether the search for them was not interrupted.
-        """
-        n_latents = self._n_latents(X.shape[1])
-        with room_for(n_latents, X.shape[1]):
-            torch.empty(n_latents, X.shape[1])  # what is too large is said at once
-        n_free = self._choose_n_free(X, table, seed, metadata)
-        lengths, is_done = lengths_of(self.symmetry_), True
-        if isinstance(self.orbit_lengths, dict):
-            counts = counts_of(self.symmetry_, self.orbit_lengths)
-            possible = counts > 0
-            fits = counts.any() and counts @ lengths == n_latents - n_free
-        else:
-            possible = kinds_with_vectors(self.activation_transform_)
-            shares, is_done = self._shares(X, possible, seed)
-            counts = filled(shares, possible, lengths, max(0, n_latents - n_free))
-            fits = counts.any()
-        if not fits:
-            self._raise_sizes(n_latents, n_free, lengths[possible])
-        kinds = arranged(counts, lengths, self._prefixes(n_latents))
-        self._set_orbits(LatentOrbits(self.symmetry_, kinds, n_free))
-        return is_done
-
-    def _raise_sizes(self, n_latents: int, n_free: int, lengths: NDArray) -> NoReturn:
-        if isinstance(self.orbit_lengths, dict):
-            raise ValueError(
-                f"n_components={n_latents} latents, {n_free} of them free, are not "
-                f"those of orbit_lengths={self.orbit_lengths!r}. Leave n_components "
-                "out, or give at least one orbit."
-            )
-        sizes = n_free + np.flatnonzero(
-            reachable_sizes(lengths, max(0, n_latents - n_free) + 2 * self.order_)
-        )
-        sizes = sizes[sizes > n_free]
-        above = np.searchsorted(sizes, n_latents, side="right")
-        nearest = sizes[max(0, above - 1) :][:2]
-        raise ValueError(
-            f"n_components={n_latents} latents, {n_free} of them free, do not fill "
-            f"latent orbits of {' and '.join(map(str, sorted(set(lengths))))}. The "
-            f"nearest sizes that do are {' and '.join(map(str, nearest))}."
-        )
-
-    def _shares(self, X: Any, possible: NDArray, seed: int) -> tuple[NDArray, bool]:
-        """Share of the latents in orbits of each kind, and whether it is the last."""
-        if possible.sum() == 1:
-            return possible.astype(np.float64), True
-        if self.random_state is None:
-            seed = 0  # so that a fit that was killed comes to the same lengths
-        regular = regular_for(self, TopKSAE, seed)
-        return shares_of_kinds(regular, self.activation_transform_, X, possible, seed)
-
     def _train(self, plan: Plan) -> NDArray:
         """Losses and squared errors of each epoch; none if lengths were cut short."""
         if not plan.rows.is_interrupted:
@@ -447,11 +343,7 @@ class GroupTiedSAE(OrbitedSAE):
         return super()._n_hidden() * self.order_
 
     def _new_network(
-        self,
-        n_latents: int,
-        n_features: int,
-        seed: int,
-        memory: dict[str, NDArray] | None,
+        self, n_latents: int, n_features: int, seed: int, memory: Memory
     ) -> Network:
         if self.order_ == 1:
             return super()._new_network(n_latents, n_features, seed, memory)
@@ -459,10 +351,7 @@ class GroupTiedSAE(OrbitedSAE):
         return TiedNetwork(*self._tied(memory), tied_init=tied_init, seed=seed)
 
     def _trained_network(
-        self,
-        n_latents: int,
-        target_mean: NDArray,
-        memory: dict[str, NDArray] | None,
+        self, n_latents: int, target_mean: NDArray, memory: Memory
     ) -> Network:
         dense = super()._trained_network(n_latents, target_mean, memory)
         if self.order_ == 1:
@@ -471,7 +360,7 @@ class GroupTiedSAE(OrbitedSAE):
         network.set_weights(dense)
         return network
 
-    def _tied(self, memory: dict[str, NDArray] | None) -> tuple:
+    def _tied(self, memory: Memory) -> tuple:
         """What the network is made from, in the basis of earlier calls if there is one.
 
         Another basis of the same irreps would not fit what Adam remembers.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from itertools import pairwise
 from numbers import Integral
 from typing import TypeVar
 
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
-from .._rows import as_array
+from .._estimator import as_array
 from ..groups import FiniteGroup, Subgroup
 from ..groups._group import coset_representatives
 
@@ -28,29 +27,16 @@ class LatentOrbits:
     def __init__(self, group: FiniteGroup, kinds: ArrayLike, n_free: int = 0) -> None:
         self.group = group
         self.kinds = np.asarray(kinds)  # of each orbit: place of H in group.subgroups
-        self.n_free = n_free
         self.lengths: NDArray = lengths_of(group)[self.kinds]
         self.starts = self.lengths.cumsum() - self.lengths  # first latent of each
+        self.n_orbits, self.n_free = len(self.kinds), n_free
+        self.n_tied = int(self.lengths.sum())  # latents that are not free
+        self.n_components = self.n_tied + n_free
         free = np.zeros(n_free, dtype=np.int64)
         orbit = np.repeat(np.arange(self.n_orbits), self.lengths)
-        coset = np.arange(len(orbit)) - np.repeat(self.starts, self.lengths)
+        coset = np.arange(self.n_tied) - np.repeat(self.starts, self.lengths)
         self.orbit = np.append(orbit, free - 1)  # of each latent; -1 if it is free
         self.coset = np.append(coset, free)  # of each latent
-
-    @property
-    def n_orbits(self) -> int:
-        """Number of orbits."""
-        return len(self.kinds)
-
-    @property
-    def n_components(self) -> int:
-        """Number of latents."""
-        return len(self.orbit)
-
-    @property
-    def n_tied(self) -> int:
-        """Number of latents that are not free."""
-        return len(self.orbit) - self.n_free
 
     @property
     def subgroups(self) -> list[Subgroup]:
@@ -157,62 +143,3 @@ def counts_of(group: FiniteGroup, orbit_lengths: dict[int | str, int]) -> NDArra
 def _key(group: FiniteGroup, subgroup: Subgroup) -> int | str:
     alike = sum(each.order == subgroup.order for each in group.subgroups)
     return group.order // subgroup.order if alike == 1 else subgroup.name
-
-
-def arranged(counts: NDArray, lengths: NDArray, prefixes: NDArray) -> NDArray:
-    """Kinds of orbits, the longest first, none of which a prefix cuts."""
-    # Each part between two prefixes gets its share of all kinds.
-    counts, order, kinds = counts.copy(), np.argsort(-lengths, kind="stable"), []
-    n_tied = int(counts @ lengths)
-    for start, stop in pairwise([0, *prefixes[prefixes < n_tied], n_tied]):
-        taken = counts * (stop - start) // max(1, n_tied - start)
-        room = stop - start - taken @ lengths
-        for kind in order:
-            more = min(counts[kind] - taken[kind], room // lengths[kind])
-            taken[kind] += more
-            room -= more * lengths[kind]
-        if room:
-            whole = stop - room + lengths[(counts > taken) & (lengths > room)].min()
-            raise ValueError(
-                f"nested cuts a latent orbit at {stop}: take a size that whole orbits "
-                f"fill, such as {whole}."
-            )
-        counts -= taken
-        kinds.append(np.repeat(order, taken[order]))
-    return np.concatenate(kinds)
-
-
-def filled(
-    shares: NDArray, possible: NDArray, lengths: NDArray, n_latents: int
-) -> NDArray:
-    """Numbers of orbits that fill so many latents, nearly in shares; or none at all."""
-    counts = np.zeros(len(lengths), dtype=np.int64)
-    reachable = reachable_sizes(lengths[possible], n_latents)
-    if not reachable[n_latents]:
-        return counts
-    longest = np.flatnonzero(possible)[np.argsort(-lengths[possible], kind="stable")]
-    left = n_latents
-    for kind in longest:  # rounded, so that a small share does not break a long orbit
-        wanted = round(shares[kind] * n_latents / lengths[kind])
-        while counts[kind] < wanted and _fits(reachable, left - lengths[kind]):
-            counts[kind] += 1
-            left -= lengths[kind]
-    for kind in longest:
-        while _fits(reachable, left - lengths[kind]):
-            counts[kind] += 1
-            left -= lengths[kind]
-    return counts
-
-
-def _fits(reachable: NDArray, left: int) -> bool:
-    """Whether what is left can be filled."""
-    return left >= 0 and bool(reachable[left])
-
-
-def reachable_sizes(lengths: NDArray, most: int) -> NDArray:
-    """Whether orbits of these lengths can fill each number of latents up to `most`."""
-    reachable = np.arange(most + 1) == 0
-    for length in lengths:
-        for size in range(length, most + 1):
-            reachable[size] |= reachable[size - length]
-    return reachable

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from .._docs import fill
-from .._fitting import ordinary_modes
+from .._estimator import checked_rows, ordinary_modes
 from .._training import resolve_device, train
 from ._base import BaseSAE, Plan
 from ._code import Stacked
@@ -58,10 +58,8 @@ def fit_many(
     ----------
     estimators : iterable of TopKSAE, EquivariantSAE, GroupTiedSAE or OrbitSAE
         What to fit, in place.
-    X : array-like of shape (n_rows, n_features)
-        Activations.
-    y : None
-        Ignored.
+    {X}
+    {y}
     {groups}
     {power}
     {site}
@@ -99,7 +97,9 @@ def fit_many(
             with _named(place):
                 fitting = copy(estimator)  # so that a failure leaves no trace
                 fitting._validate_params()
-                plan = fitting._prepare(X, metadata)
+                reset = not fitting._is_going_on(partial=False)
+                rows = checked_rows(fitting, X, reset=reset)
+                plan = fitting._prepare(rows, metadata)
                 _add(stacks, _Member(place, estimator, fitting, plan))
         failures = [failure for stack in stacks for failure in _fit_stack(stack)]
     if failures:
@@ -139,36 +139,33 @@ def _named(index: int) -> Iterator[None]:
 
 
 def _add(stacks: list[list[_Member]], member: _Member) -> None:
-    """Put a member in the first stack that it fits, or in a new one."""
+    """Put a member in the first stack that has room and its rows, or in a new one."""
+    kind, plan = _kind(member), member.plan
     for stack in stacks:
-        if _fits(stack, member):
-            plan = replace(member.plan, dataset=stack[0].plan.dataset)  # held once
-            stack.append(member._replace(plan=plan))
+        rows, own = (m.plan.dataset for m in (stack[0], member))
+        if (
+            _kind(stack[0]) == kind
+            and (len(stack) + 1) * plan.network.n_latents <= _MAX_LATENTS
+            and all(map(torch.equal, rows.tensors, own.tensors))  # type: ignore[attr-defined]
+        ):
+            stack.append(member._replace(plan=replace(plan, dataset=rows)))  # held once
             return
     stacks.append([member])
 
 
-def _fits(stack: list[_Member], member: _Member) -> bool:
-    """Whether there is room for a member that differs in nothing that counts."""
-    network = stack[0].plan.network
-    rows, others = stack[0].plan.dataset, member.plan.dataset
+def _kind(member: _Member) -> Any:
+    """What members of a stack have in common; of one that stands alone, its place."""
+    estimator, plan = member.fitting, member.plan
+    network = plan.network
+    if (
+        not isinstance(network, DenseNetwork)
+        or type(plan.objective) is not Objective
+        or not isinstance(plan.dataset, TensorDataset)
+        or network.components.numel() > _MAX_ENTRIES
+    ):
+        return member.place
     return (
-        isinstance(network, DenseNetwork)
-        and type(stack[0].plan.objective) is Objective
-        and network.components.numel() <= _MAX_ENTRIES
-        and (len(stack) + 1) * network.n_latents <= _MAX_LATENTS
-        and isinstance(rows, TensorDataset)
-        and isinstance(others, TensorDataset)
-        and _settings(stack[0]) == _settings(member)
-        and len(rows.tensors) == len(others.tensors)
-        and all(map(torch.equal, rows.tensors, others.tensors))
-    )
-
-
-def _settings(member: _Member) -> tuple:
-    """What members of a stack have in common."""
-    estimator, network = member.fitting, member.plan.network
-    return (
+        len(plan.dataset.tensors),
         [parameter.shape for parameter in network.parameters()],
         estimator._prefixes(network.n_latents).tolist(),
         estimator._schedule() | {"lr": None},
@@ -243,17 +240,11 @@ class Stack(Network):
         self.n_latents = len(networks) * self.n_each
         self.spare = {}
         weights = [dict(network.named_parameters()) for network in networks]
-        self.tables = {
-            name: _table([each[name] for each in weights])
-            for name in sorted(weights[0], key=_is_small)
-        }
-        parts = [_parameters(table, runs) for table in self.tables.values()]
-        self.runs = nn.ModuleList(map(nn.ParameterList, zip(*parts, strict=True)))
-
-    @property
-    def weights(self) -> list[Tensor]:
-        """Tables of all networks, those of encoders and dictionaries first."""
-        return list(self.tables.values())
+        names = dict.fromkeys(["encoder.weight", "components", *weights[0]])
+        self.tables = {name: _table([each[name] for each in weights]) for name in names}
+        self.weights = list(self.tables.values())  # as `zero_grad` wants them
+        split = [table.detach().split(runs) for table in self.weights]
+        self.runs = nn.ModuleList(map(nn.ParameterList, zip(*split, strict=True)))
 
     @property
     def places(self) -> NDArray:
@@ -263,6 +254,21 @@ class Stack(Network):
     def gradients(self) -> list[Tensor]:
         """Those of the tables, as the sparse step makes them and takes them again."""
         return [gradient.flatten(0, -2) for gradient in super().gradients()]
+
+    def leave_gradients(
+        self, weight: Tensor, bias: Tensor, components: Tensor, offset: Tensor
+    ) -> None:
+        """Give each to the table that it is of, and its parts to the parameters."""
+        made = {"encoder.weight": weight, "encoder.bias": bias}
+        made |= {"components": components, "intercept": offset}
+        for name, gradient in made.items():
+            self.tables[name].grad = gradient.view_as(self.tables[name])
+        runs: Any = self.runs
+        for i, table in enumerate(self.weights):
+            assert table.grad is not None
+            parts = table.grad.split([len(run[i]) for run in runs])
+            for run, part in zip(runs, parts, strict=True):
+                run[i].grad = part
 
     def encoder_inputs(self, inputs: Tensor) -> Tensor:
         """Rows (n_networks * n_rows, ...), or what hidden layers make of them."""
@@ -290,26 +296,9 @@ class Stack(Network):
         normalize_rows(self.tables["components"])
 
 
-def _is_small(name: str) -> bool:
-    return name not in {"encoder.weight", "components"}
-
-
 def _table(weights: list[nn.Parameter]) -> Tensor:
     """Weights of all networks, which keep theirs as parts of it."""
     table = torch.stack([weight.detach() for weight in weights]).requires_grad_()
     for weight, part in zip(weights, table.detach(), strict=True):
         weight.data = part
     return table
-
-
-def _parameters(table: Tensor, runs: list[int]) -> list[nn.Parameter]:
-    """Parts of a table as parameters, which get their parts of its gradient."""
-    parameters = list(map(nn.Parameter, table.detach().split(runs)))
-
-    def share(table: Tensor) -> None:
-        assert table.grad is not None
-        for parameter, part in zip(parameters, table.grad.split(runs), strict=True):
-            parameter.grad = part
-
-    table.register_post_accumulate_grad_hook(share)
-    return parameters

@@ -7,13 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
-from ..groups import FiniteGroup, Subgroup
+from ..groups import FiniteGroup
 
 _PARTNERS = 16  # of a latent under one element that are looked at
 _VOTES = 8  # members of an orbit that have a say in who is next
 _PRODUCTS = 2**28  # of entries of codes: a minute
 _AT_ONCE = 2**22
 _LEAST = 0.02  # cosine that is looked at
+_LEVELS = 64  # of cosines
+_PAIRS = 2**10  # of latents that score an orbit; all of them in groups up to 32
 
 
 class Matching(NamedTuple):
@@ -46,9 +48,9 @@ def match_latents(
     # Latents take turns, the largest codes first. Each gets the orbit, one for each
     # subgroup, with the largest mean over g != 1 and c of A_g[latent c, latent g c].
     Z = Z.astype(np.float64)  # squares may leave the range of float32
-    norms = np.sqrt(Z.power(2).sum(axis=0))
-    cosines = _Cosines(Z, table, group, norms)
-    kinds = [_Kind(group, subgroup) for subgroup in group.subgroups]
+    cosines = _Cosines(Z, table, group)
+    norms = _norms(Z)
+    kinds = [_Kind(group.cosets(subgroup)) for subgroup in group.subgroups]
     left = np.full(len(kinds), len(norms)) if counts is None else np.array(counts)
     part = np.zeros(len(norms), dtype=np.int64) if part is None else part
     orbit, coset = np.full((2, len(norms)), -1)
@@ -74,19 +76,24 @@ def match_latents(
 class _Kind:
     """Latent orbits of one kind: the cosets of a subgroup."""
 
-    def __init__(self, group: FiniteGroup, subgroup: Subgroup) -> None:
-        self.moves = group.cosets(subgroup)  # g c, of shape (order, length)
-        self.length = self.moves.shape[1]
+    def __init__(self, moves: NDArray) -> None:
+        self.moves = moves  # g c, of shape (order, length)
+        self.length = moves.shape[1]
         # cosets that differ in which elements leave them alone
         stays = self.moves == np.arange(self.length)
         self.starts = np.unique(stays, axis=1, return_index=True)[1].tolist()
+        n_pairs = (len(moves) - 1) * self.length  # of g != 1 and c
+        some = np.linspace(0, n_pairs - 1, min(n_pairs, _PAIRS)).astype(np.intp)
+        g, c = some // self.length + 1, some % self.length
+        self.pairs = g, c, self.moves[g, c]
 
     def best_orbit(
         self, seed: int, cosines: "_Cosines", free: NDArray
     ) -> tuple[float, NDArray]:
         """Score and latents of an orbit with this one in it, coset by coset."""
         orbits = [self._orbit(seed, s, cosines, free) for s in self.starts]
-        scores = [cosines.mean(members, self.moves) for members in orbits]
+        g, c, moved = self.pairs
+        scores = [cosines.mean(g, each[c], each[moved]) for each in orbits]
         best = int(np.argmax(scores))
         return scores[best], orbits[best]
 
@@ -108,13 +115,12 @@ class _Kind:
 class _Cosines:
     """A_g of all elements g, of each row the largest entries and the diagonal."""
 
-    def __init__(
-        self, Z: csr_array, table: NDArray, group: FiniteGroup, norms: NDArray
-    ) -> None:
+    def __init__(self, Z: csr_array, table: NDArray, group: FiniteGroup) -> None:
+        table = _as_many_as_time_allows(Z, table)
+        norms = _norms(Z[table[table >= 0]])
         self.n_latents = len(norms)
         scale = np.divide(1, norms, where=norms > 0, out=np.zeros(len(norms)))
         Z = (Z * scale).tocsr().astype(np.float32)
-        table = _as_many_as_time_allows(Z, table)
         moved = group.multiplication_table
         rows = [csr_array((self.n_latents, self.n_latents), dtype=np.float32)]
         for g in range(1, group.order):  # A_1 is never asked for
@@ -140,14 +146,17 @@ class _Cosines:
         best = int(sums.argmax())
         return best if sums[best] > 0 else int(free.argmax())
 
-    def mean(self, members: NDArray, moves: NDArray) -> float:
-        """Mean of A_g[latent c, latent g c] over g != 1 and c."""
+    def mean(self, g: NDArray, before: NDArray, after: NDArray) -> float:
+        """Mean of A_g[before, after] over elements g and pairs of latents."""
         if not len(self.keys):
             return 0.0
-        g = np.arange(1, len(moves))[:, np.newaxis]
-        keys = (g * self.n_latents + members) * self.n_latents + members[moves[1:]]
+        keys = (g * self.n_latents + before) * self.n_latents + after
         place = np.minimum(self.keys.searchsorted(keys), len(self.keys) - 1)
         return float((self.values[place] * (self.keys[place] == keys)).mean())
+
+
+def _norms(Z: csr_array) -> NDArray:
+    return np.sqrt(Z.power(2).sum(axis=0))
 
 
 def _as_many_as_time_allows(Z: csr_array, table: NDArray) -> NDArray:
@@ -176,10 +185,21 @@ def _largest(before: csr_array, after: csr_array) -> list[csr_array]:
         product = (by_latent[first:last] @ after).tocoo()
         high = product.data > _LEAST
         value, row, col = product.data[high], product.row[high], product.col[high]
-        order = np.lexsort((col, -value, row))
+        few = _at_the_top(value, row, last - first) | (row + first == col)
+        value, row, col = value[few], row[few], col[few]
+        order = np.argsort(row - value / 2, kind="stable")  # no cosine is over 1
         value, row, col = value[order], row[order], col[order]
         starts = np.searchsorted(row, np.arange(last - first))
         keep = (np.arange(len(row)) - starts[row] < _PARTNERS) | (row + first == col)
         entries = (value[keep], (row[keep], col[keep]))
         parts.append(csr_array(entries, shape=product.shape))
     return parts
+
+
+def _at_the_top(value: NDArray, row: NDArray, n_rows: int) -> NDArray:
+    """Entries among which the largest of each row are: so that few are sorted."""
+    level = np.minimum(value * _LEVELS, _LEVELS - 1).astype(np.intp)
+    counts = np.bincount(row * _LEVELS + level, minlength=n_rows * _LEVELS)
+    above = counts.reshape(n_rows, _LEVELS)[:, ::-1].cumsum(axis=1)
+    least = (above >= _PARTNERS).sum(axis=1) - 1  # the highest with enough above
+    return level >= least[row]

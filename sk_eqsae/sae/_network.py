@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ._code import Code, Selection
-from ._sparse_step import Spare, SparseAutoencode, encode
+from ._sparse_step import Pass, Spare, decode_sparse, encode
 
 Arrays = tuple[list[NDArray], list[NDArray], NDArray, NDArray]
 
@@ -33,15 +33,22 @@ class Network(nn.Module, ABC):
         """Place of each latent in the dictionary that `to_arrays` gives."""
         return np.arange(self.n_latents)
 
-    def forward(self, inputs: Tensor, select: Selection) -> Tensor:
-        """Sums of dictionary vectors bag by bag, of shape (n_bags, d)."""
-        return SparseAutoencode.apply(
-            self.encoder_inputs(inputs),
-            *self.last_layer(),
-            self.dictionary(),
-            partial(encode, select, self.spare, math.prod(self.n_networks)),
-            self.spare,
-        )
+    def forward(self, rows: Tensor, select: Selection) -> tuple[Tensor, Pass]:
+        """Sums of dictionary vectors bag by bag, (n_bags, d), and how they came."""
+        inputs = self.encoder_inputs(rows)
+        with torch.no_grad():
+            weight, bias = self.last_layer()
+            components = self.dictionary()
+            n_networks = math.prod(self.n_networks)
+            code = encode(select, self.spare, n_networks, inputs, weight, bias)
+            sums = decode_sparse(code, components)
+        return sums, Pass(inputs, weight, components, code)
+
+    @abstractmethod
+    def leave_gradients(
+        self, weight: Tensor, bias: Tensor, components: Tensor, offset: Tensor
+    ) -> None:
+        """Give those of the last layer, of the dictionary and the offset to weights."""
 
     @torch.no_grad()
     def encode(self, inputs: Tensor, select: Selection) -> Code:
@@ -127,6 +134,13 @@ class DenseNetwork(Network):
     def offset(self) -> Tensor:
         """Decoder bias."""
         return self.intercept
+
+    def leave_gradients(
+        self, weight: Tensor, bias: Tensor, components: Tensor, offset: Tensor
+    ) -> None:
+        """Give each to the weight that it is of."""
+        self.encoder.weight.grad, self.encoder.bias.grad = weight, bias
+        self.components.grad, self.intercept.grad = components, offset
 
     def to_arrays(self) -> Arrays:
         """Encoder weights (n_inputs, n_outputs) and biases, dictionary, intercept."""

@@ -22,7 +22,7 @@ from ._code import (
 )
 from ._network import Network
 from ._recipe import Recipe
-from ._sparse_step import put_gradients
+from ._sparse_step import gradients, put_gradients
 
 # what codes are added, from pre-activations and active latents
 Again = Callable[[Tensor, Code], list[Code]]
@@ -76,21 +76,22 @@ class Objective(Trainable):
         self.rows_until_check = self.patience
         self._list_dead()
 
-    def loss(self, inputs: Tensor, target: Tensor) -> Tensor:
+    def learn(self, inputs: Tensor, target: Tensor) -> Tensor:
         """Mean over rows of the loss and, below it, of the squared error."""
-        # Of shape (2,) or (2, n_networks); only the first has a gradient. Inputs and
-        # targets have shape (n_rows, n_features), as many rows for each network.
+        # Of shape (2,) or (2, n_networks); gradients of the first are left with the
+        # weights. Inputs and targets have shape (n_rows, n_features), as many rows for
+        # each network.
         if not self.teaches:
-            return self._losses(inputs, target)
+            return self._learn(inputs, target)
         taught = self._code_of_targets(target)
 
         def again(pre_activations: Tensor, own: Code) -> list[Code]:
             return [_with_values_of(pre_activations, taught)]
 
         extra = (self.recipe.consistency_weight, target)
-        return self._losses(inputs, target, again, [extra])
+        return self._learn(inputs, target, again, [extra])
 
-    def _losses(
+    def _learn(
         self,
         inputs: Tensor,
         target: Tensor,
@@ -98,11 +99,20 @@ class Objective(Trainable):
         extras: Sequence[tuple[float, Tensor]] = (),
     ) -> Tensor:
         """Losses of rows, with the weight and the target of each code that is added."""
-        offset = self.network.offset()
-        sums = self.network(inputs, partial(self._code, again=again))
-        targets = [(1.0, target), *extras]
-        layout = Layout(self.network.n_networks, self.n_prefixes, self.network.metric)
-        return SquaredErrors.apply(sums, offset, targets, self.aux_weight, layout)
+        network, targets = self.network, [(1.0, target), *extras]
+        offset = network.offset().detach()
+        sums, passed = network(inputs, partial(self._code, again=again))
+        layout = Layout(network.n_networks, self.n_prefixes, network.metric)
+        losses, of_sums, of_offset = squared_errors(
+            sums, offset, targets, self.aux_weight, layout
+        )
+        with torch.no_grad():
+            *of_weights, of_inputs = gradients(passed, of_sums, network.spare)
+        if of_inputs is not None:  # those of hidden layers are left to torch
+            passed.inputs.backward(of_inputs)
+        weight, bias, components = of_weights
+        network.leave_gradients(weight, bias, components, of_offset)
+        return losses
 
     def _code_of_targets(self, target: Tensor) -> Code:
         assert self.target_shift is not None
@@ -221,63 +231,53 @@ class Layout(NamedTuple):
         return bags.view(*self.n_networks, -1, self.n_prefixes, bags.shape[1])
 
 
-class SquaredErrors(torch.autograd.Function):
-    """Mean squared errors of reconstructions, weighted and added up."""
-
+def squared_errors(
+    sums: Tensor,
+    offset: Tensor,
+    targets: Sequence[tuple[float, Tensor]],
+    aux_weight: Tensor,
+    layout: Layout,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss and squared error of the first code, (2, *n_networks), and gradients."""
     # Sums of dictionary vectors come code by code, and each code has a weight and a
     # target y. Its errors are ``D z - y``, of each prefix. What is left over, as many
     # bags as rows, is of dead latents, whose errors are those of the first code, of
     # the whole dictionary, plus it; no gradient goes to the first code from there.
-
-    @staticmethod
-    def forward(  # noqa: PLR0917
-        ctx: Any,
-        sums: Tensor,
-        offset: Tensor,
-        targets: Sequence[tuple[float, Tensor]],
-        aux_weight: Tensor,
-        layout: Layout,
-    ) -> Tensor:
-        """Loss, and squared error of the first code, of shape (2, *n_networks)."""
-        errors = torch.empty_like(sums)
-        weights: list[float | Tensor] = [weight for weight, _ in targets]
-        sizes = [t.numel() // t.shape[-1] * layout.n_prefixes for _, t in targets]
-        if sum(sizes) < len(sums):
-            sizes.append(len(sums) - sum(sizes))
-            weights.append(aux_weight.view(layout.n_networks))
-        parts, made = errors.split(sizes), sums.split(sizes)
-        for part, code, (_, target) in zip(parts, made, targets, strict=False):
-            decoded, error = layout.view(code), layout.view(part)
+    # Gradients are of the loss by sums and offset; the former are written over.
+    weights: list[float | Tensor] = [weight for weight, _ in targets]
+    sizes = [t.numel() // t.shape[-1] * layout.n_prefixes for _, t in targets]
+    if sum(sizes) < len(sums):
+        sizes.append(len(sums) - sum(sizes))
+        weights.append(aux_weight.view(layout.n_networks))
+    errors = sums.split(sizes)
+    for part, (_, target) in zip(errors, targets, strict=False):
+        error = layout.view(part)
+        if layout.n_prefixes > 1:
+            error.cumsum_(-2)
+        error.sub_(target.view(*layout.n_networks, -1, 1, target.shape[-1]))
+        error.add_(offset)
+    if len(errors) > len(targets):
+        left = layout.view(errors[0])[..., -1:, :]
+        errors[-1].view(left.shape).add_(left)
+    products = sums if layout.metric is None else sums @ layout.metric
+    parts = products.split(sizes)
+    losses, rates = _weighted(errors, parts, weights, layout)
+    of_offset = offset.new_zeros(offset.shape)
+    for i, (part, rate) in enumerate(zip(parts, rates, strict=True)):
+        _scale(part, rate, layout)
+        if i < len(targets):
+            of_code = layout.view(part)
+            of_offset += of_code.sum_to_size(offset.shape)
             if layout.n_prefixes > 1:
-                decoded = decoded.cumsum(-2)
-            rows = target.view(*layout.n_networks, -1, 1, target.shape[-1])
-            torch.sub(decoded, rows, out=error).add_(offset)
-        if len(parts) > len(targets):
-            left = layout.view(parts[0])[..., -1:, :]
-            torch.add(made[-1].view(left.shape), left, out=parts[-1].view(left.shape))
-        products = errors if layout.metric is None else errors @ layout.metric
-        ctx.save_for_backward(products, offset)
-        ctx.layout, ctx.n_targets, ctx.sizes = layout, len(targets), sizes
-        losses, ctx.rates = _weighted(parts, products.split(sizes), weights, layout)
-        return losses
+                of_code.copy_(of_code.flip(-2).cumsum(-2).flip(-2))
+    return losses, products, of_offset
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of sums and offset."""
-        products, offset = ctx.saved_tensors
-        out, layout, of_offset = torch.empty_like(products), ctx.layout, None
-        parts = zip(out.split(ctx.sizes), products.split(ctx.sizes), strict=True)
-        for i, ((part, product), rate) in enumerate(zip(parts, ctx.rates, strict=True)):
-            each = (grad[0] * (2 * rate)).view(*layout.n_networks, 1, 1)
-            shape = (*layout.n_networks, -1, product.shape[1])
-            torch.mul(product.view(shape), each, out=part.view(shape))
-            if i < ctx.n_targets:
-                of_code = layout.view(part)
-                more = of_code.sum_to_size(offset.shape)
-                of_offset = more if of_offset is None else of_offset + more
-                if layout.n_prefixes > 1:
-                    of_code.copy_(of_code.flip(-2).cumsum(-2).flip(-2))
-        return out, of_offset, None, None, None
+
+def _scale(products: Tensor, rate: float | Tensor, layout: Layout) -> None:
+    """Make gradients of what counts so much in the loss, in place."""
+    if isinstance(rate, Tensor):  # one number for each network
+        rate = rate.view(*layout.n_networks, 1, 1)
+    products.view(*layout.n_networks, -1, products.shape[1]).mul_(2 * rate)
 
 
 def _weighted(

@@ -18,18 +18,18 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch.utils.data import Dataset, TensorDataset
 
 from .._docs import fill
-from .._fitted import ADAM_PARTS, Fitted
+from .._estimator import ADAM_PARTS, Fitted
 from .._rows import OrbitRows, Stream, TrainingRows, normalized, read_rows
 from .._training import train
 from ..groups import FiniteGroup
 from ..groups._orbit_table import are_held_out
 from ._base import Plan, kept_latents
 from ._latent_orbits import LatentOrbits, counts_of, lengths_of
-from ._matching import match_latents
+from ._matching import Matching, match_latents
 from ._objective import Objective
-from ._orbit_objective import OrbitObjective, error_of
-from ._orbited import OrbitedSAE
+from ._orbit_objective import OrbitObjective, SharedOrbitObjective, error_of
 from ._recipe import Recipe
+from ._symmetric import OrbitedSAE
 
 _REGULAR_PART = 1 / 3  # of the steps, before latents are matched
 _HELD_OUT = 0.1  # of the inputs, while equivariance="auto" looks for a strength
@@ -231,7 +231,6 @@ class OrbitSAE(OrbitedSAE):
             )
         self.symmetry_, self.order_ = group, group.order
         n_latents = self._n_latents(X.shape[1])
-        self._check_lengths(n_latents)
         canonical = None if metadata["groups"] is None else table[:, 0]
         if self.order_ == 1:
             self._set_orbits(LatentOrbits(group, [0] * n_latents))
@@ -255,33 +254,27 @@ class OrbitSAE(OrbitedSAE):
             n_held_out=int(n_held_out),
         )
 
-    def _check_lengths(self, n_latents: int) -> None:
+    def _n_latents(self, n_features: int) -> int:
         if not isinstance(self.orbit_lengths, dict):
-            return
+            return super()._n_latents(n_features)
         counts = counts_of(self.symmetry_, self.orbit_lengths)
-        n_in_orbits = counts @ lengths_of(self.symmetry_)
-        if n_in_orbits != n_latents:
+        n_in_orbits = int(counts @ lengths_of(self.symmetry_))
+        if self.n_components not in {None, n_in_orbits}:
             raise ValueError(
                 f"orbit_lengths={self.orbit_lengths!r} are {n_in_orbits} latents, but "
-                f"n_components={n_latents}. Leave n_components out, or change it."
+                f"n_components={self.n_components}. Leave n_components out, or change "
+                "it."
             )
         if self.nested is not None:
             raise ValueError(
                 "orbit_lengths is given together with nested, whose parts find their "
                 "own. Set orbit_lengths='auto'."
             )
+        return n_in_orbits
 
-    def _n_latents(self, n_features: int) -> int:
-        if self.n_components is None and isinstance(self.orbit_lengths, dict):
-            counts = counts_of(self.symmetry_, self.orbit_lengths)
-            return int(counts @ lengths_of(self.symmetry_))
-        return super()._n_latents(n_features)
-
-    def _schedule(self) -> dict[str, Any]:
-        """Steps are of whole orbits."""
-        schedule = super()._schedule()
-        n_orbits = max(1, schedule["batch_size"] // self.order_)
-        return schedule | {"batch_size": n_orbits}
+    @property
+    def _rows_together(self) -> int:  # type: ignore[override]
+        return self.order_
 
     def _objective_kind(
         self, rows: TrainingRows, seed: int
@@ -289,14 +282,11 @@ class OrbitSAE(OrbitedSAE):
         kind = super()._objective_kind(rows, seed)
         if not isinstance(rows, OrbitRows):
             return kind
-        if kind is not Objective:
-            raise ValueError(
-                "OrbitSAE trains in one process. Leave torch.distributed out, or take "
-                "GroupTiedSAE, which several processes can train."
-            )
-        is_whole = bool((rows.table >= 0).all())
         return functools.partial(
-            OrbitObjective, group=self.symmetry_, is_whole=is_whole, seed=seed
+            OrbitObjective if kind is Objective else SharedOrbitObjective,
+            group=self.symmetry_,
+            is_whole=bool((rows.table >= 0).all()),
+            seed=seed,
         )
 
     # Train. But for a trivial group, a plan is of OrbitRows and an OrbitObjective.
@@ -307,7 +297,7 @@ class OrbitSAE(OrbitedSAE):
         if not isinstance(objective, OrbitObjective):
             return super()._train(plan)
         if self._is_going_on(plan.memory is not None):
-            self._set_moves(objective)
+            objective.set_moves(self.latent_orbits_)
             objective.strength = self.equivariance_ = self._strength()
             return super()._train(plan)
         if plan.memory is None:
@@ -371,7 +361,9 @@ class OrbitSAE(OrbitedSAE):
         plan = replace(plan, objective=objective)
         _, is_done = self._train_part(plan, name, n_steps, lr_decay=_SHORT_DECAY)
         select = self._training_selection(objective.network.n_latents)
-        return error_of(objective.network, rows, select) if is_done else np.nan
+        if not is_done:
+            return np.nan
+        return objective.agreed(lambda: error_of(objective.network, rows, select))
 
     def _train_part(
         self,
@@ -424,16 +416,22 @@ class OrbitSAE(OrbitedSAE):
         counts = None
         if isinstance(self.orbit_lengths, dict):
             counts = counts_of(self.symmetry_, self.orbit_lengths)
-        codes = self._codes(plan.rows)
-        found = match_latents(*codes, self.symmetry_, part=part, counts=counts)
+        found = plan.objective.agreed(lambda: self._matching(plan.rows, part, counts))
         kinds = found.subgroup
         order = np.lexsort((found.coset, found.orbit, kinds[found.orbit], part))
         orbits = found.orbit[order][found.coset[order] == 0]
-        self._set_orbits(LatentOrbits(self.symmetry_, kinds[orbits]))
+        latent_orbits = LatentOrbits(self.symmetry_, kinds[orbits])
+        self._set_orbits(latent_orbits)
         plan.objective.reorder(order)
+        plan.objective.set_moves(latent_orbits)
         if plan.memory is not None:
             _reorder_memory(plan.memory, order, len(self.coefs_))
-        self._set_moves(plan.objective)
+
+    def _matching(
+        self, rows: OrbitRows, part: NDArray, counts: NDArray | None
+    ) -> Matching:
+        codes = self._codes(rows)
+        return match_latents(*codes, self.symmetry_, part=part, counts=counts)
 
     def _codes(self, rows: OrbitRows) -> tuple[csr_array, NDArray]:
         """Codes of training orbits, evenly spaced, and the table of those."""
@@ -451,10 +449,6 @@ class OrbitSAE(OrbitedSAE):
         places = np.full(table.shape, -1)
         places[table >= 0] = np.arange(len(inputs))
         return Z, places
-
-    def _set_moves(self, objective: OrbitObjective) -> None:
-        orbits = self.latent_orbits_
-        objective.set_moves(np.stack([orbits.places(g) for g in range(self.order_)]))
 
 
 def _without(dataset: Any, n_last: int) -> Dataset:

@@ -1,15 +1,19 @@
 """What an autoencoder is trained for whose codes should permute along orbits."""
 
+from collections.abc import Callable
 from functools import partial
 from random import Random
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..groups import FiniteGroup
 from ._code import Code, Selection, part_of, rows_of
+from ._data_parallel import SharedObjective, of_first
+from ._latent_orbits import LatentOrbits
 from ._network import Network
 from ._objective import Objective
 from ._sparse_step import decode_sparse
@@ -46,8 +50,13 @@ class OrbitObjective(Objective):
         self.is_whole, self.seed = is_whole, seed  # whether no orbit lacks a row
         self.strength, self.n_steps = 0.0, 0
 
-    def set_moves(self, moves: NDArray) -> None:
+    def agreed(self, function: Callable[[], Any]) -> Any:
+        """What a function finds, for all processes that train."""
+        return function()
+
+    def set_moves(self, orbits: LatentOrbits) -> None:
         """Say where the group moves each latent."""
+        moves = np.stack([orbits.places(g) for g in range(len(self.products))])
         self.moves = torch.from_numpy(moves).to(self.products.device)
 
     @torch.no_grad()
@@ -64,20 +73,28 @@ class OrbitObjective(Objective):
         self.idle, self.is_dead = self.idle[places], self.is_dead[places]
         self._list_dead()
 
-    def loss(self, inputs: Tensor, target: Tensor) -> Tensor:
+    def learn(self, inputs: Tensor, target: Tensor) -> Tensor:
         """Losses of orbits (n_orbits, order, n_features); `target` marks their rows."""
         rows = inputs.flatten(0, 1) if self.is_whole else inputs[target]
         self.n_steps += 1
         if self.strength == 0 or self.moves is None:
-            return self._losses(rows, rows)
+            return self._learn(rows, rows)
         rng = Random(f"{self.seed} {self.n_steps}")
         element = rng.randrange(1, len(self.products))
-        to, is_moved = self._partners(target, element)
-        again = partial(self._moved, self.moves[element], to, is_moved)
-        halves = rows.index_select(0, to).tensor_split([len(rows) // 2])
-        weights = [self.strength * weight for weight in _WEIGHTS]
-        extras = list(zip(weights, halves, strict=True))
-        return self._losses(rows, rows, again, extras)
+        partners = self._partners(target, element)
+        half, shares = self._halves(len(rows))
+        again = partial(self._moved, self.moves[element], partners, half)
+        targets = rows.index_select(0, partners[0]).tensor_split([half])
+        weights = [
+            self.strength * weight * share
+            for weight, share in zip(_WEIGHTS, shares, strict=True)
+        ]
+        extras = list(zip(weights, targets, strict=True))
+        return self._learn(rows, rows, again, extras)
+
+    def _halves(self, n_rows: int) -> tuple[int, tuple[float, float]]:
+        """Rows of the support loss, and how much the means over both parts count."""
+        return n_rows // 2, (1.0, 1.0)
 
     def _partners(self, seen: Tensor, element: int) -> tuple[Tensor, Tensor]:
         """Row that an element makes of each, itself where that is missing."""
@@ -92,14 +109,15 @@ class OrbitObjective(Objective):
     def _moved(
         self,
         moves: Tensor,
-        to: Tensor,
-        is_moved: Tensor,
+        partners: tuple[Tensor, Tensor],
+        half: int,
         pre_activations: Tensor,
         own: Code,
     ) -> list[Code]:
         """Codes of moved rows: of the support loss and of the cross-reconstruction."""
+        to, is_moved = partners
         n_bags = len(own.offsets) - 1
-        half = len(pre_activations) // 2 * self.n_prefixes
+        half *= self.n_prefixes
         first, second = part_of(own, 0, half), part_of(own, half, n_bags)
         places = [self._places(code, moves, is_moved) for code in (first, second)]
         rows = to[rows_of(first)]
@@ -127,6 +145,37 @@ class OrbitObjective(Objective):
         """Go on counting; buffers are there already."""
         super().set_extra_state(state)
         self.n_steps = int(state[1])
+
+
+class SharedOrbitObjective(SharedObjective, OrbitObjective):
+    """An objective to which each process contributes some orbits of every batch."""
+
+    n_before = 0  # rows of the batch that are other processes', before those of this
+
+    def agreed(self, function: Callable[[], Any]) -> Any:
+        """What a function finds in the first process."""
+        return of_first(function)
+
+    def _share(self, target: Tensor) -> tuple[slice, float]:
+        orbits, weight = super()._share(target)
+        before, own, self.batch_rows = (
+            seen.numel() if self.is_whole else int(seen.sum())
+            for seen in (target[: orbits.start], target[orbits], target)
+        )
+        self.n_before = before
+        return orbits, own / self.batch_rows if weight else 0.0
+
+    def _halves(self, n_rows: int) -> tuple[int, tuple[float, float]]:
+        # those of the batch, of which this process may have a part of one only
+        of_batch = self.batch_rows // 2
+        half = min(max(of_batch - self.n_before, 0), n_rows)
+        # a mean counts by its part of the half, and is weighted by that of the batch
+        rate = self.batch_rows / n_rows
+        shares = (
+            rate * half / max(1, of_batch),
+            rate * (n_rows - half) / (self.batch_rows - of_batch),
+        )
+        return half, shares
 
 
 @torch.no_grad()

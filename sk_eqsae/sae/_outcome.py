@@ -10,8 +10,10 @@ from sklearn.tree import ExtraTreeClassifier
 
 from .._rows import MOST_OF_ALL, TrainingRows, read_rows, shorter_rows
 from .._warnings import warn
-from ..groups._element_matrices import warn_if_poses_look_alike
 
+# rows on which latents count as dead: that each could be active so often, if equally
+_CHANCES = 10
+_LEAST = 1_024
 _MANY = 0.9
 _FAR = 100  # mean squares of the rows: no fit that starts well ends there
 JUDGED_ORBITS = 256  # that are looked at
@@ -23,21 +25,31 @@ _STEPS = 200  # after fewer, poses may be at chance because training has just be
 _DEVIATIONS = 3  # of the share that is guessed
 
 
-def warn_of_outcome(
-    sae: Any, fires: NDArray[np.bool_], target: NDArray, *, enough: bool
-) -> None:
-    """Warn of dead latents and of reconstructions that are far off."""
-    # `fires` says which latents are active in some rows, which should become `target`;
-    # `enough`, whether the rows are so many that each latent could have been.
+def warn_of_outcome(sae: Any, rows: TrainingRows, k: int) -> None:
+    """Warn of a fit that must fail, dead latents and far-off reconstructions."""
+    must_fail = rows.targets is not None and warn_of_canonical_rows(sae, rows)
+    n_chances = _CHANCES * sae.n_components_ // k
+    inputs, target = sample(rows, max(_LEAST, n_chances))
+    fires = sae._encode_csr(inputs).astype(bool).sum(axis=0) > 0
     recipe = sae._recipe()
     if (target == target[0]).all():  # the intercept is all there is to learn
         return
     warn_if_few_rows_are_all(sae, target)
+    enough = len(inputs) >= n_chances and not must_fail
     warn_if_dead(fires, most_live=enough and recipe.aux_weight > 0)
     if len(sae.loss_curve_):
         if recipe.normalize:
             target = (target - target.mean(axis=0)) / sae.scale_
         warn_if_far_off(sae.loss_curve_[-1], target, normalized=recipe.normalize)
+
+
+def sample(rows: TrainingRows, n_rows: int) -> tuple[NDArray, NDArray]:
+    """Rows that go in, evenly spaced, and those that should come out."""
+    chosen = np.linspace(0, len(rows) - 1, min(len(rows), n_rows)).astype(np.intp)
+    inputs = read_rows(rows.X, chosen if rows.inputs is None else rows.inputs[chosen])
+    if rows.targets is None:
+        return inputs, inputs
+    return inputs, read_rows(rows.X, rows.targets[chosen])
 
 
 def warn_if_few_rows_are_all(sae: Any, rows: NDArray) -> None:
@@ -97,11 +109,8 @@ def warn_if_far_off(loss: float, target: NDArray, *, normalized: bool) -> None:
 
 def warn_of_canonical_rows(sae: Any, rows: TrainingRows) -> bool:
     """Warn if the fit of an EquivariantSAE must fail; say if it must."""
-    # where M leaves rows as they are, there is no pose to be told
-    if warn_if_poses_look_alike(sae.activation_transform_, rows.X, rows.canonical):
-        return False
     pairs = _pairs(rows)
-    if len(pairs) < FEWEST_PAIRS:
+    if rows.poses_are_alike or len(pairs) < FEWEST_PAIRS:
         return False
     both = read_rows(rows.X, pairs.ravel()).astype(np.float64)
     both /= np.abs(both).max() or 1.0  # keeps squares finite

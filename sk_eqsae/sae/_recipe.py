@@ -5,10 +5,7 @@ from dataclasses import asdict, dataclass
 from numbers import Integral, Real
 from typing import Any
 
-from sklearn.utils._param_validation import (
-    Interval,
-    validate_parameter_constraints,
-)
+from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 
 _COUNT = [Interval(Integral, 1, None, closed="left")]
 _WEIGHT = [Interval(Real, 0, None, closed="left")]

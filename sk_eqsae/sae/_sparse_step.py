@@ -10,8 +10,7 @@ code z, gradient G of the reconstructions, and s_bi = (G_b . d_i) [z_bi > 0]::
 """
 
 import warnings
-from collections.abc import Callable
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -79,51 +78,44 @@ def encode(  # noqa: PLR0917
     return code
 
 
-class SparseAutoencode(torch.autograd.Function):
-    """Linear encoder, selection, ReLU and linear decoder, with sparse gradients."""
+class Pass(NamedTuple):
+    """A forward pass, as far as gradients are made of it."""
 
-    @staticmethod
-    def forward(  # noqa: PLR0917
-        ctx: Any,
-        inputs: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        components: Tensor,
-        encode: Callable[[Tensor, Tensor, Tensor], Code],
-        spare: Spare,
-    ) -> Tensor:
-        """Encode rows (n_rows, n_inputs) and decode to (n_bags, n_features)."""
-        code = encode(inputs, weight, bias)
-        ctx.save_for_backward(inputs, weight, components, *code)
-        ctx.spare = spare
-        return decode_sparse(code, components)
+    inputs: Tensor  # of the last layer of the encoder
+    weight: Tensor  # of that layer
+    components: Tensor
+    code: Code
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of inputs, weight, bias and components."""
-        inputs, weight, components, *code = ctx.saved_tensors
-        code, grad = Code(*code), grad.contiguous()
-        slope = _dots(code, grad, components) * (code.values > 0)
-        order, offsets = order_by_latent(code.indices, len(components))
-        # not by brackets, which take three times as long
-        bags, values = (t.index_select(0, order) for t in (code.bags, code.values))
-        grad_components = _sum_in_bags(bags, offsets, values, grad, ctx.spare)
-        if code.sources is not None:  # which a latent of the encoder went into
-            code = code._replace(indices=code.sources)
-            order, offsets = order_by_latent(code.indices, len(weight))
-            bags = code.bags.index_select(0, order)
-        rows = bags if code.rows is None else code.rows.index_select(0, bags)
-        in_order = slope.index_select(0, order)
-        return (
-            _grad_inputs(code, slope, weight, inputs)
-            if ctx.needs_input_grad[0]
-            else None,
-            _sum_in_bags(rows, offsets, in_order, inputs, ctx.spare),
-            slope.new_zeros(len(weight)).index_add_(0, code.indices, slope),
-            grad_components,
-            None,
-            None,
-        )
+
+def gradients(
+    passed: Pass, grad: Tensor, spare: Spare
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Those of weight, bias, components and inputs, given those of the bags' sums."""
+    inputs, weight, components, code = passed
+    slope = _dots(code, grad, components) * (code.values > 0)
+    order, offsets = order_by_latent(code.indices, len(components))
+    # not by brackets, which take three times as long
+    bags, values = (t.index_select(0, order) for t in (code.bags, code.values))
+    of_components = _sum_in_bags(bags, offsets, values, grad, spare)
+    if code.sources is not None:  # which a latent of the encoder went into
+        code = code._replace(indices=code.sources)
+        order, offsets = order_by_latent(code.indices, len(weight))
+        bags = code.bags.index_select(0, order)
+    rows = bags if code.rows is None else code.rows.index_select(0, bags)
+    in_order = slope.index_select(0, order)
+    return (
+        _sum_in_bags(rows, offsets, in_order, inputs, spare),
+        slope.new_zeros(len(weight)).index_add_(0, code.indices, slope),
+        of_components,
+        _of_inputs(code, slope, weight, inputs) if inputs.requires_grad else None,
+    )
+
+
+def _of_inputs(code: Code, slope: Tensor, weight: Tensor, inputs: Tensor) -> Tensor:
+    grad = decode_sparse(code._replace(values=slope), weight)
+    if code.rows is None:
+        return grad
+    return torch.zeros_like(inputs).index_add_(0, code.rows, grad)
 
 
 def order_by_latent(indices: Tensor, n_latents: int) -> tuple[Tensor, Tensor]:
@@ -139,13 +131,6 @@ def order_by_latent(indices: Tensor, n_latents: int) -> tuple[Tensor, Tensor]:
     offsets = np.zeros(n_latents + 1, dtype=np.int64)
     np.bincount(indices.numpy(), minlength=n_latents).cumsum(out=offsets[1:])
     return torch.from_numpy(order), torch.from_numpy(offsets)
-
-
-def _grad_inputs(code: Code, slope: Tensor, weight: Tensor, inputs: Tensor) -> Tensor:
-    grad = decode_sparse(code._replace(values=slope), weight)
-    if code.rows is None:
-        return grad
-    return torch.zeros_like(inputs).index_add_(0, code.rows, grad)
 
 
 def _dots(code: Code, grad: Tensor, components: Tensor) -> Tensor:

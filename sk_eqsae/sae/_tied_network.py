@@ -12,10 +12,9 @@ from torch.nn.functional import linear
 
 from ..groups import Subgroup
 from ..groups._element_matrices import IrrepBasis
-from ._code import Code, Selection
 from ._latent_orbits import LatentOrbits
 from ._network import Arrays, Network, draw_weights, normalize_rows, to_array
-from ._sparse_step import Spare, SparseAutoencode, encode, put_gradients
+from ._sparse_step import Spare, put_gradients
 from ._vector_copies import (
     ConvolutionCopies,
     Copies,
@@ -85,7 +84,13 @@ class TiedNetwork(Network):
         )
         sizes = (n_features, hidden_dim, self.encoder_layer.width, n_vectors)
         draw_weights(self, *sizes, tied_init=tied_init, seed=seed)
-        self._start(tied_init=tied_init)
+        with torch.no_grad():  # leave out weights that stand for nothing
+            self.decoder_layer.clear_unused(self.components)
+            self.encoder_layer.clear_unused(self.encoder.weight)
+            if tied_init:
+                self.normalize_components()
+            if tied_init and self.hidden is None:
+                self.encoder.weight.copy_(self.components)
 
     def _set_layers(self, n_features: int, hidden_dim: int | None) -> None:
         group, free = self.orbits.group, self.orbits.n_free
@@ -112,16 +117,6 @@ class TiedNetwork(Network):
         made = {kind: copies_of(subgroups[kind]) for kind in np.unique(kinds)}
         return [(made[kinds[s]], n) for s, n in zip(starts, counts, strict=True)]
 
-    @torch.no_grad()
-    def _start(self, *, tied_init: bool) -> None:
-        """Leave out weights that stand for nothing."""
-        self.decoder_layer.clear_unused(self.components)
-        self.encoder_layer.clear_unused(self.encoder.weight)
-        if tied_init:
-            self.normalize_components()
-            if self.hidden is None:
-                self.encoder.weight.copy_(self.components)
-
     def normalize_components(self) -> None:
         """Bring vectors to norm 1 in the metric that the group keeps."""
         normalize_rows(self.components)
@@ -130,17 +125,6 @@ class TiedNetwork(Network):
         """Rows in the coordinates of the basis."""
         to_irreps = torch.from_numpy(self.basis.to_irreps)
         return (rows.double() @ to_irreps.T).float()
-
-    def forward(self, inputs: Tensor, select: Selection) -> Tensor:
-        """Sums of dictionary vectors bag by bag, of shape (n_bags, d)."""
-        return TiedAutoencode.apply(
-            self.encoder_inputs(inputs),
-            self.encoder.weight,
-            self.encoder.bias,
-            self.components,
-            partial(encode, select, self.spare, 1),
-            self,
-        )
 
     def encoder_inputs(self, inputs: Tensor) -> Tensor:
         """What the last layer sees: rows, or hidden units in the order (q, j)."""
@@ -161,15 +145,17 @@ class TiedNetwork(Network):
     def _bias(self) -> Tensor:
         return self.encoder.bias.index_select(0, self.vectors)
 
-    def gradients_of_vectors(
-        self, weight: Tensor, bias: Tensor, components: Tensor
-    ) -> tuple[Tensor, ...]:
-        """Gradients of the weights that copies are written from; theirs are left."""
-        layers = [(self.encoder_layer, weight), (self.decoder_layer, components)]
-        summed = [layer.sum_into_spare(g, self.spare) for layer, g in layers]
-        put_gradients(self.spare, [weight, components])
+    def leave_gradients(
+        self, weight: Tensor, bias: Tensor, components: Tensor, offset: Tensor
+    ) -> None:
+        """Sum them up over the copies of each vector; their memory is left."""
+        layers, spare = (self.encoder_layer, self.decoder_layer), self.spare
+        self.encoder.weight.grad = layers[0].sum_into_spare(weight, spare)
+        self.components.grad = layers[1].sum_into_spare(components, spare)
+        put_gradients(spare, [weight, components])
         of_bias = torch.zeros_like(self.encoder.bias)
-        return summed[0], of_bias.index_add_(0, self.vectors, bias), summed[1]
+        self.encoder.bias.grad = of_bias.index_add_(0, self.vectors, bias)
+        self.intercept.grad = offset * self.is_fixed
 
     def offset(self) -> Tensor:
         """The part of the decoder bias that the group leaves alone."""
@@ -227,32 +213,6 @@ class TiedNetwork(Network):
         """Weights of all copies, in float64."""
         out = torch.zeros(layer.n_rows, layer.width, dtype=torch.float64)
         return layer.write(weight.cpu().double(), out).numpy()
-
-
-class TiedAutoencode(torch.autograd.Function):
-    """The sparse step of all copies, with gradients of the base vectors."""
-
-    @staticmethod
-    def forward(  # noqa: PLR0917
-        ctx: Any,
-        inputs: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        components: Tensor,
-        encode: Callable[[Tensor, Tensor, Tensor], Code],
-        network: TiedNetwork,
-    ) -> Tensor:
-        """Encode rows (n_rows, n_inputs) and decode to (n_bags, n_features)."""
-        ctx.network, layer = network, network.last_layer()
-        written = (*layer, network.dictionary())
-        return SparseAutoencode.forward(ctx, inputs, *written, encode, network.spare)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of inputs, weight, bias and components."""
-        of_inputs, *of_copies = SparseAutoencode.backward(ctx, grad)[:4]
-        of_vectors = ctx.network.gradients_of_vectors(*of_copies)
-        return of_inputs, *of_vectors, None, None
 
 
 def _transposed(rows: Tensor, n: int) -> Tensor:

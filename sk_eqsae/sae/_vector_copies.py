@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..groups import FiniteGroup, Subgroup
-from ..groups._group import coset_representatives
-from ..groups._irreps import fixed_space
+from ..groups._group import coset_representatives, fixed_space
 from ._sparse_step import Spare, has_csr_kernels, take
 
 _FEW_COPIES = 16
@@ -64,7 +63,7 @@ class IrrepCopies:
         self._blocks = []  # m, and rho_g F (n_copies, dim, f)
         for irrep, m in zip(group.irreps, multiplicities, strict=True):
             if m:
-                fixed = fixed_space(irrep.matrices[subgroup.elements])
+                fixed = fixed_space(irrep, subgroup)
                 self._blocks.append((int(m), irrep.matrices[first] @ fixed))
         self.n_numbers = sum(m * moved.shape[2] for m, moved in self._blocks)
         self.width = sum(m * moved.shape[1] for m, moved in self._blocks)
@@ -279,7 +278,7 @@ class Layer:
         out = take(spare, (n_vectors, self.width), written)
         if has_csr_kernels(written):  # else each step has other memory
             _run(self._kept(self._sums, written, out))
-            return out.detach()  # autograd copies a gradient that somebody holds
+            return out
         return self.sum(written, out)
 
     def _writes(self, weight: Tensor, out: Tensor) -> list[Call]:

@@ -1,4 +1,3 @@
-import re
 import sys
 from dataclasses import replace
 
@@ -16,11 +15,11 @@ from benchmarks.orbits import (
     _curve,
     _features,
     _free,
+    _lengths,
     _networks,
     _other,
     _probing,
     _recovery,
-    _repeats,
     _shapes,
     _small,
     _tried,
@@ -37,8 +36,6 @@ def out(tmp_path_factory):
 
 # images are turned at random, which is what is compared
 pytestmark = pytest.mark.filterwarnings("ignore:The canonical rows cannot be recog")
-# M leaves so much of these networks that hardly a base vector is left
-mostly_free = pytest.mark.filterwarnings("ignore:n_free=.auto. makes")
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +79,6 @@ def test_probing_scores_every_source_of_features(out, monkeypatch, capsys):
     assert "±" in capsys.readouterr().out
 
 
-@mostly_free
 def test_mixtures_are_compared_on_networks_that_follow_in_part(out, monkeypatch):
     monkeypatch.setattr(_adaptive, "SHARES", (1.0,))
     run(monkeypatch, out, "adaptive")
@@ -90,22 +86,6 @@ def test_mixtures_are_compared_on_networks_that_follow_in_part(out, monkeypatch)
     assert list(rows["method"].astype(str)) == [str(m) for m in _adaptive.METHODS]
     assert rows["fvu"].between(0, 1).all()
     assert (out / "adaptive.png").exists()
-
-
-@mostly_free
-def test_fits_are_repeated_with_other_seeds(out, monkeypatch, capsys):
-    monkeypatch.setattr(_adaptive, "SHARES", (1.0,))
-    monkeypatch.setattr(_repeats, "REPEATS", 2)
-    run(monkeypatch, out, "repeats")
-    rows = pd.read_csv(out / "repeats.csv")
-    assert rows["sae_seed"].tolist() == [0, 1]
-    assert rows["regular"].nunique() == 2
-    ratio = rows["auto"].mean() / rows["regular"].mean()
-    [row] = _repeats.table(rows).itertuples()
-    assert row.ratio == pytest.approx(ratio)
-    largest = (rows["auto"] / rows["regular"]).max()
-    [said] = re.findall(r"at most (\d\.\d{3}) times", capsys.readouterr().out)
-    assert float(said) == pytest.approx(largest, abs=1e-3)
 
 
 def test_other_networks_are_compared_at_equal_sizes(out, monkeypatch):
@@ -146,10 +126,11 @@ def small(network, monkeypatch):
     monkeypatch.setattr(_small, "N_LATENTS", 16)
     monkeypatch.setattr(_small, "K", 3)
     monkeypatch.setattr(_beside, "WIDTHS", (1, 2, 4))
-    for part in (_free, _tried):
+    for part in (_free, _lengths, _tried):
         monkeypatch.setattr(part, "N_LATENTS", 16)
         monkeypatch.setattr(part, "K", 3)
         monkeypatch.setattr(part, "NAMES", ("turned",))
+    for part in (_free, _tried):
         monkeypatch.setattr(part, "NETWORKS", {"turned": lambda _: network})
     monkeypatch.setattr(_small, "NETWORKS", {"turned": lambda _: network})
 
@@ -184,6 +165,19 @@ def test_free_vectors_are_set_beside_orbits(small, out, monkeypatch, capsys):
     assert rows.loc["4", "n_free_"] == 4
     assert rows.loc["0", "code_equivariance"] > rows.loc["4", "code_equivariance"]
     assert "| turned | 1 |" in capsys.readouterr().out
+
+
+def test_lengths_that_are_found_are_set_beside_a_grid(small, out, monkeypatch, capsys):
+    run(monkeypatch, out, "lengths")
+    rows = pd.read_csv(out / "lengths.csv").set_index("full")
+    assert list(rows.index) == ["auto", "100%", "75%", "50%", "25%"]
+    assert rows.orbit_lengths[["100%", "50%"]].tolist() == [
+        "{4: 4}",
+        "{4: 2, 2: 2, 1: 4}",
+    ]
+    best = rows.fvu[rows.validation.drop("auto").idxmin()]
+    above = rows.fvu["auto"] / best - 1
+    assert capsys.readouterr().out.rstrip().endswith(f"| {above:+.0%} |")
 
 
 def test_what_was_tried_trains_with_what_it_says(small, out, monkeypatch):

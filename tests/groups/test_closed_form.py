@@ -186,7 +186,7 @@ def test_later_call_that_fails_adds_no_orbits(law, n_orbits, monkeypatch):
     assert fitters[0]._sums["n_orbits"] == 2 * n_orbits
 
 
-def fail(*args):
+def fail(*args, **kwargs):
     raise np.linalg.LinAlgError
 
 

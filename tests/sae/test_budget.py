@@ -86,7 +86,7 @@ def test_latents_die_within_the_budget_of_many_rows(monkeypatch):
         rows = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
         for _ in range(100):
             assert not objective.is_dead.any()
-            objective.loss(rows, rows)
+            objective.learn(rows, rows)
     assert objective.is_dead.tolist() == [False, False, True]
 
 

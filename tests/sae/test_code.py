@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from sk_eqsae.sae import _code
 from sk_eqsae.sae._code import (
     BatchTopK,
     Prefixes,
@@ -77,8 +78,10 @@ def test_stacked_selections_select_each_from_its_own_rows():
     [(7, 3), (64, 1), (2048, 8), (2048, 32), (8192, 32), (50, 50), (1750, 32), (71, 1)],
 )
 @pytest.mark.parametrize("threads", [1, 4])
-def test_top_k_equals_torch_topk(n_components, k, threads, monkeypatch):
+@pytest.mark.parametrize("small", [0, 2**16])  # groups from no entries on, from many
+def test_top_k_equals_torch_topk(n_components, k, threads, small, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(_code, "_SMALL", small)
     x = torch.randn(9, n_components, generator=torch.Generator().manual_seed(2))
     values, indices = top_k(x, k)
     expected = torch.topk(x, k, dim=1).values
@@ -87,13 +90,27 @@ def test_top_k_equals_torch_topk(n_components, k, threads, monkeypatch):
     assert all(len(set(row.tolist())) == k for row in indices)
 
 
-def test_top_k_of_tied_rows_keeps_k_different_entries():
-    values, indices = top_k(torch.zeros(3, 2048), 16)
+@pytest.mark.parametrize("n_columns", [256, 2048])
+def test_top_k_of_tied_rows_keeps_k_different_entries(n_columns):
+    values, indices = top_k(torch.zeros(3, n_columns), 16)
     assert values.abs().max() == 0
     assert all(len(set(row.tolist())) == 16 for row in indices)
 
 
-def test_top_k_looks_at_columns_that_fill_no_group():
+def test_ties_of_one_row_do_not_stand_for_nan_of_another():
+    table = torch.randn(2, 256, generator=torch.Generator().manual_seed(2))
+    table[0, :9] = 10.0  # one more than is kept
+    table[1, 0] = torch.nan  # which numpy takes for the largest
+    values, indices = top_k(table, 8)
+    assert torch.equal(values[0], torch.full((8,), 10.0))
+    expected = torch.topk(table[1], 8).values[1:]
+    assert values[1].isnan().sum() == 1
+    assert torch.equal(values[1, ~values[1].isnan()].sort(descending=True)[0], expected)
+    assert torch.equal(table.gather(1, indices).nan_to_num(), values.nan_to_num())
+
+
+def test_top_k_looks_at_columns_that_fill_no_group(monkeypatch):
+    monkeypatch.setattr(_code, "_SMALL", 0)
     x = torch.arange(71.0).repeat(3, 1)
     for columns in (x, -x):
         values, indices = top_k(columns, 2)

@@ -17,6 +17,7 @@ from sk_eqsae.sae._objective import Objective
 from .data_parallel_run import (
     COMMON,
     ESTIMATORS,
+    KILLED,
     KILLED_IN,
     as_one_of_two,
     fit,
@@ -24,6 +25,7 @@ from .data_parallel_run import (
     fit_until_killed,
     partial_fits,
 )
+from .test_checkpoint import Steps
 
 # one server imports the package for all processes
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -34,16 +36,17 @@ PROCESSES.set_forkserver_preload([fit_all.__module__])
 def two_processes(tmp_path_factory):
     """Folder with the results of each of two processes."""
     folder = tmp_path_factory.mktemp("two_processes")
-    assert 0 not in in_two_processes(fit_until_killed, folder)
-    assert len(list((folder / "checkpoints").iterdir())) == 1
+    for name in KILLED:
+        assert 0 not in in_two_processes(fit_until_killed, folder, name)
+    assert len(list((folder / "checkpoints").iterdir())) >= len(KILLED)
     assert in_two_processes(fit_all, folder) == [0, 0]
     return folder
 
 
-def in_two_processes(function, folder):
-    """Exit codes of both."""
+def in_two_processes(*function):
+    """Exit codes of both, which call a function with arguments."""
     processes = [
-        PROCESSES.Process(target=as_one_of_two, args=(function, folder, rank))
+        PROCESSES.Process(target=as_one_of_two, args=(rank, *function))
         for rank in range(2)
     ]
     for process in processes:
@@ -99,12 +102,18 @@ def test_processes_that_do_not_train_the_same_are_told_what_differs(
     assert "has to be a folder" in errors["checkpoint"]
 
 
+@pytest.mark.parametrize("name", KILLED)
 @pytest.mark.parametrize("rank", [0, 1])
-def test_killed_processes_go_on_from_the_checkpoint_of_the_first(rank, two_processes):
-    assert results_of(two_processes, rank)["steps after the kill"] == 24 - KILLED_IN + 1
+def test_killed_processes_go_on_from_the_checkpoint_of_the_first(
+    rank, name, two_processes, monkeypatch
+):
+    steps = Steps(monkeypatch)
+    fit(clone(ESTIMATORS[name]))
+    n_left = steps.n - KILLED_IN + 1
+    assert results_of(two_processes, rank)["steps after the kill"][name] == n_left
     with (
-        np.load(two_processes / f"TopKSAE {rank}.npz") as whole,
-        np.load(two_processes / f"went on {rank}.npz") as went_on,
+        np.load(two_processes / f"{name} {rank}.npz") as whole,
+        np.load(two_processes / f"{name} went on {rank}.npz") as went_on,
     ):
         for key in ("loss_curve", "components", "coefs"):
             np.testing.assert_array_equal(went_on[key], whole[key])

@@ -90,8 +90,7 @@ class OnlyOnTheDevice(TorchDispatchMode):
 
 def step(objective, rows):
     objective.zero_grad()
-    losses = objective.loss(*rows)
-    losses[0].sum().backward()
+    losses = objective.learn(*rows)
     objective.before_step()
     objective.after_step()
     return losses

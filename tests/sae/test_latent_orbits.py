@@ -7,7 +7,8 @@ import pytest
 from scipy.sparse import csr_array
 
 from sk_eqsae.groups import CyclicGroup, DihedralGroup, SymmetricGroup
-from sk_eqsae.sae._latent_orbits import LatentOrbits, filled
+from sk_eqsae.sae._latent_orbits import LatentOrbits
+from sk_eqsae.sae._orbit_choice import filled
 
 GROUPS = [CyclicGroup(6), DihedralGroup(4), SymmetricGroup(3)]
 every_group = pytest.mark.parametrize("group", GROUPS, ids=repr)

@@ -98,3 +98,22 @@ def test_cosines_are_the_same_in_small_blocks(monkeypatch):
     monkeypatch.setattr(_matching, "_AT_ONCE", 100)
     for one, other in zip(matched(Z, group), whole, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def test_the_largest_cosines_of_each_latent_are_kept(monkeypatch):
+    monkeypatch.setattr(_matching, "_PARTNERS", 3)
+    rng = np.random.default_rng(0)
+    before, after = rng.random((2, 50, 20)) * (rng.random((2, 50, 20)) < 0.3) / 5
+    dense = before.T @ after
+    [found] = _matching._largest(csr_array(before), csr_array(after))
+    third = np.sort(dense, axis=1)[:, [-3]]
+    kept = (dense > _matching._LEAST) & ((dense >= third) | np.eye(20, dtype=bool))
+    np.testing.assert_allclose(found.toarray(), np.where(kept, dense, 0))
+
+
+def test_a_long_orbit_is_scored_by_some_of_its_pairs():
+    group = CyclicGroup(72)
+    Z, orbits = moving_codes(group, n_of_each=1)
+    found = matched(Z, group)
+    assert np.array_equal(alike(found.orbit), alike(orbits))
+    np.testing.assert_allclose(found.score, 1, atol=1e-5)

@@ -6,7 +6,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sk_eqsae import EquivariantSAE, GroupTiedSAE, TopKSAE, fit_many
 from sk_eqsae._rows import TrainingRows
-from sk_eqsae.sae import Recipe
+from sk_eqsae.sae import Recipe, _outcome
+from sk_eqsae.sae._outcome import sample
 
 QUICK = {"max_epochs": 2, "random_state": 0}
 KINDS = [
@@ -69,20 +70,19 @@ def test_good_data_few_rows_and_short_fits_do_not_warn(kind, recipe, rows):
 
 def test_a_sample_is_all_rows_or_as_many_as_asked_for():
     X = np.arange(20.0)[:, None]
-    inputs, target = TrainingRows(X).sample(50)
+    inputs, target = sample(TrainingRows(X), 50)
     assert inputs is target
     np.testing.assert_array_equal(inputs, X)
     turned = TrainingRows(X, np.arange(20), np.arange(20)[::-1])
-    inputs, target = turned.sample(5)
+    inputs, target = sample(turned, 5)
     assert inputs.ravel().tolist() == [0, 4, 9, 14, 19]
     np.testing.assert_array_equal(target, 19 - inputs)
 
 
 def test_latents_are_dead_on_as_many_rows_as_give_each_a_chance(rows, monkeypatch):
     asked = []
-    sample = TrainingRows.sample
     monkeypatch.setattr(
-        TrainingRows, "sample", lambda *args: asked.append(args[1]) or sample(*args)
+        _outcome, "sample", lambda *args: asked.append(args[1]) or sample(*args)
     )
     TopKSAE(500, k=2, **UNREVIVED, **QUICK).fit(rows)
     TopKSAE(12, k=2, **QUICK).fit(rows)

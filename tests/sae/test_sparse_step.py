@@ -6,6 +6,7 @@ from torch.nn.functional import linear
 from sk_eqsae.sae import _sparse_step
 from sk_eqsae.sae._code import (
     BatchTopK,
+    Code,
     Prefixes,
     Threshold,
     TopK,
@@ -13,7 +14,7 @@ from sk_eqsae.sae._code import (
     join,
 )
 from sk_eqsae.sae._network import DenseNetwork
-from sk_eqsae.sae._sparse_step import SparseAutoencode, put
+from sk_eqsae.sae._sparse_step import Pass, decode_sparse, gradients, put
 
 
 @pytest.fixture(params=[True, False], ids=["csr", "embedding_bag"], autouse=True)
@@ -27,6 +28,24 @@ def encoder(select):
         return select(linear(inputs, weight, bias))
 
     return encode
+
+
+class SparseAutoencode(torch.autograd.Function):
+    """The step as torch's checks of gradients ask for it."""
+
+    @staticmethod
+    def forward(ctx, inputs, weight, bias, components, encode, spare):  # noqa: PLR0917
+        code = encode(inputs, weight, bias)
+        ctx.save_for_backward(inputs, weight, components, *code)
+        ctx.spare = spare
+        return decode_sparse(code, components)
+
+    @staticmethod
+    def backward(ctx, grad):
+        *tensors, code = *ctx.saved_tensors[:3], Code(*ctx.saved_tensors[3:])
+        passed = Pass(*tensors, code)
+        *of_weights, of_inputs = gradients(passed, grad.contiguous(), ctx.spare)
+        return of_inputs, *of_weights, None, None
 
 
 def sparse_forward(inputs, weight, bias, components, k):

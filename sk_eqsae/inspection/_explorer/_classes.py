@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from ..._rows import as_array
+from ..._estimator import as_array
 
 
 def members_of(labels: Any, n_rows: int, argument: str) -> tuple[list[str], NDArray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -152,14 +153,10 @@ class Examples:
         order = np.lexsort((-share, at))
         at, latent, share = at[order], latent[order], share[order]
         first = np.sort(np.unique(np.stack([at, latent]), axis=1, return_index=True)[1])
-        ends = np.searchsorted(at[first], np.arange(len(shown) + 1))
+        ends = np.searchsorted(at[first], np.arange(len(shown) + 1)).tolist()
         percent = np.rint(100 * share).astype(int)
-        parts = [first[a : min(b, a + _MOST_FEATURES)] for a, b in _pairs(ends)]
+        parts = [first[a : min(b, a + _MOST_FEATURES)] for a, b in pairwise(ends)]
         return [[latent[part].tolist(), percent[part].tolist()] for part in parts]
-
-
-def _pairs(ends: NDArray) -> Any:
-    return zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)
 
 
 def _cells(seen: Seen) -> tuple[Any, NDArray | None]:

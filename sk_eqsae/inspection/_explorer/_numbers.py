@@ -1,6 +1,7 @@
 """What each feature does, in numbers."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def histograms(Z: csc_array) -> list[list[int]]:
 
 def columns(Z: csc_array) -> list[tuple[NDArray, NDArray]]:
     """Rows and values of each column."""
-    slices = [slice(*ends) for ends in zip(Z.indptr[:-1], Z.indptr[1:], strict=True)]
+    slices = [slice(*ends) for ends in pairwise(Z.indptr)]
     return [(Z.indices[part], Z.data[part]) for part in slices]
 
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 
+from ..._estimator import as_array
 from ...groups import CyclicGroup, FiniteGroup
 from ...groups._group import action_powers
 
@@ -172,10 +173,7 @@ def _scale(inputs: Any, kind: str) -> tuple[float, float]:
 
 
 def _to_array(inputs: Any) -> NDArray:
-    if isinstance(inputs, torch.Tensor):
-        inputs = inputs.detach().cpu()
-        return (inputs.float() if inputs.dtype == torch.bfloat16 else inputs).numpy()
-    return np.asarray(inputs)
+    return np.asarray(as_array(inputs))
 
 
 def _moved(

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
-from ..._fitting import unfrozen
-from ..._rows import checked_rows, read_rows
+from ..._estimator import checked_rows, unfrozen
+from ..._rows import read_rows
 from ...activations import Orbits
 from ...groups import FiniteGroup
 from ...groups._orbit_table import orbit_table
