@@ -37,7 +37,7 @@ myst_enable_extensions = ["colon_fence", "dollarmath"]
 # prompts, and what is printed, are not copied
 copybutton_prompt_text = r">>> |\.\.\. "
 copybutton_prompt_is_regexp = True
-copybutton_selector = "div.highlight-python pre, div.highlight-bibtex pre"
+copybutton_selector = "div:not(.highlight-none, .highlight-text) > .highlight > pre"
 autosummary_generate = True
 highlight_language = "none"  # formulas are no Python; examples say so themselves
 autodoc_typehints = "none"  # numpydoc says them, with shapes
@@ -105,6 +105,8 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "image_srcset": ["2x"],
     "matplotlib_animations": False,
+    "min_reported_time": 3600,  # how long the machine that built the site took
+    "write_computation_times": False,
     "doc_module": ("sk_eqsae",),
     "backreferences_dir": "auto_examples/backreferences",
     "reference_url": {"sk_eqsae": None},

@@ -1,7 +1,9 @@
 """Pages that say all there is, and links that lead somewhere."""
 
+import ast
 import importlib
 import re
+import runpy
 import tomllib
 from collections import OrderedDict
 from pathlib import Path
@@ -93,6 +95,28 @@ def test_code_without_prompts_runs_and_prints_what_the_page_says(
     snippets.run(page, **names)
 
 
+def copied(text, prompt):
+    """What the button beside a block copies: lines with a prompt, if there are any."""
+    lines = [re.match(f"(?:{prompt})(.*)", line) for line in text.splitlines()]
+    return "\n".join(line[1] for line in lines if line) if any(lines) else text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_the_button_copies_is_python(page):
+    settings = runpy.run_path(str(ROOT / "docs" / "conf.py"))
+    text = page.read_text(encoding="utf-8")
+    for code in re.findall(r"^```py(?:thon)?\n(.*?)^```$", text, re.DOTALL | re.M):
+        ast.parse(copied(code, settings["copybutton_prompt_text"]))
+
+
+def test_outputs_and_prompts_are_not_copied():
+    settings = runpy.run_path(str(ROOT / "docs" / "conf.py"))
+    block = ">>> for i in range(2):\n...     print(i)\n0\n1\n"
+    found = copied(block, settings["copybutton_prompt_text"])
+    assert found == "for i in range(2):\n    print(i)"
+    assert copied("print(1)\n", settings["copybutton_prompt_text"]) == "print(1)\n"
+
+
 def test_a_snippet_that_prints_something_else_is_found(tmp_path):
     page = tmp_path / "page.md"
     text = "```python\nprint('R2', 0.71)\n```\n\n```text\nR2 {}\n```\n"
@@ -104,7 +128,13 @@ def test_a_snippet_that_prints_something_else_is_found(tmp_path):
 
 
 def test_tests_that_show_a_promise_exist():
-    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    pages = [
+        path.read_text("utf-8") for path in (ROOT / "docs").glob("reliability*.md")
+    ]
+    page = "\n".join(pages)
+    assert len(pages) == 2
+    named = set(re.findall(r"`([\w/]*test_\w+\.py)`", page))
+    assert [path for path in named if not (ROOT / "tests" / path).exists()] == []
     sources = [path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
     tests = re.findall(r"^def (test_\w+)", "\n".join(sources), flags=re.MULTILINE)
     for name, cut in re.findall(r"\b(test_\w+?)(_\.\.\.|\b)(?!\.py)", page):

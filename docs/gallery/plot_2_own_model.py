@@ -96,7 +96,7 @@ by_orbit = np.lexsort((test.power, test.groups))
 plain, mirrored = Z[by_orbit[::2]], Z[by_orbit[1::2]]
 density = (plain > 0).mean(axis=0)
 same = pd.DataFrame(plain).corrwith(pd.DataFrame(mirrored))
-figure, axis = plt.subplots(figsize=(5, 3.2), layout="constrained")
+figure, axis = plt.subplots(figsize=(4.2, 2.8), layout="constrained")
 axis.scatter(density, same, s=12, color="#0072B2")
 axis.set(
     xlabel="share of images that fire the latent",

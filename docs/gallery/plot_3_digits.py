@@ -76,7 +76,7 @@ table = r2_per_feature(
     M, test.X, groups=test.groups, power=test.power
 )
 scores = table.mean(axis=0).fillna(0).to_numpy()
-figure, axis = plt.subplots(figsize=(5.5, 3), layout="constrained")
+figure, axis = plt.subplots(figsize=(4.2, 2.6), layout="constrained")
 ranks = np.arange(len(scores))
 axis.bar(ranks, np.sort(scores)[::-1], color="#0072B2")
 axis.set(xlabel="unit, best first", ylabel="R2 under D4", ylim=(0, 1))

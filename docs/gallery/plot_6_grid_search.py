@@ -80,7 +80,7 @@ styles = [
     {"color": "#CC79A7", "marker": "v", "linestyle": ":"},
 ]
 lines = results.groupby(["param_sae__k", "probe"])
-figure, axis = plt.subplots(figsize=(5, 3.2), layout="constrained")
+figure, axis = plt.subplots(figsize=(4.2, 2.8), layout="constrained")
 for ((k, probe), rows), style in zip(lines, styles, strict=True):
     axis.plot(
         rows.param_select__n_features_to_select,

@@ -32,7 +32,7 @@ def matched(first, second):
     return np.sort(cosines[linear_sum_assignment(-cosines)])[::-1]
 
 
-figure, axis = plt.subplots(figsize=(5.5, 3.2), layout="constrained")
+figure, axis = plt.subplots(figsize=(4.2, 2.8), layout="constrained")
 styles = {
     64: {"color": "#0072B2"},
     256: {"color": "#D55E00", "ls": "--"},

@@ -82,7 +82,7 @@ for latent in often:
     with splice(model, "1", sae, ablate=[latent]):
         lost.append(spliced - accuracy())
 
-figure, axis = plt.subplots(figsize=(5.5, 3), layout="constrained")
+figure, axis = plt.subplots(figsize=(4.2, 2.6), layout="constrained")
 ranks = np.arange(1, len(lost) + 1)
 axis.bar(ranks, lost, color="#0072B2")
 axis.set(

@@ -114,11 +114,15 @@ fourier /= fourier.sum()
 print(f"largest difference: {np.abs(energy - fourier).max():.4f}")
 
 frequency = np.arange(len(energy))
-fig, ax = plt.subplots(figsize=(6, 3), layout="constrained")
+fig, ax = plt.subplots(figsize=(4.2, 2.6), layout="constrained")
 ax.bar(frequency - 0.2, energy, 0.4, label="response_spectrum")
 ax.bar(frequency + 0.2, fourier, 0.4, label="FFT of the class means")
-ax.set(xlabel="frequency", ylabel="share of the variance")
-ax.legend()
+ax.set(
+    xticks=range(0, 16, 3),
+    xlabel="frequency",
+    ylabel="share of the variance",
+)
+fig.legend(loc="outside upper left", ncols=2, frameon=False)
 plt.show()
 
 # %%

@@ -105,10 +105,10 @@ Z = tied.transform(test.X)
 Z = Z.reshape(len(Z), -1, 4)
 best = Z.max(axis=(0, 2)).argmax()
 figure, axes = plt.subplots(
-    3, 4, figsize=(5, 4), layout="constrained"
+    3, 4, figsize=(4.2, 3.4), layout="constrained"
 )
 for g, column in enumerate(axes.T):
-    column[0].set_title(f"copy {g}", fontsize=9)
+    column[0].set_title(f"copy {g}")
     order = np.argsort(-Z[:, best, g])
     _, first = np.unique(test.inputs[order], return_index=True)
     rows = order[np.sort(first)[:3]]

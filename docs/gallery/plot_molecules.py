@@ -185,7 +185,7 @@ def of_identity(orbits):
     )
 
 
-figure, axis = plt.subplots(figsize=(5, 3), layout="constrained")
+figure, axis = plt.subplots(figsize=(4.2, 2.8), layout="constrained")
 for i, orbits in enumerate([turned, permuted]):
     train, test = orbits.split(random_state=0)
     fitted = ActivationTransformFitter(orbits.symmetry)

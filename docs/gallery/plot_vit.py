@@ -105,7 +105,7 @@ for name, action in (("rotation", turn), ("mirror", ImageFlip())):
 # mirror images no worse than the rotations that the network was trained on; the class
 # token, which has to tell digits apart, much less. So ask each layer and token.
 
-figure, axis = plt.subplots(figsize=(5, 3), layout="constrained")
+figure, axis = plt.subplots(figsize=(4.2, 2.8), layout="constrained")
 names = list(dict.fromkeys(name for name, _ in r2))
 for i, layer in enumerate(layers):
     heights = [r2[name, layer] for name in names]

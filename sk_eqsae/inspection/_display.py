@@ -38,6 +38,7 @@ _TICKS = [  # in each decade, where the largest value over the smallest is below
     (200, (1, 2, 5)),
     (np.inf, (1,)),
 ]
+_TICKS_FROM_ZERO = [(5, (1, 2, 5)), (50, (1, 3)), (np.inf, (1,))]  # smaller room
 _CHARACTERS = 17  # of small text, per inch
 _SHORTEST_LINE = 20  # characters of a name in a legend, before it is broken
 _LONGEST_TICK = 24  # characters of a label at a tick, before it is broken
@@ -179,6 +180,21 @@ def log_axis(ax: Axes, which: str, values: pd.Series, *, base: int = 10) -> None
     axis.set_minor_formatter(ticker.NullFormatter())
     if base != 10:
         axis.set_minor_locator(ticker.NullLocator())
+
+
+def log_axis_from_zero(ax: Axes, values: pd.Series) -> None:
+    """X-axis that is even from 0 to the least value above, and logarithmic beyond."""
+    least = values[values > 0].min() if (values > 0).any() else 1
+    ax.set_xscale("symlog", linthresh=least, linscale=0.5)
+    right = max(ax.get_xlim()[1], 1.2 * least)
+    ax.set_xlim(-least / 4, right)  # a dot at 0 is seen whole
+    in_decade = next(subs for below, subs in _TICKS_FROM_ZERO if right / least < below)
+    decades = 10.0 ** np.arange(np.floor(np.log10(least)), 1)
+    ticks = np.outer(decades, in_decade).ravel()
+    shown = [0, *ticks[(ticks > least / 2) & (ticks < right)]]
+    ax.set_xticks(shown, [f"{tick:g}" for tick in shown])
+    ax.set_xticks([], minor=True)
+    ax.axvline(0, color="0.5", lw=0.8, zorder=0)
 
 
 def label_ticks(ax: Axes, labels: Sequence[str]) -> None:

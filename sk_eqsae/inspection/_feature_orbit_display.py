@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import SubFigure
 
-_CHARACTERS = 10  # of a heading, per inch
+_CHARACTERS = 12  # of a heading, per inch
+_PICTURE = 0.55  # inches of one of them, so that a row is read on a phone, too
 _SHOWN = 6  # base vectors, if none are named
 
 
@@ -151,9 +152,9 @@ class FeatureOrbitDisplay(Display):
         self.axes_, self.figure_ = np.hstack([copies, top]), whole.figure
         titles = [*self.powers, *" " * n_top]  # as much room on the right
         for above, title in zip(self.axes_[0], titles, strict=True):
-            above.set_title(title)
+            above.set_title(title, fontsize="medium")
         for beside, name in zip(copies[:, 0], self.names, strict=True):
-            beside.set_ylabel(name)
+            beside.set_ylabel(name, rotation=0, ha="right", va="center")
         return self
 
 
@@ -192,7 +193,7 @@ def _place(ax: Axes | None, n_columns: int, n_rows: int) -> Any:
     if ax is None:
         import matplotlib.pyplot as plt  # noqa: PLC0415
 
-        size = (1.0 * n_columns + 1.2, 1.05 * n_rows + 0.5)
+        size = (_PICTURE * n_columns + 0.8, _PICTURE * n_rows + 0.5)
         return plt.figure(figsize=size, layout="constrained")
     ax = axes_or_new(ax)
     place = ax.get_subplotspec()
@@ -213,5 +214,6 @@ def _grid(figure: SubFigure, pictures: NDArray, heading: str) -> NDArray:
         ax.imshow(image, cmap="gray", vmin=low, vmax=high)
         ax.set(xticks=[], yticks=[])
     inches = figure.bbox.width / figure.dpi
-    figure.suptitle(textwrap.fill(heading, max(int(_CHARACTERS * inches), 1)))
+    lines = textwrap.fill(heading, max(int(_CHARACTERS * inches), 1))
+    figure.suptitle(lines, fontsize="medium")
     return axes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -15,12 +16,22 @@ from ._display import (
     ink,
     label_ticks,
     legend_of_names,
+    line_styles,
+    log_axis_from_zero,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _WIDTH = 0.8  # of all bars of one group together, in units of their distance
+_CEILING = 0.95  # bars beyond it look alike
+_KINDS = {  # of ShapeTasks
+    "S": "shape",
+    "SP": "shape, position",
+    "SO": "shape, orientation",
+    "SPO": "shape, position, orientation",
+}
+_LONGEST_NAME = 16  # characters of a line beside the axes
 
 
 @fill
@@ -28,7 +39,9 @@ class ProbingDisplay(Display):
     """Mean F1 of probes, with standard errors over tasks.
 
     One group of bars per kind of task, or per probe; in each, one bar per source of
-    what the probes were given.
+    what the probes were given. Where a bar or its error passes 0.95, bars would look
+    alike, so what is missed, 1 - F1, is drawn instead, as dots on a logarithmic axis
+    that goes on to 0 by even steps. The kinds of `ShapeTasks` are spelt out.
 
     Parameters
     ----------
@@ -112,17 +125,45 @@ class ProbingDisplay(Display):
         groups = list(summary["group"].unique())
         sources = list(summary["source"].unique())
         offsets = (np.arange(len(sources)) + 0.5) / len(sources) - 0.5
-        for name, offset, style in zip(sources, offsets, bar_styles(), strict=False):
-            bars = summary[summary["source"] == name]
-            ax.bar(
-                bars["group"].map(groups.index) + _WIDTH * offset,
-                bars["f1"],
-                width=0.94 * _WIDTH / len(sources),
-                yerr=bars["sem"],
-                error_kw={"elinewidth": 1, "capsize": 2, "ecolor": ink()},
-                label=name,
-                **style,
-            )
-        label_ticks(ax, groups)
-        ax.set(ylim=(0, 1), ylabel="mean F1 over tasks")
+        apart = summary["source"].map(dict(zip(sources, offsets, strict=True)))
+        places = summary["group"].map(groups.index) + _WIDTH * apart
+        known = set(groups) <= set(_KINDS)
+        names = [_KINDS[name] for name in groups] if known else groups
+        reach = summary["f1"] + summary["sem"].fillna(0)
+        draw = _draw_dots if reach.max() > _CEILING else _draw_bars
+        draw(ax, summary.assign(place=places), names)
         legend_of_names(ax, sources, handlelength=1.4)
+
+
+def _draw_bars(ax: Axes, summary: pd.DataFrame, names: list[str]) -> None:
+    bars = summary.groupby("source", sort=False)
+    for (name, of_source), style in zip(bars, bar_styles(), strict=False):
+        ax.bar(
+            of_source["place"],
+            of_source["f1"],
+            width=0.94 * _WIDTH / len(bars),
+            yerr=of_source["sem"],
+            error_kw={"elinewidth": 1, "capsize": 2, "ecolor": ink()},
+            label=name,
+            **style,
+        )
+    label_ticks(ax, names)
+    ax.set(ylim=(0, 1), ylabel="mean F1 over tasks")
+
+
+def _draw_dots(ax: Axes, summary: pd.DataFrame, names: list[str]) -> None:
+    missed = (1 - summary["f1"]).round(12)  # what is beyond is rounding
+    dots = summary.assign(missed=missed).groupby("source", sort=False)
+    for (name, of_source), style in zip(dots, line_styles(), strict=False):
+        below = np.minimum(of_source["sem"], of_source["missed"])
+        ax.errorbar(
+            of_source["missed"],
+            of_source["place"],
+            xerr=[below, of_source["sem"]],
+            label=name,
+            **style | {"ls": "none", "lw": 1, "capsize": 2},
+        )
+    lines = ["\n".join(wrap(name, _LONGEST_NAME)) for name in names]
+    ax.set_yticks(range(len(names)), lines)
+    ax.set(ylim=(len(names) - 0.5, -0.5), xlabel="1 - mean F1, left is better")
+    log_axis_from_zero(ax, missed)

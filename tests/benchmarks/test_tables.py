@@ -32,7 +32,7 @@ SAID = {
     "real_others.md": "0.84",
     "real_tables.md": "0.5 2 99",
     "recipe.md": "30 0.3",
-    "reliability.md": "8 100 3.11 90",
+    "reliability_details.md": "8 100 3.11 90",
     "recipe_peers.md": "0.9",
     "scaling.md": "16",
 }

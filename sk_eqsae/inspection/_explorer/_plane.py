@@ -1,5 +1,6 @@
 """A map of features."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,9 @@ def plane(vectors: NDArray, live: NDArray) -> dict[str, Any]:
 def _umap() -> Any:
     """The class UMAP, if umap-learn is installed."""
     try:
-        from umap import UMAP  # noqa: PLC0415 - slow to import, and need not be there
+        with warnings.catch_warnings():  # of tensorflow, which is not needed
+            warnings.simplefilter("ignore")
+            from umap import UMAP  # noqa: PLC0415 - slow, and need not be there
     except ImportError:
         return None
     return UMAP

@@ -1,6 +1,7 @@
 """The numbers on the page, against direct computation."""
 
 import sys
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,7 +19,7 @@ from sk_eqsae import (
 from sk_eqsae.activations import Orbits
 from sk_eqsae.groups import CyclicGroup, DihedralGroup, ProductGroup
 from sk_eqsae.inspection import feature_symmetry, fvu
-from sk_eqsae.inspection._explorer._plane import plane
+from sk_eqsae.inspection._explorer._plane import _umap, plane
 
 from .turning import ACTION, QUICK, embedded, fitted, latents_of, turning_orbits
 
@@ -337,3 +338,16 @@ def test_the_map_is_by_umap_where_it_is_installed(monkeypatch):
     assert found["places"][7] == [None, None]
     assert (found["places"][3][1], found["places"][4][0]) == (0, 1000)
     assert plane(vectors[:20], live[:20])["by"] == "PCA"  # too few
+
+
+def test_what_umap_warns_of_when_it_is_imported_is_no_error(monkeypatch, tmp_path):
+    warns = (
+        "import warnings\nwarnings.warn('no tensorflow', ImportWarning)\nUMAP = int\n"
+    )
+    (tmp_path / "umap.py").write_text(warns, encoding="utf-8")
+    monkeypatch.delitem(sys.modules, "umap", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert _umap() is int
+    del sys.modules["umap"]
