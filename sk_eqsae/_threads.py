@@ -1,7 +1,7 @@
 """How many cores one piece of work may use."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import cache
 from threading import Lock
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ from threadpoolctl import ThreadpoolController, threadpool_limits
 # (``python -m benchmarks.speed --cases threads``).
 _BLAS_SHARED_FROM = 2**33
 _SHARED_FROM = 2**26
-_DECOMPOSITION = 10  # products of matrices that one costs
+DECOMPOSITION = 10  # products of matrices that one costs
 # blocks that want one thread of BLAS, which overlap where there are several threads
 _BLOCKS = SimpleNamespace(lock=Lock(), n=0, limits=None)
 
@@ -73,11 +73,6 @@ def blas_threads_that_pay(n_products: int) -> Iterator[None]:
             _BLOCKS.n -= 1
             if _BLOCKS.n == 0:
                 _BLOCKS.limits.restore_original_limits()
-
-
-def decomposing(n: int) -> AbstractContextManager[None]:
-    """Let BLAS use as many threads as pay for decompositions of (n, n) matrices."""
-    return blas_threads_that_pay(_DECOMPOSITION * n**3)
 
 
 def product(rows: Any, matrix: NDArray) -> NDArray:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from .._threads import decomposing
+from .._threads import DECOMPOSITION, blas_threads_that_pay
 from .._warnings import warn
 from ..groups._group import action_powers, generator_elements
 from ._sites import Grid, Layout, SiteMoves, sites_inside
@@ -142,7 +142,7 @@ def _compared(
 
     # components that hardly vary would be blown up
     ridge, is_even = _RIDGE * np.square(Y).sum() / n, by_input % 2 == 0
-    with decomposing(moved.shape[1]):
+    with blas_threads_that_pay(DECOMPOSITION * moved.shape[1] ** 3):
         missed = [
             squares(Y - _predicted(pca.transform(X), Y, is_even, ridge))
             for X in neighbours

@@ -31,7 +31,7 @@ from .._estimator import (
 )
 from .._metrics import are_constant, fvu_of_chunks
 from .._rows import MOST_OF_ALL, shorter_rows
-from .._threads import decomposing
+from .._threads import DECOMPOSITION, blas_threads_that_pay
 from .._warnings import warn
 from ._descent import descend, refine
 from ._element_matrices import ElementMatrices, matrices_of, on_features, r2_of_sample
@@ -505,7 +505,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
     ) -> Self:
         """Set M, the closed form if none was found; say if it is not to be trusted."""
         self.order_ = self.symmetry_.order
-        with decomposing(self.n_features_in_):
+        with blas_threads_that_pay(DECOMPOSITION * self.n_features_in_**3):
             if found is None:
                 found = self._solved(moments, use_up=use_up)
             if not isinstance(found, ExactLaw):
