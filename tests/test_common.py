@@ -332,6 +332,15 @@ def test_a_fit_that_fails_leaves_an_autoencoder_as_it_was(estimator, orbits):
         unfitted.transform(X)
 
 
+@every_orbit_estimator
+def test_a_fit_does_not_depend_on_what_transforms_are_told_to_make(estimator, orbits):
+    X, y, metadata = orbits
+    with config_context(transform_output="pandas"):
+        found = clone(estimator).fit(X, y, **metadata)
+    expected = clone(estimator).fit(X, y, **metadata)
+    np.testing.assert_array_equal(found.transform(X), expected.transform(X))
+
+
 def probing_pipeline(sae):
     return Pipeline(
         [

@@ -36,6 +36,7 @@ def choose_orbits(
     """Latent orbits of a GroupTiedSAE, and whether the search was not interrupted."""
     n_latents, group = sae._n_latents(X.shape[1]), sae.symmetry_
     M = sae.activation_transform_
+    prefixes = sae._prefixes(n_latents)
     with room_for(n_latents, X.shape[1]):
         torch.empty(n_latents, X.shape[1])  # what is too large is said at once
     if sae.random_state is None:
@@ -55,7 +56,7 @@ def choose_orbits(
         counts = filled(shares, possible, lengths, max(0, n_latents - n_free))
     if not counts.any() or counts @ lengths != n_latents - n_free:
         _raise_sizes(sae, n_latents, n_free, lengths[possible])
-    kinds = arranged(counts, lengths, sae._prefixes(n_latents))
+    kinds = arranged(counts, lengths, prefixes)
     return LatentOrbits(group, kinds, n_free), short is None or short.is_done
 
 
@@ -130,7 +131,7 @@ def _regular_for(sae: Any, seed: int) -> BaseSAE:
     given = sae.get_params(deep=False)
     names = TopKSAE().get_params().keys() - {"nested", "warm_start"}
     settings = {name: given[name] for name in names}
-    settings |= {"hidden_dim": None, "random_state": seed, "sparse_output": True}
+    settings |= {"hidden_dim": None, "random_state": seed}
     schedule = sae._schedule()
     for name in ("max_epochs", "max_steps"):
         if schedule[name] is not None:
@@ -155,7 +156,8 @@ def _cosines(
 
 def _codes(sae: Any, X: NDArray) -> csr_array:
     """Sparse codes, whose squares may leave the range of float32."""
-    return sae.transform(X.astype(np.float32)).astype(np.float64)
+    # not by transform, which may be told to make frames
+    return sae._encode_csr(X.astype(np.float32)).astype(np.float64)
 
 
 def _of_conjugates(
