@@ -129,6 +129,7 @@ def probing(scores: pd.DataFrame, title: str):
             axis.set_title(f"{features}, k = {k}", fontsize=9)
     axes[0, 0].set(yticks=range(len(KINDS)), yticklabels=KINDS.values(), xscale="log")
     axes[0, 0].invert_yaxis()
+    axes[0, 0].xaxis.set_minor_formatter(NullFormatter())  # of all, since they share
     for axis in axes[-1]:
         axis.set_xlabel("1 - F1, test (left is better)", fontsize=9)
     _legend(figure, axes)
