@@ -17,6 +17,7 @@ from threadpoolctl import ThreadpoolController, threadpool_limits
 # (``python -m benchmarks.speed --cases threads``).
 _BLAS_SHARED_FROM = 2**33
 _SHARED_FROM = 2**26
+DECOMPOSITION = 10  # products of matrices that one costs
 # blocks that want one thread of BLAS, which overlap where there are several threads
 _BLOCKS = SimpleNamespace(lock=Lock(), n=0, limits=None)
 

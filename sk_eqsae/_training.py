@@ -36,7 +36,10 @@ class Trainable(nn.Module):
     def learn(self, inputs: Tensor, target: Tensor) -> Tensor:
         """Leave gradients of a batch with the weights; its mean losses."""
         losses = self.loss(inputs, target)
-        losses[0].sum().backward()
+        # as losses[0].sum().backward(), in half as many small operations
+        of_first = torch.zeros_like(losses)
+        of_first[0] = 1.0
+        losses.backward(of_first)
         return losses.detach()
 
     def before_step(self) -> Tensor | None:

@@ -17,11 +17,19 @@ from threadpoolctl import ThreadpoolController, threadpool_limits
 from sk_eqsae import (
     ActivationTransformFitter,
     EquivariantSAE,
+    GroupTiedSAE,
     TopKSAE,
     _threads,
     evaluate_probes,
 )
-from sk_eqsae.groups import _activation_transform
+from sk_eqsae.groups import (
+    PoseCanonicalizer,
+    SymmetricGroup,
+    _activation_transform,
+    _element_matrices,
+    _group,
+    _pose,
+)
 from sk_eqsae.groups._moments import OrbitMoments
 from tests.fitted import CASES, data, every_case, fitted, results
 from tests.global_state import modes, thread_pools
@@ -227,6 +235,37 @@ def test_small_decompositions_use_one_thread_and_others_what_is_allowed(
     ActivationTransformFitter(4).fit(X, **metadata)
     assert seen == [{1} if pays_from else two_threads_of_blas] * 2
     assert threads_of_blas() == two_threads_of_blas
+
+
+@pytest.mark.parametrize(
+    "decomposition",
+    [
+        (_element_matrices, "eigh", lambda X, m: tied().fit(X, **m)),
+        (_pose, "_leading_direction", lambda X, m: PoseCanonicalizer().fit(X, **m)),
+        (_group, "irreps_of_regular", lambda X, m: SymmetricGroup(3).irreps),
+    ],
+    ids=["basis", "pose", "irreps"],
+)
+def test_every_decomposition_of_a_fit_uses_one_thread(
+    monkeypatch, two_threads_of_blas, decomposition
+):
+    where, name, fit = decomposition
+    found, seen = getattr(where, name), []
+
+    def watched(*args, **kwargs):
+        seen.append(threads_of_blas())
+        return found(*args, **kwargs)
+
+    monkeypatch.setattr(where, name, watched)
+    X, _, metadata = data()
+    fit(X, metadata)
+    assert seen
+    assert all(threads == {1} for threads in seen)
+    assert threads_of_blas() == two_threads_of_blas
+
+
+def tied():
+    return GroupTiedSAE(16, symmetry=4, k=2, max_epochs=1, random_state=0)
 
 
 def test_the_last_of_overlapping_blocks_puts_the_threads_back(two_threads_of_blas):

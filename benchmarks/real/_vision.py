@@ -1,6 +1,7 @@
 """Autoencoders of the sites of a trained vision network."""
 
 from functools import partial
+from itertools import product
 
 import pandas as pd
 from joblib import Memory
@@ -11,7 +12,8 @@ from ._scan import aligned_sizes
 from ._tables import grown, store
 
 FIRST = ("block 4", "block 7")
-WIDE = ("block 4",)  # also with other sizes and k, one seed
+# where 4,000 steps are too few: 16 of 24 directions hold all but a fiftieth
+LONG, LONG_STEPS = ("block 2", 256, 16), 12_000
 
 
 def run(args) -> None:
@@ -20,6 +22,8 @@ def run(args) -> None:
     cells = _cells(args)
     fit = partial(_fit, args=args, sizes=sizes)
     table = grown(fit, cells, args.out / "vision.csv")
+    if not args.quick:
+        grown(fit, _long_cells(args), args.out / "vision_long.csv")
     store(_matrices(args, sizes), args.out / "vision_matrix.csv")
     print(summary(table, ["layer", "symmetry"]).to_string())
 
@@ -34,18 +38,26 @@ def _cells(args):
         for symmetry in ("C4", "mirror")
         for layer in layers
         for seed in range(args.seeds)
-        for n, k in _shapes(layer, seed, args.quick)
+        for n, k in _shapes(seed, args.quick)
         for method in METHODS
     ]
     is_other = {c: (c.n_latents, c.k) != (256, 8) for c in cells}
     return sorted(cells, key=lambda c: (c.layer not in FIRST, is_other[c], c.seed))
 
 
-def _shapes(layer, seed, quick):
+def _shapes(seed, quick):
     if quick:
         return [(64, 8)]
-    others = [(64, 8), (1024, 8), (256, 16)] if layer in WIDE and seed == 0 else []
-    return [(256, 8), *others]
+    return [(256, 8), *([(64, 8), (1024, 8), (256, 16)] if seed == 0 else [])]
+
+
+def _long_cells(args):
+    layer, n, k = LONG
+    cases = product(("C4", "mirror"), range(args.seeds), METHODS)
+    return [
+        Cell(net.NAME, layer, symmetry, method, n, k, seed, LONG_STEPS)
+        for symmetry, seed, method in cases
+    ]
 
 
 def _fit(cell, *, args, sizes):

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
+from .._threads import DECOMPOSITION, blas_threads_that_pay
 from .._warnings import warn
 from ..groups._group import action_powers, generator_elements
 from ._sites import Grid, Layout, SiteMoves, sites_inside
@@ -141,9 +142,11 @@ def _compared(
 
     # components that hardly vary would be blown up
     ridge, is_even = _RIDGE * np.square(Y).sum() / n, by_input % 2 == 0
-    missed = [
-        squares(Y - _predicted(pca.transform(X), Y, is_even, ridge)) for X in neighbours
-    ]
+    with blas_threads_that_pay(DECOMPOSITION * moved.shape[1] ** 3):
+        missed = [
+            squares(Y - _predicted(pca.transform(X), Y, is_even, ridge))
+            for X in neighbours
+        ]
     all_missed = _Squares(*map(np.array, zip(*missed, strict=True)))
     return _judged(all_missed, squares(Y - Y.mean(axis=0)), shape)
 

@@ -31,7 +31,7 @@ from .._estimator import (
 )
 from .._metrics import are_constant, fvu_of_chunks
 from .._rows import MOST_OF_ALL, shorter_rows
-from .._threads import blas_threads_that_pay
+from .._threads import DECOMPOSITION, blas_threads_that_pay
 from .._warnings import warn
 from ._descent import descend, refine
 from ._element_matrices import ElementMatrices, matrices_of, on_features, r2_of_sample
@@ -57,7 +57,6 @@ from ._orbit_table import (
 _MOST = 0.9  # of the rows, in whole orbits: the other orbits are left out
 _WORSE = 0.05  # R2 that may be missing, since it is that of a sample
 _SAMPLED = 1_000  # orbits whose lengths are compared, or up to twice as many
-_DECOMPOSITION = 10  # products of matrices that one costs
 _CHUNK_ENTRIES = 2**22  # compared at a time: 32 MiB in float64
 
 
@@ -506,7 +505,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
     ) -> Self:
         """Set M, the closed form if none was found; say if it is not to be trusted."""
         self.order_ = self.symmetry_.order
-        with blas_threads_that_pay(_DECOMPOSITION * self.n_features_in_**3):
+        with blas_threads_that_pay(DECOMPOSITION * self.n_features_in_**3):
             if found is None:
                 found = self._solved(moments, use_up=use_up)
             if not isinstance(found, ExactLaw):

@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 
 from .._estimator import unfrozen
 from .._rows import read_rows
-from .._threads import product
+from .._threads import DECOMPOSITION, blas_threads_that_pay, product
 from .._warnings import warn
 from ._group import FiniteGroup, generator_elements, multiplicities
 from ._real_powers import frequency_sample, power_weights, warn_if_ambiguous
@@ -327,7 +327,9 @@ class IrrepBasis(NamedTuple):
 
 def irrep_basis(activation_transform: BaseEstimator) -> IrrepBasis:
     """Find the coordinates in which a fitted M, of an exact law, is in blocks."""
-    return basis_of_matrices(matrices_of(activation_transform).on_features())
+    matrices = matrices_of(activation_transform).on_features()
+    with blas_threads_that_pay(DECOMPOSITION * matrices.generators.shape[1] ** 3):
+        return basis_of_matrices(matrices)
 
 
 def basis_of_matrices(matrices: ElementMatrices) -> IrrepBasis:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._threads import DECOMPOSITION, blas_threads_that_pay
 from ._irreps import canonical_basis, irreps_inside, irreps_of_regular, tensor_product
 from ._subgroups import MAX_ORDER, SubgroupSearch
 
@@ -175,7 +176,8 @@ class FiniteGroup(ABC):
     @cached_property
     def irreps(self) -> tuple[Irrep, ...]:
         """Real irreducible representations, the trivial one first."""
-        found = irreps_of_regular(self.multiplication_table, self.inverses)
+        with blas_threads_that_pay(DECOMPOSITION * self.order**3):
+            found = irreps_of_regular(self.multiplication_table, self.inverses)
         return tuple(map(Irrep, _irrep_names(found, self), found))
 
     @property

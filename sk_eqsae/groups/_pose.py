@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._docs import fill
 from .._estimator import FEATURES, Fitted, FloatTransformer, checked_array
-from .._threads import product
+from .._threads import DECOMPOSITION, blas_threads_that_pay, product
 from ._activation_transform import ActivationTransformFitter
 from ._element_matrices import ElementMatrices, matrices_of, warn_if_poses_look_alike
 from ._orbit_table import METADATA, given
@@ -140,7 +140,8 @@ class PoseCanonicalizer(OneToOneFeatureMixin, FloatTransformer):
         scale = np.abs(X).max() or 1.0  # keeps squares of large entries finite
         inside = matrices.inside(X / scale)
         moments = inside.T @ inside / len(X)
-        direction, variance = _seeing_direction(moments, matrices)
+        with blas_threads_that_pay(DECOMPOSITION * len(moments) ** 3):
+            direction, variance = _seeing_direction(moments, matrices)
         self.spread_ = float(scale * np.sqrt(variance))
         self.direction_ = matrices.along(direction)
         self._readouts = matrices.along(_readouts(direction, matrices))
