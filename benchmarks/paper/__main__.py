@@ -8,7 +8,7 @@ import matplotlib as mpl
 from joblib import cpu_count
 
 from ._profiles import PROFILES
-from ._report import write_report
+from ._report import SMOKE, write_report
 from ._run import Run
 
 
@@ -43,6 +43,8 @@ def main() -> None:
         return
     if not run.missing:
         print(f"All parts are in {folder}; --fresh deletes and computes them again.")
+    if args.profile == "smoke":  # before the first figure of a part is shown
+        print(f"{SMOKE}\n", flush=True)
     tables = run.compute()
     if tables["transform"].empty:
         print(f"No report without a base model, such as {run.profile.models[0].name}.")

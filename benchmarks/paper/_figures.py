@@ -44,7 +44,8 @@ _FLOOR = 1e-4  # below it nothing is told apart by 4,000 rows
 
 def samples(shapes, n_images=5):
     """Draw images of the data and their four rotations (Figure 2)."""
-    figure, axes = plt.subplots(4, n_images, figsize=(1.35 * n_images, 5.7))
+    size = (_WIDTH, 0.85 * _WIDTH)
+    figure, axes = plt.subplots(4, n_images, figsize=size, layout="constrained")
     for p, row in enumerate(axes):
         for image, axis in zip(shapes.rotate(p).images, row, strict=False):
             _show(axis, image[0], cmap="gray", vmin=0, vmax=1)
@@ -55,8 +56,9 @@ def samples(shapes, n_images=5):
 
 def base_shapes(shapes):
     """Draw each shape once, upright (Figure 6)."""
-    figure, axes = plt.subplots(1, 8, figsize=(8.6, 1.4), layout="constrained")
-    for number, (name, axis) in enumerate(zip(shapes.shape_names, axes, strict=True)):
+    figure, axes = plt.subplots(2, 4, figsize=(_WIDTH, 2.9), layout="constrained")
+    named = zip(shapes.shape_names, axes.flat, strict=True)
+    for number, (name, axis) in enumerate(named):
         image, quadrant = np.argwhere(shapes.shape == number)[0]
         rows, columns = ((0, 0), (1, 0), (1, 1), (0, 1))[quadrant]
         tile = shapes.images[image, 0].reshape(2, 32, 2, 32)[rows, :, columns]
@@ -74,7 +76,7 @@ def features(pictures, cosines):
     """Draw what features add to a picture, along their orbits (Figure 1, right)."""
     n = pictures.shape[1]
     figure, axes = plt.subplots(
-        n, 8, figsize=(8.6, 1.08 * n + 0.7), squeeze=False, layout="constrained"
+        n, 8, figsize=(_WIDTH, 0.54 * n + 0.7), squeeze=False, layout="constrained"
     )
     titles = ("most invariant", "most moving")
     for half, (title, rows) in enumerate(zip(titles, pictures, strict=True)):
@@ -84,8 +86,8 @@ def features(pictures, cosines):
                 axis = axes[i, 4 * half + power]
                 _show(axis, picture, cmap="RdBu_r", vmin=-limit, vmax=limit)
                 if i == 0:
-                    axis.set_title(f"{title}\n" * (power == 0) + f"power {power}")
-                    axis.title.set_fontsize(8)
+                    above = f"{title}\n" * (power == 0) + f"p = {power}"
+                    axis.set_title(above, loc="left", fontsize=8)
             axes[i, 4 * half].set_ylabel(f"{cosines[half, i]:.2f}", fontsize=8)
     return figure
 
@@ -127,6 +129,7 @@ def probing(scores: pd.DataFrame, title: str):
             axis.set_title(f"{features}, k = {k}", fontsize=9)
     axes[0, 0].set(yticks=range(len(KINDS)), yticklabels=KINDS.values(), xscale="log")
     axes[0, 0].invert_yaxis()
+    axes[0, 0].xaxis.set_minor_formatter(NullFormatter())  # of all, since they share
     for axis in axes[-1]:
         axis.set_xlabel("1 - F1, test (left is better)", fontsize=9)
     _legend(figure, axes)

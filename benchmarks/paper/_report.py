@@ -65,7 +65,7 @@ $body
 """)
 
 
-_SMOKE = (
+SMOKE = (
     "This is a test of the machinery, not a result: a few steps on a few images. "
     "Nothing has been learned, so no claim is judged and no number below means "
     "anything. PROFILE=quick gives first results, PROFILE=full those of the pages."
@@ -93,12 +93,12 @@ def write_report(profile: str, run: Run, tables: dict, folder: Path) -> str:
         f"<h2>{html.escape(title)}</h2>\n{content}" for title, content in sections
     )
     done = f"{sum(part.name in run.store for part in run.parts)} of {len(run.parts)}"
-    banner = f'<p class="banner" role="note">{_SMOKE}</p>' if is_test else ""
+    banner = f'<p class="banner" role="note">{SMOKE}</p>' if is_test else ""
     page = _PAGE.substitute(profile=profile, done=done, body=body, banner=banner)
     with atomic_write(folder / "index.html") as part:
         part.write_text(page, encoding="utf-8")
     summary = summarise(tables, shown, probe)
-    return f"{_SMOKE}\n\n{summary}\n\n{_SMOKE}" if is_test else summary
+    return f"{SMOKE}\n\n{summary}\n\n{SMOKE}" if is_test else summary
 
 
 def _sections(run, tables, shown, probe, folder):

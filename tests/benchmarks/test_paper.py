@@ -404,3 +404,15 @@ def test_codes_inside_orbits_are_none_of_invariant_ones_and_all_of_others():
     variances = [part.var(axis=0).sum() for part in (pose, both)]
     found = share_within_orbits(csr_array(both), groups)
     assert found == pytest.approx(variances[0] / variances[1])
+
+
+def test_a_run_that_tests_the_machinery_says_so_first(tmp_path, monkeypatch, capsys):
+    def compute(run):
+        assert capsys.readouterr().out.startswith(_report.SMOKE)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "compute", compute)
+    command = ["", "--profile", "smoke", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(KeyboardInterrupt):
+        main()
