@@ -101,7 +101,7 @@ def factors() -> str:
     table = pd.read_csv(_RESULTS / "curve_factors.csv")
     cells = table.assign(
         cell=[
-            f"{m:.2f} ± {s:.2f}"
+            f"{m:.2f}\u00a0±\u00a0{s:.2f}"
             for m, s in zip(table["mean"], table["std"], strict=True)
         ],
         network=table.base.str.upper() + ", " + table.orientation,

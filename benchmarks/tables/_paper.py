@@ -125,7 +125,9 @@ def _with_deviation(by) -> list[str]:
     """Mean and deviation of the groups of a column, the latter if there is one."""
     several = by.size() > 1
     table = zip(by.mean(), by.std(ddof=0), several, strict=True)
-    return [f"{m:.3f} ± {s:.3f}" if more else f"{m:.3f}" for m, s, more in table]
+    return [
+        f"{m:.3f}\u00a0±\u00a0{s:.3f}" if more else f"{m:.3f}" for m, s, more in table
+    ]
 
 
 def autoencoders() -> str:

@@ -214,7 +214,7 @@ def _beside_regular(rows: pd.DataFrame, spread: bool = False) -> list[str]:
     for method in METHODS[1:]:
         above = f"{fvu[method].mean() / fvu['regular'].mean() - 1:+.0%}"
         if spread and len(fvu) > 1:
-            above += f" ± {(fvu[method] / fvu['regular']).std():.1%}"
+            above += f"\u00a0±\u00a0{(fvu[method] / fvu['regular']).std():.1%}"
         cells.append(f"{above} ({moves[method]:.2f})")
     return cells
 

@@ -216,8 +216,8 @@ def test_an_address_opens_a_feature_with_its_pictures(opened, tied):
     drawn.to_have_js_property("naturalWidth", 4 * 12)
     assert min(card.bounding_box()["width"] for card in cards.all()) >= 96
     tab.get_by_text("at each place of their orbit").click()
-    assert tab.locator(".orbit img").count() == 8 * 4
-    assert tab.locator(".strongest").count() == 8
+    playwright.expect(tab.locator(".orbit img")).to_have_count(8 * 4)
+    playwright.expect(tab.locator(".strongest")).to_have_count(8)
 
 
 def test_the_number_of_a_latent_counts_from_0(opened, large):

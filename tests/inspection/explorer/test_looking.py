@@ -374,4 +374,4 @@ def test_a_heat_map_shows_all_sites_that_fire(opened, tmp_path):
     assert tab.locator("#feature .cell").count() >= 8
     tab.get_by_label("Heat map").check()
     n_sites = sum(len(heat) for *_, heat in data["top"][latent])
-    assert tab.locator(".warm").count() == n_sites
+    playwright.expect(tab.locator(".warm")).to_have_count(n_sites)
