@@ -175,6 +175,7 @@ def test_near_features_are_compared_and_stepped_through(opened, tied):
     playwright.expect(tab.locator("h2")).to_have_text(both)
     tab.keyboard.press("Escape")
     tab.locator("#rows a").first.click()
+    playwright.expect(tab.locator("h2")).to_have_count(1)  # where there were two
     first = tab.locator("h2").inner_text()
     tab.keyboard.press("ArrowRight")
     playwright.expect(tab.locator("h2")).not_to_have_text(first)
