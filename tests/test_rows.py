@@ -249,3 +249,19 @@ def test_rows_in_float32_are_centred_as_exactly_as_in_float64():
     mean, scale = X.mean(axis=0, dtype=np.float64) + 1e-5, 1.7
     exact = ((X - mean) / scale).astype(np.float32)
     np.testing.assert_allclose(normalized(X, mean, scale), exact, atol=5e-7)
+
+
+@pytest.mark.parametrize(
+    ("rows", "mean", "scale"),
+    [
+        ([[3e38, 0.0], [-3e38, 1.0]], [-1e38, 0.0], 1e38),  # apart by more than float32
+        ([[1.4e-45, 0.0]], [0.0, 0.0], 1e-46),  # a scale that float32 has not
+        ([[1.0, 2.0]], [1e39, 0.0], 1e39),  # a mean that float32 has not
+    ],
+)
+def test_rows_at_the_ends_of_float32_are_centred_in_float64(rows, mean, scale):
+    X = np.array(rows, dtype=np.float32)
+    exact = ((X.astype(np.float64) - mean) / scale).astype(np.float32)
+    assert np.isfinite(exact).all()
+    found = normalized(X, np.array(mean), scale)
+    np.testing.assert_array_equal(found, exact)
