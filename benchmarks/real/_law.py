@@ -13,6 +13,8 @@ NETWORKS = {  # what tells networks of a part apart
     "vision": ["layer", "symmetry"],
     "small": ["network"],
     "modular": ["layer", "p"],
+    "sounds": ["layer", "symmetry"],
+    "atoms": ["layer", "symmetry"],
 }
 MEANS = ["fvu", "ratio", "regular", "code_equivariance", "n_things"]
 STYLES = {  # colour, marker

@@ -187,14 +187,21 @@ def _span(values: pd.Series) -> str:
     return f"{values.min():+.0%} to {values.max():+.0%}".replace("%", " %")
 
 
-def _main(path: Path) -> pd.DataFrame:
+def _main(path: Path, n_latents: int = 256) -> pd.DataFrame:
     table = _whole(pd.read_csv(path))
-    return table[(table.n_latents == 256) & (table.k == 8)]
+    return table[(table.n_latents == n_latents) & (table.k == 8)]
 
 
-def by_method(folder: Path, name: str, by: list[str], spread: bool = False) -> str:
+def by_method(
+    folder: Path,
+    name: str,
+    by: list[str],
+    *,
+    spread: bool = False,
+    n_latents: int = 256,
+) -> str:
     """FVU of every method, and by how much (± over seeds) it is above regular."""
-    table, lines = _main(folder / f"{name}.csv"), []
+    table, lines = _main(folder / f"{name}.csv", n_latents), []
     r2 = pd.read_csv(folder / f"{name}_matrix.csv").groupby(by).r2.mean()
     for key, rows in table.groupby(by, sort=False):
         found = r2[key if len(by) > 1 else key[0]]
@@ -220,14 +227,15 @@ def _beside_regular(rows: pd.DataFrame, spread: bool = False) -> list[str]:
 
 
 def shapes() -> str:
-    """Other numbers of latents and other k, one seed."""
+    """Other numbers of latents and other k."""
     table, lines = _whole(pd.read_csv(_RESULTS / "vision.csv")), []
-    table = table[table.seed == 0].set_index(["n_latents", "k"]).sort_index()
+    table = table.set_index(["n_latents", "k"]).sort_index()
     for key, rows in table.groupby(["layer", "symmetry"], sort=False):
+        n_seeds = min(rows.loc[shape].seed.nunique() for shape in _SHAPES)
         cells = [_regular_tied_orbit(rows.loc[shape]) for shape in _SHAPES]
-        lines.append([", ".join(key), *cells])
+        lines.append([", ".join(key), str(n_seeds), *cells])
     heads = [f"{n:,} latents, k = {k}" for n, k in _SHAPES]
-    return markdown(["regular FVU; tied, orbit", *heads], lines)
+    return markdown(["regular FVU; tied, orbit", "seeds", *heads], lines)
 
 
 def _regular_tied_orbit(rows: pd.DataFrame) -> str:
@@ -377,6 +385,18 @@ def molecules() -> str:
     ]
     head = ["layer", "symmetry", "R2 of M", "R2 of M = I", "error of the swap's matrix"]
     return markdown(head, lines)
+
+
+def atoms() -> str:
+    """Autoencoders of CHGNet."""
+    by = ["layer", "symmetry"]
+    return by_method(_RESULTS, "atoms", by, spread=True, n_latents=128)
+
+
+def sounds() -> str:
+    """Autoencoders of CREPE."""
+    by = ["layer", "symmetry"]
+    return by_method(_RESULTS, "sounds", by, spread=True, n_latents=240)
 
 
 def audio() -> str:
