@@ -34,7 +34,6 @@ SAID = {
     "recipe.md": "30 0.3",
     "reliability_details.md": "8 100 3.11 90",
     "recipe_peers.md": "0.9",
-    "scaling.md": "16",
 }
 
 
