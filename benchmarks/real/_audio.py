@@ -15,6 +15,7 @@ from ._tables import store
 RATE, N_SAMPLES = 16_000, 1024  # of a frame
 N_HARMONICS = 10
 LAYERS = ["conv5_BN", "conv6_BN", "classifier"]
+FITTED = LAYERS[0]  # by autoencoders
 SHAPE = (240, 8)  # latents, which orbits of 12 and of 8 fill, and k
 
 
@@ -36,13 +37,11 @@ def run(args) -> None:
     store(table, args.out / "audio.csv")
     print(table.to_string(index=False))
     sounds = _sounds(60 if args.quick else 1_000)
-    layers = LAYERS[1:2] if args.quick else LAYERS[:2]
     cases = {
-        (layer, name): partial(
-            extract_orbits, network(), sounds, layer=layer, **actions[name], **read
+        (FITTED, name): partial(
+            extract_orbits, network(), sounds, layer=FITTED, **action, **read
         )
-        for layer in layers
-        for name in actions
+        for name, action in actions.items()
     }
     compare(args, "sounds", "CREPE", cases, SHAPE)
 

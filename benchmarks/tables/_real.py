@@ -320,9 +320,12 @@ def rule() -> str:
 
 
 def scan() -> str:
-    """R2 of M by layer and symmetry, and of M = I."""
+    """R2 of M by layer and symmetry, of M = I, and which are not aligned."""
     table = pd.read_csv(_RESULTS / "scan.csv")
-    shown = table.apply(lambda r: f"{r.r2:.2f} / {r.r2_identity:.2f}", axis=1)
+    star = table.aligned.map({True: "", False: "*"})
+    shown = (
+        table.r2.map("{:.2f}".format) + star + table.r2_identity.map(" / {:.2f}".format)
+    )
     keys = ["layer", "weights"]
     wide = table.assign(shown=shown).pivot(
         index=keys, columns="symmetry", values="shown"
