@@ -64,7 +64,8 @@ class Objective(Trainable):
         self.n_prefixes = len(prefixes)
         self.select = select
         if len(prefixes) > 1:
-            part = np.searchsorted(prefixes, network.places, side="right")
+            places = np.arange(network.n_latents) % prefixes[-1]  # in its dictionary
+            part = np.searchsorted(prefixes, places, side="right")
             self.select = Prefixes(select, part)
         self.patience = recipe.dead_after * min(n_rows, _LONGEST_EPOCH)
         n_latents = network.n_latents

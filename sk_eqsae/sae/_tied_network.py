@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import linear
 
 from ..groups import Subgroup
 from ..groups._element_matrices import IrrepBasis
 from ._latent_orbits import LatentOrbits
-from ._network import Arrays, Network, draw_weights, normalize_rows, to_array
+from ._network import Arrays, Network, to_array
 from ._sparse_step import Spare, put_gradients
 from ._vector_copies import (
     ConvolutionCopies,
@@ -48,10 +48,6 @@ class TiedNetwork(Network):
     # the rows in their own coordinates, in which the error counts: where M is far from
     # orthogonal those of the basis are skew, which costs free vectors a tenth in FVU.
 
-    encoder: nn.Linear
-    hidden: nn.Linear | None
-    components: nn.Parameter
-    intercept: nn.Parameter
     vectors: Tensor
     is_fixed: Tensor
 
@@ -79,11 +75,9 @@ class TiedNetwork(Network):
         keep("is_fixed", is_fixed.float())
         self._set_layers(n_features, hidden_dim)
         lengths = np.append(orbits.lengths, np.ones(orbits.n_free, dtype=np.int64))
-        keep(
-            "vectors", torch.arange(n_vectors).repeat_interleave(torch.tensor(lengths))
-        )
-        sizes = (n_features, hidden_dim, self.encoder_layer.width, n_vectors)
-        draw_weights(self, *sizes, tied_init=tied_init, seed=seed)
+        keep("vectors", torch.tensor(np.repeat(np.arange(n_vectors), lengths)))
+        sizes = (n_features, self.encoder_layer.width, n_vectors)
+        self.draw_weights(*sizes, hidden_dim=hidden_dim, tied_init=tied_init, seed=seed)
         with torch.no_grad():  # leave out weights that stand for nothing
             self.decoder_layer.clear_unused(self.components)
             self.encoder_layer.clear_unused(self.encoder.weight)
@@ -116,10 +110,6 @@ class TiedNetwork(Network):
         subgroups = self.orbits.group.subgroups
         made = {kind: copies_of(subgroups[kind]) for kind in np.unique(kinds)}
         return [(made[kinds[s]], n) for s, n in zip(starts, counts, strict=True)]
-
-    def normalize_components(self) -> None:
-        """Bring vectors to norm 1 in the metric that the group keeps."""
-        normalize_rows(self.components)
 
     def coordinates(self, rows: Tensor) -> Tensor:
         """Rows in the coordinates of the basis."""

@@ -380,7 +380,7 @@ def test_the_loss_is_the_squared_error_in_the_units_of_the_rows():
 
 def test_prefixes_follow_the_order_of_the_public_dictionary():
     network, _, rows, _ = tied_network(CyclicGroup(4))
-    part = np.searchsorted([4, 17], network.places, side="right")
+    part = np.searchsorted([4, 17], np.arange(network.n_latents), side="right")
     sums = network(rows, Prefixes(TopK(14), part))[0].view(len(rows), 2, -1)
     weight, bias = network.encoder.weight, network.encoder.bias
     with torch.no_grad():  # without the first base vector, its part is empty
