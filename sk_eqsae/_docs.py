@@ -25,10 +25,6 @@ power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
 site : array-like of shape (n_rows,), default=None
     Site of each row: any id that is one for a whole orbit, such as the place that the
     row of power 0 was read from. None is one orbit per input.""",
-    "symmetry": """\
-symmetry : int or FiniteGroup, default=None
-    The group: the order of a cyclic group, or one such as ``DihedralGroup(4)``. None
-    is the cyclic group of the powers given to `fit`.""",
     "k": """\
 k : int, default=None
     Number of latents kept per row. None is 32, or `n_components` if that is less.""",
@@ -109,11 +105,7 @@ error_curve_ : ndarray of shape (n_epochs,)
     over all prefixes.
 n_iter_ : int
     Epochs done, the last of them in part if `max_steps` ends it. Fewer than asked for
-    if the fit was interrupted.
-n_features_in_ : int
-    Number of features seen in `fit`.
-feature_names_in_ : ndarray of shape (n_features,)
-    Names of the features, where X had them.""",
+    if the fit was interrupted.""",
     "unreadable": """\
 Raises
 ------
@@ -138,11 +130,6 @@ symmetry_ : FiniteGroup
     The group.
 order_ : int
     Order of the group.""",
-    "held_out": """\
-activation_transform : estimator
-    Fitted M.
-X : array-like of shape (n_rows, n_features)
-    Activations, of orbits that M was not fitted on.""",
     "orbit_rows": """\
 groups : array-like of shape (n_rows,)
     Input that each row is of.
@@ -150,11 +137,6 @@ power : array-like of shape (n_rows,) or (n_rows, n_generators)
     Powers of the generators of each row; 0 is the canonical row.
 site : array-like of shape (n_rows,), default=None
     Site of each row, of a layer that has sites.""",
-    "no_orbits": """\
-Raises
-------
-ValueError
-    If groups and power do not describe orbits, or no row is moved.""",
     "ax": """\
 ax : matplotlib Axes, default=None
     Where to draw. None makes a new figure.""",
@@ -193,10 +175,9 @@ References
 channel_axis : {-3, -1}, default=None
     -3 says that images are (..., channels, height, width), -1 that they are (...,
     height, width, channels). None is -3, but refuses what looks like -1.""",
-    "device": """\
-device : str or torch.device, default="auto"
-    Where to compute. "auto" uses a GPU when there is one.""",
 }
+TEXTS["fitted"] += "\n" + TEXTS["features_in"]
+TEXTS["metadata"] = "\n".join(TEXTS[name] for name in ("groups", "power", "site"))
 
 
 def fill(documented: Documented) -> Documented:

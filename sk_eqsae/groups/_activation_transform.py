@@ -115,7 +115,8 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
         Orbits per step, for `solver="adam"`.
     lr : float, default=1e-3
         Learning rate, for `solver="adam"`.
-    {device}
+    device : str or torch.device, default="auto"
+        Where to compute. "auto" uses a GPU when there is one.
     random_state : int, RandomState instance or None, default=None
         Seed of the order of the orbits, for `solver="adam"`, and of the search for
         principal directions, for `n_components`.
@@ -292,9 +293,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
         ----------
         {X}
         {y}
-        {groups}
-        {power}
-        {site}
+        {metadata}
 
         {self}
 
@@ -690,9 +689,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
         ----------
         X : array-like of shape (n_rows, n_features)
             Activations, best of orbits that were not fitted.
-        {groups}
-        {power}
-        {site}
+        {metadata}
 
         Returns
         -------

@@ -113,10 +113,7 @@ class FrontierDisplay(Display):
         {ax}
         {frontier_x}
 
-        Returns
-        -------
-        self : FrontierDisplay
-            The display, with `ax_` and `figure_`.
+        {display}
         """
         return self._plot(ax, x=x)
 

@@ -147,9 +147,7 @@ class TruncatedReconstruction(OneToOneFeatureMixin, FloatTransformer):
         {X}
         y : array-like of shape (n_rows,)
             Class of each row; used for the selection.
-        {groups}
-        {power}
-        {site}
+        {metadata}
 
         {self}
 

@@ -174,14 +174,9 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         ----------
         {X}
         {y}
-        {groups}
-        {power}
-        {site}
+        {metadata}
 
-        Returns
-        -------
-        self : estimator
-            The fitted estimator.
+        {self}
 
         Raises
         ------
@@ -230,20 +225,12 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         {power}
         {site}
 
-        Returns
-        -------
-        self : estimator
-            The fitted estimator.
+        {self}
 
         Raises
         ------
         ValueError
             As `fit` does. A call that raises leaves the estimator as it was.
-
-        Warns
-        -----
-        UserWarning
-            As `fit` does.
         """
         return self._fit(X, partial=True, groups=groups, power=power, site=site)
 

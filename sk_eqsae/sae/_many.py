@@ -59,9 +59,7 @@ def fit_many(
         What to fit, in place.
     {X}
     {y}
-    {groups}
-    {power}
-    {site}
+    {metadata}
 
     Returns
     -------

@@ -26,7 +26,7 @@ from sk_eqsae.groups._group import (
     generator_elements,
 )
 from sk_eqsae.inspection import feature_symmetry
-from sk_eqsae.sae import _vector_copies
+from sk_eqsae.sae import _tied_network
 from sk_eqsae.sae._code import BatchTopK, Prefixes, TopK, fixed_size_code, join
 from sk_eqsae.sae._latent_orbits import LatentOrbits
 from sk_eqsae.sae._objective import Layout, Objective, squared_errors
@@ -856,11 +856,11 @@ def test_poses_of_float32_rows_do_not_depend_on_their_unit(turning_orbits, unit)
 @every_group
 @pytest.mark.parametrize("few", [0, 16])  # copies that are added one by one
 def test_copies_are_those_of_the_matrices_of_the_group(group, few, monkeypatch):
-    monkeypatch.setattr(_vector_copies, "_FEW_COPIES", few)
+    monkeypatch.setattr(_tied_network, "_FEW_COPIES", few)
     counts = np.arange(len(group.irreps)) % 3  # of some irreps none
     for subgroup in group.subgroups:
-        copies = _vector_copies.IrrepCopies(group, counts, subgroup)
-        layer = _vector_copies.Layer([(copies, 2)], copies.width)
+        copies = _tied_network.IrrepCopies(group, counts, subgroup)
+        layer = _tied_network.Layer([(copies, 2)], copies.width)
         matrices = _of_all_copies(group, counts, subgroup)
         weight = torch.sin(torch.arange(2.0 * copies.width)).view(2, -1).double()
         written = layer.write(weight, weight.new_zeros(layer.n_rows, copies.width))
