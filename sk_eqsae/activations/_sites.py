@@ -36,10 +36,6 @@ class Tokens:  # numpydoc ignore=PR02
     keep_prefix : bool, default=False
         Whether those are sites, too, which the group leaves where they are.
 
-    See Also
-    --------
-    sk_eqsae.extract_orbits : Takes it as ``sites``.
-
     Examples
     --------
     >>> from sk_eqsae.activations import Tokens
@@ -60,10 +56,6 @@ class Nodes:  # numpydoc ignore=PR02
     ----------
     sizes : array-like of int of shape (n_inputs,)
         Number of nodes of each input, such as the atoms of molecules.
-
-    See Also
-    --------
-    sk_eqsae.extract_orbits : Takes it as ``sites``.
 
     Examples
     --------

@@ -132,10 +132,6 @@ class ImageRotation(CyclicAction):  # numpydoc ignore=PR02
         Number of rotations that make a full turn.
     {channel_axis}
 
-    See Also
-    --------
-    ImageFlip : Mirror images.
-
     Examples
     --------
     >>> import numpy as np
@@ -183,10 +179,6 @@ class ImageFlip(CyclicAction):  # numpydoc ignore=PR02
         Axis to reverse: -1 swaps left and right of an image, -2 top and bottom,
         wherever the channels are. Not the first, which numbers the samples.
     {channel_axis}
-
-    See Also
-    --------
-    ImageRotation : Rotate images.
 
     Examples
     --------
@@ -393,10 +385,6 @@ class GridShift(Action):  # numpydoc ignore=PR02
         Number of shifts along each axis that bring every entry back; must divide
         the axis' length.
 
-    See Also
-    --------
-    CyclicShift : Shifts along one axis.
-
     Examples
     --------
     >>> import numpy as np
@@ -456,10 +444,6 @@ class ChannelPermutation(Action):  # numpydoc ignore=PR02
     axis : int, default=1
         Axis to permute; not the first, which numbers the samples.
 
-    See Also
-    --------
-    SymmetricGroup : The group and its generators, the cycles c2, c3, ..., cn.
-
     Examples
     --------
     >>> import numpy as np
@@ -516,10 +500,6 @@ class CubeRotation(Action):  # numpydoc ignore=PR02
     kind : {"points", "volumes"}, default="points"
         What the inputs are: points of shape (..., 3) and a floating dtype, or cubic
         volumes of shape (..., x, y, z).
-
-    See Also
-    --------
-    AxisRotation : Rotations about one axis.
 
     Examples
     --------

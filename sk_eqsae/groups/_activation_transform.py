@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -457,14 +456,18 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
         basis = self._principal_directions(X)
         return OrbitMoments(self.symmetry_, by_irrep=by_irrep, basis=basis)
 
-    def _solved(self, moments: OrbitMoments, *, use_up: bool) -> NDArray | ExactLaw:
+    def _solved(
+        self, moments: OrbitMoments, *, use_up: bool = True
+    ) -> NDArray | ExactLaw:
         """Closed form of the matrices from moments of orbits."""
         n_features = self.n_features_in_
         if self.group_law == "orthogonal":
             return orthogonal_generators(moments)
         if self.group_law == "free":
             return free_generators(moments, n_features)
-        return _exact_law(moments, n_features, use_up=use_up)
+        if moments.n_rows_of_whole >= _MOST * moments.n_rows:
+            return law_of_whole_orbits(moments, n_features, use_up=use_up)
+        return law_of_all_pairs(moments, n_features)
 
     def _descended(
         self, X: NDArray, table: NDArray, moments: OrbitMoments
@@ -488,8 +491,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
             found, losses = descend(rows, table, self.symmetry_, **settings)
         else:
             moments.add(X, table)
-            start = _exact_law(moments, X.shape[1], use_up=True)
-            found, losses = refine(start, rows, table, **settings)
+            found, losses = refine(self._solved(moments), rows, table, **settings)
         self.loss_curve_, self.n_iter_ = losses, len(losses)
         return found
 
@@ -703,7 +705,11 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
         X = checked_array(self, X, reset=False)
         metadata = {"groups": groups, "power": power, "site": site}
         _, table = orbit_table(**metadata, symmetry=self.symmetry_, n_rows=len(X))
-        r2 = _r2_of_moves(matrices_of(self).moved(X[table[:, 0]]), X, table)
+        r2 = np.full(self.order_, np.nan)
+        for element, moved in matrices_of(self).moved(X[table[:, 0]]):
+            seen = table[:, element] >= 0
+            if seen.any():
+                r2[element] = _r2(X[table[seen, element]], moved[seen], X)
         return r2[1:] if self.order_ > 1 else r2
 
     def score(
@@ -770,24 +776,6 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
         values, which = np.unique(power, axis=0, return_inverse=True)
         moves = [(v, np.flatnonzero(which == i)) for i, v in enumerate(values)]
         return np.array([_r2(X[rows], moved[rows], X) for v, rows in moves if v.any()])
-
-
-def _exact_law(moments: OrbitMoments, n_features: int, *, use_up: bool) -> ExactLaw:
-    if moments.n_rows_of_whole >= _MOST * moments.n_rows:
-        return law_of_whole_orbits(moments, n_features, use_up=use_up)
-    return law_of_all_pairs(moments, n_features)
-
-
-def _r2_of_moves(
-    moves: Iterable[tuple[int, NDArray]], X: NDArray, table: NDArray
-) -> NDArray:
-    """R2 (order,) of moved canonical rows against rows of each element, or NaN."""
-    r2 = np.full(table.shape[1], np.nan)
-    for element, moved in moves:
-        seen = table[:, element] >= 0
-        if seen.any():
-            r2[element] = _r2(X[table[seen, element]], moved[seen], X)
-    return r2
 
 
 def _r2(rows: NDArray, moved: NDArray, X: NDArray) -> float:

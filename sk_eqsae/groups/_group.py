@@ -94,10 +94,6 @@ class Subgroup:  # numpydoc ignore=PR02
     elements : ndarray of int of shape (order,)
         Numbers of its elements, ascending; the identity is 0.
 
-    See Also
-    --------
-    sk_eqsae.groups.FiniteGroup.subgroups : One of each conjugacy class.
-
     Examples
     --------
     >>> from sk_eqsae.groups import CyclicGroup
@@ -699,7 +695,18 @@ def shown(word: Sequence[tuple[str, int | str]]) -> str:
 
 def _checked_powers(power: ArrayLike, group: FiniteGroup) -> NDArray:
     """Powers (n_rows, n_generators) as integers."""
-    power = _integers(power)
+    try:
+        given = np.asarray(power)
+        with np.errstate(invalid="ignore"):
+            power = given.astype(np.int64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            "power must be an array of integers, one row for each row of the data, "
+            f"found {power!r}."
+        ) from error
+    if (power != given).any():
+        wrong = given[power != given].flat[0]
+        raise ValueError(f"power must hold integers, found {wrong!r}.")
     if power.ndim == 1 and group.n_generators == 1:
         power = power[:, np.newaxis]
     if power.ndim != 2 or power.shape[1] != group.n_generators:
@@ -712,22 +719,6 @@ def _checked_powers(power: ArrayLike, group: FiniteGroup) -> NDArray:
             f"{shown([(name, 'p') for name in names])}."
         )
     return power
-
-
-def _integers(power: ArrayLike) -> NDArray:
-    try:
-        given = np.asarray(power)
-        with np.errstate(invalid="ignore"):
-            whole = given.astype(np.int64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(
-            "power must be an array of integers, one row for each row of the data, "
-            f"found {power!r}."
-        ) from error
-    if (whole != given).any():
-        wrong = given[whole != given].flat[0]
-        raise ValueError(f"power must hold integers, found {wrong!r}.")
-    return whole
 
 
 def _cycle(left: NDArray) -> NDArray:
@@ -782,27 +773,16 @@ def _tensor_parts(first: Irrep, second: Irrep) -> list[Irrep]:
 def _irrep_names(found: list[NDArray], group: FiniteGroup) -> list[str]:
     """Name signs by the generators they flip, others by their dimension."""
     dims = [matrices.shape[1] for matrices in found]
-    names = ["trivial"]
-    for i, (dim, matrices) in enumerate(zip(dims, found, strict=True)):
-        if i == 0:
-            continue
+    names, generators = ["trivial"], generator_elements(group)
+    for i, dim in enumerate(dims[1:], start=1):
+        alike = dims.count(dim)
         if dim == 1:
-            names.append(_sign_name(matrices, group, only=dims.count(1) == 2))
-        elif dims.count(dim) == 1:
-            names.append(f"{dim}-d")
+            signs = found[i][generators, 0, 0]
+            flipped = [
+                g for g, s in zip(group.generator_names, signs, strict=True) if s < 0
+            ]
+            names.append("sign" if alike == 2 else f"sign of {' and '.join(flipped)}")
         else:
-            names.append(f"{dim}-d ({i + 1 - dims.index(dim)})")
+            number = f" ({i + 1 - dims.index(dim)})" if alike > 1 else ""
+            names.append(f"{dim}-d{number}")
     return names
-
-
-def _sign_name(matrices: NDArray, group: FiniteGroup, only: bool) -> str:
-    if only:
-        return "sign"
-    flipped = [
-        name
-        for name, element in zip(
-            group.generator_names, generator_elements(group), strict=True
-        )
-        if matrices[element, 0, 0] < 0
-    ]
-    return f"sign of {' and '.join(flipped)}"

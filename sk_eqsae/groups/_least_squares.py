@@ -15,7 +15,7 @@ from ._exact_law import (
     whitening_of_gram,
     with_fixed_mean,
 )
-from ._group import FiniteGroup, generator_elements
+from ._group import generator_elements
 from ._moments import IrrepMoments, OrbitMoments, PairMoments, gram_of
 
 _RIDGE = 1e-6  # share of the mean eigenvalue
@@ -45,7 +45,10 @@ def law_of_all_pairs(moments: OrbitMoments, n_features: int) -> ExactLaw:
     """
     pairs = _checked_pairs(moments)
     found = _least_squares(moments, pairs, n_features)
-    start = _all_elements(moments.group, found)
+    # products of generators' matrices where no other was found
+    generators = np.array([found[g] for g in generator_elements(moments.group)])
+    start = ElementMatrices(moments.group, generators).stacked()
+    start[list(found)] = list(found.values())
     every = PairMoments(*(sums.sum(axis=0, keepdims=True) for sums in pairs))
     its_level = every.level(0, moments.shift)
     gram, _ = every.moved(0, its_level.move)
@@ -125,15 +128,6 @@ def _least_squares(
         for i, element in enumerate(moments.elements)
         if pairs.n_pairs[i] >= enough
     }
-
-
-def _all_elements(group: FiniteGroup, found: dict[int, NDArray]) -> NDArray:
-    """Matrices of all elements: products of generators' where none was found."""
-    generators = np.array([found[g] for g in generator_elements(group)])
-    matrices = ElementMatrices(group, generators).stacked()
-    for element, matrix in found.items():
-        matrices[element] = matrix
-    return matrices
 
 
 class _ElementSums(NamedTuple):

@@ -39,10 +39,6 @@ class SymmetryScanDisplay(Display):
 
     {picture}
 
-    See Also
-    --------
-    sk_eqsae.scan_symmetry : The table.
-
     Examples
     --------
     >>> import pandas as pd

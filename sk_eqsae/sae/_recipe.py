@@ -57,10 +57,6 @@ class Recipe:
     InvalidParameterError
         A ValueError, if a value is out of its range.
 
-    See Also
-    --------
-    sk_eqsae.TopKSAE : Takes one as `recipe`.
-
     Examples
     --------
     >>> import numpy as np
