@@ -206,8 +206,11 @@ def extract_orbits(  # type: ignore[misc]
     group, n = resolve_symmetry(action, symmetry), n_inputs(inputs)
     target, moves = device_for(model, device), Moves(action, collate)
     check_sites(sites, n_sites, margin, n)
-    of_inputs = None if base is None else _checked_base(base, n)
-    places = SiteMoves(action, group, site_action, _array_of(moves.taken(inputs, [0])))
+    of_inputs = None if base is None else checked_column(base, "base")
+    if of_inputs is not None and len(of_inputs) != n:
+        raise ValueError(f"base has {len(of_inputs)} entries for {n} inputs.")
+    first = moves.taken(inputs, [0])  # one array says by its shape how shifts move
+    places = SiteMoves(action, group, site_action, first if is_array(first) else None)
     seed = draw_seed(0 if out and random_state is None else random_state)
     alignment = AlignmentCheck(places)
     keep = SiteRows(sites, places, n_sites, margin, seed, alignment.see)
@@ -229,18 +232,6 @@ def extract_orbits(  # type: ignore[misc]
         orbits[name] = Orbits(X, symmetry=group, **rows)
         alignment.warn(name)
     return orbits[layer] if isinstance(layer, str) else orbits
-
-
-def _checked_base(base: ArrayLike, n: int) -> NDArray:
-    column = checked_column(base, "base")
-    if len(column) != n:
-        raise ValueError(f"base has {len(column)} entries for {n} inputs.")
-    return column
-
-
-def _array_of(batch: Any) -> Any:
-    """A batch if it is one array, whose shape shifts ask for."""
-    return batch if is_array(batch) else None
 
 
 def _in_memory(

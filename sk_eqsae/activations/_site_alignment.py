@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 
 from .._estimator import ordinary_modes
 from ..groups import FiniteGroup
@@ -145,7 +144,7 @@ def site_alignment(
         for size in sizes:
             crops = cropped(inputs[:LOOKED_AT], size)
             check = AlignmentCheck(SiteMoves(action, group, site_action, crops))
-            keep = _Seen(sites, check)
+            keep = partial(_shown_to, check, sites)
             passes = Passes(
                 model, crops, readings, Moves(action), group, target, keep, forward
             )
@@ -158,19 +157,14 @@ def site_alignment(
     return table.assign(best=table["aligned"] & (table["r2"] == best))
 
 
-@dataclass
-class _Seen:
-    """Shows a check what layers put out, and keeps none of it."""
-
-    sites: SitesLike
-    check: AlignmentCheck
-
-    def __call__(
-        self, output: torch.Tensor, numbers: NDArray, element: int, layer: str
-    ) -> torch.Tensor:
-        rows, layout = laid_out(self.sites, output, numbers, layer)
-        self.check.see(rows, layout, numbers, element, layer)
-        return rows.new_empty(0, 1)
+def _shown_to(
+    check: AlignmentCheck, sites: SitesLike, output: torch.Tensor, *by: Any
+) -> torch.Tensor:
+    """Show what a layer puts out, by numbers, element and layer, and keep no row."""
+    numbers, _, layer = by
+    rows, layout = laid_out(sites, output, numbers, layer)
+    check.see(rows, layout, *by)
+    return rows.new_empty(0, 1)
 
 
 def cropped(inputs: Any, size: int) -> Any:
@@ -181,11 +175,8 @@ def cropped(inputs: Any, size: int) -> Any:
             f"sizes must be from 1 to {longest}, the inputs' length, found {size}."
         )
     start = (longest - size) // 2
-    middle = slice(start, start + size)
-    lengths = inputs.shape[1:]
-    return inputs[
-        (slice(None), *(middle if n == longest else slice(None) for n in lengths))
-    ]
+    parts = {longest: slice(start, start + size)}
+    return inputs[(slice(None), *(parts.get(n, slice(None)) for n in inputs.shape[1:]))]
 
 
 def _row(layer: str, size: int, found: dict[int, Alignment]) -> dict[str, Any]:

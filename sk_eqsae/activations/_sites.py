@@ -115,9 +115,6 @@ class Layout:
     sizes: Any = None  # (n_inputs,)
     n_prefix: int = 0
 
-    def grid_of(self, number: int) -> Grid:
-        return (int(self.sizes[number]),) if self.grid is None else self.grid
-
     def n_sites(self, numbers: NDArray) -> NDArray:
         """Number of sites of inputs, shape (n_inputs,)."""
         if self.grid is None:
@@ -315,10 +312,10 @@ class SiteRows:
         layout, kept = self.layouts[layer], self.kept(layer, numbers)
         if layout.grid is not None:
             return self._moves(layout.grid, layout.n_prefix, element)[kept]
-        grids = map(layout.grid_of, numbers)
+        sizes = layout.sizes[numbers].tolist()
         return [
-            self._moves(grid, 0, element)[site]
-            for grid, site in zip(grids, kept, strict=True)
+            self._moves((n,), 0, element)[site]
+            for n, site in zip(sizes, kept, strict=True)
         ]
 
     def _moves(self, grid: Grid, n_prefix: int, element: int) -> NDArray:
