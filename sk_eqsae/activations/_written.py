@@ -74,8 +74,7 @@ def hash_of_inputs(inputs: Any) -> str:
         batch = taken(inputs, part)
         if is_items(batch):
             # tensors are pickled with what differs from one process to the next
-            is_tensor = torch.is_tensor
-            items = map_parts(lambda p: as_array(p) if is_tensor(p) else p, batch)
+            items = map_parts(lambda p: as_array(p) if torch.is_tensor(p) else p, batch)
             found.update(_named(items).encode())
         else:
             for array in arrays_in(batch):

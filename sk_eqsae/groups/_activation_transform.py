@@ -456,9 +456,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
         basis = self._principal_directions(X)
         return OrbitMoments(self.symmetry_, by_irrep=by_irrep, basis=basis)
 
-    def _solved(
-        self, moments: OrbitMoments, *, use_up: bool = True
-    ) -> NDArray | ExactLaw:
+    def _solved(self, moments: OrbitMoments, *, use_up: bool = True) -> Any:
         """Closed form of the matrices from moments of orbits."""
         n_features = self.n_features_in_
         if self.group_law == "orthogonal":

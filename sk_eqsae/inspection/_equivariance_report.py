@@ -130,7 +130,12 @@ def equivariance_report(
         activation_transform = _default_fitter(train, test)
     check_transform(activation_transform, fitted=False)
     if sae is not None:
-        _check_codes(sae, test)
+        check_orbited(sae)
+        if sae.symmetry_ != test.symmetry:
+            raise ValueError(
+                f"sae was fitted for {sae.symmetry_}, but test has the symmetry "
+                f"{test.symmetry}. Give the orbits that it was made for."
+            )
     random_state = check_random_state(random_state)
     maps, pairs = _fit_maps(train, test, activation_transform, ceiling, random_state)
     if sae is not None:
@@ -151,15 +156,6 @@ def equivariance_report(
     return report if sae is None else _with_code_equivariance(report, sae, test)
 
 
-def _check_codes(sae: Any, test: Orbits) -> None:
-    check_orbited(sae)
-    if sae.symmetry_ != test.symmetry:
-        raise ValueError(
-            f"sae was fitted for {sae.symmetry_}, but test has the symmetry "
-            f"{test.symmetry}. Give the orbits that it was made for."
-        )
-
-
 def _by_moved_codes(sae: Any, pairs: Pairs) -> NDArray:
     """What the codes of canonical rows stand for once they are permuted."""
     Z = sparse_codes(sae, pairs.canonical)
@@ -169,17 +165,13 @@ def _by_moved_codes(sae: Any, pairs: Pairs) -> NDArray:
 def _with_code_equivariance(
     report: pd.DataFrame, sae: Any, test: Orbits
 ) -> pd.DataFrame:
-    found = code_equivariance(sae, test.X, **test.metadata)
-    by_power = dict(zip(found.power, found.code_equivariance, strict=True))
-    values = [
-        by_power[power] if name == "codes" else np.nan
-        for name, power in zip(report["map"], report["power"], strict=True)
-    ]
-    return report.assign(code_equivariance=values)
+    found = code_equivariance(sae, test.X, **test.metadata).drop(columns="cross_fvu")
+    return report.merge(found.assign(map="codes"), how="left", on=["map", "power"])
 
 
 def _check_parts(train: Orbits, test: Orbits) -> None:
-    for name, part in (("train", train), ("test", test)):
+    parts = {"train": train, "test": test}
+    for name, part in parts.items():
         if not hasattr(part, "groups"):
             raise TypeError(
                 f"{name} has to be Orbits, as extract_orbits or Orbits(X, groups, "
@@ -192,7 +184,7 @@ def _check_parts(train: Orbits, test: Orbits) -> None:
             "test is not held out. Split with Orbits.split, or give different "
             "inputs different ids."
         )
-    for name, part in (("train", train), ("test", test)):
+    for name, part in parts.items():
         n_groups = len(np.unique(part.groups))
         if n_groups < _FEWEST:
             raise ValueError(

@@ -231,10 +231,13 @@ def _table(found: _Partners, shuffled: _Partners, group: FiniteGroup) -> pd.Data
     ):
         columns[f"turns_into_{name}"] = found.latent[element]
         columns[f"correlation_{name}"] = found.correlation[element]
+    # one turns into the other and that one back, beyond chance
+    back = np.take_along_axis(found.latent[group.inverses], found.latent, axis=1)
+    e, i = np.nonzero(beyond & (found.latent >= 0) & (back == np.arange(n)))
     columns |= {
         "stabilizer_size": sizes,
         "orbit_length": lengths,
-        "family": connected(_mutual(found.latent, beyond, group), n),
+        "family": connected(np.stack([i, found.latent[e, i]]), n),
     }
     return pd.DataFrame(columns, index=pd.RangeIndex(n, name="latent"))
 
@@ -248,11 +251,3 @@ def _level(shuffled: NDArray) -> float:
 def _kinds(lengths: NDArray) -> NDArray:
     names = {1: "invariant", 2: "pair"}
     return np.array([names.get(n, f"family of {n}") for n in lengths.tolist()], object)
-
-
-def _mutual(latent: NDArray, beyond: NDArray, group: FiniteGroup) -> NDArray:
-    """Latents (2, n_links) each of which is the other's partner, beyond chance."""
-    back = latent[group.inverses]
-    returns = np.take_along_axis(back, latent, axis=1) == np.arange(latent.shape[1])
-    e, i = np.nonzero(beyond & (latent >= 0) & returns)
-    return np.stack([i, latent[e, i]])

@@ -114,7 +114,12 @@ class LossCurveDisplay(Display):
         if not saes:
             raise ValueError("saes is empty. Pass fitted autoencoders by name.")
         for name, sae in saes.items():
-            _check_trained(name, sae)
+            check_sae(sae, f"saes[{name!r}]")
+            if not len(sae.loss_curve_):
+                raise ValueError(
+                    f"saes[{name!r}] has no losses, as it was trained by another "
+                    "library. Leave it out."
+                )
         # with `nested` the squared error is a mean over prefixes, and no FVU
         fvu = X is not None and all(sae.nested is None for sae in saes.values())
         metadata = {"groups": groups, "power": power, "site": site}
@@ -135,15 +140,6 @@ class LossCurveDisplay(Display):
         # markers evenly spaced along each line, however many epochs it has
         draw_lines(ax, curves, "epoch", "loss", markevery=0.2)
         ax.set(xlabel="epoch", ylabel=self.loss_name)
-
-
-def _check_trained(name: str, sae: Any) -> None:
-    check_sae(sae, f"saes[{name!r}]")
-    if not len(sae.loss_curve_):
-        raise ValueError(
-            f"saes[{name!r}] has no losses, as it was trained by another library. "
-            "Leave it out."
-        )
 
 
 def _target_variance(

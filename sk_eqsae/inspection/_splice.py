@@ -228,9 +228,7 @@ def _edits(
             "steer has to be a dictionary from latents to values, such as {3: 2.0}, "
             f"found {steer!r}."
         )
-    steered = {
-        latent: _number(latent, value) for latent, value in (steer or {}).items()
-    }
+    steered = {n: _number(n, value) for n, value in (steer or {}).items()}
     ablated = dict.fromkeys(_latents(ablate, n_latents, "ablate"), 0.0)
     for latent in _latents([*steered], n_latents, "steer"):
         if latent in ablated:

@@ -24,16 +24,21 @@ _KINDS: tuple[tuple[Any, str], ...] = (
 )
 
 
-def check_estimator(estimator: BaseEstimator, path: str = "") -> None:
+def check_estimator(estimator: Any, path: str = "") -> None:
     """Raise a ValueError if parameters or fitted attributes cannot be."""
     check_kind(estimator, path)
     if isinstance(estimator, FrozenEstimator):
         check_kind(estimator.estimator, f"{path}.estimator".lstrip("."))
         return
+    attributes = attributes_of(estimator)
+    attributes = {k: v for k, v in attributes.items() if k not in NAMES}
     try:
         estimator._validate_params()
         check_power(estimator)
-        check_fitted(estimator)
+        if attributes:
+            declared = _Declared(estimator._fitted)
+            declared.check_parts(attributes, "", "")
+            check_relations(estimator, declared.sizes)
     except ValueError as error:
         raise ValueError(f"{path}: {error}" if path else str(error)) from None
 
@@ -42,16 +47,6 @@ def attributes_of(estimator: BaseEstimator) -> dict[str, Any]:
     """All that is on an instance and is no parameter."""
     parameters = estimator.get_params(deep=False)
     return {k: v for k, v in vars(estimator).items() if k not in parameters}
-
-
-def check_fitted(estimator: Any) -> None:
-    """Compare the attributes of an estimator, if it has any, with those declared."""
-    attributes = attributes_of(estimator)
-    attributes = {k: v for k, v in attributes.items() if k not in NAMES}
-    if attributes:
-        declared = _Declared(estimator._fitted)
-        declared.check_parts(attributes, "", "")
-        check_relations(estimator, declared.sizes)
 
 
 class _Declared:

@@ -52,6 +52,4 @@ def _value(value: Any) -> Any:
     if isinstance(value, list | tuple | np.ndarray):
         return [_value(item) for item in value]
     is_number = isinstance(value, int | float) and math.isfinite(value)
-    return (
-        value if value is None or isinstance(value, str) or is_number else repr(value)
-    )
+    return value if is_number or isinstance(value, str | None) else repr(value)

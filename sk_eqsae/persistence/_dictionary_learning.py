@@ -135,7 +135,11 @@ def _read_weights(folder: Path) -> RawWeights:
 
 
 def _read_tensors(path: Path) -> dict[str, Any]:
-    checked = _rezipped(_checked_members(read_bytes(path)))
+    checked = io.BytesIO()  # an archive of these members, so that torch reads them
+    with zipfile.ZipFile(checked, "w") as archive:
+        for name, member in _checked_members(read_bytes(path)).items():
+            archive.writestr(name, member)
+    checked.seek(0)
     try:
         tensors = torch.load(checked, map_location="cpu", weights_only=True)
     except Exception as error:  # torch names no types of its own
@@ -188,16 +192,6 @@ def _check_archive(archive: zipfile.ZipFile, size: int) -> None:
         or [pickle.file_size > _MAX_PICKLE for pickle in pickles] != [False]
     ):
         raise ValueError(f"{_WEIGHTS} is no file of torch.save")
-
-
-def _rezipped(members: dict[str, bytes]) -> io.BytesIO:
-    """Archive of these members, so that torch reads what was checked."""
-    parts = io.BytesIO()
-    with zipfile.ZipFile(parts, "w") as archive:
-        for name, member in members.items():
-            archive.writestr(name, member)
-    parts.seek(0)
-    return parts
 
 
 def _check_pickle(content: bytes) -> None:

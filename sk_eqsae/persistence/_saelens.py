@@ -159,7 +159,11 @@ def _read(folder: Path, settings: dict[str, Any]) -> TopKSAE:
     shapes |= {"threshold": (d_sae,)} if by_threshold else {}
     arrays, _ = from_bytes(read_bytes(folder / _WEIGHTS))
     check_arrays(arrays, shapes, _WEIGHTS)
-    threshold = _one_threshold(arrays.pop("threshold")) if by_threshold else None
+    threshold = None
+    if by_threshold:
+        threshold, *others = set(arrays.pop("threshold").tolist())
+        if others:
+            raise ValueError("threshold has to be the same for all latents")
     if "rescale_acts_by_decoder_norm" in settings and one_of(
         settings, "rescale_acts_by_decoder_norm", [True, False]
     ):
@@ -182,12 +186,6 @@ def _batch_k(settings: dict[str, Any]) -> int:
             "training_architecture says, with k in training_architecture_details"
         )
     return count(details, "k")
-
-
-def _one_threshold(thresholds: NDArray) -> float:
-    if not (thresholds == thresholds[0]).all():
-        raise ValueError("threshold has to be the same for all latents")
-    return float(thresholds[0])
 
 
 def _with_unit_rows(arrays: dict[str, NDArray]) -> dict[str, NDArray]:

@@ -68,7 +68,11 @@ def run_tasks(
     """Look up the finished tasks, compute the others, in the order of `tasks`."""
     store = check_memory(as_memory(memory))
     evaluate = store.cache(_evaluate_task, ignore=["task", "settings"])
-    keys = _task_keys(settings, tasks) if store.location else [""] * len(tasks)
+    keys = [""] * len(tasks)
+    if store.location:  # fingerprints of all that a result depends on
+        versions = [version(package) for package in PACKAGES_IN_KEY]
+        shared = joblib.hash((settings, versions), coerce_mmap=True)
+        keys = [joblib.hash((shared, *task)) for task in tasks]
 
     # The look-up in this process also writes the store's own files, which two workers
     # that start at once could otherwise find half-written.
@@ -80,8 +84,8 @@ def run_tasks(
         if there
     }
     if missing:
-        shared = keep_on_cluster(_encoded_once(settings))
-        jobs = [delayed(evaluate)(keys[t], tasks[t], shared) for t in missing]
+        kept = keep_on_cluster(_encoded_once(settings))
+        jobs = [delayed(evaluate)(keys[t], tasks[t], kept) for t in missing]
         # Held here too, so that worker threads, which share the limit, leave it. Each
         # result says if its probe has converged, so scikit-learn's do not warn one by
         # one; its Parallel takes the filter to the workers.
@@ -97,13 +101,6 @@ def run_tasks(
             )
             results.update(zip(missing, finished, strict=True))
     return [results[t] for t in range(len(tasks))]
-
-
-def _task_keys(settings: Settings, tasks: Sequence[Task]) -> list[str]:
-    """Fingerprint of all that the result of each task depends on."""
-    versions = [version(package) for package in PACKAGES_IN_KEY]
-    shared = joblib.hash((settings, versions), coerce_mmap=True)
-    return [joblib.hash((shared, *task)) for task in tasks]
 
 
 def _parallel(n_jobs: int | None) -> Parallel:
@@ -150,17 +147,16 @@ def _features(settings: Settings, y: NDArray) -> list[Any]:
     if encoded:
         return _rebuilt(settings, y)
     if transformer is not None:
-        transformer = clone(transformer).fit(sides[0].X, y)
-    seen = [_transformed(transformer, rows) for rows in sides]
-    return [np.asarray(Z) if hasattr(Z, "columns") else Z for Z in seen]
-
-
-def _transformed(fitted: Any, rows: Rows) -> Any:
-    if fitted is None:
-        return rows.X
-    if rows.power is None:
-        return fitted.transform(rows.X)
-    return fitted.reconstruct(rows.X, power=rows.power)
+        fitted = clone(transformer).fit(sides[0].X, y)
+        sides = tuple(
+            rows._replace(
+                X=fitted.transform(rows.X)
+                if rows.power is None
+                else fitted.reconstruct(rows.X, power=rows.power)
+            )
+            for rows in sides
+        )
+    return [np.asarray(Z) if hasattr(Z, "columns") else Z for Z, _ in sides]
 
 
 def _rebuilt(settings: Settings, y: NDArray) -> list[NDArray]:

@@ -83,7 +83,7 @@ def fit_many(
     >>> scores == sorted(scores)
     True
     """
-    estimators, stacks = list(estimators), []
+    estimators, stacks = list(estimators), list[list[_Member]]()
     metadata = {"groups": groups, "power": power, "site": site}
     _check_estimators(estimators)
     with ordinary_modes():

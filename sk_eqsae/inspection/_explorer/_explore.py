@@ -23,15 +23,13 @@ from ...groups import FiniteGroup
 from ...groups._orbit_table import as_group
 from ...sae._base import kept_latents
 from .._display import element_names
-from ._classes import complete
+from ._classes import complete, read_notes
 from ._examples import Examples
 from ._feature_table import table_of
-from ._near import nearest
-from ._notes import read_notes
 from ._numbers import histograms, mean_by_power
 from ._page import packed, page, rounded
 from ._pictures import Action, Inputs, check_ids, pictures, vector_pictures
-from ._plane import plane
+from ._plane import nearest, plane
 from ._seen import Seen
 
 _N_CLASSES = 20  # that are listed of a feature
