@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, issparse, vstack
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, _fit_context
@@ -39,7 +38,12 @@ from .._threads import product, threads_that_pay
 from .._training import DivergedError, resolve_device, train
 from ..groups._orbit_table import METADATA
 from ._code import BatchTopK, Code, Selection, Threshold, TopK
-from ._data_parallel import SharedCheckpoint, SharedObjective, check_agreement
+from ._data_parallel import (
+    SharedCheckpoint,
+    SharedObjective,
+    check_agreement,
+    in_several_processes,
+)
 from ._network import DenseNetwork, Network
 from ._objective import Objective
 from ._outcome import warn_of_outcome
@@ -262,9 +266,8 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
                 if going_on
                 else self._new_network(n_latents, rows.n_features, seed, memory)
             )
-        previous = np.empty((2, 0))
-        if going_on:
-            previous = np.array([self.loss_curve_, self.error_curve_])
+        curves = [self.loss_curve_, self.error_curve_] if going_on else np.empty((2, 0))
+        previous = np.array(curves)
         order_seed += previous.shape[1] if partial else 0
         return Plan(
             rows,
@@ -322,16 +325,14 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         if rows.targets is not None:
             shift = (target_mean - self.mean_) / self.scale_
             target_shift = torch.from_numpy(np.float32(shift))
-        kind = self._objective_kind(rows, seed)
-        n_rows, n_latents = len(rows), self._n_latents(rows.n_features)
-        prefixes = self._prefixes(n_latents)
-        return kind(
+        n_rows, n_latents = len(rows), network.n_latents
+        return self._objective_kind(rows, seed)(
             network,
             self._training_selection(n_latents),
             self._recipe(),
             # of partial_fit nobody knows how many calls will follow
             n_rows=max(n_rows, _PARTIAL_EPOCH) if partial else n_rows,
-            prefixes=prefixes,
+            prefixes=self._prefixes(n_latents),
             target_shift=target_shift,
         )
 
@@ -339,7 +340,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         self, rows: TrainingRows, seed: int
     ) -> Callable[..., Objective]:
         """What to train for, alone or together with other processes."""
-        if not _in_several_processes():
+        if not in_several_processes():
             return Objective
         check_agreement(self, len(rows), seed)
         return SharedObjective
@@ -402,7 +403,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
             start.update(tensor.detach().numpy().tobytes())
         fingerprint |= {"estimator": type(self).__name__, "rows": digest.hexdigest()}
         fingerprint |= {"start": start.hexdigest()}
-        kind = SharedCheckpoint if _in_several_processes() else Checkpoint
+        kind = SharedCheckpoint if in_several_processes() else Checkpoint
         return kind(self.checkpoint, fingerprint)
 
     def _keep(self, plan: Plan, curves: NDArray) -> Self:
@@ -415,11 +416,10 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         curves = np.concatenate([plan.previous, curves], axis=1)
         self.loss_curve_, self.error_curve_ = curves
         self.n_iter_ = len(self.loss_curve_)
-        threshold = k = None
-        if self.activation == "batch_topk":
-            threshold, k = self._mean_threshold(plan.rows), kept_latents(self)
+        is_batch = self.activation == "batch_topk"
+        threshold = self._mean_threshold(plan.rows) if is_batch else None
         self._set_or_drop("threshold_", threshold)
-        self._set_or_drop("_threshold_k", k)
+        self._set_or_drop("_threshold_k", kept_latents(self) if is_batch else None)
         if plan.memory is None:  # else there may be more calls to come
             warn_of_outcome(self, plan.rows, kept_latents(self))
         return self
@@ -750,13 +750,6 @@ def room_for(n_latents: int, n_features: int) -> Iterator[None]:
             f"there is no memory for {n_latents} latents of {n_features} features: "
             f"lower n_components or hidden_dim ({error})."
         ) from error
-
-
-def _in_several_processes() -> bool:
-    """Whether processes of torch.distributed train together."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return False
-    return dist.get_world_size() > 1
 
 
 def sparse_codes(sae: BaseSAE, X: ArrayLike) -> csr_array:

@@ -239,18 +239,15 @@ class EquivariantSAE(SymmetricSAE):
         return np.concatenate([moved for _, moved in chunks])
 
     def _rebuilt(self, X: Any, **metadata: Any) -> Iterator[tuple[NDArray, NDArray]]:
-        power = metadata["power"]
+        power, n_generators = metadata["power"], self.symmetry_.n_generators
         if given(metadata).keys() - {"power"}:
             orbit_table(**metadata, symmetry=self.symmetry_, n_rows=len(X))
-        powers = None if power is None else self._power_of_each(power, len(X))
+        if power is not None:
+            power = power_of_each_row(power, len(X), n_generators)
+            power = power if n_generators > 1 else power[:, 0]
         for chunk, rows, canonical in self._decode_chunks(X):
-            moves = self._poses(chunk, canonical) if powers is None else powers[rows]
+            moves = self._poses(chunk, canonical) if power is None else power[rows]
             yield chunk, self.activation_transform_.act(canonical, moves)
-
-    def _power_of_each(self, power: ArrayLike, n_rows: int) -> NDArray:
-        n_generators = self.symmetry_.n_generators
-        power = power_of_each_row(power, n_rows, n_generators)
-        return power if n_generators > 1 else power[:, 0]
 
     def to_module(self) -> EquivariantAutoencoder:
         """Copy what was fitted, with M, into a plain torch module.

@@ -84,10 +84,14 @@ class Objective(Trainable):
         # each network.
         if not self.teaches:
             return self._learn(inputs, target)
-        taught = self._code_of_targets(target)
+        assert self.target_shift is not None
+        taught = self.network.encode(target + self.target_shift, self.select)
 
         def again(pre_activations: Tensor, own: Code) -> list[Code]:
-            return [_with_values_of(pre_activations, taught)]
+            # the latents of a code, as large as the rows of another table have them
+            rows = taught.bags if taught.rows is None else taught.rows[taught.bags]
+            values = pre_activations[rows, taught.indices % pre_activations.shape[1]]
+            return [taught._replace(values=values.relu_())]
 
         extra = (self.recipe.consistency_weight, target)
         return self._learn(inputs, target, again, [extra])
@@ -114,10 +118,6 @@ class Objective(Trainable):
         weight, bias, components = of_weights
         network.leave_gradients(weight, bias, components, of_offset)
         return losses
-
-    def _code_of_targets(self, target: Tensor) -> Code:
-        assert self.target_shift is not None
-        return self.network.encode(target + self.target_shift, self.select)
 
     def _code(self, pre_activations: Tensor, again: Again | None) -> Code:
         """Active latents; as many bags of each code added; one of dead ones."""
@@ -191,18 +191,8 @@ class Objective(Trainable):
             self.network.normalize_components()
 
 
-def _with_values_of(table: Tensor, code: Code) -> Code:
-    """The latents of a code, as large as the rows of another table have them."""
-    rows = code.bags if code.rows is None else code.rows[code.bags]
-    values = table[rows, code.indices % table.shape[1]]
-    return code._replace(values=values.relu_())
-
-
 def _revived(table: Tensor, dead: Tensor, aux_k: int) -> Code:
-    """Dead latents with the largest pre-activations.
-
-    `dead` counts on from network to network, and columns of `table` are one's.
-    """
+    """Dead latents, which count on from network to network, by one's table."""
     k = min(aux_k, len(dead))
     if k == 0:
         return fixed_size_code(table[:, :0], dead.expand(len(table), 0))

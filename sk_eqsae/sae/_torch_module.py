@@ -82,11 +82,17 @@ class EquivariantAutoencoder(SparseAutoencoder):
 
     def __init__(self, sae: Any) -> None:
         super().__init__(sae)
+        if not hasattr(sae.activation_transform_, "matrix"):
+            raise ValueError(
+                f"to_module needs M as matrices, but activation_transform_ is a "
+                f"{type(sae.activation_transform_).__name__}, which has no method "
+                "matrix(power)."
+            )
         self.register_buffer("powers", torch.tensor(sae.symmetry_.powers))
         for i, order in enumerate(sae.symmetry_.generator_orders):
-            cycle = _generator_powers(
-                sae.activation_transform_, sae.symmetry_, i, order
-            )
+            power = np.zeros((order, self.n_generators), dtype=np.int64)
+            power[:, i] = np.arange(order)
+            cycle = [sae.activation_transform_.matrix(row) for row in power]
             self.register_buffer(f"matrices_{i}", _tensor(cycle))
 
     @property
@@ -176,18 +182,6 @@ def _linear(coef: NDArray, bias: NDArray) -> nn.Linear:
     layer.weight = nn.Parameter(_tensor(coef.T))
     layer.bias = nn.Parameter(_tensor(bias))
     return layer
-
-
-def _generator_powers(transform: Any, group: Any, i: int, order: int) -> NDArray:
-    """Matrices of the powers 0, 1, ... of one generator."""
-    if not hasattr(transform, "matrix"):
-        raise ValueError(
-            f"to_module needs M as matrices, but activation_transform_ is a "
-            f"{type(transform).__name__}, which has no method matrix(power)."
-        )
-    power = np.zeros((order, group.n_generators), dtype=np.int64)
-    power[:, i] = np.arange(order)
-    return np.array([transform.matrix(row) for row in power])
 
 
 def _moved(x: Tensor, matrices: Tensor, power: Tensor) -> Tensor:
