@@ -81,21 +81,14 @@ def site_alignment(
         explains on other inputs, the mean over generators. `shifted_r2`: the same at
         the best of the site and its neighbours. `offset`: from the site to where the
         best one would lie, in sites along each axis, of the generator for which it is
-        largest. `aligned`: whether no offset is clear, as :func:`extract_orbits` would
-        warn of; False where there is too little to see. `best`: True for the aligned
-        size, of a layer, of the largest `r2`.
+        largest. `aligned`: whether no offset is clear; False where there is too little
+        to see. `best`: True for the aligned size, of a layer, of the largest `r2`.
 
     Raises
     ------
-    TypeError
-        If inputs are no array or tensor.
-    ValueError
-        If a size does not fit into the inputs, or what
+    TypeError, ValueError
+        If inputs are no array or tensor, a size does not fit into them, or what
         :func:`~sk_eqsae.extract_orbits` raises.
-
-    See Also
-    --------
-    sk_eqsae.extract_orbits : Warns if a layer is not aligned.
 
     Notes
     -----

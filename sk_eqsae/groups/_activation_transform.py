@@ -162,15 +162,12 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
 
     X may be a memory map: the closed form needs memory for (n_features)^2 numbers a few
     times over, whatever the number of rows, or for n_features times `n_components`.
-
-    M^order = I holds up to rounding, about order * eps * ||M||^2. The norm is large
-    where M moves directions with little variance into ones with much.
+    M^order = I holds up to rounding, about order * eps * ||M||^2.
 
     With an exact law, ``M^t = expm(t A)``: if g is a rotation by 15 degrees, ``act(X,
     0.5)`` rotates by 7.5. That is right for angular frequencies below order / 2. Where
-    rows have more than 5 % of what moves at order / 2 itself (of an odd order, at the
-    highest below it), `act` warns, since their spectrum then goes on. Inputs that are
-    moved by half a step tell for certain: `score` takes their powers.
+    more than 5 % of what moves is at order / 2, `act` warns. Inputs that are moved by
+    half a step tell for certain: `score` takes their powers.
 
     References
     ----------
@@ -352,8 +349,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
             Activations, whole orbits. A row that is missing here is missing for good.
         {y}
         groups : array-like of shape (n_rows,), default=None
-            Input that each row is of. Ids belong to their call: the same id in two
-            calls stands for two inputs.
+            Input that each row is of; the same id in two calls stands for two inputs.
         power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
             Powers of the generators of each row; 0 is the canonical row. Without
             `symmetry`, the first call decides the group.
@@ -363,10 +359,9 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
 
         Raises
         ------
-        AttributeError
-            With `solver="adam"`, which needs all orbits at once.
-        ValueError
-            As `fit` does; the orbits of that call are then not in M.
+        AttributeError, ValueError
+            With `solver="adam"`, which needs all orbits at once, or as `fit` does; the
+            orbits of that call are then not in M.
 
         Warns
         -----
@@ -585,10 +580,6 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
         matrix : ndarray of shape (n_features, n_features)
             M_1^p1 M_2^p2 ...
 
-        Warns
-        -----
-        UserWarning
-            As `act` does, of the directions that M turns.
         """
         check_is_fitted(self)
         (row,) = self._as_rows(power, n_rows=1)
@@ -737,11 +728,6 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
         -------
         score : float
             1 is perfect; 0 is as good as the mean activation of each power.
-
-        Warns
-        -----
-        UserWarning
-            As `act` does, of powers that are not whole.
         """
         metadata = {"groups": groups, "power": power, "site": site}
         if self._some_are_between(power):

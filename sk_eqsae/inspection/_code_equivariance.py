@@ -55,16 +55,12 @@ def code_equivariance(
 
     Raises
     ------
-    TypeError
-        If `sae` has no latent orbits.
-    ValueError
-        If groups, power and site do not describe orbits, or no row is moved.
+    TypeError, ValueError
+        If `sae` has no latent orbits, or no row is moved.
 
     See Also
     --------
-    sk_eqsae.feature_families : The same for autoencoders without latent
-        orbits.
-    r2_per_feature : How far activations move as M says.
+    sk_eqsae.feature_families : The same for autoencoders without latent orbits.
 
     Examples
     --------

@@ -67,17 +67,15 @@ def equivariance_report(
     activation_transform : estimator, default=None
         How M is fitted on `train`. None is
         ``ActivationTransformFitter(train.symmetry)``. A fitted one in a FrozenEstimator
-        is taken as it is; that it has not seen `test` is the caller's promise.
+        is taken as it is; that it has not seen `test` is your promise.
     ceiling : estimator, default=None
         Regressor for the ceiling, from (n_orbits, n_features) to the same shape.
         None is ridge regression, plus a network with one hidden layer of 256 units
         on what it leaves if that is better on a fifth of the training groups.
     sae : GroupTiedSAE or OrbitSAE, default=None
-        Fitted autoencoder whose codes are looked at, too. That it has not seen `test`
-        is the caller's promise.
+        Fitted autoencoder, without a look at `test`, whose codes are looked at, too.
     n_bootstrap : int, default=1000
-        Resamples of the groups in `test`, each with all sites of its inputs, the same
-        for all maps and powers.
+        Resamples of the groups in `test`, each with all sites of its inputs.
     confidence_level : float, default=0.95
         Probability that the interval covers.
     {evaluation_state}
@@ -88,25 +86,21 @@ def equivariance_report(
         One row per map and power (0 aside), then per map the `power` "mean": `map`,
         `power` (a tuple if there are several generators), `r2` (1 - FVU against the
         per-feature mean of that power), and the bootstrap interval over groups from
-        `low` to `high`. Powers without a row in either part are left out. `r2` is NaN
-        for a power whose test rows do not vary, such as a single one; "mean" is over
-        the others. With `sae` also `code_equivariance` of ``"codes"``, as
-        :func:`~sk_eqsae.inspection.code_equivariance` finds it on `test`, NaN of the
-        others.
+        `low` to `high`. `r2` is NaN for a power whose test rows do not vary; "mean" is
+        over the others. With `sae` also the `code_equivariance` of ``"codes"`` on
+        `test`, NaN of the others.
 
     Raises
     ------
-    TypeError
-        If train or test are no Orbits, or `sae` has no latent orbits.
-    ValueError
-        If train and test share a group, have no power but 0 in common or different
-        symmetries, one has fewer than five groups, or `sae` is of another symmetry.
+    TypeError, ValueError
+        If train or test are no Orbits, share a group, have no power but 0 in common or
+        different symmetries, or one has fewer than five groups; if `sae` has no latent
+        orbits or another symmetry.
 
     Notes
     -----
-    The percentile interval has orbits as units and is for the fitted maps, not for
-    other training sets. Resamples that hold a power in one orbit or none are left out;
-    it is NaN if more than nine tenths are.
+    The interval is for the fitted maps, not for other training sets. It leaves out
+    resamples that hold a power in one orbit or none, and is NaN if nine tenths do.
 
     Examples
     --------

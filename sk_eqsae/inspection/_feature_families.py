@@ -88,12 +88,8 @@ def feature_families(
     Notes
     -----
     Beyond chance is what exceeds the 0.95 quantile over latents of the shuffled
-    correlations. The cosines of :func:`feature_symmetry` find the same partners where
-    codes correlate well, but are larger: vectors may agree where codes do not.
-
-    Of each element, up to 100,000 pairs of rows are compared in each half, drawn at
-    random. Memory grows with the active latents of these rows, and with 256 times the
-    number of latents.
+    correlations. Of each element, up to 100,000 pairs of rows are compared in each
+    half, drawn at random.
 
     Examples
     --------

@@ -90,11 +90,6 @@ def feature_symmetry(
     TypeError, ValueError
         If there is no M, or it has another number of features than the dictionary.
 
-    Warns
-    -----
-    UserWarning
-        If M does not obey the group's law, so that energies mean little.
-
     Notes
     -----
     Chance is what 1,000 directions d ~ N(0, S) have, with a fixed seed and S the
@@ -106,11 +101,11 @@ def feature_symmetry(
 
     so that 5 % of the directions exceed chance in any irrep at all. A feature of one
     orientation, whose copies are orthogonal to each other, has the energy ``n^2 / (c
-    |G|)`` in each irrep, and so has a random direction. What tells them apart is that
-    the dictionary holds the feature's copies, ``cosine_NAME``.
+    |G|)`` in each irrep, and so has a random direction; but the dictionary holds the
+    feature's copies, ``cosine_NAME``.
 
-    Leave out latents that no activation uses before counting: their vectors are near
-    where they started. Directions without variance count as invariant.
+    Leave out latents that no activation uses: their vectors are near where they
+    started. Directions without variance count as invariant.
 
     Examples
     --------

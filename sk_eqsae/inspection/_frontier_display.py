@@ -89,15 +89,9 @@ class FrontierDisplay(Display):
 
         {display}
 
-        Raises
-        ------
-        TypeError, ValueError
-            If `saes` holds no lists of autoencoders, or there is no such `x`.
-
         Notes
         -----
-        FVU is 1 minus the ``score`` of each. That of an EquivariantSAE is of the
-        equivariant reconstruction, with the power of each row inferred.
+        FVU is 1 minus the ``score`` of each.
         """
         _check_x(x)
         rows = [_measures(*named, X) for named in _named_saes(saes)]

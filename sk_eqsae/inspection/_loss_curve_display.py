@@ -47,8 +47,7 @@ class LossCurveDisplay(Display):
     Notes
     -----
     What is drawn of an epoch is the mean over its batches, while weights change. The
-    FVU is of the squared error alone, `error_curve_`; the loss, `loss_curve_`, is all
-    that training makes small.
+    FVU is of `error_curve_` alone, the loss is `loss_curve_`.
 
     Examples
     --------
@@ -103,11 +102,6 @@ class LossCurveDisplay(Display):
 
         {display}
 
-        Raises
-        ------
-        TypeError, ValueError
-            If `saes` holds what was not trained here, if X has no variance, or if
-            `groups` and `power` are needed and missing.
         """
         if not isinstance(saes, Mapping):
             saes = {type(saes).__name__: saes}

@@ -86,8 +86,7 @@ def scan_symmetry(
         Rows of each layer, at most. Of more inputs some are drawn at random.
     out : path, default=None
         Folder in which each row of the table is kept when it is found, so that a scan
-        goes on if it was killed, or takes more layers. What was found for another
-        model, other inputs or settings is not used.
+        goes on if it was killed, or takes more layers.
     random_state : int, RandomState instance or None, default=None
         Fixes inputs, sites, split and intervals.
     **extraction : dict
@@ -110,20 +109,12 @@ def scan_symmetry(
         - ``size``: length of the inputs, where a layer has sites on a grid.
         - ``offset``, ``aligned``: by how many sites maps of moved inputs have to be
           shifted to fit best, and whether that is no more than chance. If it is, the
-          symmetry does not map the grid onto itself, and R2 is that of other places:
-          look for another size.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `extract_orbits` refuses the model, the inputs or a layer, or there are too
-        few groups to hold some out.
+          symmetry does not map the grid onto itself: look for another size.
 
     See Also
     --------
     sk_eqsae.inspection.SymmetryScanDisplay : The table as a picture.
-    sk_eqsae.inspection.equivariance_report : More of one layer: per power, with a
-        nonlinear ceiling.
+    sk_eqsae.inspection.equivariance_report : More of one layer.
 
     Notes
     -----

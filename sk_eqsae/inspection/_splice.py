@@ -50,9 +50,6 @@ def splice(
         x' = decode(z')                       by default
         x' = decode(z') + (x - decode(z))     with keep_error=True
 
-    This is so in all threads but those that splice the model themselves, or are in
-    :func:`~sk_eqsae.extract_orbits`.
-
     Parameters
     ----------
     model : torch.nn.Module
@@ -63,11 +60,10 @@ def splice(
         autoencoder has features, or it has `sites`.
     sae : estimator or torch.nn.Module
         A fitted autoencoder, or what its `to_module` has returned, the parameters of
-        which then get gradients. The latter is moved to the activations' device.
+        which then get gradients.
     sites : {"map", "tokens"}, Tokens or Nodes, default=None
         How the layer lays out its sites, as `extract_orbits` was told. All of them are
-        replaced; the prefix of :class:`~sk_eqsae.activations.Tokens` stays as it is
-        unless it is kept.
+        replaced; a prefix that is not kept stays as it is.
     ablate : array-like of int, default=()
         Latents that are set to 0.
     steer : mapping from int to float, default=None
@@ -93,7 +89,7 @@ def splice(
     ------
     TypeError, ValueError
         If the layer or a latent does not exist; in a forward pass if the layer is
-        called another number of times than `call` says, or puts out something else.
+        not called as `call` says, or puts out something else.
 
     Examples
     --------

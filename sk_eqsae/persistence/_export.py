@@ -40,9 +40,9 @@ def export(sae: Any, path: str | os.PathLike, format: str = "saelens") -> None:
 
     Notes
     -----
-    Feature names, parameters of training and the sizes of nested prefixes are not
-    kept. ``activation="batch_topk"`` becomes latents above a threshold. Dictionary
-    vectors keep their norms, of which dictionary_learning expects 1.
+    Feature names, parameters of training and nested prefixes are not kept.
+    ``activation="batch_topk"`` becomes latents above a threshold. Dictionary vectors
+    keep their norms, of which dictionary_learning expects 1.
 
     Examples
     --------

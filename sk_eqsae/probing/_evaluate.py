@@ -75,8 +75,7 @@ def evaluate_probes(
         Kind of each task, such as `"SPO"`; copied to the table.
     memory : path or joblib.Memory, default=None
         Where finished tasks are stored, so that a run that was killed goes on. A result
-        is used again only for the same data, estimators and package versions. A
-        function inside an estimator is known by its name alone.
+        is used again only for the same data, estimators and package versions.
     n_jobs : int, default=None
         Number of tasks that run at once, each in one thread. The table does not
         depend on it.
@@ -96,11 +95,6 @@ def evaluate_probes(
     ValueError
         If a task has one class in some of the rows, these overlap, shapes disagree, or
         `power` is given for a transformer that cannot use it.
-
-    Warns
-    -----
-    ConvergenceWarning
-        Once for each probe that stopped at its `max_iter` in some of the tasks.
 
     {paper}
 

@@ -77,9 +77,7 @@ class TruncatedReconstruction(OneToOneFeatureMixin, FloatTransformer):
 
     Notes
     -----
-    Rows are encoded and decoded a few at a time. An SAE with `sparse_output=True` is
-    the faster one: its decoder then sees the selected latents alone.
-
+    Rows are encoded and decoded a few at a time, the faster with `sparse_output=True`.
     A power that is known (:meth:`reconstruct`) can tell a probe what it has to find:
     where the canonical inputs are upright, it is the orientation.
 

@@ -63,9 +63,8 @@ class EquivariantSAE(SymmetricSAE):
 
     Notes
     -----
-    The method needs canonical rows that the rest of the orbit determines: if any row
-    of an orbit could have been chosen as the canonical one, the target of the
-    invariance loss cannot be predicted for a new input. `fit` warns of it: it looks
+    If any row of an orbit could have been chosen as the canonical one, the target of
+    the invariance loss cannot be predicted for a new input. `fit` warns of it: it looks
     whether a classifier tells the canonical row of a held-out orbit from another one.
 
     The invariance loss asks that all rows of an orbit are decoded to the same row, not
@@ -76,8 +75,7 @@ class EquivariantSAE(SymmetricSAE):
     ``||c - D(E(x) at the active latents of c)||^2``, times
     `Recipe.consistency_weight`. With it codes are invariant as far as the encoder can
     tell the canonical row; the pooled latents of :class:`GroupTiedSAE` are so by
-    construction. Without a hidden layer the encoder cannot follow, and the loss costs
-    more reconstruction than it is worth.
+    construction.
 
     References
     ----------

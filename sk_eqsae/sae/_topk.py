@@ -22,8 +22,8 @@ class TopKSAE(BaseSAE):
         z = ReLU(TopK(encoder((x - mean) / scale)))
         x_hat = intercept + z D
 
-    trained to minimise the squared error summed over features. The encoder is
-    linear, or two linear layers with a ReLU between them if `hidden_dim` is given.
+    with the least squared error, summed over features. The encoder is linear, or two
+    linear layers with a ReLU between them if `hidden_dim` is given.
 
     Parameters
     ----------
@@ -40,15 +40,10 @@ class TopKSAE(BaseSAE):
         Dictionary: row i is the direction of latent i.
     {fitted}
 
-    See Also
-    --------
-    EquivariantSAE : A dictionary whose codes ignore a symmetry of the inputs.
-
     Notes
     -----
-    Every step is exact: the gradients equal those of a dense implementation, but
-    only the k active latents of each row are touched in the decoder and in the
-    gradients.
+    Every step is exact: gradients equal those of a dense implementation, but only the k
+    active latents of each row are touched.
 
     References
     ----------

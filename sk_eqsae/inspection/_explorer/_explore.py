@@ -106,11 +106,6 @@ def explore(
     path : pathlib.Path
         Where the page is.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If the arguments do not fit together, or a label or a name is missing.
-
     Notes
     -----
     :func:`~sk_eqsae.feature_table` explains the numbers, and gives them as a table. An
@@ -118,10 +113,8 @@ def explore(
     inputs are some that are stronger than 75, 50 and 25 % of those that fire the
     feature, and some at random. Near features are those of largest cosine, of their
     vectors and of their activations in all rows; the map shows vectors by UMAP where
-    umap-learn is installed, and else by their two main directions. The features of an
-    input are listed for the first 2,000 inputs shown.
-
-    What is written on the page stays in the browser, by the dictionary's hash.
+    umap-learn is installed, and else by their two main directions. What is written on
+    the page stays in the browser, by the dictionary's hash.
 
     Examples
     --------
