@@ -8,6 +8,8 @@ import tempfile
 from importlib.metadata import metadata
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
+
 project = "sk-eqsae"
 author = "The sk-eqsae developers"
 copyright = author
@@ -22,7 +24,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
-    "sphinx.ext.mathjax",
+    "mathml",  # beside this file
     "numpydoc",
     "myst_parser",
     "sphinx_copybutton",
@@ -126,7 +128,6 @@ def write_files(app):
     """Write what the site offers beside its pages: an explorer to try, the package."""
     if app.builder.format != "html":
         return
-    sys.path.insert(0, str(app.srcdir))
     from explorer_page import write  # noqa: PLC0415 - it trains a network
 
     static = Path(app.srcdir) / "_static"
@@ -147,7 +148,6 @@ def _write_wheel(sources, folder):
 
 def link_glossary(app, doctree):
     """Link words of the glossary where a page written by hand first uses them."""
-    sys.path.insert(0, str(app.srcdir))
     from glossary_links import link_words  # noqa: PLC0415 - beside this file
 
     page = app.env.docname

@@ -16,11 +16,13 @@ _ROUNDING = 8 * np.finfo(np.float64).eps
 
 
 def fvu(X: ArrayLike, reconstruction: ArrayLike) -> float:
-    """Fraction of variance unexplained, against the per-feature mean of X.
+    r"""Fraction of variance unexplained, against the per-feature mean of X.
 
-    All squared errors over all squared deviations from the mean::
+    All squared errors over all squared deviations from the mean of the rows:
 
-        FVU = sum((X - reconstruction)^2) / sum((X - X.mean(axis=0))^2)
+    .. math::
+
+        \mathrm{FVU} = \frac{\sum_b \|x_b - \hat x_b\|^2}{\sum_b \|x_b - \bar x\|^2}
 
     Parameters
     ----------

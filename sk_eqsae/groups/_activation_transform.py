@@ -80,13 +80,16 @@ class _Multiplied:
 
 @fill
 class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
-    """Linear map M with M^p psi(x) = psi(g^p x).
+    r"""Linear map M with M^p psi(x) = psi(g^p x).
 
     Fits one matrix for each generator of a group, which moves the activation of an
     input to the activation of the transformed input, from orbits of activations. For
-    the cyclic group of one generator::
+    the cyclic group of one generator, the loss is the mean over orbits x and powers p
+    of
 
-        L_M = mean over orbits and powers of || psi(g^p x) - M^p psi(x) ||^2
+    .. math::
+
+        L_M = \|\psi(g^p x) - M^p \psi(x)\|^2
 
     Parameters
     ----------

@@ -26,12 +26,15 @@ _WEIGHT = 0.5  # of each further direction; no mirror of a polygon is at atan(1/
 
 @fill
 class PoseCanonicalizer(OneToOneFeatureMixin, FloatTransformer):
-    """Move activations to one side of their orbit, without labels.
+    r"""Move activations to one side of their orbit, without labels.
 
     The pose of an activation is the element of the group that explains best where
-    it is along one direction w, and its canonical form is the activation moved back::
+    it is along one direction w, and its canonical form is the activation moved back:
 
-        c(x) = argmax over e of w . (M_e^-1 x)    and    x_canonical = M_c(x)^-1 x
+    .. math::
+
+        c(x) = \operatorname{argmax}_e \; w^\top M_e^{-1} x,
+        \qquad x_{\text{canonical}} = M_{c(x)}^{-1} x
 
     Where M obeys the group's law, a whole orbit has one canonical form, and poses
     along it differ by the element: c(M_e x) = e c(x).

@@ -30,13 +30,17 @@ def code_equivariance(
     power: ArrayLike,
     site: ArrayLike | None = None,
 ) -> pd.DataFrame:
-    """How far the codes of an autoencoder with latent orbits move as they should.
+    r"""How far the codes of an autoencoder with latent orbits move as they should.
 
     For each element g of the group but the identity, over all rows x of which there is
-    a row gx, with P_g how the group permutes latents and D the decoder::
+    a row gx, with P_g how the group permutes latents and D the decoder:
 
-        code equivariance = 1 - mean ||z(gx) - P_g z(x)||^2 / variance of z
-        cross FVU         = sum ||gx - D(P_g z(x))||^2 / sum ||gx - mean of gx||^2
+    .. math::
+
+        \text{code equivariance} &=
+        1 - \frac{\text{mean of } \|z(gx) - P_g z(x)\|^2}{\text{variance of } z} \\
+        \text{cross FVU} &=
+        \frac{\sum \|gx - D(P_g z(x))\|^2}{\sum \|gx - \text{mean of } gx\|^2}
 
     Parameters
     ----------

@@ -43,16 +43,19 @@ def feature_symmetry(
     X: ArrayLike | None = None,
     threshold: float = 0.9,
 ) -> pd.DataFrame:
-    """What each vector of a dictionary does under the group.
+    r"""What each vector of a dictionary does under the group.
 
     M carries a dictionary vector d to M_e d. Its energy in an irrep rho with
     character chi, dimension n and commutant of dimension c (1, 2 or 4: real, complex
-    or quaternionic) is that of its isotypic projection::
+    or quaternionic) is that of its isotypic projection:
 
-        P_rho = n / (c |G|) sum_e chi(e) M_e,    energy = |P_rho d|^2 / |d|^2
+    .. math::
 
-    Lengths and cosines are those of the metric that the group keeps, ``<a, b> = mean
-    over e of (M_e a) . (M_e b)``, so that energies sum to 1 even if M stretches.
+        P_\rho = \frac{n}{c |G|} \sum_e \chi(e) M_e,
+        \qquad \text{energy} = \frac{\|P_\rho d\|^2}{\|d\|^2}
+
+    Lengths and cosines are those of the metric that the group keeps, the mean over e
+    of (M_e a) . (M_e b), so that energies sum to 1 even if M stretches.
 
     Parameters
     ----------
@@ -94,15 +97,17 @@ def feature_symmetry(
     -----
     Chance is what 1,000 directions d ~ N(0, S) have, with a fixed seed and S the
     covariance of up to 4,096 rows of X (or the second moment of the dictionary's unit
-    vectors). With F_rho the distribution of their energies in rho::
+    vectors). With F_rho the distribution of their energies E_rho in rho:
 
-        chance of rho = quantile of F_rho at u,
-        u = quantile at 0.95 of the largest F_rho(energy in rho) over all rho
+    .. math::
 
-    so that 5 % of the directions exceed chance in any irrep at all. A feature of one
-    orientation, whose copies are orthogonal to each other, has the energy ``n^2 / (c
-    |G|)`` in each irrep, and so has a random direction; but the dictionary holds the
-    feature's copies, ``cosine_NAME``.
+        \text{chance of } \rho = F_\rho^{-1}(u)
+
+    where u is the quantile at 0.95 of the largest F_rho(E_rho) over all rho, so that
+    5 % of the directions exceed chance in any irrep. A feature of one orientation,
+    whose copies are orthogonal to each other, has the energy ``n^2 / (c |G|)`` in each
+    irrep, and so has a random direction; but the dictionary holds the feature's copies,
+    ``cosine_NAME``.
 
     Leave out latents that no activation uses: their vectors are near where they
     started. Directions without variance count as invariant.

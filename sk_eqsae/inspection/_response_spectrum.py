@@ -30,13 +30,15 @@ def response_spectrum(
     site: ArrayLike | None = None,
     symmetry: int | FiniteGroup | None = None,
 ) -> pd.DataFrame:
-    """How the responses of features along orbits are spread over a group's irreps.
+    r"""How the responses of features along orbits are spread over a group's irreps.
 
     What a feature, or a latent, does along an orbit is a function f(e) = psi(e x) on
     the group. Its energy in an irrep rho of dimension n and commutant of dimension c
-    (1, 2 or 4: real, complex or quaternionic) is, with the feature's mean taken off::
+    (1, 2 or 4: real, complex or quaternionic) is, with the feature's mean taken off:
 
-        E_rho = n / (c |G|) sum over orbits |sum_e f(e) rho(e)|^2
+    .. math::
+
+        E_\rho = \frac{n}{c |G|} \sum_{\text{orbits}} \| \sum_e f(e) \rho(e) \|^2
 
     These are energies of the rows themselves, so no M is needed. Of a cyclic group they
     are those of the discrete Fourier transform, frequency by frequency: of a network

@@ -52,7 +52,7 @@ def scan_symmetry(
     random_state: int | np.random.RandomState | None = None,
     **extraction: Any,
 ) -> pd.DataFrame:
-    """How far each layer of a model follows each symmetry.
+    r"""How far each layer of a model follows each symmetry.
 
     For each symmetry the model is run once over moved inputs, and M of every layer is
     fitted on three quarters of the groups and judged on the others.
@@ -118,9 +118,11 @@ def scan_symmetry(
 
     Notes
     -----
-    With x the canonical row of an orbit and x_g the others::
+    With x the canonical row of an orbit and x_g the others:
 
-        moves = 1 - sum ||x_g - M_g x||^2 / sum ||x_g - x||^2
+    .. math::
+
+        \text{moves} = 1 - \frac{\sum \|x_g - M_g x\|^2}{\sum \|x_g - x\|^2}
 
     M is fitted in at most 512 principal directions, and one for four rows; all others
     stay where they are.

@@ -42,13 +42,17 @@ def splice(
     output: int | str | None = None,
     call: int | None = None,
 ) -> Iterator[torch.nn.Module]:
-    """Put an autoencoder's reconstruction in the place of a layer's output.
+    r"""Put an autoencoder's reconstruction in the place of a layer's output.
 
     Inside the ``with`` block, the layer puts out what the autoencoder makes of its
-    output x, with latents z set to z'; after it the model is as it was::
+    output x, with latents z set to z' and D the decoder; the second with
+    ``keep_error=True``:
 
-        x' = decode(z')                       by default
-        x' = decode(z') + (x - decode(z))     with keep_error=True
+    .. math::
+
+        x' = D(z')    \quad \text{or} \quad    x' = D(z') + (x - D(z))
+
+    After it the model is as it was.
 
     Parameters
     ----------

@@ -26,13 +26,16 @@ from ._torch_module import EquivariantAutoencoder
 
 @fill
 class EquivariantSAE(SymmetricSAE):
-    """Sparse autoencoder whose codes are the same for all copies of an input.
+    r"""Sparse autoencoder whose codes are the same for all copies of an input.
 
     Every row of an orbit is encoded and decoded to the orbit's canonical row (the
     invariance loss, equation 2 of [1]_), and a matrix M moves it back to where it
-    was (equation 1)::
+    was (equation 1):
 
-        D(E(psi(g^p x))) = psi(x)    and    M^p D(E(psi(g^p x))) = psi(g^p x)
+    .. math::
+
+        D(E(\psi(g^p x))) = \psi(x)
+        \quad \text{and} \quad    M^p D(E(\psi(g^p x))) = \psi(g^p x)
 
     Parameters
     ----------

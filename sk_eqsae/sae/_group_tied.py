@@ -38,19 +38,25 @@ from ._tied_network import TiedNetwork
 
 @fill
 class GroupTiedSAE(OrbitedSAE):
-    """Sparse autoencoder whose dictionary is closed under a symmetry of the inputs.
+    r"""Sparse autoencoder whose dictionary is closed under a symmetry of the inputs.
 
     Each base vector d of the dictionary stands for all that the group makes of it,
     and so do the weights w of the encoder. With M_g the matrix that moves
-    activations by the group's element g, and b their mean::
+    activations by the group's element g, and b their mean, for all i and g at once:
 
-        z_ig  = ReLU(TopK over all (i, g) of < w_i, M_g^-1 (x - b) > + c_i)
-        x_hat = b + sum over i and g of z_ig M_g d_i
+    .. math::
+
+        z_{ig} = \mathrm{ReLU}(\mathrm{TopK} (w_i^\top M_g^{-1} (x - b) + c_i)),
+        \qquad \hat x = b + \sum_{i, g} z_{ig} M_g d_i
 
     A vector that a subgroup H leaves alone has one copy for each coset g H only, and
-    one that all of the group leaves alone is invariant. To move a row moves its code:
-    ``z(M_h x)_ig = z(x)_i(h^-1 g)``, unless there are free vectors, which stay where
-    they are. No row needs to be told to be canonical.
+    one that all of the group leaves alone is invariant. To move a row moves its code,
+    unless there are free vectors, which stay where they are; no row needs to be told
+    to be canonical:
+
+    .. math::
+
+        z(M_h x)_{ig} = z(x)_{i, h^{-1} g}
 
     Parameters
     ----------
@@ -122,10 +128,13 @@ class GroupTiedSAE(OrbitedSAE):
     M_g' M_g, so that all copies of a vector are equally long.
 
     With `hidden_dim`, the group moves the units of the hidden layer as well, and the
-    second layer is a convolution over the group, with weights v::
+    second layer is a convolution over the group, with weights v:
 
-        h_jq = ReLU(< u_j, M_q^-1 (x - b) > + a_j)
-        z_ig = ReLU(TopK over all (i, g) of sum over j and p of v_ijp h_j(gp) + c_i)
+    .. math::
+
+        h_{jq} = \mathrm{ReLU}(u_j^\top M_q^{-1} (x - b) + a_j),
+        \qquad
+        z_{ig} = \mathrm{ReLU}(\mathrm{TopK} (\sum_{j, p} v_{ijp} h_{j, gp} + c_i))
 
     so that to move a row moves its code as before. Free vectors meet all hidden units
     with weights of their own.

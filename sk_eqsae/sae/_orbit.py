@@ -46,16 +46,18 @@ _MATCHED_ROWS = 2**18
 
 @fill
 class OrbitSAE(OrbitedSAE):
-    """Sparse autoencoder whose latents are learned in orbits of a group.
+    r"""Sparse autoencoder whose latents are learned in orbits of a group.
 
     Dictionary and encoder are free, as those of :class:`TopKSAE`. Latents come in
     orbits, which the group permutes: with x_g the row that its element g makes of a
     row x, z and a the code of x and the pre-activations, and P_g the permutation, the
-    loss is, for a strength s and one random g a step::
+    loss is, for a strength s and one random g a step:
 
-        ||x - D z(x)||^2 + .3 s ||x_g - D [ReLU(a(x_g)) where P_g z(x) is active]||^2
-                         + .1 s ||x_g - D P_g z(x)||^2
+    .. math::
 
+        \|x - D z(x)\|^2 + 0.3 s \|x_g - D r_g\|^2 + 0.1 s \|x_g - D P_g z(x)\|^2
+
+    with r_g the ReLU of a(x_g) where P_g z(x) is active, and 0 elsewhere.
     So codes move with the rows as far as the network follows the group, without a
     matrix M. `transform` needs no groups and power.
 

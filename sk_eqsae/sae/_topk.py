@@ -15,12 +15,15 @@ from ._recipe import Recipe
 
 @fill
 class TopKSAE(BaseSAE):
-    """TopK sparse autoencoder.
+    r"""TopK sparse autoencoder.
 
-    Each row x is written as a sum of at most k rows of a dictionary D::
+    Each row x is written as a sum of at most k rows of a dictionary D, with b the
+    intercept:
 
-        z = ReLU(TopK(encoder((x - mean) / scale)))
-        x_hat = intercept + z D
+    .. math::
+
+        z = \mathrm{ReLU}(\mathrm{TopK}(\mathrm{encoder}((x - \text{mean})
+        / \text{scale}))), \qquad \hat x = b + z D
 
     with the least squared error, summed over features. The encoder is linear, or two
     linear layers with a ReLU between them if `hidden_dim` is given.

@@ -22,8 +22,8 @@ SAID = {
     "explore_details.md": "0.55",
     "getting_started.md": "3.11",
     "index.md": "3.11",
-    "orbits.md": "99",
-    "orbits_measured.md": "0.2 0.01 0.95",
+    "orbits_full.md": "0.2 0.01 0.95",
+    "orbits_measured.md": "99",
     "paper.md": "98",
     "paper_claims.md": "0.01 0.99",
     "paper_results.md": "0.987",
@@ -34,7 +34,6 @@ SAID = {
     "recipe.md": "30 0.3",
     "reliability_details.md": "8 100 3.11 90",
     "recipe_peers.md": "0.9",
-    "scaling.md": "16",
 }
 
 
