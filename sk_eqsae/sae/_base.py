@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, issparse, vstack
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, _fit_context
@@ -38,12 +39,7 @@ from .._threads import product, threads_that_pay
 from .._training import DivergedError, resolve_device, train
 from ..groups._orbit_table import METADATA
 from ._code import BatchTopK, Code, Selection, Threshold, TopK
-from ._data_parallel import (
-    SharedCheckpoint,
-    SharedObjective,
-    check_agreement,
-    in_several_processes,
-)
+from ._data_parallel import SharedCheckpoint, SharedObjective, check_agreement
 from ._network import DenseNetwork, Network
 from ._objective import Objective
 from ._outcome import warn_of_outcome
@@ -340,7 +336,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         self, rows: TrainingRows, seed: int
     ) -> Callable[..., Objective]:
         """What to train for, alone or together with other processes."""
-        if not in_several_processes():
+        if not _in_several_processes():
             return Objective
         check_agreement(self, len(rows), seed)
         return SharedObjective
@@ -403,7 +399,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
             start.update(tensor.detach().numpy().tobytes())
         fingerprint |= {"estimator": type(self).__name__, "rows": digest.hexdigest()}
         fingerprint |= {"start": start.hexdigest()}
-        kind = SharedCheckpoint if in_several_processes() else Checkpoint
+        kind = SharedCheckpoint if _in_several_processes() else Checkpoint
         return kind(self.checkpoint, fingerprint)
 
     def _keep(self, plan: Plan, curves: NDArray) -> Self:
@@ -750,6 +746,12 @@ def room_for(n_latents: int, n_features: int) -> Iterator[None]:
             f"there is no memory for {n_latents} latents of {n_features} features: "
             f"lower n_components or hidden_dim ({error})."
         ) from error
+
+
+def _in_several_processes() -> bool:
+    """Whether processes of torch.distributed train together."""
+    is_begun = dist.is_available() and dist.is_initialized()
+    return is_begun and dist.get_world_size() > 1
 
 
 def sparse_codes(sae: BaseSAE, X: ArrayLike) -> csr_array:

@@ -111,12 +111,6 @@ class _SharedPartCheckpoint(SharedCheckpoint, PartCheckpoint):
     pass
 
 
-def in_several_processes() -> bool:
-    """Whether processes of torch.distributed train together."""
-    is_begun = dist.is_available() and dist.is_initialized()
-    return is_begun and dist.get_world_size() > 1
-
-
 def of_first(function: Callable[[], Any]) -> Any:
     """Give every process what the first one gets, be it an error."""
     result: list[Any] = [None, None]

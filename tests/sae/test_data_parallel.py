@@ -137,7 +137,7 @@ def test_a_group_of_one_process_changes_no_bit(
     objective, alone, group_of_one, monkeypatch
 ):
     if objective is SharedObjective:
-        monkeypatch.setattr(_base, "in_several_processes", lambda: True)
+        monkeypatch.setattr(_base, "_in_several_processes", lambda: True)
     used = []
     monkeypatch.setattr(Net, "initialize", noting_module(used))
     fitted = fit(clone(ESTIMATORS["TopKSAE"]))
