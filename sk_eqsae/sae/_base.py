@@ -321,14 +321,14 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         if rows.targets is not None:
             shift = (target_mean - self.mean_) / self.scale_
             target_shift = torch.from_numpy(np.float32(shift))
-        n_rows, n_latents = len(rows), network.n_latents
+        n_rows, prefixes = len(rows), self._prefixes(network.n_latents)
         return self._objective_kind(rows, seed)(
             network,
-            self._training_selection(n_latents),
+            self._training_selection(network.n_latents),
             self._recipe(),
             # of partial_fit nobody knows how many calls will follow
             n_rows=max(n_rows, _PARTIAL_EPOCH) if partial else n_rows,
-            prefixes=self._prefixes(n_latents),
+            prefixes=prefixes,
             target_shift=target_shift,
         )
 
