@@ -14,7 +14,7 @@ from .._docs import fill
 from .._metrics import fvu_of_chunks
 from .._rows import read_rows
 from ..groups._group import action_powers
-from ..groups._orbit_table import orbit_table
+from ..groups._orbit_table import orbit_table, rows_in_both
 from ..sae._base import sparse_codes
 from ._checks import check_sae, checked_rows
 
@@ -92,14 +92,13 @@ def code_equivariance(
     variance = Z.power(2).sum() / len(X) - np.square(Z.mean(axis=0)).sum()
     rows = []
     for element, name in enumerate(action_powers(group)):
-        before = table.ravel()
-        after = table[:, group.multiplication_table[element]].ravel()
-        both = (before >= 0) & (after >= 0)
-        if element and both.any():
-            moved = sae.latent_orbits_.permute(Z[before[both]], name)
-            left = (Z[after[both]] - moved).power(2).sum() / both.sum()
+        moved = table[:, group.multiplication_table[element]]
+        before, after = rows_in_both(table, moved)
+        if element and len(before):
+            codes = sae.latent_orbits_.permute(Z[before], name)
+            left = (Z[after] - codes).power(2).sum() / len(after)
             equivariance = 1 - left / variance if left else 1.0
-            rows.append((name, equivariance, _fvu(sae, X, after[both], moved)))
+            rows.append((name, equivariance, _fvu(sae, X, after, codes)))
     if not rows:
         raise ValueError(
             "power: no row has any other power than 0, so that no code moves. Add the "

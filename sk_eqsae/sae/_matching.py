@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from ..groups import FiniteGroup
+from ..groups._orbit_table import rows_in_both
 
 _PARTNERS = 16  # of a latent under one element that are looked at
 _VOTES = 8  # members of an orbit that have a say in who is next
@@ -124,7 +125,8 @@ class _Cosines:
         moved = group.multiplication_table
         rows = [csr_array((self.n_latents, self.n_latents), dtype=np.float32)]
         for g in range(1, group.order):  # A_1 is never asked for
-            rows.extend(_largest(*_pairs(Z, table, moved[g])))
+            before, after = rows_in_both(table, table[:, moved[g]])
+            rows.extend(_largest(Z[before], Z[after]))
         # row g n_latents + i holds A_g[i]
         table = vstack(rows, format="csr")
         table.sort_indices()
@@ -164,13 +166,6 @@ def _as_many_as_time_allows(Z: csr_array, table: NDArray) -> NDArray:
     products = np.square(np.diff(Z.indptr), dtype=np.float64).sum() * table.shape[1]
     n_orbits = max(1, min(len(table), int(len(table) * _PRODUCTS / max(products, 1))))
     return table[np.linspace(0, len(table) - 1, n_orbits).astype(np.intp)]
-
-
-def _pairs(Z: csr_array, table: NDArray, to: NDArray) -> tuple[csr_array, csr_array]:
-    """Codes of rows that there are, and those of what an element makes of them."""
-    before, after = table.ravel(), table[:, to].ravel()
-    both = (before >= 0) & (after >= 0)
-    return Z[before[both]], Z[after[both]]
 
 
 def _largest(before: csr_array, after: csr_array) -> list[csr_array]:

@@ -30,16 +30,16 @@ class Network(nn.Module, ABC):
     metric: Tensor | None  # G of the squared length e' G e of an error; None is I
     coordinates: Callable[[Tensor], Tensor] | None = None  # of rows, if it has its own
 
-    def forward(self, rows: Tensor, select: Selection) -> tuple[Tensor, Pass]:
-        """Sums of dictionary vectors bag by bag, (n_bags, d), and how they came."""
+    def forward(self, rows: Tensor, select: Selection) -> tuple[Tensor, Tensor, Pass]:
+        """Sums of vectors bag by bag, (n_bags, d), the offset, and how they came."""
         inputs = self.encoder_inputs(rows)
         with torch.no_grad():
             weight, bias = self.last_layer()
-            components = self.dictionary()
+            components, offset = self.dictionary(), self.offset().detach()
             n_networks = math.prod(self.n_networks)
             code = encode(select, self.spare, n_networks, inputs, weight, bias)
             sums = decode_sparse(code, components)
-        return sums, Pass(inputs, weight, components, code)
+        return sums, offset, Pass(inputs, weight, components, code)
 
     @abstractmethod
     def leave_gradients(
@@ -61,13 +61,13 @@ class Network(nn.Module, ABC):
     def last_layer(self) -> tuple[Tensor, Tensor]:
         """Weight (n_latents, n_inputs) and bias (n_latents,) of the encoder."""
 
-    @abstractmethod
     def dictionary(self) -> Tensor:
         """All vectors, of shape (n_latents, d)."""
+        return self.components
 
-    @abstractmethod
     def offset(self) -> Tensor:
         """What is added to all reconstructions."""
+        return self.intercept
 
     @cached_property
     def weights(self) -> list[Tensor]:
@@ -141,14 +141,6 @@ class DenseNetwork(Network):
     def last_layer(self) -> tuple[Tensor, Tensor]:
         """Weight and bias as they are."""
         return self.encoder.weight, self.encoder.bias
-
-    def dictionary(self) -> Tensor:
-        """All vectors as they are."""
-        return self.components
-
-    def offset(self) -> Tensor:
-        """Decoder bias."""
-        return self.intercept
 
     def leave_gradients(
         self, weight: Tensor, bias: Tensor, components: Tensor, offset: Tensor

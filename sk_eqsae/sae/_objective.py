@@ -105,8 +105,7 @@ class Objective(Trainable):
     ) -> Tensor:
         """Losses of rows, with the weight and the target of each code that is added."""
         network, targets = self.network, [(1.0, target), *extras]
-        offset = network.offset().detach()
-        sums, passed = network(inputs, partial(self._code, again=again))
+        sums, offset, passed = network(inputs, partial(self._code, again=again))
         layout = Layout(network.n_networks, self.n_prefixes, network.metric)
         losses, of_sums, of_offset = squared_errors(
             sums, offset, targets, self.aux_weight, layout

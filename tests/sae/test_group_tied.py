@@ -335,7 +335,7 @@ def test_sums_and_gradients_equal_those_of_all_copies_written_out(
         if dense:
             sums = dense_sums(network, rows, select, M)
         else:
-            of_irreps, passed = network(moved, select)
+            of_irreps, _, passed = network(moved, select)
             sums = of_irreps @ back.T
         weights = torch.sin(torch.arange(sums.numel(), dtype=sums.dtype))
         weights = weights.view_as(sums)
