@@ -210,13 +210,13 @@ _KEPT: WeakKeyDictionary[BaseEstimator, ElementMatrices] = WeakKeyDictionary()
 
 def matrices_of(activation_transform: BaseEstimator) -> ElementMatrices:
     """Element matrices of a fitted M of any class that has a method matrix."""
-    group, fitter = activation_transform.symmetry_, unfrozen(activation_transform)
-    if factors := getattr(fitter, "_factors", None):
+    group, fitter, basis = activation_transform.symmetry_, activation_transform, None
+    if factors := getattr(fitter, "_factors", None):  # of a frozen one, too
         generators, basis = factors()
     else:
+        fitter = unfrozen(fitter)
         powers = group.power_of(np.array(generator_elements(group)))
         generators = np.array([fitter.matrix(power) for power in powers])
-        basis = None
     made, kept = ElementMatrices(group, generators, basis), _KEPT.get(fitter)
     if (
         kept is not None

@@ -81,12 +81,6 @@ def canonical_rows(
     return canonical
 
 
-def rows_in_both(table: NDArray, other: NDArray) -> tuple[NDArray, NDArray]:
-    """Rows of two tables at the places where both have one, (n_pairs,) each."""
-    both = (table >= 0) & (other >= 0)
-    return table[both], other[both]
-
-
 def are_held_out(table: NDArray, groups: ArrayLike, share: float, seed: int) -> NDArray:
     """Which orbits (n_orbits,) are of a share of the inputs drawn at random."""
     # Sites of one input are alike, so that an orbit is judged with its input unseen.

@@ -14,7 +14,7 @@ from .._docs import fill
 from .._metrics import fvu_of_chunks
 from .._rows import read_rows
 from ..groups._group import action_powers
-from ..groups._orbit_table import orbit_table, rows_in_both
+from ..groups._orbit_table import orbit_table
 from ..sae._base import sparse_codes
 from ._checks import check_sae, checked_rows
 
@@ -93,7 +93,8 @@ def code_equivariance(
     rows = []
     for element, name in enumerate(action_powers(group)):
         moved = table[:, group.multiplication_table[element]]
-        before, after = rows_in_both(table, moved)
+        both = (table >= 0) & (moved >= 0)
+        before, after = table[both], moved[both]
         if element and len(before):
             codes = sae.latent_orbits_.permute(Z[before], name)
             left = (Z[after] - codes).power(2).sum() / len(after)

@@ -15,7 +15,7 @@ from .._docs import fill
 from .._estimator import unfrozen
 from ..groups import FiniteGroup
 from ..groups._group import generator_elements
-from ..groups._orbit_table import as_group, checked_column, orbit_table, rows_in_both
+from ..groups._orbit_table import as_group, checked_column, orbit_table
 from ..sae._base import sparse_codes
 from ._checks import check_sae
 from ._feature_symmetry import connected, stabilizer_sizes
@@ -171,7 +171,8 @@ def _paired(
     Z: csr_array, rows: NDArray, moved: NDArray, rng: np.random.RandomState
 ) -> tuple[csr_array, csr_array]:
     """Codes of rows and of moved rows, where both are there."""
-    before, after = rows_in_both(rows, moved)
+    both = (rows >= 0) & (moved >= 0)
+    before, after = rows[both], moved[both]
     if len(before) > _MOST_PAIRS:
         some = rng.choice(len(before), _MOST_PAIRS, replace=False)
         before, after = before[some], after[some]

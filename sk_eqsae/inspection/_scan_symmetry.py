@@ -233,7 +233,7 @@ class _Scan:
         for size, some in by_size.items():
             orbits = self._orbits(action, some, size)
             for layer in some:  # as it is measured, it is let go of
-                row = _measures(orbits.pop(layer), self.seed)
+                row = measured(orbits.pop(layer), self.seed)
                 yield layer, row | aligned[layer]
 
     def _aligned(
@@ -305,7 +305,7 @@ class _Scan:
         return self.out / f"{name}.json"
 
 
-def _measures(orbits: Orbits, seed: int) -> dict[str, float]:
+def measured(orbits: Orbits, seed: int) -> dict[str, float]:
     """R2 of M exact and free, of M = I and of shuffled orbits, on held-out groups."""
     train, test = orbits.split(random_state=seed)
     rng = check_random_state(seed)

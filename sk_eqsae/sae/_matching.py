@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from ..groups import FiniteGroup
-from ..groups._orbit_table import rows_in_both
 
 _PARTNERS = 16  # of a latent under one element that are looked at
 _VOTES = 8  # members of an orbit that have a say in who is next
@@ -122,11 +121,11 @@ class _Cosines:
         self.n_latents = len(norms)
         scale = np.divide(1, norms, where=norms > 0, out=np.zeros(len(norms)))
         Z = (Z * scale).tocsr().astype(np.float32)
-        moved = group.multiplication_table
         rows = [csr_array((self.n_latents, self.n_latents), dtype=np.float32)]
-        for g in range(1, group.order):  # A_1 is never asked for
-            before, after = rows_in_both(table, table[:, moved[g]])
-            rows.extend(_largest(Z[before], Z[after]))
+        for to in group.multiplication_table[1:]:  # A_1 is never asked for
+            moved = table[:, to]
+            both = (table >= 0) & (moved >= 0)
+            rows.extend(_largest(Z[table[both]], Z[moved[both]]))
         # row g n_latents + i holds A_g[i]
         table = vstack(rows, format="csr")
         table.sort_indices()
