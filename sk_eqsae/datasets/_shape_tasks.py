@@ -139,13 +139,6 @@ class ShapeTasks(Sequence[ShapeTask]):
         ------
         ValueError
             If only one of groups and power is given, or if they do not fit the images.
-
-        Examples
-        --------
-        >>> from sk_eqsae.datasets import make_shapes, shape_tasks
-        >>> shapes, tasks = make_shapes(10, random_state=0), shape_tasks()
-        >>> tasks.label_matrix(shapes, groups=[3, 3], power=[0, 1]).shape
-        (2, 180)
         """
         shape, orientation = _rows_of(shapes, groups, power)
         columns = [_COLUMN[task] for task in self._tasks]

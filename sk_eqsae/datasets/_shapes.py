@@ -86,15 +86,6 @@ class Shapes:  # numpydoc ignore=PR02
         -------
         shapes : Shapes
             The rotated images; their ``base_id`` is unchanged.
-
-        Examples
-        --------
-        >>> from sk_eqsae.datasets import make_shapes
-        >>> shapes = make_shapes(1, random_state=0)
-        >>> shapes.shape
-        array([[4, 7, 5, 0]])
-        >>> shapes.rotate(1).shape
-        array([[0, 4, 7, 5]])
         """
         power = check_quarter_turns(power, len(self))
         images = np.empty_like(self.images)

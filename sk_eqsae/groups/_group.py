@@ -292,12 +292,6 @@ class FiniteGroup(ABC):
         -------
         elements : ndarray of shape (n_rows,)
             Elements g_1^p1 g_2^p2 ...
-
-        Examples
-        --------
-        >>> from sk_eqsae.groups import CyclicGroup
-        >>> CyclicGroup(4).elements_of([0, 1, 5, -1])
-        array([0, 1, 1, 3])
         """
         exponents = _checked_powers(power, self) % self.generator_orders
         elements = np.zeros(len(exponents), dtype=np.int64)
@@ -320,14 +314,6 @@ class FiniteGroup(ABC):
         -------
         power : ndarray of shape (n_rows,) or (n_rows, n_generators)
             With one generator, its powers; else a column for each.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from sk_eqsae.groups import DihedralGroup
-        >>> DihedralGroup(3).power_of(np.array([0, 5]))
-        array([[0, 0],
-               [2, 1]])
         """
         power = self.powers[elements]
         return power if self.n_generators > 1 else power[:, 0]

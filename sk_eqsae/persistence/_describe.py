@@ -8,9 +8,9 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from .._atomic import open_regular
+from .._json import errors_say
 from .._tensors import read_header
 from ._check import attributes_of
-from ._errors import errors_say
 from ._files import FORMAT_VERSION, estimator_of
 from ._kinds import NOT_KEPT
 from ._scikit_learn import NAMES

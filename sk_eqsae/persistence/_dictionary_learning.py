@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from .._atomic import read_bytes
 from .._docs import fill
-from .._json import printable, shown
+from .._json import errors_say, printable, shown
 from ..sae import TopKSAE
-from ._errors import errors_say
 from ._json_file import count, one_of, read_json, section
 from ._raw_weights import RawWeights, as_estimator, check_arrays
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from .._atomic import atomic_folder
 from .._estimator import unfrozen
+from .._json import errors_say
 from ._dictionary_learning import write_dictionary_learning
-from ._errors import errors_say
 from ._raw_weights import fold
 from ._saelens import write_saelens
 

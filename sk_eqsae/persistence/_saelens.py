@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from .._atomic import read_bytes
 from .._docs import fill
-from .._json import shown
+from .._json import errors_say, shown
 from .._tensors import from_bytes, to_bytes
 from ..sae import TopKSAE
-from ._errors import errors_say
 from ._json_file import count, one_of, read_json, section
 from ._raw_weights import RawWeights, as_estimator, check_arrays
 

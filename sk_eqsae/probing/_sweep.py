@@ -1,5 +1,6 @@
 """Many tasks: what is known is looked up, the rest computed in parallel."""
 
+import pickle
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
+from joblib.parallel import get_active_backend
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -21,7 +23,6 @@ from sklearn.utils.validation import check_memory
 from tqdm import tqdm
 
 from .._threads import one_thread
-from ._cluster import keep_on_cluster
 from ._mean_difference import FLOATS
 from ._probes import as_memory
 from ._reconstruction import TruncatedReconstruction
@@ -84,7 +85,7 @@ def run_tasks(
         if there
     }
     if missing:
-        kept = keep_on_cluster(_encoded_once(settings))
+        kept = _kept_on_cluster(_encoded_once(settings))
         jobs = [delayed(evaluate)(keys[t], tasks[t], kept) for t in missing]
         # Held here too, so that worker threads, which share the limit, leave it. Each
         # result says if its probe has converged, so scikit-learn's do not warn one by
@@ -101,6 +102,22 @@ def run_tasks(
             )
             results.update(zip(missing, finished, strict=True))
     return [results[t] for t in range(len(tasks))]
+
+
+def _kept_on_cluster(shared: Any) -> Any:
+    """What tasks share, or a future of it that workers replace by their one copy."""
+    # Left alone, joblib's dask backend sends it with every task; what its `scatter`
+    # keeps is lost with a worker, but the result of a task is made again.
+    backend, _ = get_active_backend()
+    client = getattr(backend, "client", None)  # only that of dask has one
+    if client is None:
+        return shared
+    import cloudpickle  # noqa: PLC0415  (comes with dask)
+
+    with warnings.catch_warnings():
+        # to send it once is what this is for
+        warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
+        return client.submit(pickle.loads, cloudpickle.dumps(shared), pure=False)
 
 
 def _parallel(n_jobs: int | None) -> Parallel:

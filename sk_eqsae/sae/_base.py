@@ -182,8 +182,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         ------
         ValueError
             If groups and power do not describe orbits with one canonical row each, if
-            sizes do not go together, or if training diverges. The estimator is then as
-            it was.
+            sizes do not go together, or if training diverges. Nothing has changed then.
 
         Warns
         -----
@@ -220,8 +219,7 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         {X}
         {y}
         groups : array-like of shape (n_rows,), default=None
-            Input that each row is of. Orbits have to be whole, ids belong to their
-            call.
+            Input that each row is of. Orbits have to be whole.
         {power}
         {site}
 
@@ -621,12 +619,10 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         ----------
         {X}
         {y}
-        groups : array-like of shape (n_rows,), default=None
-            Input that each row is of. Only EquivariantSAE looks at it: it has to go
-            with power.
+        {groups}
         power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
-            True powers of each row. Only EquivariantSAE looks at them: it moves its
-            canonical reconstruction by them, or by inferred ones where there are none.
+            True powers of each row, by which EquivariantSAE moves what it rebuilds, or
+            by inferred ones where there are none.
         {site}
 
         Returns
