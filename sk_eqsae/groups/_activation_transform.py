@@ -582,7 +582,6 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
         -------
         matrix : ndarray of shape (n_features, n_features)
             M_1^p1 M_2^p2 ...
-
         """
         check_is_fitted(self)
         (row,) = self._as_rows(power, n_rows=1)

@@ -101,7 +101,6 @@ class LossCurveDisplay(Display):
         {ax}
 
         {display}
-
         """
         if not isinstance(saes, Mapping):
             saes = {type(saes).__name__: saes}
