@@ -153,7 +153,7 @@ def _matches_activations(tables):
     gap = gap.dropna(how="all")
     best = gap.max(axis=1)
     found = "; ".join(
-        f"{base} {best[base]:+.3f} (K = {k}, {m} latents)"
+        f"{base} {best[base]:+.3f} (k = {k}, {m} latents)"
         for base, (k, m) in gap.idxmax(axis=1).items()
     )
     matches, exceeds = verdict(best >= -MARGIN), verdict(best > MARGIN)
@@ -190,7 +190,7 @@ def _two_layer_gains(tables):
     gap = gap.dropna().groupby(["k", "base"]).mean().unstack("base")
     if len(gap) < 2:
         return NOT_MEASURED
-    means = ", ".join(f"K = {k} {value:+.3f}" for k, value in gap.mean(axis=1).items())
+    means = ", ".join(f"k = {k} {value:+.3f}" for k, value in gap.mean(axis=1).items())
     gap = gap.dropna(axis=1)
     grows = (gap.iloc[-1] > MARGIN) & (gap.iloc[-1] - gap.iloc[0] > MARGIN)
     return Finding(f"over regular: {means}", verdict(grows))
@@ -219,18 +219,18 @@ def _matched_by_two_layer(tables):
         return NOT_MEASURED
     beaten, behind = gap > MARGIN, gap < -MARGIN
     found = ", ".join(
-        f"K = {k} ahead {beaten[k_is].sum()}, "
+        f"k = {k} ahead {beaten[k_is].sum()}, "
         f"equal {(~(beaten | behind))[k_is].sum()}, behind {behind[k_is].sum()}"
         for k, k_is in ((value, k == value) for value in np.unique(k))
     )
     smaller, largest = verdict(beaten[k < LARGE_K]), verdict(~beaten[k == LARGE_K])
-    return Finding(found, f"beaten at smaller K: {smaller}; matched at 32: {largest}")
+    return Finding(found, f"beaten at smaller k: {smaller}; matched at 32: {largest}")
 
 
 def _grows(tables):
-    """With the largest K, or most latents, over the smallest or fewest."""
+    """With the largest k, or most latents, over the smallest or fewest."""
     f1 = _f1(tables, "regular", "reconstruction")
-    levels = {"K": "k", "latents": "truncation"}
+    levels = {"k": "k", "latents": "truncation"}
     return join(**{name: _gain(f1, level) for name, level in levels.items()})
 
 
@@ -380,7 +380,7 @@ CLAIMS = (
         "",
         _two_layer_latents,
     ),
-    Claim("And more so at higher K", "", _two_layer_gains),
+    Claim("And more so at higher k", "", _two_layer_gains),
     Claim(
         "On truncated reconstructions, the equivariant SAE beats regular and wide in "
         "all tasks and setups (power inferred)",
@@ -389,7 +389,7 @@ CLAIMS = (
     ),
     Claim("The same, told the true power", "", _reconstructions_told),
     Claim(
-        "There, the two-layer SAE matches it only at K = 32",
+        "There, the two-layer SAE matches it only at k = 32",
         "",
         _matched_by_two_layer,
     ),
@@ -399,7 +399,7 @@ CLAIMS = (
         _best_reconstructions,
     ),
     Claim(
-        "A regular SAE's truncated reconstructions gain from a larger K and from more "
+        "A regular SAE's truncated reconstructions gain from a larger k and from more "
         "latents",
         "",
         _grows,
@@ -412,11 +412,11 @@ CLAIMS = (
         _lags_behind,
     ),
     Claim(
-        "At small K (8), it reconstructs as well as the wide one",
+        "At small k (8), it reconstructs as well as the wide one",
         "",
         _matches_wide,
     ),
     Claim("Regular SAEs have sparser latents (L1 over its L1)", "", _sparser),
-    Claim("Its L1 depends less on K than that of a two-layer SAE", "", _range_over_k),
+    Claim("Its L1 depends less on k than that of a two-layer SAE", "", _range_over_k),
     Claim("M improves the reconstruction: equivariant over invariant", "", _m_helps),
 )

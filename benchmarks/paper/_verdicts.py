@@ -10,7 +10,7 @@ MARGIN = 0.01  # F1 that is closer counts as equal
 _KINDS = ("S", "SP", "SO", "SPO")
 _SHOWN = {
     "base": "{}".format,
-    "k": "K = {}".format,
+    "k": "k = {}".format,
     "truncation": "{} latents".format,
 }
 

@@ -42,7 +42,7 @@ def parts() -> str:
         done = sum((_RESULTS / "parts" / part.name).exists() for part in named)
         finished = f"{done} of {len(named)}"
         rows.append([what, _listed(seeds), _listed(ks), probes, finished])
-    return markdown(["parts", "seeds", "K", "probes", "finished"], rows)
+    return markdown(["parts", "seeds", "k", "probes", "finished"], rows)
 
 
 def _listed(values) -> str:
@@ -149,7 +149,7 @@ def _autoencoders(query: str) -> str:
     table = _saes(query).query("reconstruction in ('plain', 'inferred power')")
     shown = {
         "base": table.base,
-        "K": table.k,
+        "k": table.k,
         "autoencoder": table.sae,
         "FVU": table.fvu.map(_small),
         "loss spliced in / unspliced": table.ratio.map(_ratio),
@@ -172,7 +172,7 @@ def moved() -> str:
         "images": wide.orientation,
         "recipe": wide.recipe,
         "base": wide.base,
-        "K": wide.k,
+        "k": wide.k,
         "dead": wide.dead.map(_percent),
         "power inferred right": wide.pose_accuracy.map("{:.2%}".format),
     }
@@ -192,7 +192,7 @@ def _saes(query: str) -> pd.DataFrame:
 
 
 def _sorted(table: pd.DataFrame) -> pd.DataFrame:
-    """By base model and K; what is compared stays together, in the profile's order."""
+    """By base model and k; what is compared stays together, in the profile's order."""
     order = {sae: i for i, sae in enumerate(("none", *SAES))}
     columns = ["base", "k", "sae"]
     return table.sort_values(
@@ -246,7 +246,7 @@ def probes_seeds() -> str:
     table = table.assign(dead=table.dead.map(_percent))
     by = table.groupby(["base", "k", "sae", "features"], sort=False)
     both = by[["dead", *_KINDS]].agg(lambda of: " / ".join(map(_score, of)))
-    names = {"k": "K", "sae": "autoencoder", "features": "F1 on"}
+    names = {"k": "k", "sae": "autoencoder", "features": "F1 on"}
     return _table(_sorted(both[by.size() > 1].reset_index()).rename(columns=names))
 
 
@@ -255,7 +255,7 @@ def _probes(query: str) -> str:
     table = _f1(query).replace({"features": {"activations": "reconstruction"}})
     index = ["base", "k", "sae", "dead"]
     rows = table[index].drop_duplicates()
-    header = ["base", "K", "autoencoder", "dead"]
+    header = ["base", "k", "autoencoder", "dead"]
     for side, name in (("latents", "latents"), ("reconstruction", "rebuilt")):
         f1 = table.loc[table.features == side, [*index, *_KINDS]]
         rows = rows.merge(f1, on=index, how="left", suffixes=("_latents", None))
@@ -278,7 +278,7 @@ def probes_moved() -> str:
     shown = {
         "images": table.orientation,
         "base": table.base,
-        "K": table.k,
+        "k": table.k,
         "dead": table.dead.map(_percent),
         "moved by": table.features.map(names),
         **{kind: table[kind].map(_score) for kind in _KINDS},

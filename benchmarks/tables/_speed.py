@@ -133,7 +133,8 @@ def cores() -> str:
 
 def cores_ahead() -> str:
     """Time of a dense loop over a step's on some cores, by Amdahl's law."""
-    header = ["latents", "batch", "k", *(f"{n} cores" for n in _CORES)]
+    on = [f"{n} core{'s' * (n > 1)}" for n in _CORES]
+    header = ["latents", "batch", "k", *on]
     rows = [
         [
             *(f"{size:,}" for size in sizes),

@@ -16,8 +16,10 @@ def long() -> str:
     counted = table.dead_after != "epoch"
     table.loc[counted, "rows"] += ", dead after " + table.dead_after
     cells = table.pivot(index=["layer", "rows"], columns="steps", values="fvu")
-    order = pd.MultiIndex.from_frame(table[["layer", "rows"]].drop_duplicates())
-    cells = cells.loc[order]
+    kinds = table[["layer", "rows"]].drop_duplicates()
+    place = kinds.layer.map({name: i for i, name in enumerate(kinds.layer.unique())})
+    kinds = kinds.loc[place.sort_values(kind="stable").index]  # layer by layer
+    cells = cells.loc[pd.MultiIndex.from_frame(kinds)]
     lines = [
         [*key, *("" if pd.isna(v) else written(v, "fvu") for v in row)]
         for key, row in zip(cells.index, cells.to_numpy(), strict=True)

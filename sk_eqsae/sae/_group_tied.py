@@ -78,7 +78,8 @@ class GroupTiedSAE(OrbitedSAE):
     n_free : int or "auto", default=0
         How many of the latents have vectors of their own, so that what does not follow
         the group is coded too. "auto" makes an eighth of them free where M leaves far
-        more unexplained than the dictionary would, see Notes.
+        more unexplained than the dictionary would, see Notes; with a dict of
+        `orbit_lengths`, those that its orbits leave of `n_components`.
     activation_transform : estimator, default=None
         How M is fitted: it is cloned and fitted on the same orbits. None is
         ``ActivationTransformFitter()``. A fitted one is taken as it is if `fit` gets

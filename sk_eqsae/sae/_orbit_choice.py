@@ -51,6 +51,8 @@ def choose_orbits(
     if left is not None or (counts is None and possible.sum() > 1):
         short = _short_regular(sae, X, seed)
     n_free = _n_free_beside(sae, lengths[possible], n_latents, left, short)
+    if counts is not None and sae.n_free == "auto":
+        n_free = max(0, n_latents - int(counts @ lengths))
     if counts is None:
         shares = shares_of_kinds(short, M, possible) if short else possible * 1.0
         counts = filled(shares, possible, lengths, max(0, n_latents - n_free))
@@ -177,7 +179,8 @@ def _left_by_m(
     sae: Any, X: Any, table: NDArray, seed: int, metadata: dict[str, Any]
 ) -> float | None:
     """1 - R2 of M, fitted on other inputs, on held-out orbits; None if not asked."""
-    if sae.n_free != "auto" or sae.order_ == 1:
+    is_asked = sae.n_free == "auto" and sae.orbit_lengths == "auto"
+    if not is_asked or sae.order_ == 1:
         return None
     if "groups" not in metadata:
         raise ValueError(

@@ -26,19 +26,19 @@ def test_a_claim_that_holds_in_part_names_the_conditions():
 
 def test_conditions_come_with_the_cases_that_do_not_fit_them():
     most = cases([True, True, True, False], base=["cnn", "mlp"], k=[8, 32])
-    assert verdict(most) == "holds but for mlp, K = 32"
+    assert verdict(most) == "holds but for mlp, k = 32"
     crossed = cases([True, False, False, True], base=["cnn", "mlp"], k=[8, 32])
     assert verdict(crossed) == "holds only in 2 of 4 cases"
 
 
 def test_conditions_that_most_meet_are_named_only_where_they_are_sharp():
     sharp = cases([True, True, False], k=[8, 16, 32])
-    assert verdict(~sharp) == "holds only for K = 32"
-    assert verdict(sharp) == "holds but for K = 32"
+    assert verdict(~sharp) == "holds only for k = 32"
+    assert verdict(sharp) == "holds but for k = 32"
     blunt = cases([True, False, False, True, False, False], k=[8, 16, 32], kind=KINDS)
     assert verdict(blunt) == "holds only in 2 of 6 cases"
     both = cases([True, False, True, True, False, True, True, True], k=[*range(8)])
-    assert verdict(both) == "holds but for K = 1/4"
+    assert verdict(both) == "holds but for k = 1/4"
 
 
 def test_kinds_of_tasks_are_named_in_the_papers_order():
@@ -203,12 +203,12 @@ def test_latents_that_match_activations_and_those_that_exceed_them():
         return 0.7 if case.sae == "equivariant" else 0.9 if case.base == "cnn" else 0.8
 
     found, holds = judged("On S tasks", probes=probed(f1))
-    assert found.endswith("mlp +0.100 (K = 32, 8 latents)")
+    assert found.endswith("mlp +0.100 (k = 32, 8 latents)")
     assert holds == "matches: holds only for mlp; exceeds: holds only for mlp"
     probes = probed(f1)
     apart = (probes.base == "cnn") ^ (probes.k == 32) | (probes.k == 0)
-    found, _ = judged("On S tasks", probes=probes[apart])  # each base at its own K
-    assert found.startswith("best gap cnn -0.200 (K = 8, 8 latents); mlp +0.100")
+    found, _ = judged("On S tasks", probes=probes[apart])  # each base at its own k
+    assert found.startswith("best gap cnn -0.200 (k = 8, 8 latents); mlp +0.100")
 
 
 def test_codes_drop_off_s_where_they_are_clearly_lower():
@@ -230,9 +230,9 @@ def test_two_layers_are_set_against_one_and_over_k():
         )
 
     _, holds = judged("On latents, a regular", probes=probed(f1))
-    assert holds == "holds only for mlp, K = 32"
+    assert holds == "holds only for mlp, k = 32"
     found, holds = judged("And more so", probes=probed(f1))
-    assert found == "over regular: K = 8 +0.000, K = 32 +0.050"
+    assert found == "over regular: k = 8 +0.000, k = 32 +0.050"
     assert holds == "holds only for mlp"
     assert judged("And more so", probes=probed(f1, ks=(8,)))[1] == "not measured"
 
@@ -264,9 +264,9 @@ def test_two_layers_match_at_the_largest_k_alone():
 
     found, holds = judged("There, the two-layer", probes=probed(f1))
     assert (
-        found == "K = 8 ahead 8, equal 0, behind 0, K = 32 ahead 4, equal 2, behind 2"
+        found == "k = 8 ahead 8, equal 0, behind 0, k = 32 ahead 4, equal 2, behind 2"
     )
-    assert holds == "beaten at smaller K: holds; matched at 32: holds only for mlp"
+    assert holds == "beaten at smaller k: holds; matched at 32: holds only for mlp"
     assert judged("There, the two-layer", probes=probed(f1, ks=(8,)))[0] == ""
 
 
@@ -277,10 +277,10 @@ def test_gains_are_of_what_was_measured_at_every_k():
         return 0.5 if case.k == 8 else 0.6
 
     found, holds = judged("A regular", probes=probed(f1))
-    assert found == "K: 8 0.500, 32 0.600; latents: 8 0.697, 32 0.697"
-    assert holds == "K: holds; latents: does not hold"
+    assert found == "k: 8 0.500, 32 0.600; latents: 8 0.697, 32 0.697"
+    assert holds == "k: holds; latents: does not hold"
     found, holds = judged("A regular", probes=probed(f1, truncations=(8,)))
-    assert (found, holds) == ("K: 8 0.500, 32 0.600", "K: holds")
+    assert (found, holds) == ("k: 8 0.500, 32 0.600", "k: holds")
 
 
 def test_activations_bound_what_is_rebuilt_from_them():
@@ -315,11 +315,11 @@ def test_only_the_smallest_k_is_small_and_less_loss_is_as_good():
             return 1.0, 1.0
         return (0.2 if base == "mlp" else 2.0) if k == 8 else 9.0, 1.0
 
-    found, holds = judged("At small K", sae=reconstructed(values))
+    found, holds = judged("At small k", sae=reconstructed(values))
     assert "cnn, inferred power 2.00x, mlp, inferred power 0.20x" in found
     assert holds == "holds only for mlp"
     larger = reconstructed(values, ks=(16, 32))
-    assert judged("At small K", sae=larger)[1] == "not measured"
+    assert judged("At small k", sae=larger)[1] == "not measured"
 
 
 def test_sparser_is_judged_for_each_regular_autoencoder():
@@ -336,7 +336,7 @@ def test_sparser_is_judged_for_each_regular_autoencoder():
     )
     assert found == "regular: 0.50x; wide: 1.50x; two-layer: 2.00x"
     assert holds == (
-        "regular: holds; wide: does not hold; two-layer: holds only for K = 8"
+        "regular: holds; wide: does not hold; two-layer: holds only for k = 8"
     )
 
 

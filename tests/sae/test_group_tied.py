@@ -763,6 +763,27 @@ def test_fitted_m_without_orbits_does_not_tell_how_many_are_free():
         fit_auto(X, {}, activation_transform=M)
 
 
+@pytest.mark.parametrize("noise", [0, 1])
+@pytest.mark.parametrize(("n_components", "n_free"), [(None, 0), (36, 0), (40, 4)])
+def test_lengths_that_are_given_leave_the_others_free(noise, n_components, n_free):
+    X, metadata = noisy_turns(noise)
+    settings = {"orbit_lengths": {4: 9}, "max_epochs": 1}
+    sae = fit_auto(X, metadata, n_components, **settings)
+    assert (sae.orbit_lengths_, sae.n_free_) == ({4: 9}, n_free)
+    assert sae.n_components_ == 36 + n_free
+    M = ActivationTransformFitter().fit(X, **metadata)
+    settings["activation_transform"] = M
+    assert fit_auto(X, {}, n_components, **settings).n_free_ == n_free
+    again = sae.set_params(warm_start=True).fit(X, **metadata)
+    assert (again.n_free_, again.n_iter_) == (n_free, 2)
+
+
+def test_fewer_latents_than_the_orbits_that_are_given_are_refused():
+    X, metadata = noisy_turns(1)
+    with pytest.raises(ValueError, match="n_components=32 latents, 0 of them free"):
+        fit_auto(X, metadata, 32, orbit_lengths={4: 9})
+
+
 def test_one_orbit_does_not_tell_how_many_are_free():
     X, metadata = noisy_turns(0, n_orbits=1)
     with (
