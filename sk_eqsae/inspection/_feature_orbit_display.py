@@ -113,6 +113,12 @@ class FeatureOrbitDisplay(Display):
             The place of axes that are given is divided among the pictures.
 
         {display}
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `sae` is no GroupTiedSAE, if there is not one image per row, or no such
+            base vector.
         """
         if not isinstance(sae, GroupTiedSAE):
             raise TypeError(

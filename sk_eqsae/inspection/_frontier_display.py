@@ -89,6 +89,11 @@ class FrontierDisplay(Display):
 
         {display}
 
+        Raises
+        ------
+        TypeError, ValueError
+            If `saes` holds no lists of autoencoders, or there is no such `x`.
+
         Notes
         -----
         FVU is 1 minus the ``score`` of each.

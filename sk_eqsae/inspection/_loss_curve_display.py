@@ -101,6 +101,12 @@ class LossCurveDisplay(Display):
         {ax}
 
         {display}
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `saes` holds what was not trained here, if X has no variance, or if
+            `groups` and `power` are needed and missing.
         """
         if not isinstance(saes, Mapping):
             saes = {type(saes).__name__: saes}

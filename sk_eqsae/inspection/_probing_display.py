@@ -98,6 +98,11 @@ class ProbingDisplay(Display):
 
         {display}
 
+        Raises
+        ------
+        ValueError
+            If a column is not there, or does not say of every row what it is.
+
         Notes
         -----
         Several rows of one task in one bar, of several probes or seeds, are averaged

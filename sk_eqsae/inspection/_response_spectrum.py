@@ -68,6 +68,11 @@ def response_spectrum(
         The spectrum of all features together is the mean of the shares, weighted by
         ``variance``.
 
+    Raises
+    ------
+    ValueError
+        If groups and power do not describe orbits, or none of them is whole.
+
     Notes
     -----
     Energies add up to ``sum f^2`` by Plancherel's theorem. Rows that have nothing to

@@ -111,6 +111,11 @@ def scan_symmetry(
           shifted to fit best, and whether that is no more than chance. If it is, the
           symmetry does not map the grid onto itself: look for another size.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If `extract_orbits` raises, or there are too few groups to hold some out.
+
     See Also
     --------
     sk_eqsae.inspection.SymmetryScanDisplay : The table as a picture.

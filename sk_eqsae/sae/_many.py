@@ -34,6 +34,7 @@ class _Member(NamedTuple):
     estimator: BaseSAE
     fitting: BaseSAE
     plan: Plan
+    lr: float
 
 
 @fill
@@ -93,8 +94,8 @@ def fit_many(
                 fitting._validate_params()
                 reset = not fitting._is_going_on(partial=False)
                 rows = checked_rows(fitting, X, reset=reset)
-                plan = fitting._prepare(rows, metadata)
-                _add(stacks, _Member(place, estimator, fitting, plan))
+                plan, lr = fitting._prepare(rows, metadata), fitting._schedule()["lr"]
+                _add(stacks, _Member(place, estimator, fitting, plan, lr))
         failures = [failure for stack in stacks for failure in _fit_stack(stack)]
     for place, error in failures[:1]:
         with _named(place):
@@ -165,7 +166,7 @@ def _kind(member: _Member) -> Any:
 def _fit_stack(stack: list[_Member]) -> Iterator[tuple[int, ValueError]]:
     """Fit members; what went wrong with which of them."""
     # neighbours of one learning rate share parameters, those of one k a selection
-    stack.sort(key=lambda m: (_lr(m), m.fitting.activation, m.fitting.k or 0))
+    stack.sort(key=lambda m: (m.lr, m.fitting.activation, m.fitting.k or 0))
     try:
         curves = _train(stack)
     except ValueError as error:
@@ -180,17 +181,13 @@ def _fit_stack(stack: list[_Member]) -> Iterator[tuple[int, ValueError]]:
             member.estimator.__dict__ = member.fitting.__dict__
 
 
-def _lr(member: _Member) -> float:
-    return member.fitting._schedule()["lr"]
-
-
 def _train(stack: list[_Member]) -> list[NDArray]:
     """Losses and squared errors of each member."""
-    _, _, first, plan = stack[0]
+    first, plan = stack[0].fitting, stack[0].plan
     if len(stack) == 1:
         return [first._train(plan)]
     schedule, n_latents = first._schedule(), plan.network.n_latents
-    runs = {lr: len(list(run)) for lr, run in groupby(stack, key=_lr)}
+    runs = {lr: len(list(run)) for lr, run in groupby(stack, lambda m: m.lr)}
     device = resolve_device(schedule["device"])
     objective = Objective(
         Stack([m.plan.network.to(device) for m in stack], [*runs.values()]),

@@ -106,6 +106,11 @@ def explore(
     path : pathlib.Path
         Where the page is.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If the arguments do not fit together, or a label or a name is missing.
+
     Notes
     -----
     :func:`~sk_eqsae.feature_table` explains the numbers, and gives them as a table. An

@@ -60,6 +60,11 @@ def feature_table(
         - ``auc NAME``, ``fires in NAME``: AUC of each class, where equal activations
           count half, and share of the class in which the latent fires.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If the arguments do not fit together, or a label is missing.
+
     Notes
     -----
     Without the feature (z = 0) the squared error of a row grows by ``2 z (r . d) + z^2
