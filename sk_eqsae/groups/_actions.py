@@ -305,7 +305,10 @@ class AxisRotation(CyclicAction):  # numpydoc ignore=PR02
                 "AxisRotation needs points with 3 coordinates on the last axis, found "
                 f"inputs of shape {tuple(points.shape)}."
             )
-        cos, sin = _cos_sin(power, self.order)
+        angle = 2 * math.pi * power / self.order
+        cos, sin = math.cos(angle), math.sin(angle)
+        if 4 * power % self.order == 0:
+            cos, sin = round(cos), round(sin)
         first, second = (self.axis + 1) % 3, (self.axis + 2) % 3
         outputs = _copy(points)
         a, b = points[..., first], points[..., second]
@@ -735,15 +738,6 @@ def _exponents(power: int | Powers, orders: Sequence[int]) -> list[int]:
             f"{power!r}."
         )
     return [p % order for p, order in zip(exponents, orders, strict=True)]
-
-
-def _cos_sin(power: int, order: int) -> tuple[float, float]:
-    """Cosine and sine of power/order of a full turn, exact for quarter-turns."""
-    quarter_turns, remainder = divmod(4 * power, order)
-    if not remainder:
-        return ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))[quarter_turns]
-    angle = 2 * math.pi * power / order
-    return math.cos(angle), math.sin(angle)
 
 
 def _interpolated(images: Any, axes: tuple[int, int], angle: float) -> Any:

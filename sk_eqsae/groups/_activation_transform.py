@@ -732,23 +732,18 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
             1 is perfect; 0 is as good as the mean activation of each power.
         """
         metadata = {"groups": groups, "power": power, "site": site}
-        if self._some_are_between(power):
-            r2 = self._r2_between(X, **metadata)
-        else:
-            r2 = self.r2_per_power(X, **metadata)
+        r2_of = self.r2_per_power
+        if power is not None and getattr(self, "group_law", None) == "exact":
+            powers = np.asarray(as_array(power, "power"))
+            if powers.dtype.kind == "f" and (powers != np.rint(powers)).any():
+                r2_of = self._r2_between
+        r2 = r2_of(X, **metadata)
         if np.isnan(r2).all():
             raise ValueError(
                 "score compares rows with their canonical row moved by M, but no row "
                 "has another power than 0. Give whole orbits."
             )
         return float(np.nanmean(r2))
-
-    def _some_are_between(self, power: ArrayLike | None) -> bool:
-        """Whether powers are real, and M has real powers."""
-        if power is None or getattr(self, "group_law", None) != "exact":
-            return False
-        power = np.asarray(as_array(power, "power"))
-        return power.dtype.kind == "f" and bool((power != np.rint(power)).any())
 
     def _r2_between(self, X: ArrayLike, **metadata: Any) -> NDArray:
         """R2 of each power but 0 that rows have, whole or not."""

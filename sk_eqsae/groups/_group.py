@@ -321,7 +321,13 @@ class FiniteGroup(ABC):
     @cached_property
     def _generator_powers(self) -> tuple[NDArray, ...]:
         """Elements 1, g, g^2 ... of each generator g."""
-        return tuple(_cycle(left) for left in self._left_products)
+        cycles = []
+        for left in self._left_products.tolist():
+            elements = [0]
+            while following := left[elements[-1]]:
+                elements.append(following)
+            cycles.append(np.array(elements))
+        return tuple(cycles)
 
 
 @dataclass(frozen=True)
@@ -705,14 +711,6 @@ def _checked_powers(power: ArrayLike, group: FiniteGroup) -> NDArray:
             f"{shown([(name, 'p') for name in names])}."
         )
     return power
-
-
-def _cycle(left: NDArray) -> NDArray:
-    """Elements 1, g, g^2, ... from the products g e."""
-    elements = [0]
-    while (following := int(left[elements[-1]])) != 0:
-        elements.append(following)
-    return np.array(elements)
 
 
 def _divisors(n: int) -> list[int]:

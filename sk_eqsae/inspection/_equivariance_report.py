@@ -147,20 +147,16 @@ def equivariance_report(
         ],
         columns=["map", "power", "r2", "low", "high"],
     )
-    return report if sae is None else _with_code_equivariance(report, sae, test)
+    if sae is None:
+        return report
+    found = code_equivariance(sae, test.X, **test.metadata).drop(columns="cross_fvu")
+    return report.merge(found.assign(map="codes"), how="left", on=["map", "power"])
 
 
 def _by_moved_codes(sae: Any, pairs: Pairs) -> NDArray:
     """What the codes of canonical rows stand for once they are permuted."""
     Z = sparse_codes(sae, pairs.canonical)
     return rebuilt(sae, sae.latent_orbits_.permute(Z, pairs.power))
-
-
-def _with_code_equivariance(
-    report: pd.DataFrame, sae: Any, test: Orbits
-) -> pd.DataFrame:
-    found = code_equivariance(sae, test.X, **test.metadata).drop(columns="cross_fvu")
-    return report.merge(found.assign(map="codes"), how="left", on=["map", "power"])
 
 
 def _check_parts(train: Orbits, test: Orbits) -> None:
@@ -213,7 +209,11 @@ def _fit_maps(
         for o in (train, test)
     )
     common = _seen_in_both(seen, pairs)
-    free = _free_maps(ceiling, [seen[e] for e in common], random_state)
+    is_own = ceiling is None  # chosen on other inputs
+    search, free = default_ceiling(random_state) if is_own else ceiling, {}
+    for p in (seen[e] for e in common):
+        inputs = {"groups": p.inputs[p.orbits]} if is_own else {}
+        free[p.element] = clone(search).fit(p.canonical, p.moved, **inputs)
     maps: dict[str, Predict] = {
         "M": partial(predicted, fitter),
         "nonlinear": lambda p: free[p.element].predict(p.canonical),
@@ -233,21 +233,6 @@ def _seen_in_both(train: dict[int, Pairs], test: dict[int, Pairs]) -> list[int]:
             "add rows."
         )
     return common
-
-
-def _free_maps(
-    ceiling: BaseEstimator | None,
-    seen: list[Pairs],
-    random_state: np.random.RandomState,
-) -> dict[int, BaseEstimator]:
-    """A map of each element, of which that by default is chosen on other inputs."""
-    if ceiling is not None:
-        return {p.element: clone(ceiling).fit(p.canonical, p.moved) for p in seen}
-    search = default_ceiling(random_state)
-    return {
-        p.element: clone(search).fit(p.canonical, p.moved, groups=p.inputs[p.orbits])
-        for p in seen
-    }
 
 
 def fitted_on_shuffled(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
@@ -148,7 +148,14 @@ def _target_variance(
     rows = checked_rows(sae, X, reset=False)
     counts = np.ones(len(rows))  # how often each row has to come out
     if isinstance(sae, EquivariantSAE) and sae.order_ > 1:
-        counts = _counts_of_canonical(name, sae, len(rows), metadata)
+        if metadata["groups"] is None or metadata["power"] is None:
+            raise ValueError(
+                f"saes[{name!r}] was trained to reproduce canonical rows. Give groups "
+                "and power, which tell them, or leave X out."
+            )
+        _, table = orbit_table(**metadata, symmetry=sae.symmetry_, n_rows=len(rows))
+        of_orbits = (table >= 0).sum(axis=1)
+        counts = np.bincount(table[:, 0], of_orbits, minlength=len(rows))
     used, scaler = np.flatnonzero(counts), StandardScaler()
     for batch in gen_batches(len(used), _CHUNK):
         part = used[batch]
@@ -159,16 +166,3 @@ def _target_variance(
             "X has no variance, so losses cannot be divided by it. Leave X out."
         )
     return variance
-
-
-def _counts_of_canonical(
-    name: str, sae: EquivariantSAE, n_rows: int, metadata: dict[str, Any]
-) -> NDArray:
-    """Rows of the orbit of each row if it is the canonical one, else 0: (n_rows,)."""
-    if metadata["groups"] is None or metadata["power"] is None:
-        raise ValueError(
-            f"saes[{name!r}] was trained to reproduce canonical rows. Give groups and "
-            "power, which tell them, or leave X out."
-        )
-    _, table = orbit_table(**metadata, symmetry=sae.symmetry_, n_rows=n_rows)
-    return np.bincount(table[:, 0], (table >= 0).sum(axis=1), minlength=n_rows)

@@ -36,7 +36,8 @@ def copies(seen: Seen) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "orbit": np.argsort(np.argsort(first))[orbit],
-            "copy": _elements(first[orbit], moved),
+            # smallest element that makes a latent of its orbit's first; 0 if none
+            "copy": (moved[:, first[orbit]] == np.arange(n_latents)).argmax(axis=0),
         }
     )
 
@@ -61,10 +62,3 @@ def _moved(families: pd.DataFrame, group: FiniteGroup) -> NDArray:
             further = powers > step
             moved[further] = partner[moved[further]]
     return moved
-
-
-def _elements(first: NDArray, moved: NDArray) -> NDArray:
-    """Smallest element that makes each latent of the first of its orbit; 0 if none."""
-    itself = np.arange(len(first))
-    is_made = moved[:, first] == itself
-    return is_made.argmax(axis=0)
