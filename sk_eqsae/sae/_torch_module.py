@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from ._code import TopK
+from ._network import DenseNetwork
 
 _SCALES = (1e-30, 1e30)  # whose squares are still numbers, nearly
 
@@ -28,11 +29,12 @@ class SparseAutoencoder(nn.Module):
         super().__init__()
         mean = in_float32(sae.mean_)
         biases = raw_biases(sae, mean)
-        layers = [_linear(c, b) for c, b in zip(sae.coefs_, biases, strict=True)]
-        self.hidden = layers[0] if len(layers) > 1 else None
-        self.encoder = layers[-1]
-        self.components = nn.Parameter(_tensor(sae.components_))
-        self.intercept = nn.Parameter(_tensor(in_float32(sae.intercept_)))
+        coefs = [np.array(coef, dtype=np.float32) for coef in sae.coefs_]
+        components = np.array(sae.components_, dtype=np.float32)
+        intercept = in_float32(sae.intercept_)
+        network = DenseNetwork.from_arrays(coefs, biases, components, intercept)
+        self.hidden, self.encoder = network.hidden, network.encoder
+        self.components, self.intercept = network.components, network.intercept
         self.register_buffer("mean", torch.from_numpy(mean))
         select = sae._selection()
         self.k = select.k if isinstance(select, TopK) else None
@@ -175,13 +177,6 @@ def in_float32(values: NDArray) -> NDArray:
 
 def _tensor(values: ArrayLike) -> Tensor:
     return torch.from_numpy(np.array(values, dtype=np.float32, order="C"))
-
-
-def _linear(coef: NDArray, bias: NDArray) -> nn.Linear:
-    layer = nn.utils.skip_init(nn.Linear, *coef.shape)
-    layer.weight = nn.Parameter(_tensor(coef.T))
-    layer.bias = nn.Parameter(_tensor(bias))
-    return layer
 
 
 def _moved(x: Tensor, matrices: Tensor, power: Tensor) -> Tensor:
