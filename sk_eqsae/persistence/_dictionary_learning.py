@@ -134,13 +134,13 @@ def _read_weights(folder: Path) -> RawWeights:
 
 
 def _read_tensors(path: Path) -> dict[str, Any]:
-    checked = io.BytesIO()  # an archive of these members, so that torch reads them
-    with zipfile.ZipFile(checked, "w") as archive:
+    parts = io.BytesIO()  # an archive of what was checked, so that torch reads this
+    with zipfile.ZipFile(parts, "w") as archive:
         for name, member in _checked_members(read_bytes(path)).items():
             archive.writestr(name, member)
-    checked.seek(0)
+    parts.seek(0)
     try:
-        tensors = torch.load(checked, map_location="cpu", weights_only=True)
+        tensors = torch.load(parts, map_location="cpu", weights_only=True)
     except Exception as error:  # torch names no types of its own
         raise ValueError(
             f"torch cannot read {_WEIGHTS}: {printable(error)[:_LONGEST]}"
