@@ -43,20 +43,16 @@ nested : array-like of shape (n_prefixes,), default=None
     (Matryoshka), which puts the most useful latents first; the loss is the mean over
     them and the whole. A prefix must not cut a latent orbit.
 recipe : {"default", "paper"} or Recipe, default="default"
-    How to train. "default" centres the rows by their mean and divides them by one
-    global root mean square, starts a linear encoder as the decoder, keeps dictionary
-    rows at norm 1, clips gradients, revives dead latents with an auxiliary loss and
+    How to train. "default" centres and scales rows, starts a linear encoder as the
+    decoder, keeps dictionary rows at norm 1, clips gradients, revives dead latents and
     lets the learning rate fall to zero over the last 30 % of the steps. "paper" is the
-    plain recipe of Erdogan and Lucic (arXiv:2511.09432, Appendix C.3): raw
-    activations, torch's default initialisation, constant learning rate. Under it most
+    plain recipe of Erdogan and Lucic (arXiv:2511.09432, Appendix C.3), under which most
     latents die on many kinds of data.
 max_epochs : int, default=None
     Passes over the data. None is 200, or fewer where these are more than 20,000 steps
-    (or `max_steps`): more steps gain little, however many rows there are. With
-    `recipe="paper"` it is 500.
+    (or `max_steps`). With `recipe="paper"` it is 500.
 max_steps : int, default=None
-    Most steps, after which training ends, if need be inside of an epoch. None sets no
-    limit beside `max_epochs`.
+    Most steps, if need be inside of an epoch. None sets no limit.
 batch_size : int, default=None
     Rows per step. None is 256, or 64 for `recipe="paper"`.
 lr : float, default=None
@@ -99,10 +95,9 @@ threshold_ : float
 loss_curve_ : ndarray of shape (n_epochs,)
     Mean loss of each epoch, in units of `scale_` squared.
 error_curve_ : ndarray of shape (n_epochs,)
-    The part of the loss that is the squared error of the reconstruction, without what
-    the recipe adds, in the same units. Times `scale_` squared and over the variance of
-    the rows that should come out it is the FVU of the epoch; with `nested` it is a mean
-    over all prefixes.
+    The part of the loss that is the squared error of the reconstruction. Times
+    `scale_` squared and over the variance of the rows that should come out it is the
+    FVU of the epoch; with `nested` it is a mean over all prefixes.
 n_iter_ : int
     Epochs done, the last of them in part if `max_steps` ends it. Fewer than asked for
     if the fit was interrupted.""",

@@ -305,14 +305,11 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
 
         Warns
         -----
-        UserWarning
+        UserWarning, ConvergenceWarning
             If nothing says what the group is, or M is not to be trusted: of fewer than
             two rows for each direction in which they vary, worse on them than their
             mean or than M = I, with an `order_error_` above 1e-10, or fitted to few
-            long orbits.
-        ConvergenceWarning
-            If "adam" with an exact law ends above the closed form, which is kept, or
-            with a free law explains less than the mean or M = I does.
+            long orbits; if "adam" ends above the closed form, which is kept.
         """
         with all_or_nothing(self):
             self._forget()
