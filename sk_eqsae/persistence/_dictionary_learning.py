@@ -113,7 +113,11 @@ def _read_weights(folder: Path) -> RawWeights:
     dict_class = one_of(settings, "dict_class", [_TOPK, _BATCH_TOPK])
     k = count(settings, "k")
     arrays = {n: _as_array(n, t) for n, t in _read_tensors(folder / _WEIGHTS).items()}
-    _check_k(arrays.pop("k", None), k)
+    found = arrays.pop("k", None)  # in 32 bits, and in 64 by older versions
+    if found is None or found.shape or found.dtype not in (np.int32, np.int64):
+        raise ValueError(f"{_WEIGHTS} has to hold k, a whole number")
+    if found != k:
+        raise ValueError(f"k is {found} in {_WEIGHTS}, but {k} beside it")
     d_sae, d_in = _sizes(arrays, settings)
     shapes: dict[str, tuple[int, ...]] = {
         "encoder.weight": (d_sae, d_in),
@@ -202,14 +206,6 @@ def _check_pickle(content: bytes) -> None:
                 f"{_WEIGHTS} holds other things than float32 weights and their k: "
                 f"{shown(argument or opcode.name)}"
             )
-
-
-def _check_k(found: NDArray | None, k: int) -> None:
-    # in 32 bits, and in 64 by older versions
-    if found is None or found.shape or found.dtype not in (np.int32, np.int64):
-        raise ValueError(f"{_WEIGHTS} has to hold k, a whole number")
-    if found != k:
-        raise ValueError(f"k is {found} in {_WEIGHTS}, but {k} beside it")
 
 
 def _sizes(arrays: dict[str, NDArray], settings: dict[str, Any]) -> tuple[int, ...]:

@@ -124,7 +124,13 @@ def from_saelens(path: str | os.PathLike) -> TopKSAE:
 
 def _check_settings(settings: dict[str, Any]) -> None:
     """Check all that decides what the weights mean, but sizes and k."""
-    _check_version(settings)
+    found = section(settings, "metadata").get("sae_lens_version")
+    major = str(found).partition(".")[0]
+    if not major.isdecimal() or int(major) < _VERSION:
+        raise ValueError(
+            f"sae_lens_version has to be {_VERSION}.0.0 or later, not {shown(found)}. "
+            "Load it with SAELens 6 and save it again"
+        )
     architecture = one_of(settings, "architecture", ["topk", "jumprelu"])
     known = _KEYS | (_TOPK_KEYS if architecture == "topk" else set())
     if unknown := set(settings) - known:
@@ -133,16 +139,6 @@ def _check_settings(settings: dict[str, Any]) -> None:
     one_of(settings, "apply_b_dec_to_input", [True, False])
     one_of(settings, "normalize_activations", ["none"])
     one_of(settings, "reshape_activations", ["none"])
-
-
-def _check_version(settings: dict[str, Any]) -> None:
-    found = section(settings, "metadata").get("sae_lens_version")
-    major = str(found).partition(".")[0]
-    if not major.isdecimal() or int(major) < _VERSION:
-        raise ValueError(
-            f"sae_lens_version has to be {_VERSION}.0.0 or later, not {shown(found)}. "
-            "Load it with SAELens 6 and save it again"
-        )
 
 
 def _read(folder: Path, settings: dict[str, Any]) -> TopKSAE:

@@ -30,21 +30,16 @@ def _asked_for(estimator: Any, metadata: dict[str, Any]) -> dict[str, Any]:
             for name, values in _asked_for(part, metadata).items()
         }
     routing = get_routing_for_object(estimator)
-    if isinstance(routing, MetadataRequest):
-        _check_all_set(estimator, routing.fit.requests, metadata)
-    return {name: metadata[name] for name in routing.consumes("fit", metadata)}
-
-
-def _check_all_set(estimator: Any, requests: dict[str, Any], given: Any) -> None:
-    """Raise if a `fit` takes metadata, but has never said that it wants them."""
-    unset = [name for name in given if requests.get(name, False) is None]
-    if unset:
+    is_own = isinstance(routing, MetadataRequest)
+    requests = routing.fit.requests if is_own else {}
+    if unset := [name for name in metadata if requests.get(name, False) is None]:
         raise ValueError(
             f"the fit of {type(estimator).__name__} takes {' and '.join(unset)}, but "
             "does not say if it wants them. Write into its class "
             '__metadata_request__fit = {"groups": True, "power": True, "site": True}, '
             "with False for what it does not want."
         )
+    return {name: metadata[name] for name in routing.consumes("fit", metadata)}
 
 
 @fill

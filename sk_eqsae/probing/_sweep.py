@@ -161,8 +161,14 @@ def _has_converged(probe: Any) -> bool:
 def _features(settings: Settings, y: NDArray) -> list[Any]:
     """What the probes of a task see of the rows of each side, without column names."""
     sides, transformer, _, encoded = settings
-    if encoded:
-        return _rebuilt(settings, y)
+    if encoded:  # as `TruncatedReconstruction` does, from latents that are known
+        dtype = check_array(sides[0].X[:1], dtype=FLOATS).dtype
+        selector = encoded[0].select(y, transformer.n_features_to_select)
+        columns = selector.get_support(indices=True)
+        return [
+            decode(transformer.estimator, codes, columns, np.empty(rows.X.shape, dtype))
+            for codes, rows in zip(encoded, sides, strict=True)
+        ]
     if transformer is not None:
         fitted = clone(transformer).fit(sides[0].X, y)
         sides = tuple(
@@ -174,19 +180,6 @@ def _features(settings: Settings, y: NDArray) -> list[Any]:
             for rows in sides
         )
     return [np.asarray(Z) if hasattr(Z, "columns") else Z for Z, _ in sides]
-
-
-def _rebuilt(settings: Settings, y: NDArray) -> list[NDArray]:
-    """Do what `TruncatedReconstruction` does, from latents that are known."""
-    sides, truncated, _, encoded = settings
-    dtype = check_array(sides[0].X[:1], dtype=FLOATS).dtype
-    selector = encoded[0].select(y, truncated.n_features_to_select)
-    columns = selector.get_support(indices=True)
-    outs = [np.empty(rows.X.shape, dtype) for rows in sides]
-    return [
-        decode(truncated.estimator, codes, columns, out)
-        for codes, out in zip(encoded, outs, strict=True)
-    ]
 
 
 def _encoded_once(settings: Settings) -> Settings:
