@@ -1,7 +1,9 @@
 """Pages that say all there is, and links that lead somewhere."""
 
 import ast
+import email.message
 import importlib
+import importlib.metadata
 import re
 import runpy
 import tomllib
@@ -93,6 +95,21 @@ def test_code_without_prompts_runs_and_prints_what_the_page_says(
         photos = texture.astype("float32")  # no plain ground, which fits every pose
         names = {"model": turning_network(), "photos": photos}
     snippets.run(page, **names)
+
+
+def test_a_repository_that_the_project_names_is_linked(monkeypatch):
+    conf = str(ROOT / "docs" / "conf.py")
+    settings = runpy.run_path(conf)
+    assert settings["html_theme_options"]["icon_links"] == []
+    assert "git+" not in settings["sphinx_gallery_conf"]["first_notebook_cell"]
+    named = email.message.Message()
+    named["Version"], named["Project-URL"] = "1.2", "Repository, https://a.b/c"
+    monkeypatch.setattr(importlib.metadata, "metadata", lambda name: named)
+    settings = runpy.run_path(conf)
+    [link] = settings["html_theme_options"]["icon_links"]
+    assert link["url"] == "https://a.b/c"
+    cell = settings["sphinx_gallery_conf"]["first_notebook_cell"]
+    assert "pip install --quiet git+https://a.b/c" in cell
 
 
 def copied(text, prompt):
