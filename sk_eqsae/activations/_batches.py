@@ -73,7 +73,8 @@ def checked_inputs(inputs: Any) -> Any:
             f"inputs[{lists[0]!r}] is a list. Make an array of it, as tokenizers do "
             "with return_tensors='pt'."
         )
-    found = map_parts(_without_mask, inputs)
+    is_masked = np.ma.isMaskedArray
+    found = map_parts(lambda p: as_array(p, "inputs") if is_masked(p) else p, inputs)
     arrays = [*arrays_in(found)]
     if not arrays or any(
         part.ndim == 0
@@ -88,11 +89,6 @@ def checked_inputs(inputs: Any) -> Any:
             f"{sorted(lengths)} rows."
         )
     return found
-
-
-def _without_mask(part: Any) -> Any:
-    is_masked = isinstance(part, np.ma.MaskedArray)
-    return as_array(part, "inputs") if is_masked else part
 
 
 def _described(batch: Any) -> str:

@@ -137,7 +137,11 @@ def feature_symmetry(
     least = threshold - _ROUNDING
     fitter = _checked_transform(sae, activation_transform)
     group = fitter.symmetry_
-    upper, matrices = _orthogonal(element_matrices(fitter))
+    matrices = element_matrices(fitter)
+    # in coordinates U x the group is orthogonal: <a, b> = (U a) . (U b)
+    upper = cholesky(np.mean([M.T @ M for M in matrices], axis=0))
+    turned = [solve_triangular(upper, (upper @ M).T, trans="T").T for M in matrices]
+    matrices = np.array(turned)
     vectors = normalize(sae.components_.astype(np.float64) @ upper.T)
     overlaps = _overlaps(vectors, matrices)
     rows = vectors if X is None else _centred_rows(X, len(upper)) @ upper.T
@@ -188,13 +192,6 @@ def _checked_transform(
             "group_law='exact'."
         )
     return unfrozen(fitter)
-
-
-def _orthogonal(matrices: NDArray) -> tuple[NDArray, NDArray]:
-    """Coordinates U x in which <a, b> = (U a) . (U b), and the M_e in them."""
-    upper = cholesky(np.mean([M.T @ M for M in matrices], axis=0))
-    moved = [solve_triangular(upper, (upper @ M).T, trans="T").T for M in matrices]
-    return upper, np.array(moved)
 
 
 def _overlaps(vectors: NDArray, matrices: NDArray) -> NDArray:
