@@ -95,9 +95,7 @@ def site_alignment(
     The offset is the vertex of a parabola through R2 at a site and its two neighbours
     along an axis. It is clear from a quarter of a site, three standard errors over
     inputs (the jackknife) and four across features on, where R2 falls along that axis
-    by more than 60 % of what is left unexplained. A grid that is off shifts all
-    features alike; kernels of a network that does not know the symmetry shift each by
-    their own.
+    by more than 60 % of what is left unexplained.
 
     Examples
     --------

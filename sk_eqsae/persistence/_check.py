@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 
@@ -83,8 +82,12 @@ class _Declared:
         is_array = isinstance(value, np.ndarray)
         if is_array or (item.shape and kind not in ("float", "none")):
             self._check_shape(item.shape, _shape(value), path)
-        if is_array and kind.startswith("float") and not _is_finite(value):
-            raise ValueError(f"{path} holds NaN or infinity")
+        if is_array and kind.startswith("float"):
+            # by the range, which takes no memory; of the zeros of read_header, one
+            # number in all places, by that
+            some = value if any(value.strides) else value.flat[:1]
+            if not np.isfinite([some.min(initial=0), some.max(initial=0)]).all():
+                raise ValueError(f"{path} holds NaN or infinity")
         if kind in ("list", "dict"):
             parts = dict(enumerate(value)) if kind == "list" else value
             parts = {str(key): part for key, part in parts.items()}
@@ -119,13 +122,6 @@ def _kind(value: Any) -> str:
     if isinstance(value, BaseEstimator):
         return name if "n_features_in_" in vars(value) else f"new {name}"
     return next((word for kinds, word in _KINDS if isinstance(value, kinds)), name)
-
-
-def _is_finite(array: NDArray) -> bool:
-    """Whether all entries are, seen by their range, which takes no memory."""
-    if not any(array.strides):  # one number in all places: the zeros of read_header
-        array = array.flat[:1]
-    return bool(np.isfinite([array.min(initial=0), array.max(initial=0)]).all())
 
 
 def _shape(value: Any) -> tuple[int, ...]:

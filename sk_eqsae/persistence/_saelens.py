@@ -100,8 +100,7 @@ def from_saelens(path: str | os.PathLike) -> TopKSAE:
 
     Notes
     -----
-    No code is run, whatever the files hold. What SAELens would fill in silently, such
-    as k = 100, has to be there.
+    No code is run, whatever the files hold. What SAELens would fill in has to be there.
 
     Examples
     --------

@@ -35,21 +35,12 @@ class SparseAutoencoder(nn.Module):
         network = DenseNetwork.from_arrays(coefs, biases, components, intercept)
         self.hidden, self.encoder = network.hidden, network.encoder
         self.components, self.intercept = network.components, network.intercept
+        self.n_latents, self.n_features = components.shape
         self.register_buffer("mean", torch.from_numpy(mean))
         select = sae._selection()
         self.k = select.k if isinstance(select, TopK) else None
         threshold = None if self.k else _tensor(sae.threshold_)
         self.register_buffer("threshold", threshold)
-
-    @property
-    def n_features(self) -> int:
-        """Width of an activation."""
-        return self.components.shape[1]
-
-    @property
-    def n_latents(self) -> int:
-        """Number of latents."""
-        return self.components.shape[0]
 
     def encode(self, x: Tensor) -> Tensor:
         """Latents (..., n_latents), non-negative, of activations (..., n_features)."""
@@ -91,16 +82,12 @@ class EquivariantAutoencoder(SparseAutoencoder):
                 "matrix(power)."
             )
         self.register_buffer("powers", torch.tensor(sae.symmetry_.powers))
+        self.n_generators = sae.symmetry_.n_generators
         for i, order in enumerate(sae.symmetry_.generator_orders):
             power = np.zeros((order, self.n_generators), dtype=np.int64)
             power[:, i] = np.arange(order)
             cycle = [sae.activation_transform_.matrix(row) for row in power]
             self.register_buffer(f"matrices_{i}", _tensor(cycle))
-
-    @property
-    def n_generators(self) -> int:
-        """Number of generators of the group."""
-        return self.powers.shape[1]
 
     def decode(self, z: Tensor, power: ArrayLike | Tensor | None = None) -> Tensor:
         """Canonical activations of latents, or moved on by the powers of each row."""
