@@ -110,8 +110,7 @@ def _check_estimators(estimators: Sequence[Any]) -> None:
                 f"estimators[{index}] is {estimator!r}, but only autoencoders of "
                 "sk_eqsae can be fitted at once."
             )
-        twice = [i for i in range(index) if estimators[i] is estimator]
-        if twice:
+        if twice := [i for i in range(index) if estimators[i] is estimator]:
             raise ValueError(
                 f"estimators[{index}] is estimators[{twice[0]}]. Pass a clone of it, "
                 "for one estimator holds one fit."
@@ -186,9 +185,8 @@ def _train(stack: list[_Member]) -> list[NDArray]:
     first, plan = stack[0].fitting, stack[0].plan
     if len(stack) == 1:
         return [first._train(plan)]
-    schedule, n_latents = first._schedule(), plan.network.n_latents
+    n_latents, device = plan.network.n_latents, resolve_device(first.device)
     runs = {lr: len(list(run)) for lr, run in groupby(stack, lambda m: m.lr)}
-    device = resolve_device(schedule["device"])
     objective = Objective(
         Stack([m.plan.network.to(device) for m in stack], [*runs.values()]),
         Stacked([m.fitting._training_selection(n_latents) for m in stack]),
@@ -203,7 +201,7 @@ def _train(stack: list[_Member]) -> list[NDArray]:
         seed=[m.plan.seed for m in stack],
         verbose=max(m.estimator.verbose for m in stack),
         description=f"{len(stack)} {type(first).__name__}",
-        **schedule | {"lr": [*runs]},
+        **first._schedule() | {"lr": [*runs]},
     )
     return [*np.moveaxis(curves, -1, 0)]
 
@@ -225,10 +223,9 @@ class Stack(Network):
         weights = [dict(network.named_parameters()) for network in networks]
         self.tables: dict[str, Tensor] = {}
         for name in dict.fromkeys(["encoder.weight", "components", *weights[0]]):
-            parts = [each[name] for each in weights]
-            table = torch.stack([part.detach() for part in parts])
-            for part, data in zip(parts, table, strict=True):
-                part.data = data
+            table = torch.stack([each[name].detach() for each in weights])
+            for each, part in zip(weights, table, strict=True):
+                each[name].data = part
             self.tables[name] = table.requires_grad_()
         self.components = self.tables["components"]
         self.weights = list(self.tables.values())  # as `zero_grad` wants them
