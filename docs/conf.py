@@ -64,7 +64,11 @@ html_theme_options = {
     "show_prev_next": False,
     "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
     "navbar_align": "left",
-    **({"github_url": REPOSITORY} if REPOSITORY else {}),
+    "icon_links": [
+        {"name": "Sources", "url": url, "icon": "fa-solid fa-code-branch"}
+        for url in [REPOSITORY]
+        if url
+    ],
 }
 # what stands alone has no pages beside it to show
 html_sidebars = {

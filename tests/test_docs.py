@@ -1,7 +1,9 @@
 """Pages that say all there is, and links that lead somewhere."""
 
 import ast
+import email.message
 import importlib
+import importlib.metadata
 import re
 import runpy
 import tomllib
@@ -95,6 +97,21 @@ def test_code_without_prompts_runs_and_prints_what_the_page_says(
     snippets.run(page, **names)
 
 
+def test_a_repository_that_the_project_names_is_linked(monkeypatch):
+    conf = str(ROOT / "docs" / "conf.py")
+    settings = runpy.run_path(conf)
+    assert settings["html_theme_options"]["icon_links"] == []
+    assert "git+" not in settings["sphinx_gallery_conf"]["first_notebook_cell"]
+    named = email.message.Message()
+    named["Version"], named["Project-URL"] = "1.2", "Repository, https://a.b/c"
+    monkeypatch.setattr(importlib.metadata, "metadata", lambda name: named)
+    settings = runpy.run_path(conf)
+    [link] = settings["html_theme_options"]["icon_links"]
+    assert link["url"] == "https://a.b/c"
+    cell = settings["sphinx_gallery_conf"]["first_notebook_cell"]
+    assert "pip install --quiet git+https://a.b/c" in cell
+
+
 def copied(text, prompt):
     """What the button beside a block copies: lines with a prompt, if there are any."""
     lines = [re.match(f"(?:{prompt})(.*)", line) for line in text.splitlines()]
@@ -107,6 +124,11 @@ def test_what_the_button_copies_is_python(page):
     text = page.read_text(encoding="utf-8")
     for code in re.findall(r"^```py(?:thon)?\n(.*?)^```$", text, re.DOTALL | re.M):
         ast.parse(copied(code, settings["copybutton_prompt_text"]))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_of_pages_has_no_prompts(page):
+    assert ">>>" not in page.read_text(encoding="utf-8")
 
 
 def test_outputs_and_prompts_are_not_copied():

@@ -22,34 +22,32 @@ def vectors() -> dict[int, np.ndarray]:
 
 
 def draw() -> plt.Figure:
-    """A row a base vector, a column an element of the group."""
-    figure, axes = plt.subplots(3, 5, figsize=(7.4, 4.4), layout="constrained")
-    for row, (length, image) in zip(axes, vectors().items(), strict=True):
-        largest = np.abs(image).max()
-        for q, axis in enumerate(row[:ORDER]):
-            is_new = q < length
-            style = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
-            turned = np.rot90(image, q)
-            axis.imshow(turned, alpha=1 if is_new else 0.25, **style)
-            axis.set(xticks=[], yticks=[])
-            for spine in axis.spines.values():
-                spine.set(color=GREEN if is_new else GREY, lw=2 if is_new else 1)
-            name = ["d", "M d", "M² d", "M³ d"][q]
-            same = ["d", "M d"][q % length] if not is_new else ""
-            axis.set_xlabel(f"{name} = {same}" if same else name, fontsize=10)
-        _say(row[ORDER], length)
-    for q, axis in enumerate(axes[0, :ORDER]):
-        axis.set_title(["as it is", "turned once", "twice", "three times"][q], size=10)
+    """A row a base vector, a column an element of the group; phones can read it."""
+    figure = plt.figure(figsize=(4.4, 4.9), layout="constrained")
+    rows = figure.subfigures(3, 1, hspace=0.04)
+    for row, (length, image) in zip(rows, vectors().items(), strict=True):
+        row.suptitle(_said(length), fontsize=10)
+        for q, axis in enumerate(row.subplots(1, ORDER)):
+            _show(axis, image, q, length)
     return figure
 
 
-def _say(axis: plt.Axes, length: int) -> None:
-    axis.axis("off")
-    kept = {4: "No turn", 2: "A half-turn", 1: "Every turn"}[length]
+def _show(axis: plt.Axes, image: np.ndarray, q: int, length: int) -> None:
+    """Draw an image turned q times, in grey where an earlier one is the same."""
+    is_new, largest = q < length, np.abs(image).max()
+    style = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
+    axis.imshow(np.rot90(image, q), alpha=1 if is_new else 0.25, **style)
+    axis.set(xticks=[], yticks=[])
+    for spine in axis.spines.values():
+        spine.set(color=GREEN if is_new else GREY, lw=2 if is_new else 1)
+    name, first = ["d", "M d", "M² d", "M³ d"][q], ["d", "M d"][q % length % 2]
+    axis.set_xlabel(name if is_new else f"{name} = {first}", fontsize=9)
+
+
+def _said(length: int) -> str:
+    kept = {4: "no turn", 2: "a half-turn", 1: "every turn"}[length]
     latents = "1 latent" if length == 1 else f"{length} latents"
-    text = f"{latents},\n1 vector to learn.\n{kept} leaves\nd as it is."
-    style = {"va": "center", "fontsize": 9.5, "transform": axis.transAxes}
-    axis.text(0.05, 0.5, text, **style)
+    return f"{latents}: {kept} leaves d as it is"
 
 
 if __name__ == "__main__":

@@ -80,6 +80,32 @@ class Orbits:  # numpydoc ignore=PR02
     >>> sites = Orbits(X, [0, 0, 0, 0], [0, 1, 0, 1], site=[0, 0, 1, 1])
     >>> sites.n_orbits, list(sites.metadata)
     (2, ['groups', 'power', 'site'])
+
+    From a network to a search over the settings of an autoencoder and a probe, which
+    keeps all rows of an input together:
+
+    >>> import torch
+    >>> from sklearn.model_selection import GridSearchCV, GroupKFold
+    >>> from sklearn.pipeline import Pipeline
+    >>> from sk_eqsae import GroupTiedSAE, MeanDifferenceSelector
+    >>> from sk_eqsae import extract_orbits, make_probe, make_shapes
+    >>> from sk_eqsae.groups import ImageRotation
+    >>> images, y = make_shapes(24, random_state=0).images, np.arange(24) % 2
+    >>> _ = torch.manual_seed(0)
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 5, padding=2))
+    >>> action = ImageRotation(order=4)
+    >>> where = {"layer": "0", "sites": "map", "n_sites": 12}
+    >>> orbits = extract_orbits(model, images, action=action, **where, random_state=0)
+    >>> sae = GroupTiedSAE(32, symmetry=4, max_epochs=5, random_state=0)
+    >>> select, probe = MeanDifferenceSelector(8), make_probe("logistic")
+    >>> pipe = Pipeline([("sae", sae), ("select", select), ("probe", probe)])
+    >>> cv, grid = GroupKFold(3), {"sae__k": [2, 4]}
+    >>> search = GridSearchCV(pipe, grid, cv=cv, scoring="f1")
+    >>> of_rows = {f"sae__{name}": of for name, of in orbits.metadata.items()}
+    >>> y = y[orbits.inputs]
+    >>> search = search.fit(orbits.X, y, groups=orbits.groups, **of_rows)
+    >>> list(search.best_params_)
+    ['sae__k']
     """
 
     X: Any
@@ -169,17 +195,6 @@ class Orbits:  # numpydoc ignore=PR02
         ------
         ValueError
             If test_size leaves one side empty.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from sk_eqsae.activations import Orbits
-        >>> power = np.tile([0, 1], 4)
-        >>> groups = np.repeat([0, 1, 2, 3], 2)
-        >>> orbits = Orbits(np.zeros((8, 3)), groups=groups, power=power)
-        >>> train, test = orbits.split(random_state=0)
-        >>> train.groups, test.groups
-        (array([0, 0, 1, 1, 3, 3]), array([2, 2]))
         """
         ids = np.unique(self.groups)
         train, test = train_test_split(

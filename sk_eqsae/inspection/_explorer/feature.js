@@ -85,8 +85,9 @@ function copies(i) {
   if (all.length === 1) {
     return vector ? [el("h3", {}, "Its vector, decoded"), el("div", { class: "cards" }, vector)] : [];
   }
+  const alike = new Set(all.map((j) => copyOf[j])).size < all.length; // families may have several
   const head = shown.map((j) => el("th", { scope: "col", class: j === i ? "here" : null },
-    link(j, data.elements[copyOf[j]] ?? data.names[j]), el("span", { class: "note" }, isDead(j) ? "dead" : "")));
+    link(j, (alike ? null : data.elements[copyOf[j]]) ?? data.names[j]), el("span", { class: "note" }, isDead(j) ? "dead" : "")));
   const rows = [];
   if (data.vectors) rows.push(el("tr", {}, el("th", { scope: "row" }, "Vector, decoded"),
     ...shown.map((j) => el("td", {}, decoded(j) ?? "–"))));

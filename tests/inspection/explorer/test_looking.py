@@ -183,6 +183,26 @@ def test_near_features_are_compared_and_stepped_through(opened, tied):
     playwright.expect(tab.locator("h2")).to_have_text(first)
 
 
+def test_two_features_have_half_of_the_page_each(opened, tied):
+    tab = opened(tied[0], "#feature=3&compare=5")
+    tab.evaluate("document.querySelector('table.copies').style.width = '3000px'")
+    first, other = (view.bounding_box() for view in tab.locator(".views > *").all())
+    assert first["width"] == pytest.approx(other["width"], abs=1)
+
+
+def test_copies_that_one_element_makes_are_told_apart_by_name(opened, tmp_path):
+    _, orbits = turning_orbits()
+    sae, _ = fitted("topk", orbits)
+    path = explore(sae, orbits, path=tmp_path / "page.html")
+    table = pd.DataFrame(embedded(path)["columns"])[["orbit", "copy"]]
+    alike = table.index[table.duplicated()]
+    assert len(alike) > 0
+    tab = opened(path, f"#feature={alike[0]}")
+    family = table.index[table.orbit == table.orbit[alike[0]]]
+    names = tab.locator("table.copies thead a").all_inner_texts()
+    assert sorted(names) == sorted(f"topksae{latent}" for latent in family)
+
+
 def test_a_point_of_the_map_opens_its_feature(opened, tied):
     data, tab = embedded(tied[0]), opened(tied[0])
     places = enumerate(data["map"]["places"])
