@@ -16,9 +16,7 @@ from typing import BinaryIO
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """Replace a file in one step, when all that is to be in it has been written.
 
-    Gives a path in the same folder to write to, which takes the place of `path` at the
-    end of the block. After an error, a kill, a full disk or a power cut, `path` holds
-    all of the old file.
+    After an error, a kill, a full disk or a power cut, it holds all of the old file.
 
     Parameters
     ----------
@@ -28,18 +26,14 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     Yields
     ------
     part : pathlib.Path
-        Where to write: a name with the same suffix, hidden by a leading dot.
+        Where to write, in the same folder: a name with the same suffix, hidden by a
+        leading dot. A kill leaves it behind, and nothing reads it.
 
     Raises
     ------
     OSError
         If `path` is a folder, a device, a pipe or a socket, or in a folder that is not
         there or not to be written.
-
-    Notes
-    -----
-    A kill leaves the unfinished file ``.NAME.XXXXXXXX.part.SUFFIX`` behind, which
-    nothing reads; remove it at will.
 
     Examples
     --------

@@ -44,9 +44,9 @@ def without_weights(state: dict[str, NDArray]) -> dict[str, NDArray]:
 
 def restore(state: dict[str, NDArray], net: Any) -> None:
     """Give a net a state, or as much of one as there is."""
-    module = _below(state, _MODULE)
     try:
-        net.module_.load_state_dict(net.module_.state_dict() | module)
+        module = net.module_.state_dict() | _below(state, _MODULE)
+        net.module_.load_state_dict(module)
     except RuntimeError as error:
         raise ValueError(f"it is of other weights: {error}") from None
     optimizer = net.optimizer_.state_dict()
@@ -56,15 +56,15 @@ def restore(state: dict[str, NDArray], net: Any) -> None:
 
 def _by_parameter(arrays: dict[str, Tensor], net: Any) -> dict[int, dict[str, Tensor]]:
     """State of Adam: all of it or nothing, in the shapes of the parameters."""
+    if not arrays:
+        return {}
     parameters = [p for g in net.optimizer_.param_groups for p in g["params"]]
     shapes = {
-        f"{i}.{part}": () if part == "step" else tuple(parameter.shape)
+        f"{i}.{part}": torch.Size() if part == "step" else parameter.shape
         for i, parameter in enumerate(parameters)
         for part in ADAM_PARTS
     }
-    if not arrays:
-        return {}
-    if {name: tuple(value.shape) for name, value in arrays.items()} != shapes:
+    if {name: value.shape for name, value in arrays.items()} != shapes:
         raise ValueError("it is of weights of another shape")
     return {
         i: {part: arrays[f"{i}.{part}"] for part in ADAM_PARTS}

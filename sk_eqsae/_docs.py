@@ -25,10 +25,6 @@ power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
 site : array-like of shape (n_rows,), default=None
     Site of each row: any id that is one for a whole orbit, such as the place that the
     row of power 0 was read from. None is one orbit per input.""",
-    "symmetry": """\
-symmetry : int or FiniteGroup, default=None
-    The group: the order of a cyclic group, or one such as ``DihedralGroup(4)``. None
-    is the cyclic group of the powers given to `fit`.""",
     "k": """\
 k : int, default=None
     Number of latents kept per row. None is 32, or `n_components` if that is less.""",
@@ -47,20 +43,16 @@ nested : array-like of shape (n_prefixes,), default=None
     (Matryoshka), which puts the most useful latents first; the loss is the mean over
     them and the whole. A prefix must not cut a latent orbit.
 recipe : {"default", "paper"} or Recipe, default="default"
-    How to train. "default" centres the rows by their mean and divides them by one
-    global root mean square, starts a linear encoder as the decoder, keeps dictionary
-    rows at norm 1, clips gradients, revives dead latents with an auxiliary loss and
+    How to train. "default" centres and scales rows, starts a linear encoder as the
+    decoder, keeps dictionary rows at norm 1, clips gradients, revives dead latents and
     lets the learning rate fall to zero over the last 30 % of the steps. "paper" is the
-    plain recipe of Erdogan and Lucic (arXiv:2511.09432, Appendix C.3): raw
-    activations, torch's default initialisation, constant learning rate. Under it most
+    plain recipe of Erdogan and Lucic (arXiv:2511.09432, Appendix C.3), under which most
     latents die on many kinds of data.
 max_epochs : int, default=None
     Passes over the data. None is 200, or fewer where these are more than 20,000 steps
-    (or `max_steps`): more steps gain little, however many rows there are. With
-    `recipe="paper"` it is 500.
+    (or `max_steps`). With `recipe="paper"` it is 500.
 max_steps : int, default=None
-    Most steps, after which training ends, if need be inside of an epoch. None sets no
-    limit beside `max_epochs`.
+    Most steps, if need be inside of an epoch. None sets no limit.
 batch_size : int, default=None
     Rows per step. None is 256, or 64 for `recipe="paper"`.
 lr : float, default=None
@@ -103,17 +95,12 @@ threshold_ : float
 loss_curve_ : ndarray of shape (n_epochs,)
     Mean loss of each epoch, in units of `scale_` squared.
 error_curve_ : ndarray of shape (n_epochs,)
-    The part of the loss that is the squared error of the reconstruction, without what
-    the recipe adds, in the same units. Times `scale_` squared and over the variance of
-    the rows that should come out it is the FVU of the epoch; with `nested` it is a mean
-    over all prefixes.
+    The part of the loss that is the squared error of the reconstruction. Times
+    `scale_` squared and over the variance of the rows that should come out it is the
+    FVU of the epoch; with `nested` it is a mean over all prefixes.
 n_iter_ : int
     Epochs done, the last of them in part if `max_steps` ends it. Fewer than asked for
-    if the fit was interrupted.
-n_features_in_ : int
-    Number of features seen in `fit`.
-feature_names_in_ : ndarray of shape (n_features,)
-    Names of the features, where X had them.""",
+    if the fit was interrupted.""",
     "unreadable": """\
 Raises
 ------
@@ -138,11 +125,6 @@ symmetry_ : FiniteGroup
     The group.
 order_ : int
     Order of the group.""",
-    "held_out": """\
-activation_transform : estimator
-    Fitted M.
-X : array-like of shape (n_rows, n_features)
-    Activations, of orbits that M was not fitted on.""",
     "orbit_rows": """\
 groups : array-like of shape (n_rows,)
     Input that each row is of.
@@ -150,11 +132,6 @@ power : array-like of shape (n_rows,) or (n_rows, n_generators)
     Powers of the generators of each row; 0 is the canonical row.
 site : array-like of shape (n_rows,), default=None
     Site of each row, of a layer that has sites.""",
-    "no_orbits": """\
-Raises
-------
-ValueError
-    If groups and power do not describe orbits, or no row is moved.""",
     "ax": """\
 ax : matplotlib Axes, default=None
     Where to draw. None makes a new figure.""",
@@ -193,10 +170,9 @@ References
 channel_axis : {-3, -1}, default=None
     -3 says that images are (..., channels, height, width), -1 that they are (...,
     height, width, channels). None is -3, but refuses what looks like -1.""",
-    "device": """\
-device : str or torch.device, default="auto"
-    Where to compute. "auto" uses a GPU when there is one.""",
 }
+TEXTS["fitted"] += "\n" + TEXTS["features_in"]
+TEXTS["metadata"] = "\n".join(TEXTS[name] for name in ("groups", "power", "site"))
 
 
 def fill(documented: Documented) -> Documented:

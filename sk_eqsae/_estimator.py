@@ -1,7 +1,7 @@
 """What every estimator is: what it takes, what `fit` sets, and what surrounds a fit."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
@@ -104,15 +104,11 @@ def as_array(values: Any, name: str = "X") -> Any:
         values = values.data
     if getattr(values, "dtype", None) == np.dtype(object):
         _refuse_missing(pd.isna(values), name)  # None would become NaN, or stay
-    is_half = {*_dtypes(values)} == {np.dtype(np.float16)}
-    return values.astype(np.float32) if is_half and not is_on_disk(values) else values
-
-
-def _dtypes(values: Any) -> Iterable[Any]:
-    """Types of the columns of a frame, or of an array."""
+    dtypes = {getattr(values, "dtype", None)}
     if isinstance(values, pd.DataFrame):
-        return values.dtypes
-    return [values.dtype] if isinstance(values, np.ndarray) else []
+        dtypes = {*values.dtypes}
+    is_half = dtypes == {np.dtype(np.float16)}
+    return values.astype(np.float32) if is_half and not is_on_disk(values) else values
 
 
 def as_entries(values: ArrayLike, name: str) -> NDArray:

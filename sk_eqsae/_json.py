@@ -1,9 +1,13 @@
 """JSON from files that may come from anyone, and how to quote it."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-_LONGEST = 80  # characters of a quotation
+from sklearn.exceptions import NotFittedError
+
+_LONGEST, _LONGEST_ERROR = 80, 500  # characters of a quotation
 _MOST_DIGITS = 40  # 128 bits; a float holds no more than 309
 
 
@@ -48,3 +52,16 @@ def shown(value: Any) -> str:
 def printable(text: object) -> str:
     """Text in which nothing drives a terminal: control characters are escaped."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
+
+
+@contextmanager
+def errors_say(what: str) -> Iterator[None]:
+    """Begin a ValueError with `what`, and cut it off, whatever a file made it quote."""
+    try:
+        yield
+    except NotFittedError:
+        raise
+    except ValueError as error:
+        text = str(error).removesuffix(".")
+        text = text if len(text) <= _LONGEST_ERROR else f"{text[:_LONGEST_ERROR]} ..."
+        raise ValueError(f"{what}: {text}.") from error

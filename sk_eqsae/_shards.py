@@ -113,10 +113,11 @@ class Shards:
             if step == 1:
                 return self._between(first, max(first, last))
             return self._at(np.arange(first, last, step))
-        places = np.arange(len(self))[key] if _is_mask(key) else np.asarray(key)
-        if places.ndim == 0:
-            return self._at(_checked(places[np.newaxis], len(self)))[0]
-        return self._at(_checked(places, len(self)))
+        places = np.asarray(key)
+        if places.dtype == bool and places.ndim:  # a mask
+            places = np.arange(len(self))[places]
+        rows = self._at(_checked(np.atleast_1d(places), len(self)))
+        return rows if places.ndim else rows[0]
 
     def _at(self, places: NDArray) -> NDArray:
         """Rows in any order; neighbours are read together."""
@@ -199,10 +200,6 @@ def _read(file: _File, first: int, last: int) -> NDArray:
             f"{file.path} has become shorter since it was opened. {_IF_CUT_SHORT}"
         )
     return rows.reshape(last - first, n_features)
-
-
-def _is_mask(key: Any) -> bool:
-    return isinstance(key, np.ndarray | list) and np.asarray(key).dtype == bool
 
 
 def _checked(places: NDArray, n_rows: int) -> NDArray:

@@ -18,18 +18,10 @@ from ._json import is_size, parse_json, printable, shown
 MAX_HEADER = 8 * 2**20  # bytes
 _MAX_PARTS = 200_000  # values in it: as Python objects each takes 100 bytes
 _METADATA = "__metadata__"
-DTYPES: dict[str, np.dtype] = {
-    "F64": np.dtype("float64"),
-    "F32": np.dtype("float32"),
-    "F16": np.dtype("float16"),
-    "I64": np.dtype("int64"),
-    "I32": np.dtype("int32"),
-    "I16": np.dtype("int16"),
-    "I8": np.dtype("int8"),
-    "U64": np.dtype("uint64"),
-    "U32": np.dtype("uint32"),
-    "U16": np.dtype("uint16"),
-    "U8": np.dtype("uint8"),
+DTYPES = {
+    f"{kind.upper()}{8 * size}": np.dtype(f"{kind}{size}")
+    for kind, sizes in {"f": (8, 4, 2), "i": (8, 4, 2, 1), "u": (8, 4, 2, 1)}.items()
+    for size in sizes
 }
 _OTHER_FORMATS = {b"\x80": "a pickle", b"PK": "a zip archive", b"\x93": "a .npy file"}
 
@@ -55,15 +47,10 @@ def from_bytes(content: bytes) -> tuple[dict[str, NDArray], dict[str, str]]:
     try:
         found = safetensors.deserialize(content)
     except safetensors.SafetensorError as error:
-        raise ValueError(
-            f"it is cut short, or no safetensors file: {_plain(error)}"
-        ) from None
+        plain = printable(error).removeprefix("Error while deserializing: ")
+        raise ValueError(f"it is cut short, or no safetensors file: {plain}") from None
     metadata = parse_json(text, "the header").get(_METADATA) or {}
     return {name: _array(name, entry) for name, entry in found}, metadata
-
-
-def _plain(error: Exception) -> str:
-    return printable(error).removeprefix("Error while deserializing: ")
 
 
 def _array(name: str, entry: dict[str, Any]) -> NDArray:

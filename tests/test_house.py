@@ -26,7 +26,7 @@ MAY_IMPORT = {
 LONGEST_WAY = {
     TopKSAE: (10, 37),
     EquivariantSAE: (18, 72),
-    GroupTiedSAE: (23, 104),  # two fits, for lengths of orbits are looked for
+    GroupTiedSAE: (22, 98),  # two fits, for lengths of orbits are looked for
     OrbitSAE: (17, 72),
 }
 

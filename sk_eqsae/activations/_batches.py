@@ -65,38 +65,30 @@ def checked_inputs(inputs: Any) -> Any:
         inputs = list(inputs)
     if is_items(inputs):
         return inputs
-    lists = [name for name, part in _named_parts(inputs) if isinstance(part, list)]
+    parts = dict(enumerate(inputs)) if isinstance(inputs, tuple) else inputs
+    named = parts.items() if isinstance(parts, Mapping) else ()
+    lists = [name for name, part in named if isinstance(part, list)]
     if lists:
         raise TypeError(
             f"inputs[{lists[0]!r}] is a list. Make an array of it, as tokenizers do "
             "with return_tensors='pt'."
         )
-    found = map_parts(_without_mask, inputs)
-    kinds = [part for part in arrays_in(found) if part.ndim > 0 and _is_numeric(part)]
-    if not kinds or len(kinds) < len([*arrays_in(found)]):
+    is_masked = np.ma.isMaskedArray
+    found = map_parts(lambda p: as_array(p, "inputs") if is_masked(p) else p, inputs)
+    arrays = [*arrays_in(found)]
+    if not arrays or any(
+        part.ndim == 0
+        or (isinstance(part, np.ndarray) and part.dtype.kind not in "biufc")
+        for part in arrays
+    ):
         raise TypeError(f"inputs are {_described(inputs)}.{_REMEDY}")
-    lengths = {len(part) for part in kinds}
+    lengths = {len(part) for part in arrays}
     if len(lengths) > 1:
         raise ValueError(
             "inputs must have one row per input in all their arrays, found "
             f"{sorted(lengths)} rows."
         )
     return found
-
-
-def _named_parts(inputs: Any) -> list[tuple[Any, Any]]:
-    if isinstance(inputs, Mapping):
-        return [*inputs.items()]
-    return [*enumerate(inputs)] if isinstance(inputs, tuple) else []
-
-
-def _without_mask(part: Any) -> Any:
-    is_masked = isinstance(part, np.ma.MaskedArray)
-    return as_array(part, "inputs") if is_masked else part
-
-
-def _is_numeric(part: Any) -> bool:
-    return isinstance(part, torch.Tensor) or part.dtype.kind in "biufc"
 
 
 def _described(batch: Any) -> str:

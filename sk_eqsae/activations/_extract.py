@@ -80,12 +80,10 @@ def extract_orbits(  # type: ignore[misc]
         Canonical inputs. Arrays have a row per input; dicts, such as batches of a
         tokenizer, and tuples hold several such arrays. Lists and datasets, with
         ``len()`` and ``[i]``, hold one item per input, which is anything. Floating
-        arrays are cast to the dtype of the model's first floating parameter; others,
-        such as token ids, are passed on as they are.
+        arrays are cast to the dtype of the model's first floating parameter.
     layer : str, or list of str
         Dotted name of the layer in ``model.named_modules()``, or of several, which are
-        read in the same passes; "" is the model itself. An output is taken before any
-        later layer can change it in place.
+        read in the same passes; "" is the model itself.
     action : callable
         ``action(inputs, power)`` applies the generator ``power`` times to a batch
         of the same kind as inputs, a list of items if these are a list or a dataset.
@@ -95,11 +93,10 @@ def extract_orbits(  # type: ignore[misc]
         with one power for each.
     symmetry : int or FiniteGroup, default=None
         The group: the order of the generator, or a FiniteGroup. None takes
-        ``action.symmetry``. It is tried on a few inputs whether a generator, applied as
-        often as its order says, gives them back.
+        ``action.symmetry``. It is tried on a few inputs.
     collate : callable, default=None
-        ``collate(items)`` makes a batch of a list of items. None takes torch's
-        ``default_collate``, which stacks arrays.
+        ``collate(items)`` makes a batch of a list of items. None is torch's
+        ``default_collate``.
     forward : callable, default=None
         ``forward(model, batch)`` runs the model. None calls ``model(*batch)`` if a
         batch is a tuple, ``model(**batch)`` if it is a dict, else ``model(batch)``.
@@ -138,8 +135,7 @@ def extract_orbits(  # type: ignore[misc]
     out : path, default=None
         Folder to write the activations to, in .npy files of about 64 MB; of a list of
         layers each has a folder of its name in it. A run that was killed goes on with
-        the batch that it was at, and computes one more, to tell whether what is there
-        is of this model and action. None keeps all in memory.
+        the batch that it was at. None keeps all in memory.
     verbose : int, default=0
         1 shows a progress bar over batches.
 
@@ -158,11 +154,10 @@ def extract_orbits(  # type: ignore[misc]
         If inputs, batches or what the model takes do not fit together; the message
         shows how to say it.
     ValueError
-        If a layer does not exist (the message lists the ones that do), is not called
-        as `call` says, or puts out anything else than finite numbers with a row per
-        input, which depends on this input alone; if the group is missing or is not that
-        of the action; if the group does not map the grid of a layer onto itself; if
-        `out` holds activations of something else.
+        If a layer does not exist, is not called as `call` says, or puts out anything
+        else than finite numbers with a row per input, which depends on this input
+        alone; if the group is missing, is not that of the action, or does not map the
+        grid of a layer onto itself; if `out` holds activations of something else.
 
     Warns
     -----
@@ -206,8 +201,11 @@ def extract_orbits(  # type: ignore[misc]
     group, n = resolve_symmetry(action, symmetry), n_inputs(inputs)
     target, moves = device_for(model, device), Moves(action, collate)
     check_sites(sites, n_sites, margin, n)
-    of_inputs = None if base is None else _checked_base(base, n)
-    places = SiteMoves(action, group, site_action, _array_of(moves.taken(inputs, [0])))
+    of_inputs = None if base is None else checked_column(base, "base")
+    if of_inputs is not None and len(of_inputs) != n:
+        raise ValueError(f"base has {len(of_inputs)} entries for {n} inputs.")
+    first = moves.taken(inputs, [0])  # one array says by its shape how shifts move
+    places = SiteMoves(action, group, site_action, first if is_array(first) else None)
     seed = draw_seed(0 if out and random_state is None else random_state)
     alignment = AlignmentCheck(places)
     keep = SiteRows(sites, places, n_sites, margin, seed, alignment.see)
@@ -229,18 +227,6 @@ def extract_orbits(  # type: ignore[misc]
         orbits[name] = Orbits(X, symmetry=group, **rows)
         alignment.warn(name)
     return orbits[layer] if isinstance(layer, str) else orbits
-
-
-def _checked_base(base: ArrayLike, n: int) -> NDArray:
-    column = checked_column(base, "base")
-    if len(column) != n:
-        raise ValueError(f"base has {len(column)} entries for {n} inputs.")
-    return column
-
-
-def _array_of(batch: Any) -> Any:
-    """A batch if it is one array, whose shape shifts ask for."""
-    return batch if is_array(batch) else None
 
 
 def _in_memory(

@@ -114,13 +114,13 @@ class Moves:
         once = again = self.moved(sample, power)
         for _ in range(order - 1):
             again = self.moved(again, power)
-        size, apart = self._norm(sample), self._apart(again, sample)
+        size, apart = _norm_of(self._arrays(sample)), self._apart(again, sample)
         if apart <= _SAME * size:
             return True
         # What permutes entries or turns points keeps the norm, and comes back exactly.
-        is_exact = not _is_floating(self._arrays(sample)) or (
-            abs(self._norm(once) - size) <= _ROUNDING * size
-        )
+        is_floating = any(array.dtype.kind == "f" for array in self._arrays(sample))
+        change = abs(_norm_of(self._arrays(once)) - size)
+        is_exact = not is_floating or change <= _ROUNDING * size
         if is_exact or not np.isfinite(apart):
             return False
         # What interpolates blurs at each step, so it is judged by two of them.
@@ -136,9 +136,6 @@ class Moves:
         arrays = (np.asarray(as_array(part)) for part in parts)
         return [np.nan_to_num(a) if a.dtype.kind == "f" else a for a in arrays]
 
-    def _norm(self, batch: Any) -> float:
-        return _norm_of(self._arrays(batch))
-
     def _apart(self, batch: Any, other: Any) -> float:
         these, those = self._arrays(batch), self._arrays(other)
         if [a.shape for a in these] != [b.shape for b in those]:
@@ -151,16 +148,10 @@ class Moves:
 def _how_to_move(action: Action, batch: Any) -> str:
     """What to do where an action of this package meets no array."""
     name, kind = type(action).__name__, type(batch).__name__
-    is_dict = isinstance(batch, Mapping)
-    key = (
-        next((key for key, part in batch.items() if is_array(part)), 0)
-        if is_dict
-        else 0
-    )
-    change = f"batch[{key!r}] = action(batch[{key!r}], power)"
-    back = "batch"
-    if not is_dict:
-        change, back = "x, *rest = batch", "(action(x, power), *rest)"
+    change, back = "x, *rest = batch", "(action(x, power), *rest)"
+    if isinstance(batch, Mapping):
+        key = next((key for key, part in batch.items() if is_array(part)), 0)
+        change, back = f"batch[{key!r}] = action(batch[{key!r}], power)", "batch"
     return (
         f"{name} moves arrays, and a batch is a {kind}. Say which part it moves, and "
         f"give symmetry=action.symmetry:\n\n    def move(batch, power):\n"
@@ -175,10 +166,6 @@ def _is_alike(found: Any, batch: Any) -> bool:
     kind = Mapping if isinstance(batch, Mapping) else type(batch)
     is_empty = not is_items(batch) and next(arrays_in(found), None) is None
     return isinstance(found, kind) and not is_empty
-
-
-def _is_floating(arrays: list[NDArray]) -> bool:
-    return any(array.dtype.kind == "f" for array in arrays)
 
 
 def _wide(array: NDArray) -> NDArray:

@@ -195,17 +195,6 @@ class Orbits:  # numpydoc ignore=PR02
         ------
         ValueError
             If test_size leaves one side empty.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from sk_eqsae.activations import Orbits
-        >>> power = np.tile([0, 1], 4)
-        >>> groups = np.repeat([0, 1, 2, 3], 2)
-        >>> orbits = Orbits(np.zeros((8, 3)), groups=groups, power=power)
-        >>> train, test = orbits.split(random_state=0)
-        >>> train.groups, test.groups
-        (array([0, 0, 1, 1, 3, 3]), array([2, 2]))
         """
         ids = np.unique(self.groups)
         train, test = train_test_split(

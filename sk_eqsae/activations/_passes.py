@@ -47,34 +47,27 @@ class Passes:
         self.layers = [named_layer(self.model, each.layer) for each in self.readings]
 
     def __call__(
-        self, first: int, last: int, room: Room | None = None
+        self, first: int, last: int, room: Room = lambda _, *form: np.empty(*form)
     ) -> list[NDArray]:
         """For each layer rows of shape (n_orbits * order, n_features), by orbit."""
-        batch, numbers = self.taken(slice(first, last)), np.arange(first, last)
+        numbers = np.arange(first, last)
+        batch = self.moves.taken(self.inputs, slice(first, last))
         found: list[NDArray] = []
         for g in range(self.group.order):
             moved = self.rows(batch, numbers, g)
             if not self.widths:
                 self._check_alone(first, len(numbers), moved)
             self._check_widths([rows.shape[1] for rows in moved])
-            found = found or self._places(moved, room)
+            found = found or [
+                room(i, (len(rows), self.group.order, rows.shape[1]), rows.dtype)
+                for i, rows in enumerate(moved)
+            ]
             for X, rows in zip(found, moved, strict=True):
                 X[:, g] = rows
         found = [X.reshape(-1, X.shape[2]) for X in found]
         for reading, X in zip(self.readings, found, strict=True):
             _check_finite(X, reading.layer, self.group.order, first)
         return found
-
-    def _places(self, moved: list[NDArray], room: Room | None) -> list[NDArray]:
-        """Where rows of all elements go, by those of one."""
-        room = room or (lambda _, shape, dtype: np.empty(shape, dtype))
-        return [
-            room(i, (len(rows), self.group.order, rows.shape[1]), rows.dtype)
-            for i, rows in enumerate(moved)
-        ]
-
-    def taken(self, which: slice | list[int]) -> Any:
-        return self.moves.taken(self.inputs, which)
 
     def rows(self, batch: Any, numbers: NDArray, element: int) -> list[NDArray]:
         """For each layer the rows of inputs that an element of the group has moved."""
@@ -95,7 +88,7 @@ class Passes:
         """Raise if the rows of the first input change beside copies of it."""
         n = min(n, _COPIES)
         numbers = np.full(n, first)
-        alone = self.taken(numbers.tolist())
+        alone = self.moves.taken(self.inputs, numbers.tolist())
         again = self.rows(alone, numbers, 0)
         for i, reading in enumerate(self.readings):
             rows = found[i][: len(again[i]) // n]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 
 from .._estimator import ordinary_modes
 from ..groups import FiniteGroup
@@ -82,30 +81,21 @@ def site_alignment(
         explains on other inputs, the mean over generators. `shifted_r2`: the same at
         the best of the site and its neighbours. `offset`: from the site to where the
         best one would lie, in sites along each axis, of the generator for which it is
-        largest. `aligned`: whether no offset is clear, as :func:`extract_orbits` would
-        warn of; False where there is too little to see. `best`: True for the aligned
-        size, of a layer, of the largest `r2`.
+        largest. `aligned`: whether no offset is clear; False where there is too little
+        to see. `best`: True for the aligned size, of a layer, of the largest `r2`.
 
     Raises
     ------
-    TypeError
-        If inputs are no array or tensor.
-    ValueError
-        If a size does not fit into the inputs, or what
+    TypeError, ValueError
+        If inputs are no array or tensor, a size does not fit into them, or what
         :func:`~sk_eqsae.extract_orbits` raises.
-
-    See Also
-    --------
-    sk_eqsae.extract_orbits : Warns if a layer is not aligned.
 
     Notes
     -----
     The offset is the vertex of a parabola through R2 at a site and its two neighbours
     along an axis. It is clear from a quarter of a site, three standard errors over
     inputs (the jackknife) and four across features on, where R2 falls along that axis
-    by more than 60 % of what is left unexplained. A grid that is off shifts all
-    features alike; kernels of a network that does not know the symmetry shift each by
-    their own.
+    by more than 60 % of what is left unexplained.
 
     Examples
     --------
@@ -145,7 +135,7 @@ def site_alignment(
         for size in sizes:
             crops = cropped(inputs[:LOOKED_AT], size)
             check = AlignmentCheck(SiteMoves(action, group, site_action, crops))
-            keep = _Seen(sites, check)
+            keep = partial(_shown_to, check, sites)
             passes = Passes(
                 model, crops, readings, Moves(action), group, target, keep, forward
             )
@@ -158,19 +148,14 @@ def site_alignment(
     return table.assign(best=table["aligned"] & (table["r2"] == best))
 
 
-@dataclass
-class _Seen:
-    """Shows a check what layers put out, and keeps none of it."""
-
-    sites: SitesLike
-    check: AlignmentCheck
-
-    def __call__(
-        self, output: torch.Tensor, numbers: NDArray, element: int, layer: str
-    ) -> torch.Tensor:
-        rows, layout = laid_out(self.sites, output, numbers, layer)
-        self.check.see(rows, layout, numbers, element, layer)
-        return rows.new_empty(0, 1)
+def _shown_to(
+    check: AlignmentCheck, sites: SitesLike, output: torch.Tensor, *by: Any
+) -> torch.Tensor:
+    """Show what a layer puts out, by numbers, element and layer, and keep no row."""
+    numbers, _, layer = by
+    rows, layout = laid_out(sites, output, numbers, layer)
+    check.see(rows, layout, *by)
+    return rows.new_empty(0, 1)
 
 
 def cropped(inputs: Any, size: int) -> Any:
@@ -181,11 +166,8 @@ def cropped(inputs: Any, size: int) -> Any:
             f"sizes must be from 1 to {longest}, the inputs' length, found {size}."
         )
     start = (longest - size) // 2
-    middle = slice(start, start + size)
-    lengths = inputs.shape[1:]
-    return inputs[
-        (slice(None), *(middle if n == longest else slice(None) for n in lengths))
-    ]
+    parts = {longest: slice(start, start + size)}
+    return inputs[(slice(None), *(parts.get(n, slice(None)) for n in inputs.shape[1:]))]
 
 
 def _row(layer: str, size: int, found: dict[int, Alignment]) -> dict[str, Any]:

@@ -36,10 +36,6 @@ class Tokens:  # numpydoc ignore=PR02
     keep_prefix : bool, default=False
         Whether those are sites, too, which the group leaves where they are.
 
-    See Also
-    --------
-    sk_eqsae.extract_orbits : Takes it as ``sites``.
-
     Examples
     --------
     >>> from sk_eqsae.activations import Tokens
@@ -60,10 +56,6 @@ class Nodes:  # numpydoc ignore=PR02
     ----------
     sizes : array-like of int of shape (n_inputs,)
         Number of nodes of each input, such as the atoms of molecules.
-
-    See Also
-    --------
-    sk_eqsae.extract_orbits : Takes it as ``sites``.
 
     Examples
     --------
@@ -122,9 +114,6 @@ class Layout:
     grid: Grid | None
     sizes: Any = None  # (n_inputs,)
     n_prefix: int = 0
-
-    def grid_of(self, number: int) -> Grid:
-        return (int(self.sizes[number]),) if self.grid is None else self.grid
 
     def n_sites(self, numbers: NDArray) -> NDArray:
         """Number of sites of inputs, shape (n_inputs,)."""
@@ -323,10 +312,10 @@ class SiteRows:
         layout, kept = self.layouts[layer], self.kept(layer, numbers)
         if layout.grid is not None:
             return self._moves(layout.grid, layout.n_prefix, element)[kept]
-        grids = map(layout.grid_of, numbers)
+        sizes = layout.sizes[numbers].tolist()
         return [
-            self._moves(grid, 0, element)[site]
-            for grid, site in zip(grids, kept, strict=True)
+            self._moves((n,), 0, element)[site]
+            for n, site in zip(sizes, kept, strict=True)
         ]
 
     def _moves(self, grid: Grid, n_prefix: int, element: int) -> NDArray:

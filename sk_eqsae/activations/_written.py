@@ -73,7 +73,9 @@ def hash_of_inputs(inputs: Any) -> str:
     for part in [some] if is_dataset else gen_batches(n, _INPUTS_AT_A_TIME):
         batch = taken(inputs, part)
         if is_items(batch):
-            found.update(_named(map_parts(_hashable, batch)).encode())
+            # tensors are pickled with what differs from one process to the next
+            items = map_parts(lambda p: as_array(p) if torch.is_tensor(p) else p, batch)
+            found.update(_named(items).encode())
         else:
             for array in arrays_in(batch):
                 _add(found, array)
@@ -85,11 +87,6 @@ def _add(found: Any, array: Any) -> None:
     array = np.asarray(as_array(array), order="C")
     found.update(f"{array.dtype} {array.shape}".encode())
     found.update(array.data)
-
-
-def _hashable(part: Any) -> Any:
-    # tensors are pickled with what differs from one process to the next
-    return np.asarray(as_array(part)) if isinstance(part, torch.Tensor) else part
 
 
 def _named(action: Any) -> str:

@@ -139,13 +139,6 @@ class ShapeTasks(Sequence[ShapeTask]):
         ------
         ValueError
             If only one of groups and power is given, or if they do not fit the images.
-
-        Examples
-        --------
-        >>> from sk_eqsae.datasets import make_shapes, shape_tasks
-        >>> shapes, tasks = make_shapes(10, random_state=0), shape_tasks()
-        >>> tasks.label_matrix(shapes, groups=[3, 3], power=[0, 1]).shape
-        (2, 180)
         """
         shape, orientation = _rows_of(shapes, groups, power)
         columns = [_COLUMN[task] for task in self._tasks]
@@ -192,23 +185,17 @@ def shape_tasks() -> ShapeTasks:
     return ShapeTasks(_ALL_TASKS)
 
 
-def _list_all() -> tuple[ShapeTask, ...]:
-    """All tasks, in the order of the columns of ``_answer_all``."""
-    turns = [
-        (shape, orientation)
-        for shape, n_orientations in zip(SHAPE_NAMES, N_ORIENTATIONS, strict=True)
-        for orientation in range(n_orientations)
-    ]
-    return (
-        *(ShapeTask(s) for s in SHAPE_NAMES),
-        *(ShapeTask(s, orientation=o) for s, o in turns),
-        *(ShapeTask(s, position=p) for s in SHAPE_NAMES for p in POSITION_NAMES),
-        *(ShapeTask(s, position=p, orientation=o) for s, o in turns
-          for p in POSITION_NAMES),
-    )  # fmt: skip
-
-
-_ALL_TASKS = _list_all()
+_TURNS = [
+    (shape, orientation)
+    for shape, n_orientations in zip(SHAPE_NAMES, N_ORIENTATIONS, strict=True)
+    for orientation in range(n_orientations)
+]
+_ALL_TASKS = (  # in the order of the columns of `_answer_all`
+    *(ShapeTask(s) for s in SHAPE_NAMES),
+    *(ShapeTask(s, None, o) for s, o in _TURNS),
+    *(ShapeTask(s, p) for s in SHAPE_NAMES for p in POSITION_NAMES),
+    *(ShapeTask(s, p, o) for s, o in _TURNS for p in POSITION_NAMES),
+)
 _COLUMN = {task: column for column, task in enumerate(_ALL_TASKS)}
 
 

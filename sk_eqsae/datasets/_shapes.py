@@ -86,15 +86,6 @@ class Shapes:  # numpydoc ignore=PR02
         -------
         shapes : Shapes
             The rotated images; their ``base_id`` is unchanged.
-
-        Examples
-        --------
-        >>> from sk_eqsae.datasets import make_shapes
-        >>> shapes = make_shapes(1, random_state=0)
-        >>> shapes.shape
-        array([[4, 7, 5, 0]])
-        >>> shapes.rotate(1).shape
-        array([[0, 4, 7, 5]])
         """
         power = check_quarter_turns(power, len(self))
         images = np.empty_like(self.images)
@@ -161,7 +152,11 @@ def make_shapes(
     turns = np.zeros_like(shape)
     if orientation == "random":
         turns = rng.randint(N_ORIENTATIONS[shape])
-    return Shapes(_draw(shape, turns), shape, turns, _base_id(shape, turns))
+    top_left, bottom_left, bottom_right, top_right = (
+        draw_tiles()[tile_index(shape, turns)[:, i]] for i in range(4)
+    )
+    images = np.block([[top_left, top_right], [bottom_left, bottom_right]])
+    return Shapes(images[:, np.newaxis], shape, turns, _base_id(shape, turns))
 
 
 def check_quarter_turns(power: ArrayLike, n_rows: int) -> NDArray[np.int64]:
@@ -178,16 +173,6 @@ def check_quarter_turns(power: ArrayLike, n_rows: int) -> NDArray[np.int64]:
             f"shape {power.shape}."
         )
     return np.broadcast_to(power, n_rows)
-
-
-def _draw(
-    shape: NDArray[np.int64], orientation: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    top_left, bottom_left, bottom_right, top_right = (
-        draw_tiles()[tile_index(shape, orientation)[:, i]] for i in range(4)
-    )
-    images = np.block([[top_left, top_right], [bottom_left, bottom_right]])
-    return images[:, np.newaxis]
 
 
 def _base_id(

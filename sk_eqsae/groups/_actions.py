@@ -132,10 +132,6 @@ class ImageRotation(CyclicAction):  # numpydoc ignore=PR02
         Number of rotations that make a full turn.
     {channel_axis}
 
-    See Also
-    --------
-    ImageFlip : Mirror images.
-
     Examples
     --------
     >>> import numpy as np
@@ -183,10 +179,6 @@ class ImageFlip(CyclicAction):  # numpydoc ignore=PR02
         Axis to reverse: -1 swaps left and right of an image, -2 top and bottom,
         wherever the channels are. Not the first, which numbers the samples.
     {channel_axis}
-
-    See Also
-    --------
-    ImageRotation : Rotate images.
 
     Examples
     --------
@@ -313,7 +305,10 @@ class AxisRotation(CyclicAction):  # numpydoc ignore=PR02
                 "AxisRotation needs points with 3 coordinates on the last axis, found "
                 f"inputs of shape {tuple(points.shape)}."
             )
-        cos, sin = _cos_sin(power, self.order)
+        angle = 2 * math.pi * power / self.order
+        cos, sin = math.cos(angle), math.sin(angle)
+        if 4 * power % self.order == 0:
+            cos, sin = round(cos), round(sin)
         first, second = (self.axis + 1) % 3, (self.axis + 2) % 3
         outputs = _copy(points)
         a, b = points[..., first], points[..., second]
@@ -393,10 +388,6 @@ class GridShift(Action):  # numpydoc ignore=PR02
         Number of shifts along each axis that bring every entry back; must divide
         the axis' length.
 
-    See Also
-    --------
-    CyclicShift : Shifts along one axis.
-
     Examples
     --------
     >>> import numpy as np
@@ -456,10 +447,6 @@ class ChannelPermutation(Action):  # numpydoc ignore=PR02
     axis : int, default=1
         Axis to permute; not the first, which numbers the samples.
 
-    See Also
-    --------
-    SymmetricGroup : The group and its generators, the cycles c2, c3, ..., cn.
-
     Examples
     --------
     >>> import numpy as np
@@ -516,10 +503,6 @@ class CubeRotation(Action):  # numpydoc ignore=PR02
     kind : {"points", "volumes"}, default="points"
         What the inputs are: points of shape (..., 3) and a floating dtype, or cubic
         volumes of shape (..., x, y, z).
-
-    See Also
-    --------
-    AxisRotation : Rotations about one axis.
 
     Examples
     --------
@@ -755,15 +738,6 @@ def _exponents(power: int | Powers, orders: Sequence[int]) -> list[int]:
             f"{power!r}."
         )
     return [p % order for p, order in zip(exponents, orders, strict=True)]
-
-
-def _cos_sin(power: int, order: int) -> tuple[float, float]:
-    """Cosine and sine of power/order of a full turn, exact for quarter-turns."""
-    quarter_turns, remainder = divmod(4 * power, order)
-    if not remainder:
-        return ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))[quarter_turns]
-    angle = 2 * math.pi * power / order
-    return math.cos(angle), math.sin(angle)
 
 
 def _interpolated(images: Any, axes: tuple[int, int], angle: float) -> Any:

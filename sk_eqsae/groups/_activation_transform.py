@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -118,7 +117,8 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
         Orbits per step, for `solver="adam"`.
     lr : float, default=1e-3
         Learning rate, for `solver="adam"`.
-    {device}
+    device : str or torch.device, default="auto"
+        Where to compute. "auto" uses a GPU when there is one.
     random_state : int, RandomState instance or None, default=None
         Seed of the order of the orbits, for `solver="adam"`, and of the search for
         principal directions, for `n_components`.
@@ -165,15 +165,12 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
 
     X may be a memory map: the closed form needs memory for (n_features)^2 numbers a few
     times over, whatever the number of rows, or for n_features times `n_components`.
-
-    M^order = I holds up to rounding, about order * eps * ||M||^2. The norm is large
-    where M moves directions with little variance into ones with much.
+    M^order = I holds up to rounding, about order * eps * ||M||^2.
 
     With an exact law, ``M^t = expm(t A)``: if g is a rotation by 15 degrees, ``act(X,
     0.5)`` rotates by 7.5. That is right for angular frequencies below order / 2. Where
-    rows have more than 5 % of what moves at order / 2 itself (of an odd order, at the
-    highest below it), `act` warns, since their spectrum then goes on. Inputs that are
-    moved by half a step tell for certain: `score` takes their powers.
+    more than 5 % of what moves is at order / 2, `act` warns. Inputs that are moved by
+    half a step tell for certain: `score` takes their powers.
 
     References
     ----------
@@ -295,9 +292,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
         ----------
         {X}
         {y}
-        {groups}
-        {power}
-        {site}
+        {metadata}
 
         {self}
 
@@ -310,14 +305,11 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
 
         Warns
         -----
-        UserWarning
+        UserWarning, ConvergenceWarning
             If nothing says what the group is, or M is not to be trusted: of fewer than
             two rows for each direction in which they vary, worse on them than their
             mean or than M = I, with an `order_error_` above 1e-10, or fitted to few
-            long orbits.
-        ConvergenceWarning
-            If "adam" with an exact law ends above the closed form, which is kept, or
-            with a free law explains less than the mean or M = I does.
+            long orbits; if "adam" ends above the closed form, which is kept.
         """
         with all_or_nothing(self):
             self._forget()
@@ -357,8 +349,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
             Activations, whole orbits. A row that is missing here is missing for good.
         {y}
         groups : array-like of shape (n_rows,), default=None
-            Input that each row is of. Ids belong to their call: the same id in two
-            calls stands for two inputs.
+            Input that each row is of; the same id in two calls stands for two inputs.
         power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
             Powers of the generators of each row; 0 is the canonical row. Without
             `symmetry`, the first call decides the group.
@@ -368,10 +359,9 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
 
         Raises
         ------
-        AttributeError
-            With `solver="adam"`, which needs all orbits at once.
-        ValueError
-            As `fit` does; the orbits of that call are then not in M.
+        AttributeError, ValueError
+            With `solver="adam"`, which needs all orbits at once, or as `fit` does; the
+            orbits of that call are then not in M.
 
         Warns
         -----
@@ -461,14 +451,16 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
         basis = self._principal_directions(X)
         return OrbitMoments(self.symmetry_, by_irrep=by_irrep, basis=basis)
 
-    def _solved(self, moments: OrbitMoments, *, use_up: bool) -> NDArray | ExactLaw:
+    def _solved(self, moments: OrbitMoments, *, use_up: bool = True) -> Any:
         """Closed form of the matrices from moments of orbits."""
         n_features = self.n_features_in_
         if self.group_law == "orthogonal":
             return orthogonal_generators(moments)
         if self.group_law == "free":
             return free_generators(moments, n_features)
-        return _exact_law(moments, n_features, use_up=use_up)
+        if moments.n_rows_of_whole >= _MOST * moments.n_rows:
+            return law_of_whole_orbits(moments, n_features, use_up=use_up)
+        return law_of_all_pairs(moments, n_features)
 
     def _descended(
         self, X: NDArray, table: NDArray, moments: OrbitMoments
@@ -492,8 +484,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
             found, losses = descend(rows, table, self.symmetry_, **settings)
         else:
             moments.add(X, table)
-            start = _exact_law(moments, X.shape[1], use_up=True)
-            found, losses = refine(start, rows, table, **settings)
+            found, losses = refine(self._solved(moments), rows, table, **settings)
         self.loss_curve_, self.n_iter_ = losses, len(losses)
         return found
 
@@ -588,11 +579,6 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
         -------
         matrix : ndarray of shape (n_features, n_features)
             M_1^p1 M_2^p2 ...
-
-        Warns
-        -----
-        UserWarning
-            As `act` does, of the directions that M turns.
         """
         check_is_fitted(self)
         (row,) = self._as_rows(power, n_rows=1)
@@ -693,9 +679,7 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
         ----------
         X : array-like of shape (n_rows, n_features)
             Activations, best of orbits that were not fitted.
-        {groups}
-        {power}
-        {site}
+        {metadata}
 
         Returns
         -------
@@ -709,7 +693,11 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
         X = checked_array(self, X, reset=False)
         metadata = {"groups": groups, "power": power, "site": site}
         _, table = orbit_table(**metadata, symmetry=self.symmetry_, n_rows=len(X))
-        r2 = _r2_of_moves(matrices_of(self).moved(X[table[:, 0]]), X, table)
+        r2 = np.full(self.order_, np.nan)
+        for element, moved in matrices_of(self).moved(X[table[:, 0]]):
+            seen = table[:, element] >= 0
+            if seen.any():
+                r2[element] = _r2(X[table[seen, element]], moved[seen], X)
         return r2[1:] if self.order_ > 1 else r2
 
     def score(
@@ -739,30 +727,20 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
         -------
         score : float
             1 is perfect; 0 is as good as the mean activation of each power.
-
-        Warns
-        -----
-        UserWarning
-            As `act` does, of powers that are not whole.
         """
         metadata = {"groups": groups, "power": power, "site": site}
-        if self._some_are_between(power):
-            r2 = self._r2_between(X, **metadata)
-        else:
-            r2 = self.r2_per_power(X, **metadata)
+        r2_of = self.r2_per_power
+        if power is not None and getattr(self, "group_law", None) == "exact":
+            powers = np.asarray(as_array(power, "power"))
+            if powers.dtype.kind == "f" and (powers != np.rint(powers)).any():
+                r2_of = self._r2_between
+        r2 = r2_of(X, **metadata)
         if np.isnan(r2).all():
             raise ValueError(
                 "score compares rows with their canonical row moved by M, but no row "
                 "has another power than 0. Give whole orbits."
             )
         return float(np.nanmean(r2))
-
-    def _some_are_between(self, power: ArrayLike | None) -> bool:
-        """Whether powers are real, and M has real powers."""
-        if power is None or getattr(self, "group_law", None) != "exact":
-            return False
-        power = np.asarray(as_array(power, "power"))
-        return power.dtype.kind == "f" and bool((power != np.rint(power)).any())
 
     def _r2_between(self, X: ArrayLike, **metadata: Any) -> NDArray:
         """R2 of each power but 0 that rows have, whole or not."""
@@ -776,24 +754,6 @@ class ActivationTransformFitter(OneToOneFeatureMixin, FloatTransformer):
         values, which = np.unique(power, axis=0, return_inverse=True)
         moves = [(v, np.flatnonzero(which == i)) for i, v in enumerate(values)]
         return np.array([_r2(X[rows], moved[rows], X) for v, rows in moves if v.any()])
-
-
-def _exact_law(moments: OrbitMoments, n_features: int, *, use_up: bool) -> ExactLaw:
-    if moments.n_rows_of_whole >= _MOST * moments.n_rows:
-        return law_of_whole_orbits(moments, n_features, use_up=use_up)
-    return law_of_all_pairs(moments, n_features)
-
-
-def _r2_of_moves(
-    moves: Iterable[tuple[int, NDArray]], X: NDArray, table: NDArray
-) -> NDArray:
-    """R2 (order,) of moved canonical rows against rows of each element, or NaN."""
-    r2 = np.full(table.shape[1], np.nan)
-    for element, moved in moves:
-        seen = table[:, element] >= 0
-        if seen.any():
-            r2[element] = _r2(X[table[seen, element]], moved[seen], X)
-    return r2
 
 
 def _r2(rows: NDArray, moved: NDArray, X: NDArray) -> float:

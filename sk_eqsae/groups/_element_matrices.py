@@ -57,13 +57,6 @@ class ElementMatrices:
         self.keeps_powers = fits or 2 * size * sum(self._steps) <= most_kept
         self._kept: dict[tuple[int, int], NDArray] = {}
 
-    def is_of(
-        self, group: FiniteGroup, generators: NDArray, basis: NDArray | None
-    ) -> bool:
-        """Say if they are made from these."""
-        same = self.basis is basis and self.group == group
-        return same and np.array_equal(self.generators, generators)
-
     def on_features(self) -> ElementMatrices:
         """Give the same without a basis."""
         generators = on_features(self.generators, self.basis)
@@ -215,32 +208,27 @@ def on_features(matrices: NDArray, basis: NDArray | None) -> NDArray:
 _KEPT: WeakKeyDictionary[BaseEstimator, ElementMatrices] = WeakKeyDictionary()
 
 
-def kept_matrices(
-    fitter: BaseEstimator,
-    group: FiniteGroup,
-    generators: NDArray,
-    basis: NDArray | None = None,
-) -> ElementMatrices:
-    """Element matrices that were made for a fitter before, if M is still the same."""
-    kept = _KEPT.get(fitter)
-    if kept is not None and kept.is_of(group, generators, basis):
+def matrices_of(activation_transform: BaseEstimator) -> ElementMatrices:
+    """Element matrices of a fitted M of any class that has a method matrix."""
+    group, fitter, basis = activation_transform.symmetry_, activation_transform, None
+    if factors := getattr(fitter, "_factors", None):  # of a frozen one, too
+        generators, basis = factors()
+    else:
+        fitter = unfrozen(fitter)
+        powers = group.power_of(np.array(generator_elements(group)))
+        generators = np.array([fitter.matrix(power) for power in powers])
+    made, kept = ElementMatrices(group, generators, basis), _KEPT.get(fitter)
+    if (
+        kept is not None
+        and kept.basis is basis
+        and kept.group == group
+        and np.array_equal(kept.generators, generators)
+    ):
         return kept
-    made = ElementMatrices(group, generators, basis)
     if made.keeps_powers:
         made.generators = generators.copy()  # what is written into M has to be seen
         _KEPT[fitter] = made
     return made
-
-
-def matrices_of(activation_transform: BaseEstimator) -> ElementMatrices:
-    """Element matrices of a fitted M of any class that has a method matrix."""
-    group = activation_transform.symmetry_
-    if factors := getattr(activation_transform, "_factors", None):  # of a frozen one
-        return kept_matrices(activation_transform, group, *factors())
-    fitter = unfrozen(activation_transform)
-    powers = group.power_of(np.array(generator_elements(group)))
-    generators = np.array([fitter.matrix(power) for power in powers])
-    return kept_matrices(fitter, group, generators)
 
 
 def element_matrices(activation_transform: BaseEstimator) -> NDArray:

@@ -1,6 +1,7 @@
 """Matrices that obey a group's law, from moments of orbits; when to trust them."""
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from .._warnings import warn
-from ._group import FiniteGroup, Irrep, Word, generator_elements, smallest_parts
+from ._group import FiniteGroup, Irrep, generator_elements, smallest_parts
 from ._moments import IrrepMoments, Level, OrbitMoments, gram_of_irreps, rows_of_irreps
 
 _CUTOFF = 1e-6  # share of the mean variance: directions with less are left alone
@@ -118,12 +119,13 @@ def law_of_whole_orbits(
     # n_features. To use sums up, to free each as soon as it is solved, lowers the peak
     # of memory.
     irreps, its_level = moments.levelled(use_up=use_up)
-    rows = rows_of_irreps(irreps)
-    if rows is not None:
-        whitening = _whitening_of_rows(rows, n_features, its_level.rounding)
-    else:
-        gram = gram_of_irreps(irreps)
-        whitening = whitening_of_gram(gram, n_features, its_level.rounding)
+    rows, limits = rows_of_irreps(irreps), (n_features, its_level.rounding)
+    if rows is None:
+        whitening = whitening_of_gram(gram_of_irreps(irreps), *limits)
+    else:  # fewer rows than features
+        small = whitening_of_gram(rows @ rows.T, *limits)
+        # directions with little variance are orthogonal but for rounding over variance
+        whitening = Whitening(_polished(rows.T @ small.white), small.root)
     spectra = []
     for irrep in irreps:
         spectra.append(_spectrum_of_moments(irrep, whitening.white))
@@ -140,14 +142,6 @@ def whitening_of_gram(gram: NDArray, n_features: int, rounding: float) -> Whiten
     values, vectors = eigh(gram, driver="evd", overwrite_a=True)
     kept = values > max(cutoff, rounding, np.finfo(float).tiny)
     return Whitening(vectors[:, kept], np.sqrt(values[kept]))
-
-
-def _whitening_of_rows(rows: NDArray, n_features: int, rounding: float) -> Whitening:
-    """Whitening from fewer rows than features."""
-    small = whitening_of_gram(rows @ rows.T, n_features, rounding)
-    vectors = rows.T @ small.white
-    # Directions with little variance are orthogonal only to rounding over variance.
-    return Whitening(_polished(vectors), small.root)
 
 
 class IrrepSpectrum(NamedTuple):
@@ -263,10 +257,14 @@ def _orthonormal(frames: list[NDArray]) -> tuple[list[NDArray], int]:
     columns = _columns(frames)
     if columns.size == 0:
         return frames, 0
-    if np.linalg.norm(_gram_error(columns)) < _NEAR:
-        columns, rank = _polished(columns), min(columns.shape)
-    else:
-        columns, rank = _orthonormal_by_eigenvectors(columns)
+    rank = min(columns.shape)
+    if np.linalg.norm(_gram_error(columns)) >= _NEAR:
+        values, vectors = eigh(columns @ columns.T, driver="evd", overwrite_a=True)
+        new = values > _DEPENDENT * values[-1]
+        vectors, rank = vectors[:, new], int(new.sum())
+        columns = (vectors.T @ columns) / np.sqrt(values[new])[:, np.newaxis]
+        columns = vectors @ columns
+    columns = _polished(columns)
     ends = np.cumsum([frame.shape[1] * frame.shape[2] for frame in frames])[:-1]
     parts = np.split(columns, ends, axis=1)
     return [p.reshape(f.shape) for p, f in zip(parts, frames, strict=True)], rank
@@ -274,14 +272,6 @@ def _orthonormal(frames: list[NDArray]) -> tuple[list[NDArray], int]:
 
 def _columns(frames: list[NDArray]) -> NDArray:
     return np.hstack([f.reshape(len(f), f.shape[1] * f.shape[2]) for f in frames])
-
-
-def _orthonormal_by_eigenvectors(columns: NDArray) -> tuple[NDArray, int]:
-    values, vectors = eigh(columns @ columns.T, driver="evd", overwrite_a=True)
-    new = values > _DEPENDENT * values[-1]
-    vectors = vectors[:, new]
-    columns = vectors @ ((vectors.T @ columns) / np.sqrt(values[new])[:, np.newaxis])
-    return _polished(columns), int(new.sum())
 
 
 def _polished(columns: NDArray) -> NDArray:
@@ -340,19 +330,11 @@ def exact_representation(T: NDArray, group: FiniteGroup) -> Representation:
 def law_error(group: FiniteGroup, generators: NDArray, n_features: int) -> float:
     """Largest distance of a relation from the identity, over the root of n_features."""
     identity = np.eye(generators.shape[1])
-    distances = [
-        np.linalg.norm(_product(generators, relation) - identity)
-        for relation in group.relations
-    ]
+    distances = []
+    for word in group.relations:
+        powers = (np.linalg.matrix_power(generators[k], p) for k, p in word)
+        distances.append(np.linalg.norm(reduce(np.matmul, powers, identity) - identity))
     return float(max(distances)) / n_features**0.5
-
-
-def _product(generators: NDArray, word: Word) -> NDArray:
-    """Product of powers of generators; exponents may be negative."""
-    matrix = np.eye(generators.shape[1])
-    for generator, exponent in word:
-        matrix = matrix @ np.linalg.matrix_power(generators[generator], exponent)
-    return matrix
 
 
 def warn_if_too_few(rank: int, moments: OrbitMoments) -> None:

@@ -94,10 +94,6 @@ class Subgroup:  # numpydoc ignore=PR02
     elements : ndarray of int of shape (order,)
         Numbers of its elements, ascending; the identity is 0.
 
-    See Also
-    --------
-    sk_eqsae.groups.FiniteGroup.subgroups : One of each conjugacy class.
-
     Examples
     --------
     >>> from sk_eqsae.groups import CyclicGroup
@@ -296,12 +292,6 @@ class FiniteGroup(ABC):
         -------
         elements : ndarray of shape (n_rows,)
             Elements g_1^p1 g_2^p2 ...
-
-        Examples
-        --------
-        >>> from sk_eqsae.groups import CyclicGroup
-        >>> CyclicGroup(4).elements_of([0, 1, 5, -1])
-        array([0, 1, 1, 3])
         """
         exponents = _checked_powers(power, self) % self.generator_orders
         elements = np.zeros(len(exponents), dtype=np.int64)
@@ -324,14 +314,6 @@ class FiniteGroup(ABC):
         -------
         power : ndarray of shape (n_rows,) or (n_rows, n_generators)
             With one generator, its powers; else a column for each.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from sk_eqsae.groups import DihedralGroup
-        >>> DihedralGroup(3).power_of(np.array([0, 5]))
-        array([[0, 0],
-               [2, 1]])
         """
         power = self.powers[elements]
         return power if self.n_generators > 1 else power[:, 0]
@@ -339,7 +321,13 @@ class FiniteGroup(ABC):
     @cached_property
     def _generator_powers(self) -> tuple[NDArray, ...]:
         """Elements 1, g, g^2 ... of each generator g."""
-        return tuple(_cycle(left) for left in self._left_products)
+        cycles = []
+        for left in self._left_products.tolist():
+            elements = [0]
+            while following := left[elements[-1]]:
+                elements.append(following)
+            cycles.append(np.array(elements))
+        return tuple(cycles)
 
 
 @dataclass(frozen=True)
@@ -699,7 +687,18 @@ def shown(word: Sequence[tuple[str, int | str]]) -> str:
 
 def _checked_powers(power: ArrayLike, group: FiniteGroup) -> NDArray:
     """Powers (n_rows, n_generators) as integers."""
-    power = _integers(power)
+    try:
+        given = np.asarray(power)
+        with np.errstate(invalid="ignore"):
+            power = given.astype(np.int64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            "power must be an array of integers, one row for each row of the data, "
+            f"found {power!r}."
+        ) from error
+    if (power != given).any():
+        wrong = given[power != given].flat[0]
+        raise ValueError(f"power must hold integers, found {wrong!r}.")
     if power.ndim == 1 and group.n_generators == 1:
         power = power[:, np.newaxis]
     if power.ndim != 2 or power.shape[1] != group.n_generators:
@@ -712,30 +711,6 @@ def _checked_powers(power: ArrayLike, group: FiniteGroup) -> NDArray:
             f"{shown([(name, 'p') for name in names])}."
         )
     return power
-
-
-def _integers(power: ArrayLike) -> NDArray:
-    try:
-        given = np.asarray(power)
-        with np.errstate(invalid="ignore"):
-            whole = given.astype(np.int64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(
-            "power must be an array of integers, one row for each row of the data, "
-            f"found {power!r}."
-        ) from error
-    if (whole != given).any():
-        wrong = given[whole != given].flat[0]
-        raise ValueError(f"power must hold integers, found {wrong!r}.")
-    return whole
-
-
-def _cycle(left: NDArray) -> NDArray:
-    """Elements 1, g, g^2, ... from the products g e."""
-    elements = [0]
-    while (following := int(left[elements[-1]])) != 0:
-        elements.append(following)
-    return np.array(elements)
 
 
 def _divisors(n: int) -> list[int]:
@@ -782,27 +757,16 @@ def _tensor_parts(first: Irrep, second: Irrep) -> list[Irrep]:
 def _irrep_names(found: list[NDArray], group: FiniteGroup) -> list[str]:
     """Name signs by the generators they flip, others by their dimension."""
     dims = [matrices.shape[1] for matrices in found]
-    names = ["trivial"]
-    for i, (dim, matrices) in enumerate(zip(dims, found, strict=True)):
-        if i == 0:
-            continue
+    names, generators = ["trivial"], generator_elements(group)
+    for i, dim in enumerate(dims[1:], start=1):
+        alike = dims.count(dim)
         if dim == 1:
-            names.append(_sign_name(matrices, group, only=dims.count(1) == 2))
-        elif dims.count(dim) == 1:
-            names.append(f"{dim}-d")
+            signs = found[i][generators, 0, 0]
+            flipped = [
+                g for g, s in zip(group.generator_names, signs, strict=True) if s < 0
+            ]
+            names.append("sign" if alike == 2 else f"sign of {' and '.join(flipped)}")
         else:
-            names.append(f"{dim}-d ({i + 1 - dims.index(dim)})")
+            number = f" ({i + 1 - dims.index(dim)})" if alike > 1 else ""
+            names.append(f"{dim}-d{number}")
     return names
-
-
-def _sign_name(matrices: NDArray, group: FiniteGroup, only: bool) -> str:
-    if only:
-        return "sign"
-    flipped = [
-        name
-        for name, element in zip(
-            group.generator_names, generator_elements(group), strict=True
-        )
-        if matrices[element, 0, 0] < 0
-    ]
-    return f"sign of {' and '.join(flipped)}"

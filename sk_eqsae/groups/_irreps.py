@@ -14,13 +14,24 @@ def irreps_of_regular(table: NDArray, inverses: NDArray) -> list[NDArray]:
     # irreducible subspaces of the regular representation, which holds them all. The
     # irreps are orthogonal matrices, sorted by dimension and then by character.
     quotients = table[inverses]  # a^-1 b
-    spaces = _eigenspaces(lambda rng: _symmetric(rng, inverses)[quotients])
+
+    def draw(rng: np.random.Generator) -> NDArray:
+        weights = rng.normal(size=len(inverses))  # the same for an inverse
+        return (weights + weights[inverses])[quotients]
+
+    spaces = _eigenspaces(draw)
     return _distinct([space.T @ space[quotients] for space in spaces])
 
 
 def irreps_inside(matrices: NDArray) -> list[NDArray]:
     """Every real irrep, each once, inside orthogonal matrices (order, n, n)."""
-    spaces = _eigenspaces(lambda rng: _commuting(rng, matrices))
+
+    def draw(rng: np.random.Generator) -> NDArray:
+        noise = rng.normal(size=matrices.shape[1:])
+        symmetric = noise + noise.T
+        return (matrices @ symmetric @ matrices.transpose(0, 2, 1)).mean(axis=0)
+
+    spaces = _eigenspaces(draw)
     return _distinct([space.T @ matrices @ space for space in spaces])
 
 
@@ -40,18 +51,6 @@ def canonical_basis(space: NDArray) -> NDArray:
     turned, triangle = np.linalg.qr(space.conj().T @ fixed)
     diagonal = np.diag(triangle)
     return space @ (turned * (diagonal / np.abs(diagonal)))
-
-
-def _symmetric(rng: np.random.Generator, inverses: NDArray) -> NDArray:
-    """One random number for each element, the same for its inverse."""
-    weights = rng.normal(size=len(inverses))
-    return weights + weights[inverses]
-
-
-def _commuting(rng: np.random.Generator, matrices: NDArray) -> NDArray:
-    """Random symmetric matrix, averaged over the group."""
-    noise = rng.normal(size=matrices.shape[1:])
-    return (matrices @ (noise + noise.T) @ matrices.transpose(0, 2, 1)).mean(axis=0)
 
 
 def _eigenspaces(draw: Callable[[np.random.Generator], NDArray]) -> list[NDArray]:

@@ -1,8 +1,5 @@
 """Matrices by least squares over pairs of rows: free, orthogonal, or nearly exact."""
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import polar, solve
@@ -15,7 +12,7 @@ from ._exact_law import (
     whitening_of_gram,
     with_fixed_mean,
 )
-from ._group import FiniteGroup, generator_elements
+from ._group import generator_elements
 from ._moments import IrrepMoments, OrbitMoments, PairMoments, gram_of
 
 _RIDGE = 1e-6  # share of the mean eigenvalue
@@ -45,12 +42,14 @@ def law_of_all_pairs(moments: OrbitMoments, n_features: int) -> ExactLaw:
     """
     pairs = _checked_pairs(moments)
     found = _least_squares(moments, pairs, n_features)
-    start = _all_elements(moments.group, found)
+    # products of generators' matrices where no other was found
+    generators = np.array([found[g] for g in generator_elements(moments.group)])
+    start = ElementMatrices(moments.group, generators).stacked()
+    start[list(found)] = list(found.values())
     every = PairMoments(*(sums.sum(axis=0, keepdims=True) for sums in pairs))
     its_level = every.level(0, moments.shift)
     gram, _ = every.moved(0, its_level.move)
-    by_element = _by_element(moments, pairs, its_level.move)
-    missed = _missed(start, (sums for sums in by_element if sums.element in found))
+    missed = _missed(moments, pairs, found, its_level.move)
     filled = (start @ gram @ start.transpose(0, 2, 1)).sum(axis=0)
     filled += every.n_pairs[0] * len(moments.elements) * missed
     whitening = whitening_of_gram(filled, n_features, its_level.rounding)
@@ -127,47 +126,24 @@ def _least_squares(
     }
 
 
-def _all_elements(group: FiniteGroup, found: dict[int, NDArray]) -> NDArray:
-    """Matrices of all elements: products of generators' where none was found."""
-    generators = np.array([found[g] for g in generator_elements(group)])
-    matrices = ElementMatrices(group, generators).stacked()
-    for element, matrix in found.items():
-        matrices[element] = matrix
-    return matrices
-
-
-class _ElementSums(NamedTuple):
-    """Sums over the pairs of rows x_gh and x_h of one element g."""
-
-    element: int
-    n_pairs: int
-    before: NDArray  # of outer(x_h, x_h)
-    cross: NDArray  # of outer(x_gh, x_h)
-    after: NDArray  # of outer(x_gh, x_gh)
-
-
-def _by_element(
-    moments: OrbitMoments, pairs: PairMoments, move: NDArray
-) -> Iterator[_ElementSums]:
-    """Iterate over elements with pairs, after something is added to all rows."""
-    for i, element in enumerate(moments.elements):
-        n_pairs = pairs.n_pairs[i]
-        if n_pairs:
-            sums = pairs.moved(i, move)
-            inverse = moments.elements.index(moments.group.inverses[element])
-            after, _ = pairs.moved(inverse, move)
-            yield _ElementSums(element, n_pairs, *sums, after)
-
-
-def _missed(start: NDArray, by_element: Iterable[_ElementSums]) -> NDArray:
+def _missed(
+    moments: OrbitMoments,
+    pairs: PairMoments,
+    found: dict[int, NDArray],
+    move: NDArray,
+) -> NDArray:
     """Second moments of what least squares misses of a row, mean over elements."""
     # Least squares shrinks what it cannot predict. Without this, directions that it
-    # predicts badly would seem to have less variance than they have.
-    missed, n_elements = np.zeros(start.shape[1:]), 0
-    for sums in by_element:
-        matrix = start[sums.element]
-        both = sums.cross @ matrix.T
-        square = sums.after - both - both.T + matrix @ sums.before @ matrix.T
-        missed += square / sums.n_pairs
-        n_elements += 1
-    return missed / max(1, n_elements)
+    # predicts badly would seem to have less variance than they have. With sums over the
+    # pairs of rows y = x_gh and x = x_h of an element, they are those of
+    #
+    #     sum of (y - M x) (y - M x)' = sum of y y' - y x' M' - M x y' + M x x' M'
+    inverses, missed = moments.group.inverses, np.zeros_like(pairs.before[0])
+    for element, matrix in found.items():
+        i, back = map(moments.elements.index, (element, inverses[element]))
+        before, cross = pairs.moved(i, move)
+        after, _ = pairs.moved(back, move)
+        both = cross @ matrix.T
+        square = after - both - both.T + matrix @ before @ matrix.T
+        missed += square / pairs.n_pairs[i]
+    return missed / len(found)

@@ -110,11 +110,7 @@ class PoseCanonicalizer(OneToOneFeatureMixin, FloatTransformer):
         ----------
         {X}
         {y}
-        groups : array-like of shape (n_rows,), default=None
-            Input that each row is of. Only used to fit M.
-        power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
-            Powers of the generators of each row. Only used to fit M.
-        {site}
+        {metadata}
 
         {self}
 

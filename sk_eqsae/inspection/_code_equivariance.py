@@ -59,16 +59,12 @@ def code_equivariance(
 
     Raises
     ------
-    TypeError
-        If `sae` has no latent orbits.
-    ValueError
-        If groups, power and site do not describe orbits, or no row is moved.
+    TypeError, ValueError
+        If `sae` has no latent orbits, or no row is moved.
 
     See Also
     --------
-    sk_eqsae.feature_families : The same for autoencoders without latent
-        orbits.
-    r2_per_feature : How far activations move as M says.
+    sk_eqsae.feature_families : The same for autoencoders without latent orbits.
 
     Examples
     --------
@@ -96,14 +92,14 @@ def code_equivariance(
     variance = Z.power(2).sum() / len(X) - np.square(Z.mean(axis=0)).sum()
     rows = []
     for element, name in enumerate(action_powers(group)):
-        before = table.ravel()
-        after = table[:, group.multiplication_table[element]].ravel()
-        both = (before >= 0) & (after >= 0)
-        if element and both.any():
-            moved = sae.latent_orbits_.permute(Z[before[both]], name)
-            left = (Z[after[both]] - moved).power(2).sum() / both.sum()
+        moved = table[:, group.multiplication_table[element]]
+        both = (table >= 0) & (moved >= 0)
+        before, after = table[both], moved[both]
+        if element and len(before):
+            codes = sae.latent_orbits_.permute(Z[before], name)
+            left = (Z[after] - codes).power(2).sum() / len(after)
             equivariance = 1 - left / variance if left else 1.0
-            rows.append((name, equivariance, _fvu(sae, X, after[both], moved)))
+            rows.append((name, equivariance, _fvu(sae, X, after, codes)))
     if not rows:
         raise ValueError(
             "power: no row has any other power than 0, so that no code moves. Add the "

@@ -60,10 +60,7 @@ class Display:
         ----------
         {ax}
 
-        Returns
-        -------
-        self : display
-            The same, with the picture in `figure_`.
+        {display}
         """
         return self._plot(ax)
 

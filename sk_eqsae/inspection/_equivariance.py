@@ -41,7 +41,10 @@ def r2_per_feature(
 
     Parameters
     ----------
-    {held_out}
+    activation_transform : estimator
+        Fitted M.
+    X : array-like of shape (n_rows, n_features)
+        Activations, of orbits that M was not fitted on.
     {orbit_rows}
 
     Returns
@@ -50,7 +53,10 @@ def r2_per_feature(
         R2, one row per power other than 0. NaN for a feature without variance. The
         mean of a row, weighted by the features' variances, is the R2 of that power.
 
-    {no_orbits}
+    Raises
+    ------
+    ValueError
+        If groups and power do not describe orbits, or no row is moved.
 
     Examples
     --------

@@ -67,17 +67,15 @@ def equivariance_report(
     activation_transform : estimator, default=None
         How M is fitted on `train`. None is
         ``ActivationTransformFitter(train.symmetry)``. A fitted one in a FrozenEstimator
-        is taken as it is; that it has not seen `test` is the caller's promise.
+        is taken as it is; that it has not seen `test` is your promise.
     ceiling : estimator, default=None
         Regressor for the ceiling, from (n_orbits, n_features) to the same shape.
         None is ridge regression, plus a network with one hidden layer of 256 units
         on what it leaves if that is better on a fifth of the training groups.
     sae : GroupTiedSAE or OrbitSAE, default=None
-        Fitted autoencoder whose codes are looked at, too. That it has not seen `test`
-        is the caller's promise.
+        Fitted autoencoder, without a look at `test`, whose codes are looked at, too.
     n_bootstrap : int, default=1000
-        Resamples of the groups in `test`, each with all sites of its inputs, the same
-        for all maps and powers.
+        Resamples of the groups in `test`, each with all sites of its inputs.
     confidence_level : float, default=0.95
         Probability that the interval covers.
     {evaluation_state}
@@ -88,25 +86,21 @@ def equivariance_report(
         One row per map and power (0 aside), then per map the `power` "mean": `map`,
         `power` (a tuple if there are several generators), `r2` (1 - FVU against the
         per-feature mean of that power), and the bootstrap interval over groups from
-        `low` to `high`. Powers without a row in either part are left out. `r2` is NaN
-        for a power whose test rows do not vary, such as a single one; "mean" is over
-        the others. With `sae` also `code_equivariance` of ``"codes"``, as
-        :func:`~sk_eqsae.inspection.code_equivariance` finds it on `test`, NaN of the
-        others.
+        `low` to `high`. `r2` is NaN for a power whose test rows do not vary; "mean" is
+        over the others. With `sae` also the `code_equivariance` of ``"codes"`` on
+        `test`, NaN of the others.
 
     Raises
     ------
-    TypeError
-        If train or test are no Orbits, or `sae` has no latent orbits.
-    ValueError
-        If train and test share a group, have no power but 0 in common or different
-        symmetries, one has fewer than five groups, or `sae` is of another symmetry.
+    TypeError, ValueError
+        If train or test are no Orbits, share a group, have no power but 0 in common or
+        different symmetries, or one has fewer than five groups; if `sae` has no latent
+        orbits or another symmetry.
 
     Notes
     -----
-    The percentile interval has orbits as units and is for the fitted maps, not for
-    other training sets. Resamples that hold a power in one orbit or none are left out;
-    it is NaN if more than nine tenths are.
+    The interval is for the fitted maps, not for other training sets. It leaves out
+    resamples that hold a power in one orbit or none, and is NaN if nine tenths do.
 
     Examples
     --------
@@ -130,7 +124,12 @@ def equivariance_report(
         activation_transform = _default_fitter(train, test)
     check_transform(activation_transform, fitted=False)
     if sae is not None:
-        _check_codes(sae, test)
+        check_orbited(sae)
+        if sae.symmetry_ != test.symmetry:
+            raise ValueError(
+                f"sae was fitted for {sae.symmetry_}, but test has the symmetry "
+                f"{test.symmetry}. Give the orbits that it was made for."
+            )
     random_state = check_random_state(random_state)
     maps, pairs = _fit_maps(train, test, activation_transform, ceiling, random_state)
     if sae is not None:
@@ -148,16 +147,10 @@ def equivariance_report(
         ],
         columns=["map", "power", "r2", "low", "high"],
     )
-    return report if sae is None else _with_code_equivariance(report, sae, test)
-
-
-def _check_codes(sae: Any, test: Orbits) -> None:
-    check_orbited(sae)
-    if sae.symmetry_ != test.symmetry:
-        raise ValueError(
-            f"sae was fitted for {sae.symmetry_}, but test has the symmetry "
-            f"{test.symmetry}. Give the orbits that it was made for."
-        )
+    if sae is None:
+        return report
+    found = code_equivariance(sae, test.X, **test.metadata).drop(columns="cross_fvu")
+    return report.merge(found.assign(map="codes"), how="left", on=["map", "power"])
 
 
 def _by_moved_codes(sae: Any, pairs: Pairs) -> NDArray:
@@ -166,20 +159,9 @@ def _by_moved_codes(sae: Any, pairs: Pairs) -> NDArray:
     return rebuilt(sae, sae.latent_orbits_.permute(Z, pairs.power))
 
 
-def _with_code_equivariance(
-    report: pd.DataFrame, sae: Any, test: Orbits
-) -> pd.DataFrame:
-    found = code_equivariance(sae, test.X, **test.metadata)
-    by_power = dict(zip(found.power, found.code_equivariance, strict=True))
-    values = [
-        by_power[power] if name == "codes" else np.nan
-        for name, power in zip(report["map"], report["power"], strict=True)
-    ]
-    return report.assign(code_equivariance=values)
-
-
 def _check_parts(train: Orbits, test: Orbits) -> None:
-    for name, part in (("train", train), ("test", test)):
+    parts = {"train": train, "test": test}
+    for name, part in parts.items():
         if not hasattr(part, "groups"):
             raise TypeError(
                 f"{name} has to be Orbits, as extract_orbits or Orbits(X, groups, "
@@ -192,7 +174,7 @@ def _check_parts(train: Orbits, test: Orbits) -> None:
             "test is not held out. Split with Orbits.split, or give different "
             "inputs different ids."
         )
-    for name, part in (("train", train), ("test", test)):
+    for name, part in parts.items():
         n_groups = len(np.unique(part.groups))
         if n_groups < _FEWEST:
             raise ValueError(
@@ -227,7 +209,11 @@ def _fit_maps(
         for o in (train, test)
     )
     common = _seen_in_both(seen, pairs)
-    free = _free_maps(ceiling, [seen[e] for e in common], random_state)
+    is_own = ceiling is None  # chosen on other inputs
+    search, free = default_ceiling(random_state) if is_own else ceiling, {}
+    for p in (seen[e] for e in common):
+        inputs = {"groups": p.inputs[p.orbits]} if is_own else {}
+        free[p.element] = clone(search).fit(p.canonical, p.moved, **inputs)
     maps: dict[str, Predict] = {
         "M": partial(predicted, fitter),
         "nonlinear": lambda p: free[p.element].predict(p.canonical),
@@ -247,21 +233,6 @@ def _seen_in_both(train: dict[int, Pairs], test: dict[int, Pairs]) -> list[int]:
             "add rows."
         )
     return common
-
-
-def _free_maps(
-    ceiling: BaseEstimator | None,
-    seen: list[Pairs],
-    random_state: np.random.RandomState,
-) -> dict[int, BaseEstimator]:
-    """A map of each element, of which that by default is chosen on other inputs."""
-    if ceiling is not None:
-        return {p.element: clone(ceiling).fit(p.canonical, p.moved) for p in seen}
-    search = default_ceiling(random_state)
-    return {
-        p.element: clone(search).fit(p.canonical, p.moved, groups=p.inputs[p.orbits])
-        for p in seen
-    }
 
 
 def fitted_on_shuffled(

@@ -88,12 +88,8 @@ def feature_families(
     Notes
     -----
     Beyond chance is what exceeds the 0.95 quantile over latents of the shuffled
-    correlations. The cosines of :func:`feature_symmetry` find the same partners where
-    codes correlate well, but are larger: vectors may agree where codes do not.
-
-    Of each element, up to 100,000 pairs of rows are compared in each half, drawn at
-    random. Memory grows with the active latents of these rows, and with 256 times the
-    number of latents.
+    correlations. Of each element, up to 100,000 pairs of rows are compared in each
+    half, drawn at random.
 
     Examples
     --------
@@ -175,10 +171,12 @@ def _paired(
     Z: csr_array, rows: NDArray, moved: NDArray, rng: np.random.RandomState
 ) -> tuple[csr_array, csr_array]:
     """Codes of rows and of moved rows, where both are there."""
-    both = np.flatnonzero((rows.ravel() >= 0) & (moved.ravel() >= 0))
-    if len(both) > _MOST_PAIRS:
-        both = rng.choice(both, _MOST_PAIRS, replace=False)
-    return Z[rows.ravel()[both]], Z[moved.ravel()[both]]
+    both = (rows >= 0) & (moved >= 0)
+    before, after = rows[both], moved[both]
+    if len(before) > _MOST_PAIRS:
+        some = rng.choice(len(before), _MOST_PAIRS, replace=False)
+        before, after = before[some], after[some]
+    return Z[before], Z[after]
 
 
 def _moments(Z: csr_array) -> tuple[NDArray, NDArray]:
@@ -231,10 +229,13 @@ def _table(found: _Partners, shuffled: _Partners, group: FiniteGroup) -> pd.Data
     ):
         columns[f"turns_into_{name}"] = found.latent[element]
         columns[f"correlation_{name}"] = found.correlation[element]
+    # one turns into the other and that one back, beyond chance
+    back = np.take_along_axis(found.latent[group.inverses], found.latent, axis=1)
+    e, i = np.nonzero(beyond & (found.latent >= 0) & (back == np.arange(n)))
     columns |= {
         "stabilizer_size": sizes,
         "orbit_length": lengths,
-        "family": connected(_mutual(found.latent, beyond, group), n),
+        "family": connected(np.stack([i, found.latent[e, i]]), n),
     }
     return pd.DataFrame(columns, index=pd.RangeIndex(n, name="latent"))
 
@@ -248,11 +249,3 @@ def _level(shuffled: NDArray) -> float:
 def _kinds(lengths: NDArray) -> NDArray:
     names = {1: "invariant", 2: "pair"}
     return np.array([names.get(n, f"family of {n}") for n in lengths.tolist()], object)
-
-
-def _mutual(latent: NDArray, beyond: NDArray, group: FiniteGroup) -> NDArray:
-    """Latents (2, n_links) each of which is the other's partner, beyond chance."""
-    back = latent[group.inverses]
-    returns = np.take_along_axis(back, latent, axis=1) == np.arange(latent.shape[1])
-    e, i = np.nonzero(beyond & (latent >= 0) & returns)
-    return np.stack([i, latent[e, i]])

@@ -135,8 +135,16 @@ class FeatureOrbitDisplay(Display):
         first = Z[:, orbits.starts[features]].toarray()
         strongest = np.argsort(-first, axis=0, kind="stable")[:n_top].T
         elements = element_names(sae.symmetry_, lambda p: f"^{{{p}}}")
+        # each copy is decoded as strong as the first one gets, and nothing else
+        places = np.array([orbits.places(g) for g in range(sae.order_)])
+        copies = sae.components_[places[:, orbits.starts[features]].T]
+        rows = sae.intercept_ + first.max(axis=0)[:, None, None] * copies
+        flat = rows.reshape(-1, rows.shape[2]).astype(np.float32)
+        pictures = _checked_images(
+            "what decode returns", decode(flat), len(flat), "rows that it got"
+        )
         return cls(
-            _decoded_copies(sae, first.max(axis=0), features, decode),
+            pictures.reshape(*copies.shape[:2], *pictures.shape[1:]),
             images[strongest],
             names=[f"vector {i}" for i in features],
             powers=[f"${name}$" for name in elements],
@@ -168,24 +176,6 @@ def _checked_images(name: str, images: ArrayLike, n: int, of: str) -> NDArray:
             f"{of}, of shape (height, width), or (height, width, 3) in color."
         )
     return check_array(array, allow_nd=True, input_name=name)
-
-
-def _decoded_copies(
-    sae: GroupTiedSAE,
-    strengths: NDArray,
-    features: NDArray,
-    decode: Callable[[NDArray], ArrayLike],
-) -> NDArray:
-    """Decode each copy as strong as its first one gets, and nothing else."""
-    orbits = sae.latent_orbits_
-    places = np.array([orbits.places(g) for g in range(sae.order_)])
-    copies = sae.components_[places[:, orbits.starts[features]].T]
-    rows = sae.intercept_ + strengths[:, None, None] * copies
-    flat = rows.reshape(-1, rows.shape[2]).astype(np.float32)
-    pictures = _checked_images(
-        "what decode returns", decode(flat), len(flat), "rows that it got"
-    )
-    return pictures.reshape(*copies.shape[:2], *pictures.shape[1:])
 
 
 def _place(ax: Axes | None, n_columns: int, n_rows: int) -> Any:

@@ -13,6 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import rankdata
 from sklearn.base import BaseEstimator
+from sklearn.preprocessing import normalize
 from sklearn.utils import check_scalar, gen_batches
 from sklearn.utils.validation import check_is_fitted
 
@@ -23,6 +24,7 @@ from .._rows import read_rows
 from .._warnings import warn
 from ..groups import FiniteGroup
 from ..groups._element_matrices import element_matrices
+from ..groups._group import generator_elements
 from ._checks import check_transform, checked_rows
 
 _CHUNK = 1024  # latents whose cosines with all others are held at a time
@@ -91,11 +93,6 @@ def feature_symmetry(
     TypeError, ValueError
         If there is no M, or it has another number of features than the dictionary.
 
-    Warns
-    -----
-    UserWarning
-        If M does not obey the group's law, so that energies mean little.
-
     Notes
     -----
     Chance is what 1,000 directions d ~ N(0, S) have, with a fixed seed and S the
@@ -109,11 +106,11 @@ def feature_symmetry(
     where u is the quantile at 0.95 of the largest F_rho(E_rho) over all rho, so that
     5 % of the directions exceed chance in any irrep. A feature of one orientation,
     whose copies are orthogonal to each other, has the energy ``n^2 / (c |G|)`` in each
-    irrep, and so has a random direction. What tells them apart is that the dictionary
-    holds the feature's copies, ``cosine_NAME``.
+    irrep, and so has a random direction; but the dictionary holds the feature's copies,
+    ``cosine_NAME``.
 
-    Leave out latents that no activation uses before counting: their vectors are near
-    where they started. Directions without variance count as invariant.
+    Leave out latents that no activation uses: their vectors are near where they
+    started. Directions without variance count as invariant.
 
     Examples
     --------
@@ -140,25 +137,32 @@ def feature_symmetry(
     least = threshold - _ROUNDING
     fitter = _checked_transform(sae, activation_transform)
     group = fitter.symmetry_
-    upper, matrices = _orthogonal(element_matrices(fitter))
-    vectors = _unit(sae.components_.astype(np.float64) @ upper.T)
+    matrices = element_matrices(fitter)
+    # in coordinates U x the group is orthogonal: <a, b> = (U a) . (U b)
+    upper = cholesky(np.mean([M.T @ M for M in matrices], axis=0))
+    turned = [solve_triangular(upper, (upper @ M).T, trans="T").T for M in matrices]
+    matrices = np.array(turned)
+    vectors = normalize(sae.components_.astype(np.float64) @ upper.T)
     overlaps = _overlaps(vectors, matrices)
     rows = vectors if X is None else _centred_rows(X, len(upper)) @ upper.T
-    generators = group.elements_of(np.eye(group.n_generators, dtype=np.int64))
+    generators = matrices[generator_elements(group)]
     matches = {
-        name: _best_matches(vectors, matrices[element])
-        for name, element in zip(group.generator_names, generators, strict=True)
+        name: _best_matches(vectors, matrix)
+        for name, matrix in zip(group.generator_names, generators, strict=True)
     }
     stabilizers = stabilizer_sizes(overlaps >= least, group)
     columns = _energy_columns(
         _energies(overlaps, group), _chance(rows, matrices, group), group
     )
+    links = []
     for name, (match, cosine) in matches.items():
         columns |= {f"turns_into_{name}": match, f"cosine_{name}": cosine}
+        near = np.flatnonzero(cosine >= least)
+        links.append(np.stack([near, match[near]]))
     columns |= {
         "stabilizer_size": stabilizers,
         "orbit_length": group.order // stabilizers,
-        "orbit": connected(_links(matches, least), len(vectors)),
+        "orbit": connected(np.concatenate(links, axis=1), len(vectors)),
     }
     return pd.DataFrame(columns, index=pd.RangeIndex(len(vectors), name="latent"))
 
@@ -188,18 +192,6 @@ def _checked_transform(
             "group_law='exact'."
         )
     return unfrozen(fitter)
-
-
-def _orthogonal(matrices: NDArray) -> tuple[NDArray, NDArray]:
-    """Coordinates U x in which <a, b> = (U a) . (U b), and the M_e in them."""
-    upper = cholesky(np.mean([M.T @ M for M in matrices], axis=0))
-    moved = [solve_triangular(upper, (upper @ M).T, trans="T").T for M in matrices]
-    return upper, np.array(moved)
-
-
-def _unit(vectors: NDArray) -> NDArray:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
 
 
 def _overlaps(vectors: NDArray, matrices: NDArray) -> NDArray:
@@ -233,7 +225,7 @@ def _chance(rows: NDArray, matrices: NDArray, group: FiniteGroup) -> NDArray:
     if not rows.any():  # no spectrum, no chance
         return np.full(len(group.irreps), np.nan)
     mixtures = np.random.default_rng(0).normal(size=(_N_DIRECTIONS, len(rows)))
-    energies = _energies(_overlaps(_unit(mixtures @ rows), matrices), group)
+    energies = _energies(_overlaps(normalize(mixtures @ rows), matrices), group)
     shares = rankdata(energies, axis=0) / _N_DIRECTIONS  # F_rho of each energy
     return np.quantile(energies, np.quantile(shares.max(axis=1), _LEVEL), axis=0)
 
@@ -260,15 +252,6 @@ def stabilizer_sizes(same: NDArray, group: FiniteGroup) -> NDArray:
         products = group.multiplication_table[np.ix_(inside, inside)]
         sizes.append(max(pattern[products].all(axis=1).sum(), 1))
     return np.array(sizes)[which.ravel()]
-
-
-def _links(matches: dict[str, tuple[NDArray, NDArray]], least: float) -> NDArray:
-    """Latents (2, n_links) of which one turns into the other."""
-    links = [
-        np.stack([np.flatnonzero(cosine >= least), match[cosine >= least]])
-        for match, cosine in matches.values()
-    ]
-    return np.concatenate(links, axis=1)
 
 
 def connected(links: NDArray, n: int) -> NDArray:

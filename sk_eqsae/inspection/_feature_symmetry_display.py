@@ -84,8 +84,10 @@ class FeatureSymmetryDisplay(Display):
         {display}
         """
         symmetry = feature_symmetry(sae, activation_transform, X=X)
-        if X is not None:
-            symmetry = symmetry[_fires(sae, X)]
+        if X is not None:  # pooled latents stand for several vectors
+            is_own = isinstance(sae, BaseSAE)
+            Z: Any = sparse_codes(sae, X) if is_own else sae.transform(X)
+            symmetry = symmetry[np.asarray((Z > 0).sum(axis=0)).ravel() > 0]
         return cls(symmetry).plot(ax=ax)
 
     def _checked(self) -> pd.DataFrame:
@@ -131,9 +133,3 @@ class FeatureSymmetryDisplay(Display):
             ax.fill_between(ends, 0, 1, where=where, color=color, alpha=0.6, lw=0)
             label += "\n(pale: not beyond chance)"
         ax.set_xlabel(label)
-
-
-def _fires(sae: Any, X: ArrayLike) -> NDArray:
-    """Which vectors of the dictionary are used; pooled latents stand for several."""
-    Z = sparse_codes(sae, X) if isinstance(sae, BaseSAE) else sae.transform(X)
-    return np.asarray((Z > 0).sum(axis=0)).ravel() > 0

@@ -96,8 +96,7 @@ class FrontierDisplay(Display):
 
         Notes
         -----
-        FVU is 1 minus the ``score`` of each. That of an EquivariantSAE is of the
-        equivariant reconstruction, with the power of each row inferred.
+        FVU is 1 minus the ``score`` of each.
         """
         _check_x(x)
         rows = [_measures(*named, X) for named in _named_saes(saes)]
@@ -113,10 +112,7 @@ class FrontierDisplay(Display):
         {ax}
         {frontier_x}
 
-        Returns
-        -------
-        self : FrontierDisplay
-            The display, with `ax_` and `figure_`.
+        {display}
         """
         return self._plot(ax, x=x)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
@@ -47,8 +47,7 @@ class LossCurveDisplay(Display):
     Notes
     -----
     What is drawn of an epoch is the mean over its batches, while weights change. The
-    FVU is of the squared error alone, `error_curve_`; the loss, `loss_curve_`, is all
-    that training makes small.
+    FVU is of `error_curve_` alone, the loss is `loss_curve_`.
 
     Examples
     --------
@@ -114,7 +113,12 @@ class LossCurveDisplay(Display):
         if not saes:
             raise ValueError("saes is empty. Pass fitted autoencoders by name.")
         for name, sae in saes.items():
-            _check_trained(name, sae)
+            check_sae(sae, f"saes[{name!r}]")
+            if not len(sae.loss_curve_):
+                raise ValueError(
+                    f"saes[{name!r}] has no losses, as it was trained by another "
+                    "library. Leave it out."
+                )
         # with `nested` the squared error is a mean over prefixes, and no FVU
         fvu = X is not None and all(sae.nested is None for sae in saes.values())
         metadata = {"groups": groups, "power": power, "site": site}
@@ -137,15 +141,6 @@ class LossCurveDisplay(Display):
         ax.set(xlabel="epoch", ylabel=self.loss_name)
 
 
-def _check_trained(name: str, sae: Any) -> None:
-    check_sae(sae, f"saes[{name!r}]")
-    if not len(sae.loss_curve_):
-        raise ValueError(
-            f"saes[{name!r}] has no losses, as it was trained by another library. "
-            "Leave it out."
-        )
-
-
 def _target_variance(
     name: str, sae: BaseSAE, X: ArrayLike, metadata: dict[str, Any]
 ) -> float:
@@ -153,7 +148,14 @@ def _target_variance(
     rows = checked_rows(sae, X, reset=False)
     counts = np.ones(len(rows))  # how often each row has to come out
     if isinstance(sae, EquivariantSAE) and sae.order_ > 1:
-        counts = _counts_of_canonical(name, sae, len(rows), metadata)
+        if metadata["groups"] is None or metadata["power"] is None:
+            raise ValueError(
+                f"saes[{name!r}] was trained to reproduce canonical rows. Give groups "
+                "and power, which tell them, or leave X out."
+            )
+        _, table = orbit_table(**metadata, symmetry=sae.symmetry_, n_rows=len(rows))
+        of_orbits = (table >= 0).sum(axis=1)
+        counts = np.bincount(table[:, 0], of_orbits, minlength=len(rows))
     used, scaler = np.flatnonzero(counts), StandardScaler()
     for batch in gen_batches(len(used), _CHUNK):
         part = used[batch]
@@ -164,16 +166,3 @@ def _target_variance(
             "X has no variance, so losses cannot be divided by it. Leave X out."
         )
     return variance
-
-
-def _counts_of_canonical(
-    name: str, sae: EquivariantSAE, n_rows: int, metadata: dict[str, Any]
-) -> NDArray:
-    """Rows of the orbit of each row if it is the canonical one, else 0: (n_rows,)."""
-    if metadata["groups"] is None or metadata["power"] is None:
-        raise ValueError(
-            f"saes[{name!r}] was trained to reproduce canonical rows. Give groups and "
-            "power, which tell them, or leave X out."
-        )
-    _, table = orbit_table(**metadata, symmetry=sae.symmetry_, n_rows=n_rows)
-    return np.bincount(table[:, 0], (table >= 0).sum(axis=1), minlength=n_rows)

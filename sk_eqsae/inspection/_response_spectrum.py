@@ -74,10 +74,6 @@ def response_spectrum(
     ValueError
         If groups and power do not describe orbits, or none of them is whole.
 
-    See Also
-    --------
-    sk_eqsae.feature_symmetry : Energies of dictionary vectors under M.
-
     Notes
     -----
     Energies add up to ``sum f^2`` by Plancherel's theorem. Rows that have nothing to

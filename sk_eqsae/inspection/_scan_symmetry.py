@@ -6,6 +6,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.utils import check_scalar
+from sklearn.utils import check_random_state, check_scalar
 
 from .._atomic import atomic_write, read_bytes
 from .._estimator import draw_seed
@@ -24,10 +25,16 @@ from ..activations._batches import checked_inputs, is_array, n_inputs, taken
 from ..activations._moved import resolve_symmetry
 from ..activations._site_alignment import cropped
 from ..activations._written import hash_of_inputs, hash_of_model
-from ._symmetry_measures import measured
+from ..groups import ActivationTransformFitter
+from ._bootstrap import errors_by_orbit, r2_with_intervals
+from ._equivariance import pairs_by_element, predicted
+from ._equivariance_report import Predict, fitted_on_shuffled
 
 # arguments of `extract_orbits` that `site_alignment` takes, too
 _OF_ALIGNMENT = ("forward", "output", "call", "device")
+_MOST_DIRECTIONS = 512  # in which M is fitted
+_ROWS_PER_DIRECTION = 4  # at least, so that M can be told
+_N_RESAMPLES, _LEVEL = 200, 0.95
 
 
 def scan_symmetry(
@@ -79,8 +86,7 @@ def scan_symmetry(
         Rows of each layer, at most. Of more inputs some are drawn at random.
     out : path, default=None
         Folder in which each row of the table is kept when it is found, so that a scan
-        goes on if it was killed, or takes more layers. What was found for another
-        model, other inputs or settings is not used.
+        goes on if it was killed, or takes more layers.
     random_state : int, RandomState instance or None, default=None
         Fixes inputs, sites, split and intervals.
     **extraction : dict
@@ -103,20 +109,17 @@ def scan_symmetry(
         - ``size``: length of the inputs, where a layer has sites on a grid.
         - ``offset``, ``aligned``: by how many sites maps of moved inputs have to be
           shifted to fit best, and whether that is no more than chance. If it is, the
-          symmetry does not map the grid onto itself, and R2 is that of other places:
-          look for another size.
+          symmetry does not map the grid onto itself: look for another size.
 
     Raises
     ------
     TypeError, ValueError
-        If `extract_orbits` refuses the model, the inputs or a layer, or there are too
-        few groups to hold some out.
+        If `extract_orbits` raises, or there are too few groups to hold some out.
 
     See Also
     --------
     sk_eqsae.inspection.SymmetryScanDisplay : The table as a picture.
-    sk_eqsae.inspection.equivariance_report : More of one layer: per power, with a
-        nonlinear ceiling.
+    sk_eqsae.inspection.equivariance_report : More of one layer.
 
     Notes
     -----
@@ -305,3 +308,48 @@ class _Scan:
             return None
         name = joblib.hash((self.job, layer, repr(self._layout(layer)), repr(action)))
         return self.out / f"{name}.json"
+
+
+def measured(orbits: Orbits, seed: int) -> dict[str, float]:
+    """R2 of M exact and free, of M = I and of shuffled orbits, on held-out groups."""
+    train, test = orbits.split(random_state=seed)
+    rng = check_random_state(seed)
+    exact, maps = _maps(train, seed, rng)
+    pairs = pairs_by_element(exact, test.X, **test.metadata)
+    errors = np.stack([errors_by_orbit(predict, pairs) for predict in maps.values()])
+    numbers = r2_with_intervals(pairs, errors, _N_RESAMPLES, _LEVEL, rng)[:, -1]
+    with_m, _, with_identity, _ = errors.sum(axis=(1, 2))
+    return {
+        **dict(zip(("r2", "low", "high"), numbers[0].tolist(), strict=True)),
+        **dict(zip([*maps][1:], numbers[1:, 0].tolist(), strict=True)),
+        "moves": float(1 - with_m / with_identity) if with_identity else np.nan,
+        "n_features": orbits.X.shape[1],
+        "n_groups": len(np.unique(orbits.groups)),
+    }
+
+
+def _maps(
+    train: Orbits, seed: int, rng: np.random.RandomState
+) -> tuple[ActivationTransformFitter, dict[str, Predict]]:
+    """M with an exact law, and what is compared."""
+    most = min(_MOST_DIRECTIONS, len(train) // _ROWS_PER_DIRECTION)
+    exact, free = (
+        ActivationTransformFitter(
+            train.symmetry,
+            group_law=law,
+            n_components=most if most < train.X.shape[1] else None,
+            random_state=seed,
+        )
+        for law in ("exact", "free")
+    )
+    shuffled = fitted_on_shuffled(exact, train, rng)
+    with warnings.catch_warnings():  # what they say, the table shows
+        warnings.simplefilter("ignore", UserWarning)
+        for fitter in (exact, free):
+            fitter.fit(train.X, **train.metadata)
+    return exact, {
+        "r2": partial(predicted, exact),
+        "r2_free": partial(predicted, free),
+        "r2_identity": lambda pairs: pairs.canonical,
+        "r2_shuffled": partial(predicted, shuffled),
+    }

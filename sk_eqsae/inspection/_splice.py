@@ -52,8 +52,7 @@ def splice(
 
         x' = D(z')    \quad \text{or} \quad    x' = D(z') + (x - D(z))
 
-    After it the model is as it was. This is so in all threads but those that splice
-    the model themselves, or are in :func:`~sk_eqsae.extract_orbits`.
+    After it the model is as it was.
 
     Parameters
     ----------
@@ -65,11 +64,10 @@ def splice(
         autoencoder has features, or it has `sites`.
     sae : estimator or torch.nn.Module
         A fitted autoencoder, or what its `to_module` has returned, the parameters of
-        which then get gradients. The latter is moved to the activations' device.
+        which then get gradients.
     sites : {"map", "tokens"}, Tokens or Nodes, default=None
         How the layer lays out its sites, as `extract_orbits` was told. All of them are
-        replaced; the prefix of :class:`~sk_eqsae.activations.Tokens` stays as it is
-        unless it is kept.
+        replaced; a prefix that is not kept stays as it is.
     ablate : array-like of int, default=()
         Latents that are set to 0.
     steer : mapping from int to float, default=None
@@ -95,7 +93,7 @@ def splice(
     ------
     TypeError, ValueError
         If the layer or a latent does not exist; in a forward pass if the layer is
-        called another number of times than `call` says, or puts out something else.
+        not called as `call` says, or puts out something else.
 
     Examples
     --------
@@ -230,9 +228,7 @@ def _edits(
             "steer has to be a dictionary from latents to values, such as {3: 2.0}, "
             f"found {steer!r}."
         )
-    steered = {
-        latent: _number(latent, value) for latent, value in (steer or {}).items()
-    }
+    steered = {n: _number(n, value) for n, value in (steer or {}).items()}
     ablated = dict.fromkeys(_latents(ablate, n_latents, "ablate"), 0.0)
     for latent in _latents([*steered], n_latents, "steer"):
         if latent in ablated:

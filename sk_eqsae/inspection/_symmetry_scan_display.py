@@ -39,10 +39,6 @@ class SymmetryScanDisplay(Display):
 
     {picture}
 
-    See Also
-    --------
-    sk_eqsae.scan_symmetry : The table.
-
     Examples
     --------
     >>> import pandas as pd
@@ -76,10 +72,7 @@ class SymmetryScanDisplay(Display):
         value : str, default="r2"
             Column of the table that is drawn, such as "moves".
 
-        Returns
-        -------
-        self : display
-            The same, with the picture in `figure_`.
+        {display}
         """
         self._plot(ax, value=value)
         if ax is None:  # as high as there are layers

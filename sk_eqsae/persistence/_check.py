@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 
@@ -24,16 +23,21 @@ _KINDS: tuple[tuple[Any, str], ...] = (
 )
 
 
-def check_estimator(estimator: BaseEstimator, path: str = "") -> None:
+def check_estimator(estimator: Any, path: str = "") -> None:
     """Raise a ValueError if parameters or fitted attributes cannot be."""
     check_kind(estimator, path)
     if isinstance(estimator, FrozenEstimator):
         check_kind(estimator.estimator, f"{path}.estimator".lstrip("."))
         return
+    attributes = attributes_of(estimator)
+    attributes = {k: v for k, v in attributes.items() if k not in NAMES}
     try:
         estimator._validate_params()
         check_power(estimator)
-        check_fitted(estimator)
+        if attributes:
+            declared = _Declared(estimator._fitted)
+            declared.check_parts(attributes, "", "")
+            check_relations(estimator, declared.sizes)
     except ValueError as error:
         raise ValueError(f"{path}: {error}" if path else str(error)) from None
 
@@ -42,16 +46,6 @@ def attributes_of(estimator: BaseEstimator) -> dict[str, Any]:
     """All that is on an instance and is no parameter."""
     parameters = estimator.get_params(deep=False)
     return {k: v for k, v in vars(estimator).items() if k not in parameters}
-
-
-def check_fitted(estimator: Any) -> None:
-    """Compare the attributes of an estimator, if it has any, with those declared."""
-    attributes = attributes_of(estimator)
-    attributes = {k: v for k, v in attributes.items() if k not in NAMES}
-    if attributes:
-        declared = _Declared(estimator._fitted)
-        declared.check_parts(attributes, "", "")
-        check_relations(estimator, declared.sizes)
 
 
 class _Declared:
@@ -88,8 +82,12 @@ class _Declared:
         is_array = isinstance(value, np.ndarray)
         if is_array or (item.shape and kind not in ("float", "none")):
             self._check_shape(item.shape, _shape(value), path)
-        if is_array and kind.startswith("float") and not _is_finite(value):
-            raise ValueError(f"{path} holds NaN or infinity")
+        if is_array and kind.startswith("float"):
+            # by the range, which takes no memory; of the zeros of read_header, one
+            # number in all places, by that
+            some = value if any(value.strides) else value.flat[:1]
+            if not np.isfinite([some.min(initial=0), some.max(initial=0)]).all():
+                raise ValueError(f"{path} holds NaN or infinity")
         if kind in ("list", "dict"):
             parts = dict(enumerate(value)) if kind == "list" else value
             parts = {str(key): part for key, part in parts.items()}
@@ -124,13 +122,6 @@ def _kind(value: Any) -> str:
     if isinstance(value, BaseEstimator):
         return name if "n_features_in_" in vars(value) else f"new {name}"
     return next((word for kinds, word in _KINDS if isinstance(value, kinds)), name)
-
-
-def _is_finite(array: NDArray) -> bool:
-    """Whether all entries are, seen by their range, which takes no memory."""
-    if not any(array.strides):  # one number in all places: the zeros of read_header
-        array = array.flat[:1]
-    return bool(np.isfinite([array.min(initial=0), array.max(initial=0)]).all())
 
 
 def _shape(value: Any) -> tuple[int, ...]:

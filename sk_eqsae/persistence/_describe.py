@@ -8,9 +8,9 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from .._atomic import open_regular
+from .._json import errors_say
 from .._tensors import read_header
 from ._check import attributes_of
-from ._errors import errors_say
 from ._files import FORMAT_VERSION, estimator_of
 from ._kinds import NOT_KEPT
 from ._scikit_learn import NAMES
@@ -52,6 +52,4 @@ def _value(value: Any) -> Any:
     if isinstance(value, list | tuple | np.ndarray):
         return [_value(item) for item in value]
     is_number = isinstance(value, int | float) and math.isfinite(value)
-    return (
-        value if value is None or isinstance(value, str) or is_number else repr(value)
-    )
+    return value if is_number or isinstance(value, str | None) else repr(value)

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from .._atomic import read_bytes
 from .._docs import fill
-from .._json import printable, shown
+from .._json import errors_say, printable, shown
 from ..sae import TopKSAE
-from ._errors import errors_say
 from ._json_file import count, one_of, read_json, section
 from ._raw_weights import RawWeights, as_estimator, check_arrays
 
@@ -114,7 +113,11 @@ def _read_weights(folder: Path) -> RawWeights:
     dict_class = one_of(settings, "dict_class", [_TOPK, _BATCH_TOPK])
     k = count(settings, "k")
     arrays = {n: _as_array(n, t) for n, t in _read_tensors(folder / _WEIGHTS).items()}
-    _check_k(arrays.pop("k", None), k)
+    found = arrays.pop("k", None)  # in 32 bits, and in 64 by older versions
+    if found is None or found.shape or found.dtype not in (np.int32, np.int64):
+        raise ValueError(f"{_WEIGHTS} has to hold k, a whole number")
+    if found != k:
+        raise ValueError(f"k is {found} in {_WEIGHTS}, but {k} beside it")
     d_sae, d_in = _sizes(arrays, settings)
     shapes: dict[str, tuple[int, ...]] = {
         "encoder.weight": (d_sae, d_in),
@@ -135,9 +138,13 @@ def _read_weights(folder: Path) -> RawWeights:
 
 
 def _read_tensors(path: Path) -> dict[str, Any]:
-    checked = _rezipped(_checked_members(read_bytes(path)))
+    parts = io.BytesIO()  # an archive of what was checked, so that torch reads this
+    with zipfile.ZipFile(parts, "w") as archive:
+        for name, member in _checked_members(read_bytes(path)).items():
+            archive.writestr(name, member)
+    parts.seek(0)
     try:
-        tensors = torch.load(checked, map_location="cpu", weights_only=True)
+        tensors = torch.load(parts, map_location="cpu", weights_only=True)
     except Exception as error:  # torch names no types of its own
         raise ValueError(
             f"torch cannot read {_WEIGHTS}: {printable(error)[:_LONGEST]}"
@@ -190,16 +197,6 @@ def _check_archive(archive: zipfile.ZipFile, size: int) -> None:
         raise ValueError(f"{_WEIGHTS} is no file of torch.save")
 
 
-def _rezipped(members: dict[str, bytes]) -> io.BytesIO:
-    """Archive of these members, so that torch reads what was checked."""
-    parts = io.BytesIO()
-    with zipfile.ZipFile(parts, "w") as archive:
-        for name, member in members.items():
-            archive.writestr(name, member)
-    parts.seek(0)
-    return parts
-
-
 def _check_pickle(content: bytes) -> None:
     for opcode, argument, _ in pickletools.genops(content):
         if opcode.name in _OTHER_WAYS or (
@@ -209,14 +206,6 @@ def _check_pickle(content: bytes) -> None:
                 f"{_WEIGHTS} holds other things than float32 weights and their k: "
                 f"{shown(argument or opcode.name)}"
             )
-
-
-def _check_k(found: NDArray | None, k: int) -> None:
-    # in 32 bits, and in 64 by older versions
-    if found is None or found.shape or found.dtype not in (np.int32, np.int64):
-        raise ValueError(f"{_WEIGHTS} has to hold k, a whole number")
-    if found != k:
-        raise ValueError(f"k is {found} in {_WEIGHTS}, but {k} beside it")
 
 
 def _sizes(arrays: dict[str, NDArray], settings: dict[str, Any]) -> tuple[int, ...]:

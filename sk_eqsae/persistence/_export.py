@@ -5,8 +5,8 @@ from typing import Any
 
 from .._atomic import atomic_folder
 from .._estimator import unfrozen
+from .._json import errors_say
 from ._dictionary_learning import write_dictionary_learning
-from ._errors import errors_say
 from ._raw_weights import fold
 from ._saelens import write_saelens
 
@@ -40,9 +40,9 @@ def export(sae: Any, path: str | os.PathLike, format: str = "saelens") -> None:
 
     Notes
     -----
-    Feature names, parameters of training and the sizes of nested prefixes are not
-    kept. ``activation="batch_topk"`` becomes latents above a threshold. Dictionary
-    vectors keep their norms, of which dictionary_learning expects 1.
+    Feature names, parameters of training and nested prefixes are not kept.
+    ``activation="batch_topk"`` becomes latents above a threshold. Dictionary vectors
+    keep their norms, of which dictionary_learning expects 1.
 
     Examples
     --------

@@ -12,9 +12,8 @@ from sklearn.base import BaseEstimator
 
 from .._atomic import atomic_write, read_bytes
 from .._docs import fill
-from .._json import parse_json, shown
+from .._json import errors_say, parse_json, shown
 from .._tensors import from_bytes, to_bytes
-from ._errors import errors_say
 from ._pack import pack_estimator
 from ._unpack import Unpacker
 

@@ -26,7 +26,7 @@ def check_power(estimator: Any) -> None:
 
 def check_relations(estimator: Any, sizes: dict[str, int]) -> None:
     """Check a fitted estimator, whose attributes have the sizes that are declared."""
-    if check := _CHECKS.get(type(estimator)):
+    for check in _CHECKS.get(type(estimator), ()):
         check(estimator, sizes)
 
 
@@ -65,23 +65,15 @@ def _check_memory(sae: Any, sizes: dict[str, int]) -> None:
         raise ValueError("_memory is of a network with other weights")
 
 
-def _check_equivariant(sae: Any, sizes: dict[str, int]) -> None:
-    _check_sae(sae, sizes)
+def _check_symmetry(sae: Any, sizes: dict[str, int]) -> None:
     found = unfrozen(sae.activation_transform_).symmetry_
     if found != sae.symmetry_:
         raise ValueError(f"activation_transform_ is of {found}, not {sae.symmetry_}")
 
 
-def _check_group_tied(sae: Any, sizes: dict[str, int]) -> None:
-    _check_equivariant(sae, sizes)
-    _check_latent_orbits(sae, sizes)
+def _check_copies(sae: Any, sizes: dict[str, int]) -> None:
     if len(sae.coefs_) > 1 and sizes["n_units"] % sae.order_:
         raise ValueError("coefs_ has to have a hidden unit for each copy of a vector")
-
-
-def _check_orbit(sae: Any, sizes: dict[str, int]) -> None:
-    _check_sae(sae, sizes)
-    _check_latent_orbits(sae, sizes)
 
 
 def _check_latent_orbits(sae: Any, sizes: dict[str, int]) -> None:
@@ -137,11 +129,11 @@ def _check_truncated(truncated: Any, sizes: dict[str, int]) -> None:
 
 
 _CHECKS = {
-    TopKSAE: _check_sae,
-    EquivariantSAE: _check_equivariant,
-    GroupTiedSAE: _check_group_tied,
-    OrbitSAE: _check_orbit,
-    ActivationTransformFitter: _check_fitter,
-    PoseCanonicalizer: _check_canonicalizer,
-    TruncatedReconstruction: _check_truncated,
+    TopKSAE: (_check_sae,),
+    EquivariantSAE: (_check_sae, _check_symmetry),
+    GroupTiedSAE: (_check_sae, _check_symmetry, _check_latent_orbits, _check_copies),
+    OrbitSAE: (_check_sae, _check_latent_orbits),
+    ActivationTransformFitter: (_check_fitter,),
+    PoseCanonicalizer: (_check_canonicalizer,),
+    TruncatedReconstruction: (_check_truncated,),
 }

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from .._atomic import read_bytes
 from .._docs import fill
-from .._json import shown
+from .._json import errors_say, shown
 from .._tensors import from_bytes, to_bytes
 from ..sae import TopKSAE
-from ._errors import errors_say
 from ._json_file import count, one_of, read_json, section
 from ._raw_weights import RawWeights, as_estimator, check_arrays
 
@@ -101,8 +100,7 @@ def from_saelens(path: str | os.PathLike) -> TopKSAE:
 
     Notes
     -----
-    No code is run, whatever the files hold. What SAELens would fill in silently, such
-    as k = 100, has to be there.
+    No code is run, whatever the files hold. What SAELens would fill in has to be there.
 
     Examples
     --------
@@ -125,7 +123,13 @@ def from_saelens(path: str | os.PathLike) -> TopKSAE:
 
 def _check_settings(settings: dict[str, Any]) -> None:
     """Check all that decides what the weights mean, but sizes and k."""
-    _check_version(settings)
+    found = section(settings, "metadata").get("sae_lens_version")
+    major = str(found).partition(".")[0]
+    if not major.isdecimal() or int(major) < _VERSION:
+        raise ValueError(
+            f"sae_lens_version has to be {_VERSION}.0.0 or later, not {shown(found)}. "
+            "Load it with SAELens 6 and save it again"
+        )
     architecture = one_of(settings, "architecture", ["topk", "jumprelu"])
     known = _KEYS | (_TOPK_KEYS if architecture == "topk" else set())
     if unknown := set(settings) - known:
@@ -134,16 +138,6 @@ def _check_settings(settings: dict[str, Any]) -> None:
     one_of(settings, "apply_b_dec_to_input", [True, False])
     one_of(settings, "normalize_activations", ["none"])
     one_of(settings, "reshape_activations", ["none"])
-
-
-def _check_version(settings: dict[str, Any]) -> None:
-    found = section(settings, "metadata").get("sae_lens_version")
-    major = str(found).partition(".")[0]
-    if not major.isdecimal() or int(major) < _VERSION:
-        raise ValueError(
-            f"sae_lens_version has to be {_VERSION}.0.0 or later, not {shown(found)}. "
-            "Load it with SAELens 6 and save it again"
-        )
 
 
 def _read(folder: Path, settings: dict[str, Any]) -> TopKSAE:
@@ -159,7 +153,11 @@ def _read(folder: Path, settings: dict[str, Any]) -> TopKSAE:
     shapes |= {"threshold": (d_sae,)} if by_threshold else {}
     arrays, _ = from_bytes(read_bytes(folder / _WEIGHTS))
     check_arrays(arrays, shapes, _WEIGHTS)
-    threshold = _one_threshold(arrays.pop("threshold")) if by_threshold else None
+    threshold = None
+    if by_threshold:
+        threshold, *others = set(arrays.pop("threshold").tolist())
+        if others:
+            raise ValueError("threshold has to be the same for all latents")
     if "rescale_acts_by_decoder_norm" in settings and one_of(
         settings, "rescale_acts_by_decoder_norm", [True, False]
     ):
@@ -182,12 +180,6 @@ def _batch_k(settings: dict[str, Any]) -> int:
             "training_architecture says, with k in training_architecture_details"
         )
     return count(details, "k")
-
-
-def _one_threshold(thresholds: NDArray) -> float:
-    if not (thresholds == thresholds[0]).all():
-        raise ValueError("threshold has to be the same for all latents")
-    return float(thresholds[0])
 
 
 def _with_unit_rows(arrays: dict[str, NDArray]) -> dict[str, NDArray]:

@@ -75,8 +75,7 @@ def evaluate_probes(
         Kind of each task, such as `"SPO"`; copied to the table.
     memory : path or joblib.Memory, default=None
         Where finished tasks are stored, so that a run that was killed goes on. A result
-        is used again only for the same data, estimators and package versions. A
-        function inside an estimator is known by its name alone.
+        is used again only for the same data, estimators and package versions.
     n_jobs : int, default=None
         Number of tasks that run at once, each in one thread. The table does not
         depend on it.
@@ -96,11 +95,6 @@ def evaluate_probes(
     ValueError
         If a task has one class in some of the rows, these overlap, shapes disagree, or
         `power` is given for a transformer that cannot use it.
-
-    Warns
-    -----
-    ConvergenceWarning
-        Once for each probe that stopped at its `max_iter` in some of the tasks.
 
     {paper}
 
@@ -142,7 +136,13 @@ def evaluate_probes(
     settings = Settings(split, transformer, classifiers)
     results = run_tasks(settings, tasks, memory, n_jobs, verbose)
     _warn_if_unconverged(names, list(classifiers), results)
-    return _tabulate(names, kinds, tasks, list(classifiers), results)
+    positives, found = ("train_positives", "test_positives", "validation_positives"), []
+    for name, kind, task, by_probe in zip(names, kinds, tasks, results, strict=True):
+        counts = {p: int(y.sum()) for p, y in zip(positives, task, strict=False)}
+        for probe in classifiers:
+            f1 = dict(zip(("f1", "validation_f1"), by_probe[probe].f1, strict=False))
+            found.append({"task": name, "kind": kind, "probe": probe, **f1, **counts})
+    return pd.DataFrame(found)
 
 
 def _warn_if_unconverged(
@@ -163,21 +163,3 @@ def _warn_if_unconverged(
                 ".set_params(logistic__max_iter=10_000)}.",
                 ConvergenceWarning,
             )
-
-
-def _tabulate(
-    names: Sequence[str],
-    kinds: Sequence[str | None],
-    tasks: Sequence[Sequence[Any]],
-    probes: Sequence[str],
-    results: Sequence[Mapping[str, Result]],
-) -> pd.DataFrame:
-    """Table with one row per task and probe."""
-    positives = ("train_positives", "test_positives", "validation_positives")
-    rows = []
-    for name, kind, task, by_probe in zip(names, kinds, tasks, results, strict=True):
-        counts = {p: int(y.sum()) for p, y in zip(positives, task, strict=False)}
-        for probe in probes:
-            f1 = dict(zip(("f1", "validation_f1"), by_probe[probe].f1, strict=False))
-            rows.append({"task": name, "kind": kind, "probe": probe, **f1, **counts})
-    return pd.DataFrame(rows)

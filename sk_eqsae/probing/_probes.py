@@ -109,11 +109,7 @@ def make_probe(kind: str, *, random_state: int | None = 0) -> Pipeline:
     -----
     The logistic probe is stochastic gradient descent at a constant learning rate, which
     has both numbers of the paper, on standardised features: F1 falls by up to 0.6 on
-    small activations as they come. The exact minimum of the same objective
-    (:class:`~sklearn.linear_model.LogisticRegression` with `C = 1 / (1e-4 * n_rows)`)
-    has an F1 within 0.02 of it from 10,000 rows on.
-
-    Sparse rows and frames become arrays, so that all give the same predictions.
+    small activations as they come.
 
     {paper}
 
@@ -147,8 +143,8 @@ def make_probe_search(
     """Make a search for the best probe on the selected latents of an SAE.
 
     In each fold the SAE is fitted on the training orbits, latents are selected with
-    the labels of these, and a probe is fitted on the selected latents. Orbits are
-    never cut, so the search is told the orbit of each row.
+    the labels of these, and a probe is fitted on them. Orbits are never cut, so the
+    search is told the orbit of each row.
 
     Parameters
     ----------

@@ -12,6 +12,7 @@ from sklearn.utils import check_array
 from sklearn.utils.metadata_routing import get_routing_for_object
 
 from .._estimator import as_array, as_entries, as_places
+from ..groups._orbit_table import given
 from ._mean_difference import FLOATS
 from ._probes import check_probe_names, make_probe
 from ._truncation import check_power
@@ -53,14 +54,15 @@ def check_labels(
 
 
 def check_split(
-    sides: Mapping[str, ArrayLike | None], n_rows: int
+    sides: dict[str, ArrayLike | None], n_rows: int
 ) -> dict[str, NDArray[np.intp]]:
     """Indices of the rows of each side that is given; sides share none."""
-    rows = {
-        side: _check_indices(given, n_rows, side)
-        for side, given in sides.items()
-        if given is not None
-    }
+    rows = {}
+    for side, values in given(sides).items():
+        entries = as_entries(values, side)
+        if entries.dtype == bool and entries.shape == (n_rows,):
+            entries = np.flatnonzero(entries)
+        rows[side] = as_places(entries, side, n_rows, "rows of X").astype(np.intp)
     for one, other in combinations(rows, 2):
         both = np.intersect1d(rows[one], rows[other])
         if both.size:
@@ -69,14 +71,6 @@ def check_split(
                 f"{both[0]}; a row may be in one of them only"
             )
     return rows
-
-
-def _check_indices(rows: ArrayLike, n_rows: int, name: str) -> NDArray[np.intp]:
-    """Row indices from indices or a mask."""
-    given = as_entries(rows, name)
-    if given.dtype == bool and given.shape == (n_rows,):
-        given = np.flatnonzero(given)
-    return as_places(given, name, n_rows, "rows of X").astype(np.intp)
 
 
 def check_classes(

@@ -30,21 +30,16 @@ def _asked_for(estimator: Any, metadata: dict[str, Any]) -> dict[str, Any]:
             for name, values in _asked_for(part, metadata).items()
         }
     routing = get_routing_for_object(estimator)
-    if isinstance(routing, MetadataRequest):
-        _check_all_set(estimator, routing.fit.requests, metadata)
-    return {name: metadata[name] for name in routing.consumes("fit", metadata)}
-
-
-def _check_all_set(estimator: Any, requests: dict[str, Any], given: Any) -> None:
-    """Raise if a `fit` takes metadata, but has never said that it wants them."""
-    unset = [name for name in given if requests.get(name, False) is None]
-    if unset:
+    is_own = isinstance(routing, MetadataRequest)
+    requests = routing.fit.requests if is_own else {}
+    if unset := [name for name in metadata if requests.get(name, False) is None]:
         raise ValueError(
             f"the fit of {type(estimator).__name__} takes {' and '.join(unset)}, but "
             "does not say if it wants them. Write into its class "
             '__metadata_request__fit = {"groups": True, "power": True, "site": True}, '
             "with False for what it does not want."
         )
+    return {name: metadata[name] for name in routing.consumes("fit", metadata)}
 
 
 @fill
@@ -77,9 +72,7 @@ class TruncatedReconstruction(OneToOneFeatureMixin, FloatTransformer):
 
     Notes
     -----
-    Rows are encoded and decoded a few at a time. An SAE with `sparse_output=True` is
-    the faster one: its decoder then sees the selected latents alone.
-
+    Rows are encoded and decoded a few at a time, the faster with `sparse_output=True`.
     A power that is known (:meth:`reconstruct`) can tell a probe what it has to find:
     where the canonical inputs are upright, it is the orientation.
 
@@ -147,9 +140,9 @@ class TruncatedReconstruction(OneToOneFeatureMixin, FloatTransformer):
         {X}
         y : array-like of shape (n_rows,)
             Class of each row; used for the selection.
-        {groups}
-        {power}
-        {site}
+        {metadata}
+            All of them go to the `fit` of `estimator`, or of the steps of a pipeline,
+            that requests them.
 
         {self}
 
@@ -159,10 +152,6 @@ class TruncatedReconstruction(OneToOneFeatureMixin, FloatTransformer):
             If `y` has one class or missing values, `n_features_to_select` exceeds the
             number of latents, or `estimator` does not say if it wants metadata.
 
-        Notes
-        -----
-        Metadata go to the `fit` of `estimator`, or of a pipeline's steps, if it
-        requests them, whether or not metadata routing is enabled.
         """
         X, y = as_array(X), labels_of(y)
         checked, labels = validate_data(self, X, y, dtype=FLOATS)

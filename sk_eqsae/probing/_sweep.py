@@ -1,5 +1,6 @@
 """Many tasks: what is known is looked up, the rest computed in parallel."""
 
+import pickle
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
+from joblib.parallel import get_active_backend
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -21,7 +23,6 @@ from sklearn.utils.validation import check_memory
 from tqdm import tqdm
 
 from .._threads import one_thread
-from ._cluster import keep_on_cluster
 from ._mean_difference import FLOATS
 from ._probes import as_memory
 from ._reconstruction import TruncatedReconstruction
@@ -68,7 +69,11 @@ def run_tasks(
     """Look up the finished tasks, compute the others, in the order of `tasks`."""
     store = check_memory(as_memory(memory))
     evaluate = store.cache(_evaluate_task, ignore=["task", "settings"])
-    keys = _task_keys(settings, tasks) if store.location else [""] * len(tasks)
+    keys = [""] * len(tasks)
+    if store.location:  # fingerprints of all that a result depends on
+        versions = [version(package) for package in PACKAGES_IN_KEY]
+        shared = joblib.hash((settings, versions), coerce_mmap=True)
+        keys = [joblib.hash((shared, *task)) for task in tasks]
 
     # The look-up in this process also writes the store's own files, which two workers
     # that start at once could otherwise find half-written.
@@ -80,8 +85,8 @@ def run_tasks(
         if there
     }
     if missing:
-        shared = keep_on_cluster(_encoded_once(settings))
-        jobs = [delayed(evaluate)(keys[t], tasks[t], shared) for t in missing]
+        kept = _kept_on_cluster(_encoded_once(settings))
+        jobs = [delayed(evaluate)(keys[t], tasks[t], kept) for t in missing]
         # Held here too, so that worker threads, which share the limit, leave it. Each
         # result says if its probe has converged, so scikit-learn's do not warn one by
         # one; its Parallel takes the filter to the workers.
@@ -99,11 +104,20 @@ def run_tasks(
     return [results[t] for t in range(len(tasks))]
 
 
-def _task_keys(settings: Settings, tasks: Sequence[Task]) -> list[str]:
-    """Fingerprint of all that the result of each task depends on."""
-    versions = [version(package) for package in PACKAGES_IN_KEY]
-    shared = joblib.hash((settings, versions), coerce_mmap=True)
-    return [joblib.hash((shared, *task)) for task in tasks]
+def _kept_on_cluster(shared: Any) -> Any:
+    """What tasks share, or a future of it that workers replace by their one copy."""
+    # Left alone, joblib's dask backend sends it with every task; what its `scatter`
+    # keeps is lost with a worker, but the result of a task is made again.
+    backend, _ = get_active_backend()
+    client = getattr(backend, "client", None)  # only that of dask has one
+    if client is None:
+        return shared
+    import cloudpickle  # noqa: PLC0415  (comes with dask)
+
+    with warnings.catch_warnings():
+        # to send it once is what this is for
+        warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
+        return client.submit(pickle.loads, cloudpickle.dumps(shared), pure=False)
 
 
 def _parallel(n_jobs: int | None) -> Parallel:
@@ -147,33 +161,25 @@ def _has_converged(probe: Any) -> bool:
 def _features(settings: Settings, y: NDArray) -> list[Any]:
     """What the probes of a task see of the rows of each side, without column names."""
     sides, transformer, _, encoded = settings
-    if encoded:
-        return _rebuilt(settings, y)
+    if encoded:  # as `TruncatedReconstruction` does, from latents that are known
+        dtype = check_array(sides[0].X[:1], dtype=FLOATS).dtype
+        selector = encoded[0].select(y, transformer.n_features_to_select)
+        columns = selector.get_support(indices=True)
+        return [
+            decode(transformer.estimator, codes, columns, np.empty(rows.X.shape, dtype))
+            for codes, rows in zip(encoded, sides, strict=True)
+        ]
     if transformer is not None:
-        transformer = clone(transformer).fit(sides[0].X, y)
-    seen = [_transformed(transformer, rows) for rows in sides]
-    return [np.asarray(Z) if hasattr(Z, "columns") else Z for Z in seen]
-
-
-def _transformed(fitted: Any, rows: Rows) -> Any:
-    if fitted is None:
-        return rows.X
-    if rows.power is None:
-        return fitted.transform(rows.X)
-    return fitted.reconstruct(rows.X, power=rows.power)
-
-
-def _rebuilt(settings: Settings, y: NDArray) -> list[NDArray]:
-    """Do what `TruncatedReconstruction` does, from latents that are known."""
-    sides, truncated, _, encoded = settings
-    dtype = check_array(sides[0].X[:1], dtype=FLOATS).dtype
-    selector = encoded[0].select(y, truncated.n_features_to_select)
-    columns = selector.get_support(indices=True)
-    outs = [np.empty(rows.X.shape, dtype) for rows in sides]
-    return [
-        decode(truncated.estimator, codes, columns, out)
-        for codes, out in zip(encoded, outs, strict=True)
-    ]
+        fitted = clone(transformer).fit(sides[0].X, y)
+        sides = tuple(
+            rows._replace(
+                X=fitted.transform(rows.X)
+                if rows.power is None
+                else fitted.reconstruct(rows.X, power=rows.power)
+            )
+            for rows in sides
+        )
+    return [np.asarray(Z) if hasattr(Z, "columns") else Z for Z, _ in sides]
 
 
 def _encoded_once(settings: Settings) -> Settings:

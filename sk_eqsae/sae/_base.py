@@ -174,21 +174,15 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         ----------
         {X}
         {y}
-        {groups}
-        {power}
-        {site}
+        {metadata}
 
-        Returns
-        -------
-        self : estimator
-            The fitted estimator.
+        {self}
 
         Raises
         ------
         ValueError
             If groups and power do not describe orbits with one canonical row each, if
-            sizes do not go together, or if training diverges. The estimator is then as
-            it was.
+            sizes do not go together, or if training diverges. Nothing has changed then.
 
         Warns
         -----
@@ -225,25 +219,16 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         {X}
         {y}
         groups : array-like of shape (n_rows,), default=None
-            Input that each row is of. Orbits have to be whole, ids belong to their
-            call.
+            Input that each row is of. Orbits have to be whole.
         {power}
         {site}
 
-        Returns
-        -------
-        self : estimator
-            The fitted estimator.
+        {self}
 
         Raises
         ------
         ValueError
             As `fit` does. A call that raises leaves the estimator as it was.
-
-        Warns
-        -----
-        UserWarning
-            As `fit` does.
         """
         return self._fit(X, partial=True, groups=groups, power=power, site=site)
 
@@ -275,9 +260,8 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
                 if going_on
                 else self._new_network(n_latents, rows.n_features, seed, memory)
             )
-        previous = np.empty((2, 0))
-        if going_on:
-            previous = np.array([self.loss_curve_, self.error_curve_])
+        curves = [self.loss_curve_, self.error_curve_] if going_on else np.empty((2, 0))
+        previous = np.array(curves)
         order_seed += previous.shape[1] if partial else 0
         return Plan(
             rows,
@@ -335,12 +319,10 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         if rows.targets is not None:
             shift = (target_mean - self.mean_) / self.scale_
             target_shift = torch.from_numpy(np.float32(shift))
-        kind = self._objective_kind(rows, seed)
-        n_rows, n_latents = len(rows), self._n_latents(rows.n_features)
-        prefixes = self._prefixes(n_latents)
-        return kind(
+        n_rows, prefixes = len(rows), self._prefixes(network.n_latents)
+        return self._objective_kind(rows, seed)(
             network,
-            self._training_selection(n_latents),
+            self._training_selection(network.n_latents),
             self._recipe(),
             # of partial_fit nobody knows how many calls will follow
             n_rows=max(n_rows, _PARTIAL_EPOCH) if partial else n_rows,
@@ -428,11 +410,10 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         curves = np.concatenate([plan.previous, curves], axis=1)
         self.loss_curve_, self.error_curve_ = curves
         self.n_iter_ = len(self.loss_curve_)
-        threshold = k = None
-        if self.activation == "batch_topk":
-            threshold, k = self._mean_threshold(plan.rows), kept_latents(self)
+        is_batch = self.activation == "batch_topk"
+        threshold = self._mean_threshold(plan.rows) if is_batch else None
         self._set_or_drop("threshold_", threshold)
-        self._set_or_drop("_threshold_k", k)
+        self._set_or_drop("_threshold_k", kept_latents(self) if is_batch else None)
         if plan.memory is None:  # else there may be more calls to come
             warn_of_outcome(self, plan.rows, kept_latents(self))
         return self
@@ -638,12 +619,10 @@ class BaseSAE(ClassNamePrefixFeaturesOutMixin, FloatTransformer):
         ----------
         {X}
         {y}
-        groups : array-like of shape (n_rows,), default=None
-            Input that each row is of. Only EquivariantSAE looks at it: it has to go
-            with power.
+        {groups}
         power : array-like of shape (n_rows,) or (n_rows, n_generators), default=None
-            True powers of each row. Only EquivariantSAE looks at them: it moves its
-            canonical reconstruction by them, or by inferred ones where there are none.
+            True powers of each row, by which EquivariantSAE moves what it rebuilds, or
+            by inferred ones where there are none.
         {site}
 
         Returns
@@ -767,9 +746,8 @@ def room_for(n_latents: int, n_features: int) -> Iterator[None]:
 
 def _in_several_processes() -> bool:
     """Whether processes of torch.distributed train together."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return False
-    return dist.get_world_size() > 1
+    is_begun = dist.is_available() and dist.is_initialized()
+    return is_begun and dist.get_world_size() > 1
 
 
 def sparse_codes(sae: BaseSAE, X: ArrayLike) -> csr_array:

@@ -32,8 +32,9 @@ class SharedObjective(Objective):
 
     def learn(self, inputs: Tensor, target: Tensor) -> Tensor:
         """Losses of the whole batch, with the gradient of this process's share."""
-        if not self.batch_rows:
-            self._begin_alike()
+        if not self.batch_rows:  # give all processes the weights of the first
+            for parameter in self.parameters():
+                dist.broadcast(parameter.detach(), src=0)
         rows, self.weight = self._share(target)
         losses = super().learn(inputs[rows], target[rows]) * self.weight
         dist.all_reduce(losses)
@@ -46,11 +47,6 @@ class SharedObjective(Objective):
         first, last = rank * n_rows // size, (rank + 1) * n_rows // size
         # where there are fewer rows than processes, some take one that does not count
         return slice(first, max(last, first + 1)), (last - first) / n_rows
-
-    def _begin_alike(self) -> None:
-        """Give all processes the weights of the first."""
-        for parameter in self.parameters():
-            dist.broadcast(parameter.detach(), src=0)
 
     def _note_activity(self, code: Code, n_rows: int) -> None:
         super()._note_activity(code, self.batch_rows)
@@ -149,7 +145,10 @@ def check_agreement(sae: Any, n_rows: int, seed: int) -> None:
     for rank, (its_settings, its_means) in enumerate(everyone):
         other = [k for k in first_settings if its_settings[k] != first_settings[k]]
         # but for rounding: the machines need not be of one kind
-        if not other and not _close(its_means, first_means):
+        if not other and (
+            its_means.shape != first_means.shape
+            or not np.allclose(its_means, first_means, rtol=1e-4)
+        ):
             other = ["values of X"]
         if other:
             raise ValueError(
@@ -157,7 +156,3 @@ def check_agreement(sae: Any, n_rows: int, seed: int) -> None:
                 "Give every process the same parameters, the same rows, and the same "
                 "int as random_state."
             )
-
-
-def _close(means: NDArray, others: NDArray) -> bool:
-    return means.shape == others.shape and np.allclose(means, others, rtol=1e-4)

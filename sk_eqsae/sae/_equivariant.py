@@ -66,9 +66,8 @@ class EquivariantSAE(SymmetricSAE):
 
     Notes
     -----
-    The method needs canonical rows that the rest of the orbit determines: if any row
-    of an orbit could have been chosen as the canonical one, the target of the
-    invariance loss cannot be predicted for a new input. `fit` warns of it: it looks
+    If any row of an orbit could have been chosen as the canonical one, the target of
+    the invariance loss cannot be predicted for a new input. `fit` warns of it: it looks
     whether a classifier tells the canonical row of a held-out orbit from another one.
 
     The invariance loss asks that all rows of an orbit are decoded to the same row, not
@@ -79,8 +78,7 @@ class EquivariantSAE(SymmetricSAE):
     ``||c - D(E(x) at the active latents of c)||^2``, times
     `Recipe.consistency_weight`. With it codes are invariant as far as the encoder can
     tell the canonical row; the pooled latents of :class:`GroupTiedSAE` are so by
-    construction. Without a hidden layer the encoder cannot follow, and the loss costs
-    more reconstruction than it is worth.
+    construction.
 
     References
     ----------
@@ -242,18 +240,15 @@ class EquivariantSAE(SymmetricSAE):
         return np.concatenate([moved for _, moved in chunks])
 
     def _rebuilt(self, X: Any, **metadata: Any) -> Iterator[tuple[NDArray, NDArray]]:
-        power = metadata["power"]
+        power, n_generators = metadata["power"], self.symmetry_.n_generators
         if given(metadata).keys() - {"power"}:
             orbit_table(**metadata, symmetry=self.symmetry_, n_rows=len(X))
-        powers = None if power is None else self._power_of_each(power, len(X))
+        if power is not None:
+            power = power_of_each_row(power, len(X), n_generators)
+            power = power if n_generators > 1 else power[:, 0]
         for chunk, rows, canonical in self._decode_chunks(X):
-            moves = self._poses(chunk, canonical) if powers is None else powers[rows]
+            moves = self._poses(chunk, canonical) if power is None else power[rows]
             yield chunk, self.activation_transform_.act(canonical, moves)
-
-    def _power_of_each(self, power: ArrayLike, n_rows: int) -> NDArray:
-        n_generators = self.symmetry_.n_generators
-        power = power_of_each_row(power, n_rows, n_generators)
-        return power if n_generators > 1 else power[:, 0]
 
     def to_module(self) -> EquivariantAutoencoder:
         """Copy what was fitted, with M, into a plain torch module.

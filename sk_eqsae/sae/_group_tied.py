@@ -76,10 +76,10 @@ class GroupTiedSAE(OrbitedSAE):
         ``symmetry_.subgroups`` stand for it. "auto" chooses by the codes of a regular
         autoencoder, see Notes.
     n_free : int or "auto", default=0
-        How many of the latents have vectors that stand for themselves alone, so that
-        what does not follow the group is coded too. "auto" makes an eighth of them free
-        where M leaves far more unexplained than the dictionary would, see Notes; with a
-        dict of `orbit_lengths`, those that its orbits leave of `n_components`.
+        How many of the latents have vectors of their own, so that what does not follow
+        the group is coded too. "auto" makes an eighth of them free where M leaves far
+        more unexplained than the dictionary would, see Notes; with a dict of
+        `orbit_lengths`, those that its orbits leave of `n_components`.
     activation_transform : estimator, default=None
         How M is fitted: it is cloned and fitted on the same orbits. None is
         ``ActivationTransformFitter()``. A fitted one is taken as it is if `fit` gets
@@ -123,10 +123,7 @@ class GroupTiedSAE(OrbitedSAE):
     a fifth of the steps, and moves rows with M. Where a latent's code stays the same,
     with a mean cosine of 0.5 or more over the elements of a subgroup H or of one of its
     conjugates, it counts for the largest such H, and each H gets its share of the
-    latents. Of subgroups that no vector is left alone by there are none. A fit that
-    was killed later trains that one again before it goes on from its checkpoint. On a
-    classifier of digits the FVU came from 26 to 4 % above that of a regular
-    dictionary of as many latents.
+    latents. Of subgroups that no vector is left alone by there are none.
 
     Vectors have length 1 in the metric that the group keeps, the mean over g of
     M_g' M_g, so that all copies of a vector are equally long.
@@ -143,23 +140,20 @@ class GroupTiedSAE(OrbitedSAE):
     so that to move a row moves its code as before. Free vectors meet all hidden units
     with weights of their own.
 
-    Free vectors compete with tied ones for the `k` places and do not move with the
-    rows, so that with `n_free` above 0 codes move only in part.
-
     A row that some elements leave alone has equal latents. Where `k` cuts between
     equal latents, rounding decides which are kept.
 
-    What M does not explain is lost to tied vectors. ``n_free="auto"`` fits M on three
-    quarters of the inputs, drawn by `random_state`, and takes its error, 1 - R2, on the
-    orbits of the others; a frozen M is taken as it is. If that is more than 3 times the
-    FVU of the regular autoencoder that ``orbit_lengths="auto"`` trains first, an eighth
-    of the latents are free, else none, and in both cases as many more as leave whole
-    orbits. They win back a part of what is lost. Where a network hardly follows the
-    group they also take most of the variance of the codes, which then do not move.
+    What M does not explain is lost to tied vectors. Free ones win back a part of it;
+    they compete for the `k` places and do not move with the rows, and take most of the
+    variance of the codes where a network hardly follows the group. ``n_free="auto"``
+    fits M on three quarters of the inputs, drawn by `random_state`, and takes its
+    error, 1 - R2, on the orbits of the others; a frozen M is taken as it is. If that is
+    more than 3 times the FVU of the regular autoencoder that ``orbit_lengths="auto"``
+    trains first, an eighth of the latents are free, else none, and in both cases as
+    many more as leave whole orbits.
 
     Dictionaries that are closed under a group are known from group-equivariant
     sparse coding [1]_ and from crosscoders over a group's copies of a network [2]_.
-    Here M is fitted to the network's activations, and copies share all weights.
 
     References
     ----------

@@ -76,46 +76,38 @@ class LatentOrbits:
                 rows = elements == element
                 moved[np.ix_(rows, self.places(element))] = Z[rows]
             return moved
-        return self._permute_sparse(csr_array(Z, copy=True), elements)
-
-    def _permute_sparse(self, Z: csr_array, elements: NDArray) -> csr_array:
-        of_entries = np.repeat(elements, np.diff(Z.indptr))
+        moved = csr_array(Z, copy=True)
+        of_entries = np.repeat(elements, np.diff(moved.indptr))
         for element in np.unique(elements):
             entries = of_entries == element
-            Z.indices[entries] = self.places(element)[Z.indices[entries]]
-        Z.has_sorted_indices = False
-        Z.sort_indices()
-        return Z
+            moved.indices[entries] = self.places(element)[moved.indices[entries]]
+        moved.has_sorted_indices = False
+        moved.sort_indices()
+        return moved
 
     def pool(self, Z: Latents) -> Latents:
         """Largest latent of each orbit, of shape (n_rows, n_orbits)."""
         if isinstance(Z, np.ndarray):
             return np.maximum.reduceat(Z[:, : self.n_tied], self.starts, axis=1)
-        return self._pool_sparse(csr_array(Z[:, : self.n_tied]))
-
-    def _pool_sparse(self, latents: csr_array) -> csr_array:
-        Z = latents.tocoo()
-        key = Z.row.astype(np.int64) * self.n_orbits + self.orbit[Z.col]
+        tied = csr_array(Z[:, : self.n_tied]).tocoo()
+        key = tied.row.astype(np.int64) * self.n_orbits + self.orbit[tied.col]
         starts = np.flatnonzero(np.diff(key, prepend=-1))
         places = np.divmod(key[starts], self.n_orbits)
-        largest = np.maximum.reduceat(Z.data, starts) if len(starts) else Z.data
-        return csr_array((largest, places), shape=(Z.shape[0], self.n_orbits))
+        largest = np.maximum.reduceat(tied.data, starts) if len(starts) else tied.data
+        return csr_array((largest, places), shape=(tied.shape[0], self.n_orbits))
 
     @cached_property
     def names(self) -> list[str]:
         """``3_g2`` is latent g^2 of orbit 3, ``3`` all of it, ``_free0`` a free one."""
-        suffixes = {}
+        group, suffixes = self.group, {}
         for kind in np.unique(self.kinds).tolist():
-            first = coset_representatives(self.group, self.group.subgroups[kind])
-            suffixes[kind] = [self._suffix(e) if len(first) > 1 else "" for e in first]
+            powers = group.powers[coset_representatives(group, group.subgroups[kind])]
+            pairs = (zip(group.generator_names, row, strict=True) for row in powers)
+            named = ["_" + "".join(f"{g}{p}" for g, p in each) for each in pairs]
+            suffixes[kind] = named if len(named) > 1 else [""]
         orbits = enumerate(self.kinds.tolist())
         names = [f"{i}{suffix}" for i, kind in orbits for suffix in suffixes[kind]]
         return names + [f"_free{j}" for j in range(self.n_free)]
-
-    def _suffix(self, element: int) -> str:
-        powers = self.group.powers[element]
-        pairs = zip(self.group.generator_names, powers, strict=True)
-        return "_" + "".join(f"{name}{p}" for name, p in pairs)
 
 
 def lengths_of(group: FiniteGroup) -> NDArray:

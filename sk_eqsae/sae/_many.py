@@ -20,7 +20,7 @@ from .._estimator import checked_rows, ordinary_modes
 from .._training import resolve_device, train
 from ._base import BaseSAE, Plan
 from ._code import Stacked
-from ._network import DenseNetwork, Network, normalize_rows
+from ._network import DenseNetwork, Network
 from ._objective import Objective
 
 _MAX_LATENTS = 2**16  # of all models of a stack: more take much longer to sort
@@ -34,6 +34,7 @@ class _Member(NamedTuple):
     estimator: BaseSAE
     fitting: BaseSAE
     plan: Plan
+    lr: float
 
 
 @fill
@@ -48,11 +49,10 @@ def fit_many(
 ) -> list[BaseSAE]:
     """Fit several autoencoders on the same rows, those of one size at once.
 
-    Each estimator is fitted as by its own ``fit``, up to rounding. Those that differ
-    only in `k`, `lr`, `random_state` and `activation` take their steps together, which
-    saves what a step costs beside its arithmetic: most of the time for small
-    dictionaries. The others, those with latent orbits, and dictionaries of more than
-    2**18 entries, for which it saves nothing, are fitted one after another.
+    Each is fitted as by its own ``fit``, up to rounding. Those that differ only in `k`,
+    `lr`, `random_state` and `activation` take their steps together, which saves most of
+    the time for small dictionaries. The others, those with latent orbits or a
+    `checkpoint`, and dictionaries of more than 2**18 entries, come one after another.
 
     Parameters
     ----------
@@ -60,9 +60,7 @@ def fit_many(
         What to fit, in place.
     {X}
     {y}
-    {groups}
-    {power}
-    {site}
+    {metadata}
 
     Returns
     -------
@@ -71,12 +69,10 @@ def fit_many(
 
     Raises
     ------
-    TypeError
-        If something else than an autoencoder of the package is passed.
-    ValueError
-        If an estimator comes twice or has a checkpoint, or if one's own ``fit`` would
-        raise; the message names its index. That estimator is then left as it was, and
-        those whose training had begun beside or before it are fitted.
+    TypeError, ValueError
+        If something else is passed, an estimator comes twice, or one's own ``fit``
+        would raise; the message names its index. That one is left as it was, and those
+        whose training had begun beside or before it are fitted.
 
     Examples
     --------
@@ -88,9 +84,8 @@ def fit_many(
     >>> scores == sorted(scores)
     True
     """
-    estimators = list(estimators)
+    estimators, stacks = list(estimators), list[list[_Member]]()
     metadata = {"groups": groups, "power": power, "site": site}
-    stacks: list[list[_Member]] = []
     _check_estimators(estimators)
     with ordinary_modes():
         for place, estimator in enumerate(estimators):
@@ -99,11 +94,10 @@ def fit_many(
                 fitting._validate_params()
                 reset = not fitting._is_going_on(partial=False)
                 rows = checked_rows(fitting, X, reset=reset)
-                plan = fitting._prepare(rows, metadata)
-                _add(stacks, _Member(place, estimator, fitting, plan))
+                plan, lr = fitting._prepare(rows, metadata), fitting._schedule()["lr"]
+                _add(stacks, _Member(place, estimator, fitting, plan, lr))
         failures = [failure for stack in stacks for failure in _fit_stack(stack)]
-    if failures:
-        place, error = failures[0]
+    for place, error in failures[:1]:
         with _named(place):
             raise error
     return estimators
@@ -116,13 +110,7 @@ def _check_estimators(estimators: Sequence[Any]) -> None:
                 f"estimators[{index}] is {estimator!r}, but only autoencoders of "
                 "sk_eqsae can be fitted at once."
             )
-        if estimator.checkpoint is not None:
-            raise ValueError(
-                f"estimators[{index}] has checkpoint={estimator.checkpoint!r}, but "
-                "fits at once write none. Set it to None, or call its own fit."
-            )
-        twice = [i for i in range(index) if estimators[i] is estimator]
-        if twice:
+        if twice := [i for i in range(index) if estimators[i] is estimator]:
             raise ValueError(
                 f"estimators[{index}] is estimators[{twice[0]}]. Pass a clone of it, "
                 "for one estimator holds one fit."
@@ -140,13 +128,13 @@ def _named(index: int) -> Iterator[None]:
 
 def _add(stacks: list[list[_Member]], member: _Member) -> None:
     """Put a member in the first stack that has room and its rows, or in a new one."""
-    kind, plan = _kind(member), member.plan
+    plan: Any = member.plan
     for stack in stacks:
-        rows, own = (m.plan.dataset for m in (stack[0], member))
+        rows: Any = stack[0].plan.dataset
         if (
-            _kind(stack[0]) == kind
+            _kind(stack[0]) == _kind(member)
             and (len(stack) + 1) * plan.network.n_latents <= _MAX_LATENTS
-            and all(map(torch.equal, rows.tensors, own.tensors))  # type: ignore[attr-defined]
+            and all(map(torch.equal, rows.tensors, plan.dataset.tensors))
         ):
             stack.append(member._replace(plan=replace(plan, dataset=rows)))  # held once
             return
@@ -161,6 +149,7 @@ def _kind(member: _Member) -> Any:
         not isinstance(network, DenseNetwork)
         or type(plan.objective) is not Objective
         or not isinstance(plan.dataset, TensorDataset)
+        or plan.checkpoint is not None
         or network.components.numel() > _MAX_ENTRIES
     ):
         return member.place
@@ -176,7 +165,7 @@ def _kind(member: _Member) -> Any:
 def _fit_stack(stack: list[_Member]) -> Iterator[tuple[int, ValueError]]:
     """Fit members; what went wrong with which of them."""
     # neighbours of one learning rate share parameters, those of one k a selection
-    stack.sort(key=lambda m: (_lr(m), m.fitting.activation, m.fitting.k or 0))
+    stack.sort(key=lambda m: (m.lr, m.fitting.activation, m.fitting.k or 0))
     try:
         curves = _train(stack)
     except ValueError as error:
@@ -191,23 +180,16 @@ def _fit_stack(stack: list[_Member]) -> Iterator[tuple[int, ValueError]]:
             member.estimator.__dict__ = member.fitting.__dict__
 
 
-def _lr(member: _Member) -> float:
-    return member.fitting._schedule()["lr"]
-
-
 def _train(stack: list[_Member]) -> list[NDArray]:
     """Losses and squared errors of each member."""
-    estimators, plans = [m.fitting for m in stack], [m.plan for m in stack]
-    first, plan = estimators[0], plans[0]
+    first, plan = stack[0].fitting, stack[0].plan
     if len(stack) == 1:
         return [first._train(plan)]
-    schedule, n_latents = first._schedule(), plan.network.n_latents
-    runs = {lr: len(list(run)) for lr, run in groupby(stack, key=_lr)}
-    device = resolve_device(schedule["device"])
-    networks = [plan.network.to(device) for plan in plans]
+    n_latents, device = plan.network.n_latents, resolve_device(first.device)
+    runs = {lr: len(list(run)) for lr, run in groupby(stack, lambda m: m.lr)}
     objective = Objective(
-        Stack(networks, list(runs.values())),
-        Stacked([each._training_selection(n_latents) for each in estimators]),
+        Stack([m.plan.network.to(device) for m in stack], [*runs.values()]),
+        Stacked([m.fitting._training_selection(n_latents) for m in stack]),
         first._recipe(),
         n_rows=len(plan.rows),
         prefixes=first._prefixes(n_latents),
@@ -216,12 +198,12 @@ def _train(stack: list[_Member]) -> list[NDArray]:
     curves = train(
         objective,
         plan.dataset,
-        seed=[plan.seed for plan in plans],
-        verbose=max(estimator.verbose for estimator in estimators),
+        seed=[m.plan.seed for m in stack],
+        verbose=max(m.estimator.verbose for m in stack),
         description=f"{len(stack)} {type(first).__name__}",
-        **schedule | {"lr": list(runs)},
+        **first._schedule() | {"lr": [*runs]},
     )
-    return list(np.moveaxis(curves, -1, 0))
+    return [*np.moveaxis(curves, -1, 0)]
 
 
 class Stack(Network):
@@ -236,20 +218,19 @@ class Stack(Network):
     def __init__(self, networks: Sequence[Network], runs: list[int]) -> None:
         super().__init__()
         self.n_networks = (len(networks),)
-        self.n_each = networks[0].n_latents
-        self.n_latents = len(networks) * self.n_each
+        self.n_latents = len(networks) * networks[0].n_latents
         self.spare = {}
         weights = [dict(network.named_parameters()) for network in networks]
-        names = dict.fromkeys(["encoder.weight", "components", *weights[0]])
-        self.tables = {name: _table([each[name] for each in weights]) for name in names}
+        self.tables: dict[str, Tensor] = {}
+        for name in dict.fromkeys(["encoder.weight", "components", *weights[0]]):
+            table = torch.stack([each[name].detach() for each in weights])
+            for each, part in zip(weights, table, strict=True):
+                each[name].data = part
+            self.tables[name] = table.requires_grad_()
+        self.components = self.tables["components"]
         self.weights = list(self.tables.values())  # as `zero_grad` wants them
         split = [table.detach().split(runs) for table in self.weights]
         self.runs = nn.ModuleList(map(nn.ParameterList, zip(*split, strict=True)))
-
-    @property
-    def places(self) -> NDArray:
-        """Place of each latent in the dictionary of its network."""
-        return np.tile(np.arange(self.n_each), *self.n_networks)
 
     def gradients(self) -> list[Tensor]:
         """Those of the tables, as the sparse step makes them and takes them again."""
@@ -259,9 +240,9 @@ class Stack(Network):
         self, weight: Tensor, bias: Tensor, components: Tensor, offset: Tensor
     ) -> None:
         """Give each to the table that it is of, and its parts to the parameters."""
-        made = {"encoder.weight": weight, "encoder.bias": bias}
-        made |= {"components": components, "intercept": offset}
-        for name, gradient in made.items():
+        names = ("encoder.weight", "encoder.bias", "components", "intercept")
+        made = (weight, bias, components, offset)
+        for name, gradient in zip(names, made, strict=True):
             self.tables[name].grad = gradient.view_as(self.tables[name])
         runs: Any = self.runs
         for i, table in enumerate(self.weights):
@@ -285,20 +266,8 @@ class Stack(Network):
 
     def dictionary(self) -> Tensor:
         """Vectors of all networks, one below the other."""
-        return self.tables["components"].flatten(0, 1)
+        return self.components.flatten(0, 1)
 
     def offset(self) -> Tensor:
         """Decoder biases, of shape (n_networks, 1, 1, n_features)."""
         return self.tables["intercept"][:, None, None]
-
-    def normalize_components(self) -> None:
-        """Bring dictionary vectors to norm 1."""
-        normalize_rows(self.tables["components"])
-
-
-def _table(weights: list[nn.Parameter]) -> Tensor:
-    """Weights of all networks, which keep theirs as parts of it."""
-    table = torch.stack([weight.detach() for weight in weights]).requires_grad_()
-    for weight, part in zip(weights, table.detach(), strict=True):
-        weight.data = part
-    return table

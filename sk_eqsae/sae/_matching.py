@@ -121,10 +121,11 @@ class _Cosines:
         self.n_latents = len(norms)
         scale = np.divide(1, norms, where=norms > 0, out=np.zeros(len(norms)))
         Z = (Z * scale).tocsr().astype(np.float32)
-        moved = group.multiplication_table
         rows = [csr_array((self.n_latents, self.n_latents), dtype=np.float32)]
-        for g in range(1, group.order):  # A_1 is never asked for
-            rows.extend(_largest(*_pairs(Z, table, moved[g])))
+        for to in group.multiplication_table[1:]:  # A_1 is never asked for
+            moved = table[:, to]
+            both = (table >= 0) & (moved >= 0)
+            rows.extend(_largest(Z[table[both]], Z[moved[both]]))
         # row g n_latents + i holds A_g[i]
         table = vstack(rows, format="csr")
         table.sort_indices()
@@ -164,13 +165,6 @@ def _as_many_as_time_allows(Z: csr_array, table: NDArray) -> NDArray:
     products = np.square(np.diff(Z.indptr), dtype=np.float64).sum() * table.shape[1]
     n_orbits = max(1, min(len(table), int(len(table) * _PRODUCTS / max(products, 1))))
     return table[np.linspace(0, len(table) - 1, n_orbits).astype(np.intp)]
-
-
-def _pairs(Z: csr_array, table: NDArray, to: NDArray) -> tuple[csr_array, csr_array]:
-    """Codes of rows that there are, and those of what an element makes of them."""
-    before, after = table.ravel(), table[:, to].ravel()
-    both = (before >= 0) & (after >= 0)
-    return Z[before[both]], Z[after[both]]
 
 
 def _largest(before: csr_array, after: csr_array) -> list[csr_array]:

@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -20,29 +20,26 @@ Arrays = tuple[list[NDArray], list[NDArray], NDArray, NDArray]
 class Network(nn.Module, ABC):
     """What training asks of a network; rows are normalised, of shape (n_rows, d)."""
 
+    hidden: nn.Linear | None
     encoder: nn.Linear
-    components: nn.Parameter
+    components: Tensor
+    intercept: nn.Parameter
     n_latents: int  # of all networks together
     spare: Spare  # memory for the next step
     n_networks: tuple[int, ...] = ()  # () of one, (n,) of n that are trained at once
     metric: Tensor | None  # G of the squared length e' G e of an error; None is I
     coordinates: Callable[[Tensor], Tensor] | None = None  # of rows, if it has its own
 
-    @property
-    def places(self) -> NDArray:
-        """Place of each latent in the dictionary that `to_arrays` gives."""
-        return np.arange(self.n_latents)
-
-    def forward(self, rows: Tensor, select: Selection) -> tuple[Tensor, Pass]:
-        """Sums of dictionary vectors bag by bag, (n_bags, d), and how they came."""
+    def forward(self, rows: Tensor, select: Selection) -> tuple[Tensor, Tensor, Pass]:
+        """Sums of vectors bag by bag, (n_bags, d), the offset, and how they came."""
         inputs = self.encoder_inputs(rows)
         with torch.no_grad():
             weight, bias = self.last_layer()
-            components = self.dictionary()
+            components, offset = self.dictionary(), self.offset().detach()
             n_networks = math.prod(self.n_networks)
             code = encode(select, self.spare, n_networks, inputs, weight, bias)
             sums = decode_sparse(code, components)
-        return sums, Pass(inputs, weight, components, code)
+        return sums, offset, Pass(inputs, weight, components, code)
 
     @abstractmethod
     def leave_gradients(
@@ -64,13 +61,13 @@ class Network(nn.Module, ABC):
     def last_layer(self) -> tuple[Tensor, Tensor]:
         """Weight (n_latents, n_inputs) and bias (n_latents,) of the encoder."""
 
-    @abstractmethod
     def dictionary(self) -> Tensor:
         """All vectors, of shape (n_latents, d)."""
+        return self.components
 
-    @abstractmethod
     def offset(self) -> Tensor:
         """What is added to all reconstructions."""
+        return self.intercept
 
     @cached_property
     def weights(self) -> list[Tensor]:
@@ -84,20 +81,42 @@ class Network(nn.Module, ABC):
         """Gradients of the weights that have one."""
         return [p.grad for p in self.weights if p.grad is not None]
 
-    @abstractmethod
     def normalize_components(self) -> None:
-        """Bring dictionary vectors to norm 1."""
+        """Bring dictionary vectors to norm 1, in the metric that the group keeps."""
+        normalize_rows(self.components)
 
     def to_arrays(self) -> Arrays:
         """Weights as those of one dense network: encoder, dictionary, intercept."""
         raise NotImplementedError
 
+    def draw_weights(
+        self, *sizes: int, hidden_dim: int | None, tied_init: bool, seed: int
+    ) -> None:
+        """Make the layers: sizes are n_features, inputs of the last one, n_vectors."""
+        # With `tied_init`, vectors have norm 1, biases are zero, and a linear encoder
+        # starts as the decoder. not torch's global generator, which fits in other
+        # threads would draw from
+        n_features, n_inputs, n_vectors = sizes
+        generator, self.hidden = torch.Generator().manual_seed(seed), None
+        if hidden_dim is not None:
+            self.hidden = _drawn_linear(n_features, hidden_dim, generator)
+        self.encoder = _drawn_linear(n_inputs, n_vectors, generator)
+        decoder = _drawn_linear(n_vectors, n_features, generator)
+        self.components = nn.Parameter(decoder.weight.detach().T.contiguous())
+        self.intercept = decoder.bias
+        if tied_init:
+            with torch.no_grad():
+                self.components.normal_(generator=generator)
+                normalize_rows(self.components)
+                self.intercept.zero_()
+                self.encoder.bias.zero_()
+                if hidden_dim is None:
+                    self.encoder.weight.copy_(self.components)
+
 
 class DenseNetwork(Network):
     """Encoder of one or two layers, selection, ReLU, linear decoder."""
 
-    hidden: nn.Linear | None
-    intercept: nn.Parameter
     metric = None
 
     def __init__(
@@ -112,12 +131,8 @@ class DenseNetwork(Network):
         super().__init__()
         self.n_latents = n_latents
         self.spare: Spare = {}
-        sizes = (n_features, hidden_dim, hidden_dim or n_features, n_latents)
-        draw_weights(self, *sizes, tied_init=tied_init, seed=seed)
-
-    def normalize_components(self) -> None:
-        """Bring dictionary vectors to norm 1."""
-        normalize_rows(self.components)
+        sizes = (n_features, hidden_dim or n_features, n_latents)
+        self.draw_weights(*sizes, hidden_dim=hidden_dim, tied_init=tied_init, seed=seed)
 
     def encoder_inputs(self, inputs: Tensor) -> Tensor:
         """Rows, or what the hidden layer makes of them."""
@@ -126,14 +141,6 @@ class DenseNetwork(Network):
     def last_layer(self) -> tuple[Tensor, Tensor]:
         """Weight and bias as they are."""
         return self.encoder.weight, self.encoder.bias
-
-    def dictionary(self) -> Tensor:
-        """All vectors as they are."""
-        return self.components
-
-    def offset(self) -> Tensor:
-        """Decoder bias."""
-        return self.intercept
 
     def leave_gradients(
         self, weight: Tensor, bias: Tensor, components: Tensor, offset: Tensor
@@ -170,38 +177,6 @@ class DenseNetwork(Network):
         network.components = _parameter(components)
         network.intercept = _parameter(intercept)
         return network
-
-
-def draw_weights(
-    network: Any,
-    n_features: int,
-    hidden_dim: int | None,
-    n_inputs: int,
-    n_vectors: int,
-    *,
-    tied_init: bool,
-    seed: int,
-) -> None:
-    """Give a network its layers: of the encoder one or two, the last of `n_inputs`."""
-    # With `tied_init`, vectors have norm 1, biases are zero, and a linear encoder
-    # starts as the decoder. not torch's global generator, which fits in other threads
-    # would draw from
-    generator = torch.Generator().manual_seed(seed)
-    network.hidden = None
-    if hidden_dim is not None:
-        network.hidden = _drawn_linear(n_features, hidden_dim, generator)
-    network.encoder = _drawn_linear(n_inputs, n_vectors, generator)
-    decoder = _drawn_linear(n_vectors, n_features, generator)
-    network.components = nn.Parameter(decoder.weight.detach().T.contiguous())
-    network.intercept = decoder.bias
-    if tied_init:
-        with torch.no_grad():
-            network.components.normal_(generator=generator)
-            normalize_rows(network.components)
-            network.intercept.zero_()
-            network.encoder.bias.zero_()
-            if hidden_dim is None:
-                network.encoder.weight.copy_(network.components)
 
 
 @torch.no_grad()

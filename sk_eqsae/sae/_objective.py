@@ -64,7 +64,8 @@ class Objective(Trainable):
         self.n_prefixes = len(prefixes)
         self.select = select
         if len(prefixes) > 1:
-            part = np.searchsorted(prefixes, network.places, side="right")
+            places = np.arange(network.n_latents) % prefixes[-1]  # in its dictionary
+            part = np.searchsorted(prefixes, places, side="right")
             self.select = Prefixes(select, part)
         self.patience = recipe.dead_after * min(n_rows, _LONGEST_EPOCH)
         n_latents = network.n_latents
@@ -83,10 +84,14 @@ class Objective(Trainable):
         # each network.
         if not self.teaches:
             return self._learn(inputs, target)
-        taught = self._code_of_targets(target)
+        assert self.target_shift is not None
+        taught = self.network.encode(target + self.target_shift, self.select)
 
         def again(pre_activations: Tensor, own: Code) -> list[Code]:
-            return [_with_values_of(pre_activations, taught)]
+            # the latents of a code, as large as the rows of another table have them
+            rows = taught.bags if taught.rows is None else taught.rows[taught.bags]
+            values = pre_activations[rows, taught.indices % pre_activations.shape[1]]
+            return [taught._replace(values=values.relu_())]
 
         extra = (self.recipe.consistency_weight, target)
         return self._learn(inputs, target, again, [extra])
@@ -100,8 +105,7 @@ class Objective(Trainable):
     ) -> Tensor:
         """Losses of rows, with the weight and the target of each code that is added."""
         network, targets = self.network, [(1.0, target), *extras]
-        offset = network.offset().detach()
-        sums, passed = network(inputs, partial(self._code, again=again))
+        sums, offset, passed = network(inputs, partial(self._code, again=again))
         layout = Layout(network.n_networks, self.n_prefixes, network.metric)
         losses, of_sums, of_offset = squared_errors(
             sums, offset, targets, self.aux_weight, layout
@@ -113,10 +117,6 @@ class Objective(Trainable):
         weight, bias, components = of_weights
         network.leave_gradients(weight, bias, components, of_offset)
         return losses
-
-    def _code_of_targets(self, target: Tensor) -> Code:
-        assert self.target_shift is not None
-        return self.network.encode(target + self.target_shift, self.select)
 
     def _code(self, pre_activations: Tensor, again: Again | None) -> Code:
         """Active latents; as many bags of each code added; one of dead ones."""
@@ -190,18 +190,8 @@ class Objective(Trainable):
             self.network.normalize_components()
 
 
-def _with_values_of(table: Tensor, code: Code) -> Code:
-    """The latents of a code, as large as the rows of another table have them."""
-    rows = code.bags if code.rows is None else code.rows[code.bags]
-    values = table[rows, code.indices % table.shape[1]]
-    return code._replace(values=values.relu_())
-
-
 def _revived(table: Tensor, dead: Tensor, aux_k: int) -> Code:
-    """Dead latents with the largest pre-activations.
-
-    `dead` counts on from network to network, and columns of `table` are one's.
-    """
+    """Dead latents, which count on from network to network, by one's table."""
     k = min(aux_k, len(dead))
     if k == 0:
         return fixed_size_code(table[:, :0], dead.expand(len(table), 0))

@@ -46,8 +46,7 @@ class Recipe:
     consistency_weight : float, default=0.3
         Weight of the loss that makes codes of one orbit equal: the squared error of
         rebuilding the canonical row from those latents of a row that are active in
-        the canonical row. Of :class:`~sk_eqsae.EquivariantSAE` alone; for other
-        autoencoders a row is its own target.
+        the canonical row. Of :class:`~sk_eqsae.EquivariantSAE` alone.
     dead_after : float, default=1
         Epochs without being active after which a latent counts as dead. 100,000 rows
         count as an epoch if it has more.
@@ -56,10 +55,6 @@ class Recipe:
     ------
     InvalidParameterError
         A ValueError, if a value is out of its range.
-
-    See Also
-    --------
-    sk_eqsae.TopKSAE : Takes one as `recipe`.
 
     Examples
     --------

@@ -10,7 +10,7 @@ code z, gradient G of the reconstructions, and s_bi = (G_b . d_i) [z_bi > 0]::
 """
 
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -46,14 +46,12 @@ def put_gradients(spare: Spare, gradients: list[Tensor]) -> None:
 
 def decode_sparse(code: Code, components: Tensor) -> Tensor:
     """Weighted sums of dictionary vectors, of shape (n_bags, n_features)."""
-    return embedding_bag(
-        code.indices,
-        components,
-        code.offsets,
-        per_sample_weights=code.values,
-        mode="sum",
-        include_last_offset=True,
-    )
+    return _bag_sums(code.indices, code.offsets, code.values, components)
+
+
+def _bag_sums(rows: Tensor, offsets: Tensor, weights: Tensor, table: Tensor) -> Tensor:
+    settings: Any = {"mode": "sum", "include_last_offset": True}
+    return embedding_bag(rows, table, offsets, per_sample_weights=weights, **settings)
 
 
 def encode(  # noqa: PLR0917
@@ -102,20 +100,17 @@ def gradients(
         order, offsets = order_by_latent(code.indices, len(weight))
         bags = code.bags.index_select(0, order)
     rows = bags if code.rows is None else code.rows.index_select(0, bags)
-    in_order = slope.index_select(0, order)
+    in_order, of_inputs = slope.index_select(0, order), None
+    if inputs.requires_grad:
+        of_inputs = decode_sparse(code._replace(values=slope), weight)
+        if code.rows is not None:
+            of_inputs = torch.zeros_like(inputs).index_add_(0, code.rows, of_inputs)
     return (
         _sum_in_bags(rows, offsets, in_order, inputs, spare),
         slope.new_zeros(len(weight)).index_add_(0, code.indices, slope),
         of_components,
-        _of_inputs(code, slope, weight, inputs) if inputs.requires_grad else None,
+        of_inputs,
     )
-
-
-def _of_inputs(code: Code, slope: Tensor, weight: Tensor, inputs: Tensor) -> Tensor:
-    grad = decode_sparse(code._replace(values=slope), weight)
-    if code.rows is None:
-        return grad
-    return torch.zeros_like(inputs).index_add_(0, code.rows, grad)
 
 
 def order_by_latent(indices: Tensor, n_latents: int) -> tuple[Tensor, Tensor]:
@@ -152,14 +147,7 @@ def _sum_in_bags(
         total = take(spare, (len(offsets) - 1, table.shape[1]), table)
         bags = _csr(offsets, rows, weights, len(table))
         return torch.addmm(total, bags, table, beta=0.0, out=total)
-    return embedding_bag(
-        rows,
-        table,
-        offsets,
-        per_sample_weights=weights,
-        mode="sum",
-        include_last_offset=True,
-    )
+    return _bag_sums(rows, offsets, weights, table)
 
 
 def _csr(offsets: Tensor, columns: Tensor, values: Tensor, n_columns: int) -> Tensor:

@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
+from .._docs import fill
 from .._estimator import Fitted
 from .._rows import read_rows
 from .._warnings import warn
@@ -122,6 +123,7 @@ def _keeps_pose(sae: OrbitedSAE) -> bool:
     return True
 
 
+@fill
 class OrbitedSAE(SymmetricSAE):
     """Base class of the autoencoders with latent orbits; not for use by itself."""
 
@@ -207,8 +209,7 @@ class OrbitedSAE(SymmetricSAE):
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
-            Activations.
+        {X}
 
         Returns
         -------
@@ -229,13 +230,13 @@ class OrbitedSAE(SymmetricSAE):
     to_module = available_if(_keeps_pose)(SymmetricSAE.to_module)
 
     @available_if(_knows_pose)
+    @fill
     def predict_power(self, X: ArrayLike) -> NDArray:
         """Pose of each row: the power that brings it nearest to canonical rows.
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
-            Activations.
+        {X}
 
         Returns
         -------

@@ -25,8 +25,8 @@ class TopKSAE(BaseSAE):
         z = \mathrm{ReLU}(\mathrm{TopK}(\mathrm{encoder}((x - \text{mean})
         / \text{scale}))), \qquad \hat x = b + z D
 
-    trained to minimise the squared error summed over features. The encoder is
-    linear, or two linear layers with a ReLU between them if `hidden_dim` is given.
+    with the least squared error, summed over features. The encoder is linear, or two
+    linear layers with a ReLU between them if `hidden_dim` is given.
 
     Parameters
     ----------
@@ -43,15 +43,10 @@ class TopKSAE(BaseSAE):
         Dictionary: row i is the direction of latent i.
     {fitted}
 
-    See Also
-    --------
-    EquivariantSAE : A dictionary whose codes ignore a symmetry of the inputs.
-
     Notes
     -----
-    Every step is exact: the gradients equal those of a dense implementation, but
-    only the k active latents of each row are touched in the decoder and in the
-    gradients.
+    Every step is exact: gradients equal those of a dense implementation, but only the k
+    active latents of each row are touched.
 
     References
     ----------

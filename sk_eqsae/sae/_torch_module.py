@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from ._code import TopK
+from ._network import DenseNetwork
 
 _SCALES = (1e-30, 1e30)  # whose squares are still numbers, nearly
 
@@ -28,26 +29,18 @@ class SparseAutoencoder(nn.Module):
         super().__init__()
         mean = in_float32(sae.mean_)
         biases = raw_biases(sae, mean)
-        layers = [_linear(c, b) for c, b in zip(sae.coefs_, biases, strict=True)]
-        self.hidden = layers[0] if len(layers) > 1 else None
-        self.encoder = layers[-1]
-        self.components = nn.Parameter(_tensor(sae.components_))
-        self.intercept = nn.Parameter(_tensor(in_float32(sae.intercept_)))
+        coefs = [np.array(coef, dtype=np.float32) for coef in sae.coefs_]
+        components = np.array(sae.components_, dtype=np.float32)
+        intercept = in_float32(sae.intercept_)
+        network = DenseNetwork.from_arrays(coefs, biases, components, intercept)
+        self.hidden, self.encoder = network.hidden, network.encoder
+        self.components, self.intercept = network.components, network.intercept
+        self.n_latents, self.n_features = components.shape
         self.register_buffer("mean", torch.from_numpy(mean))
         select = sae._selection()
         self.k = select.k if isinstance(select, TopK) else None
         threshold = None if self.k else _tensor(sae.threshold_)
         self.register_buffer("threshold", threshold)
-
-    @property
-    def n_features(self) -> int:
-        """Width of an activation."""
-        return self.components.shape[1]
-
-    @property
-    def n_latents(self) -> int:
-        """Number of latents."""
-        return self.components.shape[0]
 
     def encode(self, x: Tensor) -> Tensor:
         """Latents (..., n_latents), non-negative, of activations (..., n_features)."""
@@ -82,17 +75,19 @@ class EquivariantAutoencoder(SparseAutoencoder):
 
     def __init__(self, sae: Any) -> None:
         super().__init__(sae)
-        self.register_buffer("powers", torch.tensor(sae.symmetry_.powers))
-        for i, order in enumerate(sae.symmetry_.generator_orders):
-            cycle = _generator_powers(
-                sae.activation_transform_, sae.symmetry_, i, order
+        if not hasattr(sae.activation_transform_, "matrix"):
+            raise ValueError(
+                f"to_module needs M as matrices, but activation_transform_ is a "
+                f"{type(sae.activation_transform_).__name__}, which has no method "
+                "matrix(power)."
             )
+        self.register_buffer("powers", torch.tensor(sae.symmetry_.powers))
+        self.n_generators = sae.symmetry_.n_generators
+        for i, order in enumerate(sae.symmetry_.generator_orders):
+            power = np.zeros((order, self.n_generators), dtype=np.int64)
+            power[:, i] = np.arange(order)
+            cycle = [sae.activation_transform_.matrix(row) for row in power]
             self.register_buffer(f"matrices_{i}", _tensor(cycle))
-
-    @property
-    def n_generators(self) -> int:
-        """Number of generators of the group."""
-        return self.powers.shape[1]
 
     def decode(self, z: Tensor, power: ArrayLike | Tensor | None = None) -> Tensor:
         """Canonical activations of latents, or moved on by the powers of each row."""
@@ -169,25 +164,6 @@ def in_float32(values: NDArray) -> NDArray:
 
 def _tensor(values: ArrayLike) -> Tensor:
     return torch.from_numpy(np.array(values, dtype=np.float32, order="C"))
-
-
-def _linear(coef: NDArray, bias: NDArray) -> nn.Linear:
-    layer = nn.utils.skip_init(nn.Linear, *coef.shape)
-    layer.weight = nn.Parameter(_tensor(coef.T))
-    layer.bias = nn.Parameter(_tensor(bias))
-    return layer
-
-
-def _generator_powers(transform: Any, group: Any, i: int, order: int) -> NDArray:
-    """Matrices of the powers 0, 1, ... of one generator."""
-    if not hasattr(transform, "matrix"):
-        raise ValueError(
-            f"to_module needs M as matrices, but activation_transform_ is a "
-            f"{type(transform).__name__}, which has no method matrix(power)."
-        )
-    power = np.zeros((order, group.n_generators), dtype=np.int64)
-    power[:, i] = np.arange(order)
-    return np.array([transform.matrix(row) for row in power])
 
 
 def _moved(x: Tensor, matrices: Tensor, power: Tensor) -> Tensor:

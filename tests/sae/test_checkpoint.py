@@ -308,10 +308,19 @@ def test_writing_takes_a_small_share_of_the_time(tmp_path, monkeypatch):
     assert np.diff(written).min() >= 9 / 0.05
 
 
-def test_fits_at_once_refuse_a_checkpoint(tmp_path):
-    saes = [TopKSAE(8, k=1), TopKSAE(8, k=2, checkpoint=tmp_path)]
-    with pytest.raises(ValueError, match=r"estimators\[1\] has checkpoint="):
-        fit_many(saes, np.ones((9, 3)))
+def test_of_fits_at_once_one_with_a_checkpoint_comes_by_itself(tmp_path, monkeypatch):
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    settings = {"max_epochs": 4, "batch_size": 16, "random_state": 0}
+    saes = [TopKSAE(8, k=k, checkpoint=tmp_path, **settings) for k in (1, 2)]
+    saes[0].set_params(checkpoint=None)
+    written = []
+    note = lambda *_: written.append(1)  # noqa: E731
+    monkeypatch.setattr(module.Checkpoint, "write_if_due", note)
+    fit_many(saes, X)
+    assert len(written) == 16  # steps of one of them
+    for sae in saes:
+        alone = clone(sae).fit(X)
+        np.testing.assert_array_equal(sae.components_, alone.components_)
 
 
 def test_a_file_is_no_folder(tmp_path):

@@ -26,7 +26,7 @@ from sk_eqsae.groups._group import (
     generator_elements,
 )
 from sk_eqsae.inspection import feature_symmetry
-from sk_eqsae.sae import _vector_copies
+from sk_eqsae.sae import _tied_network
 from sk_eqsae.sae._code import BatchTopK, Prefixes, TopK, fixed_size_code, join
 from sk_eqsae.sae._latent_orbits import LatentOrbits
 from sk_eqsae.sae._objective import Layout, Objective, squared_errors
@@ -335,7 +335,7 @@ def test_sums_and_gradients_equal_those_of_all_copies_written_out(
         if dense:
             sums = dense_sums(network, rows, select, M)
         else:
-            of_irreps, passed = network(moved, select)
+            of_irreps, _, passed = network(moved, select)
             sums = of_irreps @ back.T
         weights = torch.sin(torch.arange(sums.numel(), dtype=sums.dtype))
         weights = weights.view_as(sums)
@@ -380,7 +380,7 @@ def test_the_loss_is_the_squared_error_in_the_units_of_the_rows():
 
 def test_prefixes_follow_the_order_of_the_public_dictionary():
     network, _, rows, _ = tied_network(CyclicGroup(4))
-    part = np.searchsorted([4, 17], network.places, side="right")
+    part = np.searchsorted([4, 17], np.arange(network.n_latents), side="right")
     sums = network(rows, Prefixes(TopK(14), part))[0].view(len(rows), 2, -1)
     weight, bias = network.encoder.weight, network.encoder.bias
     with torch.no_grad():  # without the first base vector, its part is empty
@@ -877,11 +877,11 @@ def test_poses_of_float32_rows_do_not_depend_on_their_unit(turning_orbits, unit)
 @every_group
 @pytest.mark.parametrize("few", [0, 16])  # copies that are added one by one
 def test_copies_are_those_of_the_matrices_of_the_group(group, few, monkeypatch):
-    monkeypatch.setattr(_vector_copies, "_FEW_COPIES", few)
+    monkeypatch.setattr(_tied_network, "_FEW_COPIES", few)
     counts = np.arange(len(group.irreps)) % 3  # of some irreps none
     for subgroup in group.subgroups:
-        copies = _vector_copies.IrrepCopies(group, counts, subgroup)
-        layer = _vector_copies.Layer([(copies, 2)], copies.width)
+        copies = _tied_network.IrrepCopies(group, counts, subgroup)
+        layer = _tied_network.Layer([(copies, 2)], copies.width)
         matrices = _of_all_copies(group, counts, subgroup)
         weight = torch.sin(torch.arange(2.0 * copies.width)).view(2, -1).double()
         written = layer.write(weight, weight.new_zeros(layer.n_rows, copies.width))

@@ -41,7 +41,7 @@ def with_dead_latents(*latents, **recipe):
 
 
 def reconstruction(made):
-    sums, _ = made.network(ROWS, TopK(8))
+    sums, *_ = made.network(ROWS, TopK(8))
     return (sums + made.network.intercept).detach()
 
 

@@ -32,10 +32,7 @@ class Examples:
         self.n_top = n_top
         self.known, self.input_of = np.unique(seen.inputs, return_inverse=True)
         self.grid, self.cells = _cells(seen)
-        self.orbit_of_row = np.empty(seen.Z.shape[0], dtype=np.int64)
-        orbits, elements = np.nonzero(seen.table >= 0)
-        self.orbit_of_row[seen.table[orbits, elements]] = orbits
-        self.row_element, self.row_cell = self._of_rows()
+        self.orbit_of_row, self.row_element, self.row_cell = self._of_rows()
         self.has_sites = len(self.known) < len(seen.table)
         self._rng = np.random.default_rng(0)
         latents = columns(seen.Z.tocsc())
@@ -113,13 +110,13 @@ class Examples:
         return listed
 
     def _of_rows(self) -> NDArray:
-        """Element and cell of each row, cell -1 without a grid: (2, n_rows)."""
-        found = np.full((2, self.seen.Z.shape[0]), -1)
-        orbits, elements = np.nonzero(self.seen.table >= 0)
-        rows = self.seen.table[orbits, elements]
-        found[0, rows] = elements
+        """Orbit, element and cell of each row, cell -1 without a grid: (3, n_rows)."""
+        found = np.full((3, self.seen.Z.shape[0]), -1)
+        places = np.nonzero(self.seen.table >= 0)
+        rows = self.seen.table[places]
+        found[:2, rows] = places
         if self.cells is not None:
-            found[1, rows] = self.cells[orbits, elements]
+            found[2, rows] = self.cells[places]
         return found
 
     def turned(self, copies: pd.DataFrame) -> list[Any]:

@@ -23,15 +23,13 @@ from ...groups import FiniteGroup
 from ...groups._orbit_table import as_group
 from ...sae._base import kept_latents
 from .._display import element_names
-from ._classes import complete
+from ._classes import complete, read_notes
 from ._examples import Examples
 from ._feature_table import table_of
-from ._near import nearest
-from ._notes import read_notes
 from ._numbers import histograms, mean_by_power
 from ._page import packed, page, rounded
 from ._pictures import Action, Inputs, check_ids, pictures, vector_pictures
-from ._plane import plane
+from ._plane import nearest, plane
 from ._seen import Seen
 
 _N_CLASSES = 20  # that are listed of a feature
@@ -120,10 +118,8 @@ def explore(
     inputs are some that are stronger than 75, 50 and 25 % of those that fire the
     feature, and some at random. Near features are those of largest cosine, of their
     vectors and of their activations in all rows; the map shows vectors by UMAP where
-    umap-learn is installed, and else by their two main directions. The features of an
-    input are listed for the first 2,000 inputs shown.
-
-    What is written on the page stays in the browser, by the dictionary's hash.
+    umap-learn is installed, and else by their two main directions. What is written on
+    the page stays in the browser, by the dictionary's hash.
 
     Examples
     --------

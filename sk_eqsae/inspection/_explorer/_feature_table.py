@@ -6,16 +6,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
 from ..._docs import fill
 from ...activations import Orbits
+from ...groups import FiniteGroup
+from .._feature_families import feature_families
 from .._feature_symmetry import feature_symmetry
 from ._classes import members_of
-from ._copies import copies
 from ._numbers import activity, removal, separation
 from ._seen import Seen
+
+_MIN_GROUPS = 4  # that families of features are found from
 
 
 @fill
@@ -65,10 +68,6 @@ def feature_table(
     TypeError, ValueError
         If the arguments do not fit together, or a label is missing.
 
-    See Also
-    --------
-    explore : The same as a page, with the inputs.
-
     Notes
     -----
     Without the feature (z = 0) the squared error of a row grows by ``2 z (r . d) + z^2
@@ -93,7 +92,7 @@ def table_of(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The table, and what is about all features: FVU, names of irreps and classes."""
     lost, fvu_with_all = removal(seen)
-    parts = [copies(seen), activity(seen.Z), lost]
+    parts = [_copies(seen), activity(seen.Z), lost]
     about: dict[str, Any] = {"fvu": fvu_with_all}
     if seen.fitter is not None:
         found = feature_symmetry(seen.sae, seen.fitter, X=seen.orbits.X)
@@ -126,3 +125,47 @@ def _of_classes(seen: Seen, y: Any, argument: str) -> dict[str, Any]:
         **{f"auc {name}": auc[:, c] for c, name in enumerate(names)},
         **{f"fires in {name}": fires[:, c] for c, name in enumerate(names)},
     }
+
+
+def _copies(seen: Seen) -> pd.DataFrame:
+    """Number of the latent orbit of each latent, and the element it is the copy by."""
+    n_latents, order = seen.Z.shape[1], seen.group.order
+    own = getattr(seen.sae, "latent_orbits_", None)
+    if own is not None and own.group == seen.group:
+        orbit = np.where(own.orbit < 0, own.n_orbits + np.arange(n_latents), own.orbit)
+        moved = np.stack([own.places(element) for element in range(order)])
+    elif seen.n_moved >= _MIN_GROUPS:
+        families = feature_families(
+            seen.sae,
+            seen.orbits.X,
+            **seen.orbits.metadata,
+            symmetry=seen.group,
+            random_state=0,
+        )
+        orbit, moved = families["family"].to_numpy(), _moved(families, seen.group)
+    else:
+        orbit, moved = np.arange(n_latents), np.arange(n_latents)[np.newaxis]
+    # orbits are numbered in the order of their first latents
+    _, first, orbit = np.unique(orbit, return_index=True, return_inverse=True)
+    return pd.DataFrame(
+        {
+            "orbit": np.argsort(np.argsort(first))[orbit],
+            # smallest element that makes a latent of its orbit's first; 0 if none
+            "copy": (moved[:, first[orbit]] == np.arange(n_latents)).argmax(axis=0),
+        }
+    )
+
+
+def _moved(families: pd.DataFrame, group: FiniteGroup) -> NDArray:
+    """Latent that each element makes of each latent, or itself: (order, n_latents)."""
+    itself = np.arange(len(families))
+    moved = np.tile(itself, (group.order, 1))
+    for name, powers in zip(
+        group.generator_names[::-1], group.powers.T[::-1], strict=True
+    ):
+        partner = families[f"turns_into_{name}"].to_numpy()
+        partner = np.where(partner < 0, itself, partner)
+        for step in range(powers.max()):
+            further = powers > step
+            moved[further] = partner[moved[further]]
+    return moved

@@ -25,7 +25,10 @@ def page(data: dict[str, Any]) -> str:
     }
     fill = parts | {
         "title": html.escape(str(data["title"])),
-        "data": _embedded(data),
+        # JSON that cannot end the script element that it is in
+        "data": json.dumps(data, allow_nan=False, separators=(",", ":")).translate(
+            _UNSAFE
+        ),
         "script-hash": _hash(parts["script"]),
         "style-hash": _hash(parts["style"]),
     }
@@ -34,12 +37,6 @@ def page(data: dict[str, Any]) -> str:
 
 def _read(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _embedded(data: dict[str, Any]) -> str:
-    """JSON that cannot end the script element that it is in."""
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    return text.translate(_UNSAFE)
 
 
 def _hash(text: str) -> str:

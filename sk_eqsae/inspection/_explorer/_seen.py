@@ -49,6 +49,12 @@ class Seen:
         return self.orbits.inputs[self.table[:, 0]]
 
     @property
+    def n_moved(self) -> int:
+        """Number of groups that are there in more than one place of their orbits."""
+        moved = (self.table >= 0).sum(axis=1) > 1
+        return len(np.unique(self.orbits.groups[self.table[moved, 0]]))
+
+    @property
     def names(self) -> list[str]:
         """Name of each latent, also of those that are pooled."""
         n_latents = len(self.sae.components_)
