@@ -126,6 +126,11 @@ def test_what_the_button_copies_is_python(page):
         ast.parse(copied(code, settings["copybutton_prompt_text"]))
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_of_pages_has_no_prompts(page):
+    assert ">>>" not in page.read_text(encoding="utf-8")
+
+
 def test_outputs_and_prompts_are_not_copied():
     settings = runpy.run_path(str(ROOT / "docs" / "conf.py"))
     block = ">>> for i in range(2):\n...     print(i)\n0\n1\n"

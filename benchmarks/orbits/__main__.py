@@ -11,6 +11,7 @@ PARTS = (
     "free",
     "lengths",
     "tried",
+    "eased",
     "curve",
     "budget",
     "recovery",

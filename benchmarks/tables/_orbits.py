@@ -91,6 +91,28 @@ def tried() -> str:
     return markdown(["FVU (code equivariance)", *networks], lines)
 
 
+def eased() -> str:
+    """A longer look at full strength, eased half-way, beside "auto" and strength 1."""
+    table, lines = pd.read_csv(_RESULTS / "eased.csv"), []
+    fits = pd.read_csv(_RESULTS / "small.csv").set_index(["network", "seed"])
+    for network, rows in table.groupby("network", sort=False):
+        auto = fits.loc[[(network, seed) for seed in rows.seed.unique()]]
+        regular = auto[auto.method == "regular"].fvu.mean()
+        longer, full = (
+            rows[rows.variant == name] for name in ("longer look", "strength 1")
+        )
+        cells = (_above(each, each.regular_fvu.mean()) for each in (longer, full))
+        auto = _above(auto[auto.method == "orbit"], regular)
+        lines.append([network, auto, *cells, f"{longer.cost.mean():.1f}"])
+    head = ["", '"auto"', "longer look, eased", "strength 1", "time of a longer look"]
+    return markdown(head, lines)
+
+
+def _above(rows: pd.DataFrame, regular: float) -> str:
+    """Mean FVU above a regular one's, and code equivariance."""
+    return f"{rows.fvu.mean() / regular - 1:+.0%} ({rows.code_equivariance.mean():.2f})"
+
+
 def _cell(fvu: float, code_equivariance: float) -> str:
     moves = "" if pd.isna(code_equivariance) else f" ({code_equivariance:.2f})"
     return written(fvu, "fvu") + moves

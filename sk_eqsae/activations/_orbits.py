@@ -80,6 +80,32 @@ class Orbits:  # numpydoc ignore=PR02
     >>> sites = Orbits(X, [0, 0, 0, 0], [0, 1, 0, 1], site=[0, 0, 1, 1])
     >>> sites.n_orbits, list(sites.metadata)
     (2, ['groups', 'power', 'site'])
+
+    From a network to a search over the settings of an autoencoder and a probe, which
+    keeps all rows of an input together:
+
+    >>> import torch
+    >>> from sklearn.model_selection import GridSearchCV, GroupKFold
+    >>> from sklearn.pipeline import Pipeline
+    >>> from sk_eqsae import GroupTiedSAE, MeanDifferenceSelector
+    >>> from sk_eqsae import extract_orbits, make_probe, make_shapes
+    >>> from sk_eqsae.groups import ImageRotation
+    >>> images, y = make_shapes(24, random_state=0).images, np.arange(24) % 2
+    >>> _ = torch.manual_seed(0)
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 5, padding=2))
+    >>> action = ImageRotation(order=4)
+    >>> where = {"layer": "0", "sites": "map", "n_sites": 12}
+    >>> orbits = extract_orbits(model, images, action=action, **where, random_state=0)
+    >>> sae = GroupTiedSAE(32, symmetry=4, max_epochs=5, random_state=0)
+    >>> select, probe = MeanDifferenceSelector(8), make_probe("logistic")
+    >>> pipe = Pipeline([("sae", sae), ("select", select), ("probe", probe)])
+    >>> cv, grid = GroupKFold(3), {"sae__k": [2, 4]}
+    >>> search = GridSearchCV(pipe, grid, cv=cv, scoring="f1")
+    >>> of_rows = {f"sae__{name}": of for name, of in orbits.metadata.items()}
+    >>> y = y[orbits.inputs]
+    >>> search = search.fit(orbits.X, y, groups=orbits.groups, **of_rows)
+    >>> list(search.best_params_)
+    ['sae__k']
     """
 
     X: Any

@@ -124,11 +124,11 @@ class OrbitSAE(OrbitedSAE):
     ``equivariance="auto"`` holds a tenth of the inputs out at first. After the matching
     it trains for an eighth of the steps without the losses and with those of strength
     1, and takes 1 if that rebuilds the held-out rows by at most 5 % worse. Else it
-    tries a weaker one, by the power law that was seen, four at most, and then 0. So
-    much is known early: on all networks that were looked at, what the losses cost
-    hardly changed after a tenth of the training. The steps that are left go on from
-    the matching, with all rows. `equivariance_` of 0 means that the losses cost too
-    much; latents are then matched again in the end.
+    tries a weaker one, by the power law that was seen, four at most, and then 0. Where
+    the losses become cheaper later, as on networks that follow the group well, that is
+    weaker than need be: there, 1 set by hand makes codes permute better. The steps that
+    are left go on from the matching, with all rows. `equivariance_` of 0 means that the
+    losses cost too much; latents are then matched again in the end.
 
     `warm_start` and `partial_fit` go on with the orbits and the strength that there
     are. The first call of `partial_fit` trains a regular autoencoder and matches its

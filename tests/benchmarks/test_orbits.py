@@ -13,6 +13,7 @@ from benchmarks.orbits import (
     _budget,
     _cells,
     _curve,
+    _eased,
     _features,
     _free,
     _lengths,
@@ -126,7 +127,7 @@ def small(network, monkeypatch):
     monkeypatch.setattr(_small, "N_LATENTS", 16)
     monkeypatch.setattr(_small, "K", 3)
     monkeypatch.setattr(_beside, "WIDTHS", (1, 2, 4))
-    for part in (_free, _lengths, _tried):
+    for part in (_eased, _free, _lengths, _tried):
         monkeypatch.setattr(part, "N_LATENTS", 16)
         monkeypatch.setattr(part, "K", 3)
         monkeypatch.setattr(part, "NAMES", ("turned",))
@@ -188,6 +189,42 @@ def test_what_was_tried_trains_with_what_it_says(small, out, monkeypatch):
     plain, near = rows.fvu["orbit, strength 1"], rows.fvu.filter(like="100, strength 1")
     assert near.item() != plain
     assert rows.equivariance["from tied, strength 1"] == 1
+
+
+def test_longer_look_eases_a_strength_that_becomes_cheap(network, monkeypatch):
+    costs = {"s": 0.1, "l": 0.05}  # after a short part and after a longer one
+    monkeypatch.setattr(
+        _eased.LongerLook, "_cost", lambda self, plan, name, *_: (costs[name], 1.0)
+    )
+
+    class Full(_eased.OrbitSAE):
+        def _chosen_strength(self, plan):
+            return 1.0
+
+    def fitted(kind):
+        settings = {"k": 3, "max_epochs": 6, "batch_size": 32, "random_state": 0}
+        sae = kind(16, symmetry=network.train.symmetry, **settings)
+        return sae.fit(network.train.X, **network.train.metadata)
+
+    eased, full = fitted(_eased.LongerLook), fitted(Full)
+    assert (eased.equivariance_, eased.is_eased_) == (1, True)
+    assert not np.array_equal(eased.components_, full.components_)
+    monkeypatch.setattr(_eased, "EASED", 1)
+    assert np.array_equal(fitted(_eased.LongerLook).components_, full.components_)
+
+
+def test_longer_look_and_strength_1_are_set_beside_a_regular_one(
+    small, out, monkeypatch
+):
+    monkeypatch.setattr(_eased, "CHEAP", 1e9)  # so that nobody looks longer
+    for _ in range(2):
+        run(monkeypatch, out, "eased")
+        rows = pd.read_csv(out / "eased.csv").set_index("variant")
+        assert list(rows.index) == ["longer look", "strength 1"]
+    assert not rows.is_eased.any()
+    assert rows.strength["strength 1"] == 1
+    assert rows.regular_fvu.nunique() == 1
+    assert (rows.cost > 0).all()
 
 
 def test_stored_cells_are_not_computed_again(out, monkeypatch):
