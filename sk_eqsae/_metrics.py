@@ -40,10 +40,8 @@ def fvu(X: ArrayLike, reconstruction: ArrayLike) -> float:
 
     Raises
     ------
-    TypeError
-        If one of them is sparse.
-    ValueError
-        If X is not finite, or the reconstruction has another shape.
+    TypeError, ValueError
+        If one of them is sparse or of another shape, or X is not finite.
 
     Notes
     -----

@@ -222,13 +222,13 @@ def test_small_decompositions_use_one_thread_and_others_what_is_allowed(
 ):
     monkeypatch.setattr(_threads, "_BLAS_SHARED_FROM", pays_from)
     seen = []
-    gram, solve = OrbitMoments._add, _activation_transform._exact_law
+    gram, solve = OrbitMoments._add, _activation_transform.law_of_whole_orbits
     monkeypatch.setattr(
         OrbitMoments, "_add", lambda *a: seen.append(threads_of_blas()) or gram(*a)
     )
     monkeypatch.setattr(
         _activation_transform,
-        "_exact_law",
+        "law_of_whole_orbits",
         lambda *a, **k: seen.append(threads_of_blas()) or solve(*a, **k),
     )
     X, _, metadata = data()

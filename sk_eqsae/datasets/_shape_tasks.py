@@ -70,11 +70,9 @@ class ShapeTasks(Sequence[ShapeTask]):
 
     Raises
     ------
-    TypeError
-        If one of them is no ShapeTask.
-    ValueError
-        If one asks for a shape, a position or an orientation that there is not; a
-        rectangle and a diagonal have two orientations, all others four.
+    TypeError, ValueError
+        If one of them is no ShapeTask, or asks for what there is not; a rectangle and a
+        diagonal have two orientations, all others four.
 
     Examples
     --------

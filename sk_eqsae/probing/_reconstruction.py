@@ -151,7 +151,6 @@ class TruncatedReconstruction(OneToOneFeatureMixin, FloatTransformer):
         ValueError
             If `y` has one class or missing values, `n_features_to_select` exceeds the
             number of latents, or `estimator` does not say if it wants metadata.
-
         """
         X, y = as_array(X), labels_of(y)
         checked, labels = validate_data(self, X, y, dtype=FLOATS)

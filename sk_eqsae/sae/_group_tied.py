@@ -256,14 +256,16 @@ class GroupTiedSAE(OrbitedSAE):
 
         A fitted M without orbits takes each row as it is.
         """
-        going_on = self._is_going_on(partial)
-        known = self.activation_transform_ if going_on else self._given()
-        is_done = True
+        going_on, fitter = self._is_going_on(partial), self.activation_transform
+        known, is_done = None, True
+        if going_on:
+            known = self.activation_transform_
+        elif fitter is not None and not given(metadata) and _is_fitted(fitter):
+            known = fitter
         if known is not None and not given(metadata):
             group, table = known.symmetry_, np.arange(len(X))[:, np.newaxis]
             self._check_given(known, X.shape[1])
         else:
-            known = known if going_on else None
             group, table = self._find_orbits(X, metadata, partial)
         if going_on:
             self._check_unchanged(group, X.shape[1])
@@ -288,11 +290,6 @@ class GroupTiedSAE(OrbitedSAE):
             projection=fixed,
             is_interrupted=not is_done,
         )
-
-    def _given(self) -> BaseEstimator | None:
-        """M, if it is fitted already."""
-        fitter = self.activation_transform
-        return fitter if fitter is not None and _is_fitted(fitter) else None
 
     def _check_given(self, fitter: BaseEstimator, n_features: int) -> None:
         group = fitter.symmetry_

@@ -18,7 +18,7 @@ SAID = {
     "README.md": "3.11",
     "benchmarks.md": "0.987",
     "big_data.md": "64",
-    "design.md": "3 100",
+    "design.md": "5 100",
     "explore_details.md": "0.55",
     "getting_started.md": "3.11",
     "index.md": "3.11",
