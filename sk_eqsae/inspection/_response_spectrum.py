@@ -38,7 +38,8 @@ def response_spectrum(
 
     .. math::
 
-        E_\rho = \frac{n}{c |G|} \sum_{\text{orbits}} \| \sum_e f(e) \rho(e) \|^2
+        E_\rho = \frac{n}{c |G|} \sum_{\text{orbits}}
+        \left\| \sum_e f(e) \rho(e) \right\|^2
 
     These are energies of the rows themselves, so no M is needed. Of a cyclic group they
     are those of the discrete Fourier transform, frequency by frequency: of a network
