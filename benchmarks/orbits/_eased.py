@@ -26,7 +26,7 @@ NAMES = (
 N_STEPS = 2_500
 SHORT, LONG, FINAL = 1 / 8, 0.3, 2 / 3  # of the steps, after the matching
 CHEAP, DEAR, AIM = 0.05, 0.2, 0.04  # of the error, beyond that without the losses
-EASED = 0.3  # of the strength, in the second half of the steps
+EASED = 0.3  # of the strength, from about the middle of the steps that are left
 SLOPE = 1.4  # of the strength in the cost, as in `OrbitSAE`
 
 
