@@ -20,7 +20,7 @@ _PROCESS = os.getpid()  # that has imported the package
 _SITE = "https://sk-eqsae.readthedocs.io/en/stable"
 _FLOATS = (np.float64, np.float32)
 _HALVES = (torch.float16, torch.bfloat16)
-_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST = float(np.finfo(np.float32).max) / 1e4  # latents are larger than entries
 _SHOWN = 5
 
 
@@ -157,13 +157,14 @@ def checked_array(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> NDA
     """Validate X as scikit-learn does; float32 or float64 of shape (rows, features)."""
     # sums over rows in another memory order round differently
     X = as_array(X)
-    X = validate_data(estimator, X, reset=reset, dtype=_FLOATS, order="C")
+    with np.errstate(invalid="ignore"):  # scikit-learn's sum may be inf - inf
+        X = validate_data(estimator, X, reset=reset, dtype=_FLOATS, order="C")
     check_not_too_large(X)
     return X
 
 
 def check_not_too_large(X: NDArray) -> None:
-    """Raise if float64 rows hold what float32 cannot."""
+    """Raise if rows hold what float32 cannot, or their latents would."""
     largest = max(X.max(), -X.min())
     if largest > _LARGEST:
         raise ValueError(

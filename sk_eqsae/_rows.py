@@ -222,7 +222,9 @@ def normalized(X: NDArray, mean: NDArray, scale: float) -> Tensor:
         # in float64 it takes a sixth of an encoder's time
         with np.errstate(over="ignore", invalid="ignore"):
             high = mean.astype(np.float32)  # twice: what is far from 0 loses nothing
-            rows = (X - high - (mean - high).astype(np.float32)) / np.float32(scale)
+            rows = X - high
+            rows -= (mean - high).astype(np.float32)
+            rows /= np.float32(scale)
         if np.isfinite(rows).all():
             return torch.from_numpy(rows)
     with np.errstate(over="ignore"):

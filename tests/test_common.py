@@ -170,6 +170,9 @@ def test_entries_that_float32_cannot_hold_are_an_error_that_says_so(estimator, o
         clone(estimator).fit(too_large, y)
     with pytest.raises(ValueError, match=r"as large as 1e\+39, too large for float32"):
         fitted.transform(too_large)
+    ends = (3e38 * np.sign(X)).astype(np.float32)  # latents are larger
+    with pytest.raises(ValueError, match=r"as large as 3e\+38, too large for float32"):
+        fitted.transform(ends)
 
 
 @every_orbit_estimator

@@ -1,42 +1,57 @@
 """CREPE, a trained network that hears pitch: shifts in time and transposition."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torchcrepe
 
-from sk_eqsae import scan_symmetry
+from sk_eqsae import extract_orbits, scan_symmetry
 
+from ._methods import compare
 from ._tables import store
 
 RATE, N_SAMPLES = 16_000, 1024  # of a frame
 N_HARMONICS = 10
 LAYERS = ["conv5_BN", "conv6_BN", "classifier"]
+FITTED = LAYERS[0]  # by autoencoders
+SHAPE = (240, 8)  # latents, which orbits of 12 and of 8 fill, and k
 
 
 def run(args) -> None:
-    """Scan the layers; store and print."""
-    n_sounds = 40 if args.quick else 240
-    rng = np.random.default_rng(0)
-    sounds = [
-        {"pitch": i % 12, "octave": int(rng.integers(3, 6)), "time": 0, "seed": i}
-        for i in range(n_sounds)
-    ]
+    """Scan the layers, fit autoencoders; store and print."""
+    actions = {
+        "transposition": {"action": transposed, "symmetry": 12},
+        "time shift": {"action": later, "symmetry": 8},
+    }
+    read = {"collate": frames, "batch_size": 64}
     table = scan_symmetry(
         network(),
-        sounds,
+        _sounds(40 if args.quick else 240),
         layers=LAYERS[-2:] if args.quick else LAYERS,
-        actions={
-            "transposition": {"action": transposed, "symmetry": 12},
-            "time shift": {"action": later, "symmetry": 8},
-        },
-        collate=frames,
-        batch_size=64,
+        actions=actions,
         random_state=0,
+        **read,
     )
     store(table, args.out / "audio.csv")
     print(table.to_string(index=False))
+    sounds = _sounds(60 if args.quick else 1_000)
+    cases = {
+        (FITTED, name): partial(
+            extract_orbits, network(), sounds, layer=FITTED, **action, **read
+        )
+        for name, action in actions.items()
+    }
+    compare(args, "sounds", "CREPE", cases, SHAPE)
+
+
+def _sounds(n):
+    rng = np.random.default_rng(0)
+    return [
+        {"pitch": i % 12, "octave": int(rng.integers(3, 6)), "time": 0, "seed": i}
+        for i in range(n)
+    ]
 
 
 def network() -> torchcrepe.Crepe:

@@ -39,12 +39,16 @@ class Layer:
     call: int | None = None
 
 
-LAYERS = (
-    Layer("stem", "_swish", "_bn0", 0),
-    Layer("block 1, hidden", "_blocks.1._swish", "_blocks.1._bn0", 0),
-    *(Layer(f"block {i}", f"_blocks.{i}", f"_blocks.{i}") for i in (2, 4, 7, 10, 14)),
+BLOCKS = tuple(Layer(f"block {i}", f"_blocks.{i}", f"_blocks.{i}") for i in range(16))
+STEM = Layer("stem", "_swish", "_bn0", 0)
+HIDDEN_1, HIDDEN_4 = (  # channels between the convolutions of a block
+    Layer(f"block {i}, hidden", f"_blocks.{i}._swish", f"_blocks.{i}._bn0", 0)
+    for i in (1, 4)
 )
-SCANNED = (*LAYERS, Layer("block 4, hidden", "_blocks.4._swish", "_blocks.4._bn0", 0))
+LAYERS = (STEM, HIDDEN_1, *(BLOCKS[i] for i in (2, 4, 7, 10, 14)))
+SCANNED = (  # in the order of depth
+    *(STEM, BLOCKS[0], HIDDEN_1, *BLOCKS[1:4], HIDDEN_4, *BLOCKS[4:]),
+)
 
 
 def network(trained: bool = True) -> torch.nn.Module:

@@ -13,8 +13,11 @@ NETWORKS = {  # what tells networks of a part apart
     "vision": ["layer", "symmetry"],
     "small": ["network"],
     "modular": ["layer", "p"],
+    "sounds": ["layer", "symmetry"],
+    "atoms": ["layer", "symmetry"],
 }
 MEANS = ["fvu", "ratio", "regular", "code_equivariance", "n_things"]
+LEAST = 0.02  # that is drawn; nothing left has no logarithm
 STYLES = {  # colour, marker
     "tied, full orbits": ("#0072B2", "s"),
     "tied": ("#009E73", "o"),
@@ -68,7 +71,8 @@ def draw(law: pd.DataFrame) -> plt.Figure:
     for method, (colour, marker) in STYLES.items():
         some = law[law.method == method]
         style = {"color": colour, "alpha": 0.8}
-        axis.plot(some.left_by_m, some.ratio, marker, label=method, **style)
+        left = some.left_by_m.clip(lower=LEAST)
+        axis.plot(left, some.ratio, marker, label=method, **style)
     axis.axhline(1, color="0.4", lw=0.8)
     axis.set(
         xlabel="(1 - R2 of M) / regular FVU",
@@ -78,7 +82,7 @@ def draw(law: pd.DataFrame) -> plt.Figure:
     )
     for each in (axis.xaxis, axis.yaxis):
         each.set_major_formatter("{x:g}")
-    axis.set_yticks([1, 1.5, 2, 3, 5, 8])
+    axis.set_yticks([0.5, 1, 1.5, 2, 3, 5, 8, 13])
     axis.yaxis.set_minor_formatter(NullFormatter())
     axis.legend(frameon=False)
     return figure

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import pandas as pd
 from sk_eqsae import ActivationTransformFitter, GroupTiedSAE, OrbitSAE, TopKSAE
 from sk_eqsae.activations import Orbits
 from sk_eqsae.inspection import code_equivariance
+
+from ._tables import grown, store
 
 METHODS: dict[str, Callable[..., Any]] = {
     "regular": TopKSAE,
@@ -33,6 +36,41 @@ class Cell:
     k: int
     seed: int
     n_steps: int
+
+
+def compare(
+    args: Any,
+    name: str,
+    network: str,
+    cases: dict[tuple[str, str], Callable[[], Orbits]],
+    shape: tuple[int, int],
+) -> None:
+    """Fit what is missing on each layer and symmetry; store and print the tables.
+
+    `shape` is the number of latents, and k.
+    """
+    n_steps = 60 if args.quick else 4_000
+    cells = [
+        Cell(network, *case, method, *shape, seed, n_steps)
+        for case in cases
+        for seed in range(args.seeds)
+        for method in METHODS
+    ]
+
+    @cache
+    def halves(*case):
+        return cases[case]().split(random_state=0)
+
+    def fit(cell):
+        return measures(cell, *halves(cell.layer, cell.symmetry))
+
+    table = grown(fit, cells, args.out / f"{name}.csv")
+    matrices = [
+        {"layer": layer, "symmetry": symmetry, **of_matrix(*halves(layer, symmetry))}
+        for layer, symmetry in cases
+    ]
+    store(pd.DataFrame(matrices), args.out / f"{name}_matrix.csv")
+    print(summary(table, ["layer", "symmetry"]).to_string())
 
 
 def fitted(cell: Any, train: Orbits) -> Any:

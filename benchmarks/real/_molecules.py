@@ -1,6 +1,7 @@
 """CHGNet, a trained interatomic network: what it leaves alone, and what it permutes."""
 
 import warnings
+from functools import partial
 from itertools import cycle
 
 import numpy as np
@@ -15,8 +16,11 @@ from sklearn.preprocessing import StandardScaler
 from sk_eqsae import ActivationTransformFitter, TopKSAE, extract_orbits
 from sk_eqsae.activations import Nodes
 
+from ._methods import compare
 from ._tables import store
 
+SHAPE = (128, 8)  # latents and k
+TURN, SWAP = "quarter-turn", "swap of two atoms"
 LAYERS = ["atom_conv_layers.0", "atom_conv_layers.2"]
 CATIONS = ("Li", "Na", "K", "Mg", "Ca", "Sr", "Ti", "Mn", "Fe", "Zn")
 ANIONS = ("O", "S", "F", "Cl")
@@ -45,6 +49,10 @@ def run(args) -> None:
     probes = pd.DataFrame([_probes(model, crystals, layer) for layer in layers])
     store(probes, args.out / "molecules_probes.csv")
     print(probes.round(3).to_string(index=False))
+    more = _crystals(60 if args.quick else 3_000, np.random.default_rng(1))
+    cases = {(layer, TURN): partial(_of_atoms, model, more, layer) for layer in layers}
+    cases[layers[-1], SWAP] = partial(_of_cells, model, more, layers[-1])
+    compare(args, "atoms", "CHGNet", cases, SHAPE)
 
 
 def _crystals(n, rng):
@@ -104,22 +112,27 @@ def _of_atoms(model, crystals, layer):
 
 def _invariance(model, crystals, layer):
     orbits = _of_atoms(model, crystals, layer)
-    return {"layer": layer, "symmetry": "quarter-turn", **_of_matrix(orbits)}
+    return {"layer": layer, "symmetry": TURN, **_of_matrix(orbits)}
 
 
-def _permutation(model, crystals, layer):
-    """M of whole cells of five atoms, beside the matrix that swaps two of them."""
+def _of_cells(model, crystals, layer):
+    """Whole cells of five atoms, under a swap of the first two."""
     cells = [c for c in crystals if len(c) == 5]
 
     def in_a_row(output):
         return output.reshape(len(output) // 5, -1)
 
-    orbits = _orbits(model, cells, layer, swapped, 2, output=in_a_row)
+    return _orbits(model, cells, layer, swapped, 2, output=in_a_row)
+
+
+def _permutation(model, crystals, layer):
+    """M of whole cells, beside the matrix that swaps two atoms."""
+    orbits = _of_cells(model, crystals, layer)
     n = orbits.X.shape[1] // 5
     swap = np.kron(np.eye(5)[[1, 0, 2, 3, 4]], np.eye(n))
     moved = orbits.X[orbits.power == 0] @ swap.T
     error = np.abs(moved - orbits.X[orbits.power == 1]).max()
-    where = {"layer": layer, "symmetry": "swap of two atoms"}
+    where = {"layer": layer, "symmetry": SWAP}
     return where | _of_matrix(orbits) | {"error_of_swap": error}
 
 

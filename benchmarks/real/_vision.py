@@ -38,17 +38,18 @@ def _cells(args):
         for symmetry in ("C4", "mirror")
         for layer in layers
         for seed in range(args.seeds)
-        for n, k in _shapes(seed, args.quick)
+        for n, k in _shapes(layer, seed, args.quick)
         for method in METHODS
     ]
     is_other = {c: (c.n_latents, c.k) != (256, 8) for c in cells}
     return sorted(cells, key=lambda c: (c.layer not in FIRST, is_other[c], c.seed))
 
 
-def _shapes(seed, quick):
+def _shapes(layer, seed, quick):
     if quick:
         return [(64, 8)]
-    return [(256, 8), *([(64, 8), (1024, 8), (256, 16)] if seed == 0 else [])]
+    others = [(64, 8), (1024, 8), (256, 16)] if seed == 0 or layer in FIRST else []
+    return [(256, 8), *others]
 
 
 def _long_cells(args):

@@ -80,6 +80,7 @@ def _all_cases(rounds, large):
         yield f"moves_{group}", partial(_symmetry.moves, group, rounds)
     for name in _extraction.MODELS:
         yield f"extraction_{name}", partial(_extraction.extraction, name, rounds)
+    yield "moments", lambda: _symmetry.moments(rounds)
     yield "factored", _symmetry.factored
     yield "memory", _cases.peak_memory
     yield "streamed", lambda: _big_data.streamed_fit(rounds)

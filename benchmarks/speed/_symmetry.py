@@ -67,6 +67,39 @@ def large_activation_transform(
     return case | json.loads(output.stdout)
 
 
+def moments(rounds: int, n_orbits: int = 8_000, n_features: int = 1_024) -> dict:
+    """Compare what more orbits add to a fit of M with the products that they need.
+
+    Under C4 an orbit has four Fourier coefficients in real numbers, of which a fit
+    needs four symmetric products and one that is not.
+    """
+    rng = np.random.default_rng(0)
+    forth = np.linalg.qr(rng.normal(size=(n_features, n_features)))[0]
+    X = _orbits(rng, 2 * n_orbits, forth.astype(np.float32), 0.01)
+    parts = np.moveaxis(X[:n_orbits].astype(np.float64), 1, 0).copy()
+    X = X.reshape(-1, n_features)
+    orbit, power = np.divmod(np.arange(len(X)), ORDER)
+
+    def fit(n):
+        fitter, rows = ActivationTransformFitter(ORDER), slice(ORDER * n)
+        fitter.fit(X[rows], groups=orbit[rows], power=power[rows])
+
+    def products():
+        for part in parts:
+            part.T @ part
+        parts[1].T @ parts[0]
+
+    contenders = {
+        "few": lambda: fit(n_orbits),
+        "many": lambda: fit(2 * n_orbits),
+        "products": products,
+    }
+    times = interleaved(contenders, rounds)
+    added = times["many_ms"] - times["few_ms"]
+    case = {"n_orbits": n_orbits, "n_features": n_features, **times}
+    return case | {"rate": times["products_ms"] / added}
+
+
 def _write_orbits(folder: Path, n_orbits: int, n_features: int, noise: float) -> None:
     rng = np.random.default_rng(0)
     basis = np.linalg.qr(rng.normal(size=(n_features, n_features)))[0]

@@ -10,11 +10,12 @@ _RESULTS = Path(__file__).parents[1] / "real" / "results"
 METHODS = ("regular", "tied, full orbits", "tied", "orbit")
 _POOLED = METHODS[1:]
 _SHAPES = ((64, 8), (1024, 8), (256, 16))  # numbers of latents and k
+_LATENTS = {"atoms": 128, "sounds": 240}  # of others than the usual 256
 
 
 def vision() -> str:
     """FVU of every method on layers of EfficientNet-Lite0, 256 latents, k = 8."""
-    return by_method(_RESULTS, "vision", ["layer", "symmetry"], spread=True)
+    return _of_maps("vision")
 
 
 def labels() -> str:
@@ -35,15 +36,14 @@ def labels() -> str:
 
 def claims() -> str:
     """What was claimed of latent orbits, and what was found."""
-    vision, small = _above("vision"), _above("small")
+    vision, small, sounds, atoms = map(_above, ("vision", "small", "sounds", "atoms"))
     middle = vision.loc[["block 2", "block 4", "block 7"]]
     late, hidden = vision.loc[["block 10", "block 14"]], vision.loc["block 1, hidden"]
     law = pd.read_csv(_RESULTS / "law.csv")
-    many, r2 = pd.concat([vision, small]), law[law.part == "small"].r2
+    r2 = law[law.part == "small"].r2
     tied = law[law.method == "tied"]
     level = tied[tied.left_by_m <= 1].ratio - 1
     moves = tied[tied.part == "vision"].code_equivariance
-    most = many.orbit.max()
     lines = [
         (
             "Orbits of every length cost nothing on blocks 2 to 7",
@@ -59,8 +59,9 @@ def claims() -> str:
         ),
         (
             "`OrbitSAE` is at most 5 % above everywhere",
-            f"holds but for {many.orbit.idxmax()}" if most > 0.05 else "holds",
-            f"blocks {_span(vision.orbit)}, our own networks {_span(small.orbit)}",
+            "holds but for shapes and atoms",
+            f"blocks {_span(vision.orbit)}, our own networks {_span(small.orbit)}, "
+            f"sounds {_span(sounds.orbit)}, atoms {_span(atoms.orbit)}",
         ),
         (
             "The same holds with 64 and 1,024 latents and with k = 16",
@@ -177,8 +178,8 @@ def _other_sizes() -> str:
 def _above(name: str) -> pd.DataFrame:
     """By how much methods are above a regular one, by layer or network."""
     law = pd.read_csv(_RESULTS / "law.csv")
-    law = law[(law.part == name) & (law.n_latents == 256) & (law.k == 8)]
-    wide = law.pivot(index="network", columns="method", values="ratio") - 1
+    law = law[(law.part == name) & (law.n_latents == _LATENTS.get(name, 256))]
+    wide = law[law.k == 8].pivot(index="network", columns="method", values="ratio") - 1
     wide.index = wide.index.str.rsplit(", ", n=int(name == "vision")).str[0]
     return wide
 
@@ -187,14 +188,21 @@ def _span(values: pd.Series) -> str:
     return f"{values.min():+.0%} to {values.max():+.0%}".replace("%", " %")
 
 
-def _main(path: Path) -> pd.DataFrame:
+def _main(path: Path, n_latents: int = 256) -> pd.DataFrame:
     table = _whole(pd.read_csv(path))
-    return table[(table.n_latents == 256) & (table.k == 8)]
+    return table[(table.n_latents == n_latents) & (table.k == 8)]
 
 
-def by_method(folder: Path, name: str, by: list[str], spread: bool = False) -> str:
+def by_method(
+    folder: Path,
+    name: str,
+    by: list[str],
+    *,
+    spread: bool = False,
+    n_latents: int = 256,
+) -> str:
     """FVU of every method, and by how much (± over seeds) it is above regular."""
-    table, lines = _main(folder / f"{name}.csv"), []
+    table, lines = _main(folder / f"{name}.csv", n_latents), []
     r2 = pd.read_csv(folder / f"{name}_matrix.csv").groupby(by).r2.mean()
     for key, rows in table.groupby(by, sort=False):
         found = r2[key if len(by) > 1 else key[0]]
@@ -220,14 +228,15 @@ def _beside_regular(rows: pd.DataFrame, spread: bool = False) -> list[str]:
 
 
 def shapes() -> str:
-    """Other numbers of latents and other k, one seed."""
+    """Other numbers of latents and other k."""
     table, lines = _whole(pd.read_csv(_RESULTS / "vision.csv")), []
-    table = table[table.seed == 0].set_index(["n_latents", "k"]).sort_index()
+    table = table.set_index(["n_latents", "k"]).sort_index()
     for key, rows in table.groupby(["layer", "symmetry"], sort=False):
+        n_seeds = min(rows.loc[shape].seed.nunique() for shape in _SHAPES)
         cells = [_regular_tied_orbit(rows.loc[shape]) for shape in _SHAPES]
-        lines.append([", ".join(key), *cells])
+        lines.append([", ".join(key), str(n_seeds), *cells])
     heads = [f"{n:,} latents, k = {k}" for n, k in _SHAPES]
-    return markdown(["regular FVU; tied, orbit", *heads], lines)
+    return markdown(["regular FVU; tied, orbit", "seeds", *heads], lines)
 
 
 def _regular_tied_orbit(rows: pd.DataFrame) -> str:
@@ -312,9 +321,12 @@ def rule() -> str:
 
 
 def scan() -> str:
-    """R2 of M by layer and symmetry, and of M = I."""
+    """R2 of M by layer and symmetry, of M = I, and which are not aligned."""
     table = pd.read_csv(_RESULTS / "scan.csv")
-    shown = table.apply(lambda r: f"{r.r2:.2f} / {r.r2_identity:.2f}", axis=1)
+    star = table.aligned.map({True: "", False: "*"})
+    shown = (
+        table.r2.map("{:.2f}".format) + star + table.r2_identity.map(" / {:.2f}".format)
+    )
     keys = ["layer", "weights"]
     wide = table.assign(shown=shown).pivot(
         index=keys, columns="symmetry", values="shown"
@@ -377,6 +389,21 @@ def molecules() -> str:
     ]
     head = ["layer", "symmetry", "R2 of M", "R2 of M = I", "error of the swap's matrix"]
     return markdown(head, lines)
+
+
+def _of_maps(name: str) -> str:
+    by, n = ["layer", "symmetry"], _LATENTS.get(name, 256)
+    return by_method(_RESULTS, name, by, spread=True, n_latents=n)
+
+
+def atoms() -> str:
+    """Autoencoders of CHGNet."""
+    return _of_maps("atoms")
+
+
+def sounds() -> str:
+    """Autoencoders of CREPE."""
+    return _of_maps("sounds")
 
 
 def audio() -> str:

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.blas import dgemm, dsyrk
 
 from .._rows import read_rows
 from .._threads import blas_threads_that_pay
 from ._group import FiniteGroup, Irrep, generator_elements, smallest_parts
 
-_CHUNK_ENTRIES = 2**22  # 32 MiB in float64
+_CHUNK_ENTRIES = 2**21  # 16 MiB in float64, which freed memory may hold again
 _SAMPLE = 1_000  # rows whose mean is taken off all rows
 _LARGE = 100  # times the variance: the most of the mean's square that is left in rows
 _ROUNDING = 1e-28  # of the mean's square: no variance, but rounding
@@ -57,6 +58,8 @@ class OrbitMoments:
             self.total = self.total + orbits.sum(axis=(0, 1))
             for irrep in self.irreps:
                 irrep.add(orbits)
+        for irrep in self.irreps:
+            irrep.mirror()
         for orbits, observed in self._chunks(X, table[~whole]):
             pairs = pair_moments(orbits, observed, self.group, self.elements)
             self.pairs = pairs if self.pairs is None else self.pairs + pairs
@@ -149,7 +152,7 @@ class IrrepMoments:
         self.n_orbits = 0
 
     def add(self, orbits: NDArray) -> None:
-        """Add orbits (n_orbits, order, n_features) in float64."""
+        """Add orbits (n_orbits, order, n_features) in float64, before `mirror`."""
         rows = self._coefficients(orbits)
         self.n_orbits += len(orbits)
         if not self.gram:
@@ -158,10 +161,26 @@ class IrrepMoments:
             self.rows = rows
             return
         self.rows = []
-        gram = gram_of(rows)
-        for total, more in zip(self.gram, gram, strict=False):
-            np.add(total, more, out=total)
-        self.gram = self.gram or gram
+        if not self.gram:
+            d = rows[0].shape[1]
+            self.gram = [np.zeros((d, d), order="F") for _ in rows]
+        # into the sums: numpy's products of wide rows take twice the time, since each
+        # of them writes a table of all pairs of features and copies half of it
+        for part in rows:
+            self.gram[0] = dsyrk(
+                1.0, part.T, beta=1.0, c=self.gram[0], lower=1, overwrite_c=1
+            )
+        if len(rows) == 2:
+            imaginary, real = rows[1].T, rows[0].T
+            self.gram[1] = dgemm(
+                1.0, imaginary, real, 1.0, self.gram[1], trans_b=1, overwrite_c=1
+            )
+
+    def mirror(self) -> None:
+        """Write the half of a symmetric sum that was not computed."""
+        for gram in self.gram[:1]:
+            for i in range(len(gram) - 1):
+                gram[i, i + 1 :] = gram[i + 1 :, i]
 
     def _coefficients(self, orbits: NDArray) -> list[NDArray]:
         order, k = self.matrices.shape[:2]
