@@ -58,6 +58,7 @@ else:
 
 html_theme = "pydata_sphinx_theme"
 html_title = "sk-eqsae"
+html_context = {"default_mode": "auto"}
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_theme_options = {
