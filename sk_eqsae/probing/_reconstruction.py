@@ -141,8 +141,6 @@ class TruncatedReconstruction(OneToOneFeatureMixin, FloatTransformer):
         y : array-like of shape (n_rows,)
             Class of each row; used for the selection.
         {metadata}
-            All of them go to the `fit` of `estimator`, or of the steps of a pipeline,
-            that requests them.
 
         {self}
 
@@ -151,6 +149,11 @@ class TruncatedReconstruction(OneToOneFeatureMixin, FloatTransformer):
         ValueError
             If `y` has one class or missing values, `n_features_to_select` exceeds the
             number of latents, or `estimator` does not say if it wants metadata.
+
+        Notes
+        -----
+        Metadata go to the `fit` of `estimator`, or of a pipeline's steps, if it
+        requests them.
         """
         X, y = as_array(X), labels_of(y)
         checked, labels = validate_data(self, X, y, dtype=FLOATS)
