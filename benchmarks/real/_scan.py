@@ -3,7 +3,6 @@
 from dataclasses import asdict, dataclass
 from functools import partial
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
@@ -43,19 +42,10 @@ def run(args) -> None:
     row = partial(_row, args=args, sizes=sizes)
     table = grown(row, cells, args.out / "scan.csv")
     print(table.to_string(index=False))
-    shown = table[table.weights == "trained"]
-    store_figure(_drawn(shown.drop(columns="weights")), args.out / "scan.png")
-
-
-def _drawn(table):
-    """R2 of M, and how much of the moves it explains, layer by layer."""
-    size = (7, 0.9 + 0.24 * table.layer.nunique())
-    figure, (left, right) = plt.subplots(1, 2, figsize=size, layout="constrained")
-    display = SymmetryScanDisplay(table)
-    display.plot(left)
-    display.plot(right, value="moves")
-    right.set_yticks([])
-    return figure
+    shown = table[table.weights == "trained"].drop(columns="weights")
+    for value in ("r2", "moves"):  # apart, so that phones can show them
+        figure = SymmetryScanDisplay(shown).plot(value=value).figure_
+        store_figure(figure, args.out / f"scan_{value}.png")
 
 
 def _row(cell, *, args, sizes):

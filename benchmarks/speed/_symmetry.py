@@ -67,7 +67,7 @@ def large_activation_transform(
     return case | json.loads(output.stdout)
 
 
-def moments(rounds: int, n_orbits: int = 8_000, n_features: int = 1_024) -> dict:
+def moments(rounds: int, n_orbits: int = 16_000, n_features: int = 1_024) -> dict:
     """Compare what more orbits add to a fit of M with the products that they need.
 
     Under C4 an orbit has four Fourier coefficients in real numbers, of which a fit
