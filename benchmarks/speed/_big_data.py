@@ -1,12 +1,10 @@
 """Fits of rows on the disk, beside the same rows in memory."""
 
 import json
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import numpy as np
 from sk_eqsae import TopKSAE
 from sk_eqsae.activations import Shards
 
+from ._memory import resident, watched
 from ._rounds import interleaved
 
 SHARD_ROWS = 61_440
@@ -110,9 +109,8 @@ def _fvus(rows, buffer_size, n_seeds):
 def large_fit(gigabytes: float = 20.0, n_features: int = 2048) -> dict:
     """Fit shards larger than memory should be, in a process of its own.
 
-    Memory is sampled while it fits: "peak_mb" is the highest resident memory of all
-    (VmHWM), "anonymous_mb" the highest of the process's own pages (RssAnon), "file_mb"
-    of mapped files (RssFile), which the system can take back at any time.
+    "peak_mb" is the highest resident memory of all, "anonymous_mb" and "mapped_mb"
+    are those of `watched`.
     """
     n_rows = int(gigabytes * 1e9 / 4 / n_features)
     with tempfile.TemporaryDirectory() as folder:
@@ -130,39 +128,20 @@ def large_fit(gigabytes: float = 20.0, n_features: int = 2048) -> dict:
 
 def _fit_folder(folder: Path) -> dict:
     rows = Shards(folder)
-    before = _memory("VmHWM")
-    peaks = {"RssAnon": 0.0, "RssFile": 0.0}
-    done = threading.Event()
-
-    def sample():
-        finished = False
-        while not finished:
-            peaks.update({n: max(peak, _memory(n)) for n, peak in peaks.items()})
-            finished = done.wait(SAMPLE_SECONDS)
-
-    watch = threading.Thread(target=sample)
-    watch.start()
+    before = resident()
     start, cpu = time.perf_counter(), time.process_time()
-    sae = _sae(256, buffer_size=256).set_params(batch_size=4096).fit(rows)
+    with watched() as peaks:
+        sae = _sae(256, buffer_size=256).set_params(batch_size=4096).fit(rows)
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-    done.set()
-    watch.join()
     return {
         "seconds": seconds,
         "cpu_seconds": cpu,
         "rows_per_second": len(rows) / seconds,
-        "peak_mb": _memory("VmHWM"),
+        "peak_mb": resident(),
         "peak_mb_before": before,
-        "anonymous_mb": peaks["RssAnon"],
-        "file_mb": peaks["RssFile"],
+        **peaks,
         "score": sae.score(rows[:20_000]),
     }
-
-
-def _memory(name: str) -> float:
-    """An entry of /proc/self/status, in MB."""
-    status = Path("/proc/self/status").read_text()
-    return int(re.search(rf"{name}:\s+(\d+) kB", status).group(1)) * 1024 / 1e6
 
 
 if __name__ == "__main__":

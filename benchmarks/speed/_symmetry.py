@@ -1,7 +1,6 @@
 """Time the closed form of M: a large file, and against gradient descent."""
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from sk_eqsae.groups import (
 )
 from sk_eqsae.inspection import fvu
 
+from ._memory import resident, watched
 from ._rounds import interleaved
 
 ORDER = 4
@@ -214,9 +214,9 @@ def moving_autoencoder(name: str, n_features: int, n_rows: int) -> tuple:
 
 def _peak_of_poses(name: str, n_features: str, n_rows: str) -> dict:
     sae, X, _ = moving_autoencoder(name, int(n_features), int(n_rows))
-    before = _peak_mb()
+    before = resident()
     sae.predict_power(X)
-    return {"peak_mb": _peak_mb(), "peak_mb_before": before}
+    return {"peak_mb": resident(), "peak_mb_before": before}
 
 
 def factored(
@@ -245,7 +245,7 @@ def _fit_factored(_, *sizes: str) -> dict:
     X = X.reshape(-1, n_features)
     power, groups = np.indices((ORDER, n_orbits)).reshape(2, -1)
     metadata = {"groups": groups, "power": power}
-    before, wall = _peak_mb(), -time.perf_counter()
+    before, wall = resident(), -time.perf_counter()
     fitter = ActivationTransformFitter(
         ORDER, n_components=n_components, random_state=0
     ).fit(X, **metadata)
@@ -257,7 +257,7 @@ def _fit_factored(_, *sizes: str) -> dict:
         "error_of_act": float(
             np.abs(fitter.act(X[:n_orbits], 1) - X[n_orbits:][:n_orbits]).max()
         ),
-        "peak_mb": _peak_mb(),
+        "peak_mb": resident(),
         "peak_mb_before": before,
     }
 
@@ -276,15 +276,17 @@ def _fit_file(folder: str | Path) -> dict:
     X = np.load(folder / "train.npy", mmap_mode="r")
     n_orbits, order, n_features = X.shape
     groups, power = np.indices((n_orbits, order)).reshape(2, -1)
-    before = _peak_mb()
+    before = resident()
     wall, cpu = -time.perf_counter(), -time.process_time()
     fitter = ActivationTransformFitter(order, group_law="exact")
-    fitter.fit(X.reshape(-1, n_features), groups=groups, power=power)
+    with watched() as peaks:
+        fitter.fit(X.reshape(-1, n_features), groups=groups, power=power)
     result = {
         "seconds": wall + time.perf_counter(),
         "cpu_seconds": cpu + time.process_time(),
-        "peak_mb": _peak_mb(),
+        "peak_mb": resident(),
         "peak_mb_before": before,
+        **peaks,
         "rank": fitter.rank_,
         "order_error": fitter.order_error_,
     }
@@ -293,15 +295,6 @@ def _fit_file(folder: str | Path) -> dict:
         "test_r2": _r2(test, fitter.M_),
         "test_r2_of_truth": _r2(test, truth),
     }
-
-
-def _peak_mb() -> float:
-    """Highest resident memory of this process so far.
-
-    Not ru_maxrss, which begins with that of the process that started this one.
-    """
-    status = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) / 1024
 
 
 def _r2(orbits, matrix):
