@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sk_eqsae import ActivationTransformFitter, TopKSAE, extract_orbits
+from sk_eqsae import TopKSAE, extract_orbits, scan_symmetry
 from sk_eqsae.activations import Nodes
 
 from ._methods import compare
@@ -35,23 +35,20 @@ KINDS = {  # atoms of a cell: cation or anion, and where
 
 
 def run(args) -> None:
-    """Find what turns and swaps do, and probe the atoms; store and print."""
-    crystals = _crystals(60 if args.quick else 400, np.random.default_rng(0))
+    """Scan for turns and swaps, probe the atoms, fit autoencoders; store and print."""
     warnings.filterwarnings("ignore", module="pymatgen")
     model = CHGNet.load(use_device="cpu", verbose=False)
     layers = LAYERS[-1:] if args.quick else LAYERS
-    table = pd.DataFrame(
-        [_invariance(model, crystals, layer) for layer in layers]
-        + [_permutation(model, crystals, layer) for layer in layers]
-    )
+    many = _crystals(60 if args.quick else 3_000, np.random.default_rng(1))
+    table = pd.concat([_turns(model, many, layers), _swaps(model, many, layers)])
     store(table, args.out / "molecules.csv")
     print(table.to_string(index=False))
+    crystals = _crystals(60 if args.quick else 400, np.random.default_rng(0))
     probes = pd.DataFrame([_probes(model, crystals, layer) for layer in layers])
     store(probes, args.out / "molecules_probes.csv")
     print(probes.round(3).to_string(index=False))
-    more = _crystals(60 if args.quick else 3_000, np.random.default_rng(1))
-    cases = {(layer, TURN): partial(_of_atoms, model, more, layer) for layer in layers}
-    cases[layers[-1], SWAP] = partial(_of_cells, model, more, layers[-1])
+    cases = {(layer, TURN): partial(_of_atoms, model, many, layer) for layer in layers}
+    cases[layers[-1], SWAP] = partial(_of_cells, model, many, layers[-1])
     compare(args, "atoms", "CHGNet", cases, SHAPE)
 
 
@@ -89,61 +86,65 @@ def swapped(crystals: list, power: int) -> list:
     return [Structure.from_sites([c[1], c[0], *c[2:]]) for c in crystals]
 
 
-def _orbits(model, crystals, layer, action, symmetry, **how):
-    return extract_orbits(
-        model,
-        crystals,
-        layer=layer,
-        action=action,
-        symmetry=symmetry,
-        collate=lambda some: [model.graph_converter(c) for c in some],
-        forward=lambda chgnet, graphs: chgnet(graphs, task="e"),
-        batch_size=16,
-        **how,
-    )
+def _read(model):
+    """How `extract_orbits` and `scan_symmetry` read CHGNet."""
+    return {
+        "collate": lambda some: [model.graph_converter(c) for c in some],
+        "forward": lambda chgnet, graphs: chgnet(graphs, task="e"),
+        "batch_size": 16,
+    }
+
+
+def _atoms(crystals):
+    """Sites of single atoms, and what quarter-turns do to them."""
+    nodes = Nodes(sizes=[len(c) for c in crystals])
+    turn = {"action": turned, "symmetry": 4, "site_action": lambda maps, power: maps}
+    return {"sites": nodes}, turn
 
 
 def _of_atoms(model, crystals, layer):
-    """Orbits of single atoms, under quarter-turns."""
-    nodes = Nodes(sizes=[len(c) for c in crystals])
-    stay = {"sites": nodes, "site_action": lambda maps, power: maps}
-    return _orbits(model, crystals, layer, turned, 4, **stay)
+    """Orbits of single atoms."""
+    sites, turn = _atoms(crystals)
+    return extract_orbits(model, crystals, layer=layer, **sites, **turn, **_read(model))
 
 
-def _invariance(model, crystals, layer):
-    orbits = _of_atoms(model, crystals, layer)
-    return {"layer": layer, "symmetry": TURN, **_of_matrix(orbits)}
+def _turns(model, crystals, layers):
+    sites, turn = _atoms(crystals)
+    how = sites | _read(model)
+    actions = {TURN: turn}
+    return scan_symmetry(
+        model, crystals, layers=layers, actions=actions, random_state=0, **how
+    )
+
+
+def _cells(crystals):
+    """Whole cells of five atoms, and a swap of the first two."""
+    cells = [c for c in crystals if len(c) == 5]
+    swap = {"action": swapped, "symmetry": 2}
+    return cells, {"output": lambda atoms: atoms.reshape(len(atoms) // 5, -1)}, swap
 
 
 def _of_cells(model, crystals, layer):
-    """Whole cells of five atoms, under a swap of the first two."""
-    cells = [c for c in crystals if len(c) == 5]
-
-    def in_a_row(output):
-        return output.reshape(len(output) // 5, -1)
-
-    return _orbits(model, cells, layer, swapped, 2, output=in_a_row)
+    """Orbits of whole cells."""
+    cells, how, swap = _cells(crystals)
+    return extract_orbits(model, cells, layer=layer, **how, **swap, **_read(model))
 
 
-def _permutation(model, crystals, layer):
-    """M of whole cells, beside the matrix that swaps two atoms."""
-    orbits = _of_cells(model, crystals, layer)
-    n = orbits.X.shape[1] // 5
-    swap = np.kron(np.eye(5)[[1, 0, 2, 3, 4]], np.eye(n))
-    moved = orbits.X[orbits.power == 0] @ swap.T
-    error = np.abs(moved - orbits.X[orbits.power == 1]).max()
-    where = {"layer": layer, "symmetry": SWAP}
-    return where | _of_matrix(orbits) | {"error_of_swap": error}
-
-
-def _of_matrix(orbits):
-    train, test = orbits.split(random_state=0)
-    fitter = ActivationTransformFitter(orbits.symmetry).fit(train.X, **train.metadata)
-    still = np.square(test.X - np.repeat(test.canonical, orbits.order, axis=0)).sum()
-    return {
-        "r2": fitter.score(test.X, **test.metadata),
-        "r2_identity": 1 - still / np.square(test.X - test.X.mean(axis=0)).sum(),
-    }
+def _swaps(model, crystals, layers):
+    """The scan, and how far a swap is from the matrix that swaps two atoms."""
+    cells, how, swap = _cells(crystals)
+    how |= _read(model)
+    table = scan_symmetry(
+        model, cells, layers=layers, actions={SWAP: swap}, random_state=0, **how
+    )
+    errors = []
+    for layer in table.layer:
+        orbits = _of_cells(model, cells, layer)
+        n = orbits.X.shape[1] // 5
+        matrix = np.kron(np.eye(5)[[1, 0, 2, 3, 4]], np.eye(n))
+        moved = orbits.X[orbits.power == 0] @ matrix.T
+        errors.append(np.abs(moved - orbits.X[orbits.power == 1]).max())
+    return table.assign(error_of_swap=errors)
 
 
 def _probes(model, crystals, layer):

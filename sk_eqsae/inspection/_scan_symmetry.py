@@ -176,6 +176,11 @@ def scan_symmetry(
     return table.loc[order].reset_index(drop=True)
 
 
+def _of(layout: Any, some: list[int]) -> Any:
+    """Layout of the sites of some inputs, of which each may have its own."""
+    return Nodes(layout.sizes[some]) if isinstance(layout, Nodes) else layout
+
+
 def _named(actions: Any) -> dict[str, dict[str, Any]]:
     """Arguments of `extract_orbits` that say what a symmetry is, by its name."""
     if not isinstance(actions, Mapping):
@@ -296,6 +301,10 @@ class _Scan:
         some = self._drawn(max(1, self.n_rows // (order * (options["n_sites"] or 1))))
         if options["base"] is not None:
             options["base"] = np.asarray(options["base"])[some]
+        if isinstance(layouts := options["sites"], Mapping):
+            options["sites"] = {name: _of(layouts[name], some) for name in layouts}
+        else:
+            options["sites"] = _of(layouts, some)
         inputs = taken(self.inputs, some)
         if size is not None:
             inputs = cropped(inputs, size)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from sk_eqsae.activations import Orbits
+from sk_eqsae.activations import Nodes, Orbits
 from sk_eqsae.groups import ImageDihedral, ImageFlip, ImageRotation
 from sk_eqsae.inspection import SymmetryScanDisplay, scan_symmetry
 from sk_eqsae.inspection import _scan_symmetry as module
@@ -225,3 +225,31 @@ def test_a_scan_finds_the_size_at_which_a_grid_is_mapped_onto_itself(images):
     assert as_it_is["aligned"].tolist() == [False]
     assert as_it_is["offset"][0] > 0.25
     assert found["r2"][0] > as_it_is["r2"][0] + 0.1
+
+
+@pytest.mark.parametrize("by_layer", [False, True])
+def test_inputs_that_are_drawn_keep_their_nodes(by_layer):
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(1, 5, 120)
+    molecules = [rng.normal(size=(n, 4)).astype(np.float32) for n in sizes]
+    nodes = Nodes(sizes)
+    table = scan_symmetry(
+        nn.Sequential(nn.Tanh()),
+        molecules,
+        layers=["0"],
+        actions={"shift": {"action": shifted, "symmetry": 4, "site_action": as_it_is}},
+        sites={"0": nodes} if by_layer else nodes,
+        n_rows=4 * 12 * 80,  # of two thirds of the inputs
+        collate=lambda some: torch.from_numpy(np.concatenate(some)),
+        random_state=0,
+    )
+    assert table.r2[0] == pytest.approx(1)
+    assert table.n_groups[0] == 80
+
+
+def shifted(molecules, power):
+    return [np.roll(nodes, power, axis=1) for nodes in molecules]
+
+
+def as_it_is(maps, power):
+    return maps
