@@ -59,7 +59,7 @@ def claims() -> str:
         ),
         (
             "`OrbitSAE` is at most 5 % above everywhere",
-            "holds but for shapes and atoms",
+            "holds but for shapes, atoms and shifted sounds",
             f"blocks {_span(vision.orbit)}, our own networks {_span(small.orbit)}, "
             f"sounds {_span(sounds.orbit)}, atoms {_span(atoms.orbit)}",
         ),
