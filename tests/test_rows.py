@@ -25,6 +25,7 @@ from sk_eqsae import (
     make_probe_search,
 )
 from sk_eqsae._rows import normalized
+from sk_eqsae.activations import Shards
 from sk_eqsae.groups import PoseCanonicalizer
 from sk_eqsae.inspection import (
     FeatureOrbitDisplay,
@@ -265,3 +266,15 @@ def test_rows_at_the_ends_of_float32_are_centred_in_float64(rows, mean, scale):
     assert np.isfinite(exact).all()
     found = normalized(X, np.array(mean), scale)
     np.testing.assert_array_equal(found, exact)
+
+
+@pytest.mark.parametrize("kind", ["memory map", "shards"])
+def test_rows_on_the_disk_at_the_ends_of_float32_are_an_error_that_says_so(
+    kind, tmp_path
+):
+    signs = np.sign(np.random.default_rng(0).normal(size=(64, 8)))
+    np.save(tmp_path / "rows.npy", (3e38 * signs).astype(np.float32))
+    is_map = kind == "memory map"
+    X = np.load(tmp_path / "rows.npy", mmap_mode="r") if is_map else Shards(tmp_path)
+    with pytest.raises(ValueError, match=r"as large as 3e\+38, too large for float32"):
+        TopKSAE(16, k=4, max_epochs=1).fit(X)

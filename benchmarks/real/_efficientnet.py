@@ -46,9 +46,8 @@ HIDDEN_1, HIDDEN_4 = (  # channels between the convolutions of a block
     for i in (1, 4)
 )
 LAYERS = (STEM, HIDDEN_1, *(BLOCKS[i] for i in (2, 4, 7, 10, 14)))
-SCANNED = (  # in the order of depth
-    *(STEM, BLOCKS[0], HIDDEN_1, *BLOCKS[1:4], HIDDEN_4, *BLOCKS[4:]),
-)
+# in the order of depth
+SCANNED = (STEM, BLOCKS[0], HIDDEN_1, *BLOCKS[1:4], HIDDEN_4, *BLOCKS[4:])
 
 
 def network(trained: bool = True) -> torch.nn.Module:

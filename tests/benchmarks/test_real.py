@@ -49,12 +49,30 @@ def test_things_to_look_at_are_orbits_where_latents_have_them():
     assert found == {"things_90%": 1, "things_95%": 1, "things_99%": 1}
 
 
-def test_every_method_is_measured():
+@pytest.fixture
+def swapped():
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(200, 4))
     X = np.stack([rows, rows[:, [2, 3, 0, 1]]], axis=1).reshape(-1, 4)
     metadata = {"groups": np.repeat(np.arange(200), 2), "power": np.tile([0, 1], 200)}
-    orbits = Orbits(X.astype(np.float32), **metadata)
+    return Orbits(X.astype(np.float32), **metadata)
+
+
+def test_a_comparison_fits_every_method_once(swapped, tmp_path, monkeypatch):
+    args = SimpleNamespace(quick=True, seeds=2, out=tmp_path)
+    cases = {("layer", "C2"): lambda: swapped}
+    _methods.compare(args, "rows", "a network", cases, (8, 2))
+    table = pd.read_csv(tmp_path / "rows.csv")
+    assert len(table) == 2 * len(_methods.METHODS)
+    assert set(table.method) == set(_methods.METHODS)
+    matrix = pd.read_csv(tmp_path / "rows_matrix.csv")
+    assert matrix.r2.tolist() == pytest.approx([1])
+    monkeypatch.setattr(_methods, "measures", None)  # nothing is left to fit
+    _methods.compare(args, "rows", "a network", cases, (8, 2))
+
+
+def test_every_method_is_measured(swapped):
+    orbits = swapped
     for method in _methods.METHODS:
         cell = _methods.Cell("rows", "", "C2", method, 8, 2, 0, 30)
         row = _methods.measures(cell, *orbits.split(random_state=0))
